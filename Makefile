@@ -1,0 +1,39 @@
+# Each target does all of its own set-up in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+export MPLBACKEND := Agg
+
+.PHONY: demo test lint bench clean
+
+$(VENV)/.demo: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[plots]'
+	touch $@
+
+$(VENV)/.tests: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[tests]'
+	touch $@ $(VENV)/.demo
+
+# make demo                           the simulated bank
+# make demo DATA=path/to/superlender  a real lender's files
+# Two folds run at a time, each on one thread.
+demo: $(VENV)/.demo
+	OMP_NUM_THREADS=1 $(BIN)/python examples/demo.py $(if $(DATA),--data "$(DATA)")
+
+# One torch thread per worker: two workers fill two cores. SCIPY_ARRAY_API: no check is skipped.
+test: $(VENV)/.tests
+	OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+lint: $(VENV)/.tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.demo
+	OMP_NUM_THREADS=1 $(BIN)/python examples/benchmarks/stages.py
+
+clean:
+	rm -rf $(VENV) demo_output
