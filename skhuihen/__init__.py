@@ -1,0 +1,53 @@
+"""Overdue risk from thin profiles and app behavior, as scikit-learn estimators.
+
+The names below load on first use, so that ``import skhuihen`` stays light: neither torch nor
+ibis nor a tree library is imported before something that needs it is touched.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from skhuihen.assembly import attach_behaviors
+    from skhuihen.classifier import HUIHENClassifier
+    from skhuihen.preprocessing import (
+        BehaviorAbstractor,
+        ProfileEncoder,
+        Sessionizer,
+        WindowStatistics,
+    )
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "attach_behaviors": "skhuihen.assembly",
+    "BehaviorAbstractor": "skhuihen.preprocessing",
+    "HUIHENClassifier": "skhuihen.classifier",
+    "ProfileEncoder": "skhuihen.preprocessing",
+    "Sessionizer": "skhuihen.preprocessing",
+    "WindowStatistics": "skhuihen.preprocessing",
+}
+_SUBMODULES = ("datasets", "metrics", "plotting")
+
+__all__ = [
+    "BehaviorAbstractor",
+    "HUIHENClassifier",
+    "ProfileEncoder",
+    "Sessionizer",
+    "WindowStatistics",
+    "attach_behaviors",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _SUBMODULES:
+        return importlib.import_module(f"skhuihen.{name}")
+    raise AttributeError(f"module 'skhuihen' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__, *_SUBMODULES])

@@ -1,0 +1,598 @@
+"""The nested column: many applicants' events as flat arrays and offsets, and back.
+
+Everything below this module works on `Behaviors`: one flat Arrow array per subfield, and offsets
+that say which stretch of them belongs to which application. No step loops over rows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from nested_pandas import NestedDtype
+from nested_pandas.series.ext_array import NestedExtensionArray
+from numpy.typing import NDArray
+
+MISSING = "missing"
+
+
+@dataclass(frozen=True)
+class Behaviors:
+    """The events of many applications, flat.
+
+    Parameters
+    ----------
+    offsets : int64 ndarray of shape (n_applications + 1,)
+        The events of application ``i`` are ``offsets[i]`` to ``offsets[i + 1] - 1``.
+    fields : mapping of str to pyarrow.Array of shape (n_events,)
+        The subfields.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skhuihen.behaviors import Behaviors
+    >>> column = pd.Series([
+    ...     [{"time": pd.Timestamp("2024-05-01"), "operation": "login"}],
+    ...     None,
+    ... ])
+    >>> behaviors = Behaviors.from_column(column)
+    >>> behaviors.offsets
+    array([0, 1, 1])
+    >>> behaviors.texts("operation")
+    (array([0]), ['login'])
+    """
+
+    offsets: NDArray[np.int64]
+    fields: Mapping[str, pa.Array]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def n_events(self) -> int:
+        """Number of events of all applications."""
+        return int(self.offsets[-1])
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Number of events of each application."""
+        return np.diff(self.offsets)
+
+    @cached_property
+    def rows(self) -> NDArray[np.int64]:
+        """Position of the application that each event belongs to."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    # From a column and back.
+
+    @classmethod
+    def from_column(cls, column: pd.Series) -> Behaviors:
+        """Read a nested column.
+
+        Parameters
+        ----------
+        column : Series
+            Of dtype `nested_pandas.NestedDtype` or Arrow ``list<struct>``, or of objects that
+            are lists of dicts or DataFrames. Missing values are empty histories.
+
+        Returns
+        -------
+        Behaviors
+
+        Raises
+        ------
+        TypeError
+            If the column holds anything else.
+        ValueError
+            If an event itself, rather than one of its subfields, is null.
+        """
+        lists = _as_lists(column)
+        lengths = pc.fill_null(pc.list_value_length(lists), 0)
+        offsets = np.concatenate([[0], np.cumsum(lengths.to_numpy(), dtype=np.int64)])
+        events = lists.flatten()  # unlike .values, minds slices and skips what is under a null
+        if events.null_count:
+            raise ValueError(
+                f"Column {column.name!r} holds {events.null_count} null events. "
+                "Leave them out of the lists."
+            )
+        if pa.types.is_null(events.type):
+            return cls(offsets, {})
+        fields = {}
+        for name, values in zip(events.type.names, events.flatten(), strict=True):
+            kind = _without_views(values.type)
+            fields[name] = values if kind == values.type else values.cast(kind)
+        return cls(offsets, fields)
+
+    def to_array(self) -> NestedExtensionArray:
+        """Return the array of a nested column; empty histories become empty lists."""
+        # A nested column without subfields could be neither sliced nor written.
+        fields = self.fields or {
+            "time": pa.array([], pa.timestamp("us")),
+            "operation": pa.array([], pa.string()),
+        }
+        events = pa.StructArray.from_arrays(list(fields.values()), list(fields))
+        return NestedExtensionArray(
+            pa.chunked_array([pa.LargeListArray.from_arrays(self.offsets, events)])
+        )
+
+    # Choosing events.
+
+    def filter(self, mask: NDArray[np.bool_]) -> Behaviors:
+        """Keep the events where ``mask`` is true; every application stays."""
+        if mask.all():
+            return self
+        kept = np.concatenate([[0], np.cumsum(mask, dtype=np.int64)])
+        arrow_mask = pa.array(mask)
+        return Behaviors(
+            kept[self.offsets],
+            {name: values.filter(arrow_mask) for name, values in self.fields.items()},
+        )
+
+    def reorder(self, order: NDArray[np.int64]) -> Behaviors:
+        """Put events in another order, which must keep each within its application."""
+        return Behaviors(
+            self.offsets,
+            {name: values.take(pa.array(order)) for name, values in self.fields.items()},
+        )
+
+    def with_fields(self, **fields: pa.Array) -> Behaviors:
+        """Add subfields, or replace those of the same names."""
+        return Behaviors(self.offsets, {**self.fields, **fields})
+
+    # Reading subfields.
+
+    def require(self, name: str) -> pa.Array:
+        """Return a subfield, or say which ones there are."""
+        if name not in self.fields:
+            raise ValueError(
+                f"The events have no subfield {name!r}; they have {sorted(self.fields)}. "
+                f"Rename or add it."
+            )
+        return self.fields[name]
+
+    def times(self, name: str = "time") -> NDArray[np.int64]:
+        """Return a timestamp subfield in microseconds since 1970."""
+        if self.n_events == 0:
+            return np.empty(0, dtype=np.int64)
+        return _microseconds(self.require(name), f"subfield {name!r}")
+
+    def numbers(self, name: str) -> NDArray[np.float64]:
+        """Return a numeric subfield, NaN where it is missing or absent; infinities are refused."""
+        values = self.fields.get(name)
+        if values is None or pa.types.is_null(values.type):
+            return np.full(self.n_events, np.nan)
+        if not (
+            pa.types.is_integer(values.type)
+            or pa.types.is_floating(values.type)
+            or pa.types.is_decimal(values.type)
+        ):
+            raise TypeError(
+                f"Subfield {name!r} is of type {values.type}; numbers are wanted. "
+                "Convert it with pandas.to_numeric."
+            )
+        numbers = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        n_infinite = int(np.isinf(numbers).sum())
+        if n_infinite:
+            raise ValueError(
+                f"Subfield {name!r} holds {n_infinite} infinite values; finite numbers or "
+                "missing values are wanted. Replace them, for example by NaN."
+            )
+        return numbers
+
+    def integers(self, name: str) -> NDArray[np.int64]:
+        """Return an integer subfield without missing values."""
+        if self.n_events == 0:
+            return np.empty(0, dtype=np.int64)
+        values = self.require(name)
+        if not pa.types.is_integer(values.type) or values.null_count:
+            raise TypeError(
+                f"Subfield {name!r} is of type {values.type} with {values.null_count} missing "
+                "values; integers without missing values are wanted. Number the events anew, or "
+                "rename the subfield if it means something else."
+            )
+        return values.to_numpy().astype(np.int64, copy=False)
+
+    def texts(self, name: str) -> tuple[NDArray[np.int64], list[str]]:
+        """Return a text subfield as codes and the distinct texts; null is ``"missing"``.
+
+        Integers are read as their decimal digits, since operation codes are often stored so.
+        """
+        if self.n_events == 0:
+            return np.empty(0, dtype=np.int64), []
+        values = self.require(name)
+        if pa.types.is_dictionary(values.type):
+            values = values.dictionary_decode()
+        if (
+            pa.types.is_null(values.type)
+            or pa.types.is_integer(values.type)
+            or pa.types.is_string_view(values.type)  # Arrow fills no nulls there
+        ):
+            values = values.cast(pa.string())
+        if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+            raise TypeError(
+                f"Subfield {name!r} is of type {values.type}; text is wanted. "
+                "Convert it with .astype(str)."
+            )
+        encoded = pc.fill_null(values, MISSING).dictionary_encode()
+        return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
+
+
+def decode(codes: NDArray[np.integer], texts: list[str]) -> pa.Array:
+    """Return the text subfield that codes and distinct texts stand for."""
+    dictionary = pa.array(texts, pa.string())
+    return pa.DictionaryArray.from_arrays(codes.astype(np.int32), dictionary).dictionary_decode()
+
+
+def as_text(value: Any) -> str:
+    """Return a value as text; a code beside missing ones has become a float in pandas."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def as_frame(X: Any, column: str | None = None) -> pd.DataFrame:
+    """Return any table as a pandas DataFrame.
+
+    Parameters
+    ----------
+    X : DataFrame or object with the Arrow stream interface
+        pandas frames come back as they are; polars frames and pyarrow tables are converted once.
+    column : str, default=None
+        The nested column, if the table may have one.
+
+    Returns
+    -------
+    DataFrame
+
+    Raises
+    ------
+    TypeError
+        If ``X`` is no table.
+    """
+    if isinstance(X, pd.DataFrame):
+        if not X.columns.is_unique:
+            raise ValueError(
+                f"X has more than one column {X.columns[X.columns.duplicated()][0]!r}. Rename or "
+                "drop all but one."
+            )
+        return X
+    not_a_table = TypeError(
+        f"X is a {type(X).__name__}; a table with one row per application is wanted: a "
+        "pandas or polars DataFrame or a pyarrow Table. skhuihen.attach_behaviors makes one; a "
+        "ColumnTransformer in front keeps it after set_output(transform='pandas')."
+    )
+    if not hasattr(X, "__arrow_c_stream__"):
+        raise not_a_table
+    try:
+        table = pa.table(X)
+    except pa.ArrowInvalid as error:  # a stream of one column, not of a table
+        raise not_a_table from error
+    plain = [name for name in table.column_names if name != column]
+    frame = table.select(plain).to_pandas(ignore_metadata=True)
+    if column in table.column_names:
+        position = table.column_names.index(column)
+        nested = Behaviors.from_column(
+            pd.Series(pd.array(table[column], dtype=pd.ArrowDtype(table[column].type)), name=column)
+        )
+        frame.insert(position, column, nested.to_array())
+    return frame
+
+
+def is_nested(column: pd.Series) -> bool:
+    """Tell whether a column holds events."""
+    dtype = column.dtype
+    if isinstance(dtype, NestedDtype):
+        return True
+    if isinstance(dtype, pd.ArrowDtype):
+        return pa.types.is_nested(dtype.pyarrow_dtype)
+    if pd.api.types.is_object_dtype(dtype):
+        present = column.dropna()
+        return len(present) > 0 and isinstance(present.iloc[0], (list, np.ndarray, pd.DataFrame))
+    return False
+
+
+@dataclass(frozen=True)
+class AsOf:
+    """The events that were known before each application, in order, and what was cut off.
+
+    Attributes
+    ----------
+    behaviors : Behaviors
+    n_events : int
+        Events in the column.
+    n_too_late : int
+        Events at or after the application.
+    n_before_lookback : int
+        Events before the look-back.
+    applied_at : int64 ndarray of shape (n_applications,) or None
+        Time of each application in microseconds since 1970.
+    """
+
+    behaviors: Behaviors
+    n_events: int
+    n_too_late: int
+    n_before_lookback: int
+    applied_at: NDArray[np.int64] | None = None
+
+    def counts(self) -> pd.Series:
+        """Return what became of all events."""
+        return pd.Series(
+            {
+                "events": self.n_events,
+                "events_too_late": self.n_too_late,
+                "events_before_lookback": self.n_before_lookback,
+                "events_used": self.behaviors.n_events,
+            }
+        )
+
+
+def read_as_of(
+    X: pd.DataFrame,
+    column: str,
+    applied_at: str | None,
+    lookback: int | None = None,
+    *,
+    by_session: bool = False,
+) -> AsOf:
+    """Read the nested column, cut off what the bank could not know yet, and restore time order.
+
+    Parameters
+    ----------
+    X : DataFrame
+        One row per application.
+    column : str
+        The nested column.
+    applied_at : str or None
+        The column with the application's time. None, said on purpose, cuts nothing.
+    lookback : int, default=None
+        Microseconds before the application from which on events count.
+    by_session : bool, default=False
+        Order by the subfield ``session`` before time, as a `Sessionizer` with known sessions
+        leaves them.
+
+    Returns
+    -------
+    AsOf
+        Events with ``applied_at - lookback <= time < applied_at``, ordered by time. Events of
+        one instant are ordered by the subfield ``seq``, or keep their given order without it.
+    """
+    if column not in X.columns:
+        raise ValueError(
+            f"X has no column {column!r}; it has {list(X.columns)}. Make it with "
+            "skhuihen.attach_behaviors, or name the column that holds the events."
+        )
+    for name in {column, applied_at}:
+        if (X.columns == name).sum() > 1:
+            raise ValueError(f"X has more than one column {name!r}. Rename or drop all but one.")
+    behaviors = Behaviors.from_column(X[column])
+    n_events = behaviors.n_events
+    n_too_late = n_before = 0
+    limits = None
+    if applied_at is not None:
+        limits = _application_times(X, applied_at, behaviors)
+        limit = limits[behaviors.rows]
+        time = behaviors.times()
+        keep = time < limit
+        n_too_late = n_events - int(keep.sum())
+        if lookback is not None:
+            old = time < limit - lookback
+            n_before = int(old.sum())
+            keep &= ~old
+        behaviors = behaviors.filter(keep)
+    elif lookback is not None:
+        raise ValueError("lookback needs applied_at: name the column with the application's time.")
+    return AsOf(_in_order(behaviors, by_session), n_events, n_too_late, n_before, limits)
+
+
+def microseconds_of(value: Any, parameter: str) -> int:
+    """Turn a pandas offset string or a timedelta into positive microseconds."""
+    try:
+        # pandas takes a bare number for nanoseconds, which nobody means.
+        if isinstance(value, Real) and not isinstance(value, np.timedelta64):
+            raise ValueError("a number has no unit")
+        if isinstance(value, str) and re.fullmatch(r"[\s\d.+-]+", value):
+            raise ValueError("a number has no unit")
+        delta = pd.Timedelta(value)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{parameter}={value!r} is no length of time. Give a pandas offset string such as "
+            "'1h' or '30D', or a timedelta."
+        ) from error
+    if pd.isna(delta) or delta <= pd.Timedelta(0):
+        raise ValueError(f"{parameter}={value!r} must be a positive length of time.")
+    return max(1, delta // pd.Timedelta("1us"))
+
+
+def _as_lists(column: pd.Series) -> pa.Array:
+    """Return a nested column as one Arrow array of lists of structs."""
+    dtype = column.dtype
+    if isinstance(dtype, NestedDtype):
+        lists = column.array.list_array
+    elif isinstance(dtype, pd.ArrowDtype) and pa.types.is_struct(dtype.pyarrow_dtype):
+        try:
+            lists = NestedExtensionArray(column.array.__arrow_array__()).list_array
+        except ValueError as error:
+            raise TypeError(
+                _not_nested(column, f"Arrow type {dtype.pyarrow_dtype} ({error})")
+            ) from error
+    elif isinstance(dtype, pd.ArrowDtype) and not pa.types.is_null(dtype.pyarrow_dtype):
+        lists = column.array.__arrow_array__()
+    elif column.isna().all():
+        return pa.nulls(len(column), pa.list_(pa.null()))
+    elif pd.api.types.is_object_dtype(dtype):
+        lists = _lists_of_objects(column)
+    else:
+        raise TypeError(_not_nested(column, f"dtype {dtype}"))
+    if isinstance(lists, pa.ChunkedArray):
+        lists = lists.combine_chunks()
+    kind = lists.type
+    if not (
+        (pa.types.is_list(kind) or pa.types.is_large_list(kind))
+        and (pa.types.is_struct(kind.value_type) or pa.types.is_null(kind.value_type))
+    ):
+        raise TypeError(_not_nested(column, f"Arrow type {kind}"))
+    return lists
+
+
+def _without_views(kind: pa.DataType) -> pa.DataType:
+    """Return a type without the string views of polars, which Arrow can neither filter nor take."""
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    if pa.types.is_binary_view(kind):
+        return pa.large_binary()
+    if pa.types.is_dictionary(kind):
+        return pa.dictionary(kind.index_type, _without_views(kind.value_type), kind.ordered)
+    if pa.types.is_list(kind):
+        return pa.list_(_without_views(kind.value_type))
+    if pa.types.is_large_list(kind):
+        return pa.large_list(_without_views(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_without_views(field.type)) for field in kind])
+    return kind
+
+
+def _lists_of_objects(column: pd.Series) -> pa.Array:
+    """Convert lists of dicts, or DataFrames, in one call to Arrow."""
+    present = column.notna().to_numpy()
+    values = column[present].tolist()
+    times: Iterable[Any] = ()
+    try:
+        if all(isinstance(value, pd.DataFrame) for value in values):
+            events = pd.concat(values, ignore_index=True)
+            lengths = np.zeros(len(column), dtype=np.int64)
+            lengths[present] = [len(value) for value in values]
+            if "time" in events and events["time"].dtype == object:
+                times = events["time"]
+            lists = pa.LargeListArray.from_arrays(
+                np.concatenate([[0], np.cumsum(lengths)]), _as_structs(events)
+            )
+        else:
+            lists = pa.array(column.where(present, None).tolist(), from_pandas=True)
+            if pa.types.is_list(lists.type):
+                times = (
+                    event.get("time")
+                    for value in values
+                    for event in value
+                    if isinstance(event, dict)
+                )
+    except (pa.ArrowException, OverflowError, ValueError) as error:
+        raise TypeError(
+            _not_nested(column, f"objects that do not fit together ({error})")
+        ) from error
+    _refuse_mixed_zones(times, f"events of column {column.name!r}")
+    return lists
+
+
+def _as_structs(events: pd.DataFrame) -> pa.StructArray:
+    """Convert a frame with one row per event."""
+    table = pa.Table.from_pandas(events, preserve_index=False).combine_chunks()
+    if not table.num_columns:
+        return pa.nulls(0, pa.struct([]))
+    return pa.StructArray.from_arrays(
+        [
+            table[name].chunk(0) if len(table) else pa.array([], table[name].type)
+            for name in table.column_names
+        ],
+        table.column_names,
+    )
+
+
+def _refuse_mixed_zones(times: Iterable[Any], what: str) -> None:
+    """Refuse time objects of several zones, which Arrow would convert to one without a word."""
+    zones = {
+        str(time.tzinfo) for time in times if isinstance(time, datetime) and time is not pd.NaT
+    }
+    if len(zones) > 1:
+        raise ValueError(
+            f"The {what} have times in several time zones: {', '.join(sorted(zones))}. All must "
+            "be in one zone, or all without: convert with tz_convert, or tz_localize what has none."
+        )
+
+
+def _not_nested(column: pd.Series, found: str) -> str:
+    return (
+        f"Column {column.name!r} is of {found}; one list of events per row is wanted: a "
+        "nested_pandas column, an Arrow list<struct>, or objects that are lists of dicts or "
+        "DataFrames. skhuihen.attach_behaviors makes it."
+    )
+
+
+def _microseconds(values: pa.Array | pa.ChunkedArray, what: str) -> NDArray[np.int64]:
+    """Cut timestamps to microseconds since 1970; refuse nulls and other types."""
+    missing = pa.types.is_null(values.type) and len(values) > 0
+    if not missing and not pa.types.is_timestamp(values.type):
+        raise TypeError(
+            f"The {what} is of type {values.type}; timestamps are wanted. "
+            "Convert it with pandas.to_datetime."
+        )
+    if values.null_count:
+        raise ValueError(
+            f"The {what} has {values.null_count} missing times. Fill them in or leave the rows out."
+        )
+    ticks = values.cast(pa.int64()).to_numpy()
+    match values.type.unit:
+        case "ns":
+            return ticks // 1000
+        case "us":
+            return ticks
+        case "ms":
+            return ticks * 1000
+        case _:
+            return ticks * 1_000_000
+
+
+def _application_times(X: pd.DataFrame, applied_at: str, behaviors: Behaviors) -> NDArray[np.int64]:
+    """Return when each application was made, in microseconds, having checked the time zone."""
+    if applied_at not in X.columns:
+        raise ValueError(
+            f"X has no column {applied_at!r}, so nothing could keep events after the application "
+            "out of its score. Name the column with applied_at=..., or pass applied_at=None if "
+            "the events are cut already."
+        )
+    try:
+        values = pa.array(X[applied_at], from_pandas=True)
+    except pa.ArrowException as error:
+        raise TypeError(
+            f"Column {applied_at!r} holds objects that are not all timestamps ({error}). "
+            "Convert it with pandas.to_datetime."
+        ) from error
+    if pd.api.types.is_object_dtype(X[applied_at].dtype):
+        _refuse_mixed_zones(X[applied_at], f"rows of column {applied_at!r}")
+    limits = _microseconds(values, f"column {applied_at!r}")
+    if behaviors.n_events:
+        time = behaviors.require("time")
+        if pa.types.is_timestamp(time.type) and time.type.tz != values.type.tz:
+            raise ValueError(
+                f"Column {applied_at!r} is in time zone {values.type.tz} and the events' subfield "
+                f"'time' in {time.type.tz}. Both must be in one zone, or both without: convert one "
+                "with tz_convert, or tz_localize what has none."
+            )
+    return limits
+
+
+def _in_order(behaviors: Behaviors, by_session: bool) -> Behaviors:
+    """Sort events by (session,) time and seq within each application, if they are not sorted."""
+    if behaviors.n_events == 0:
+        return behaviors
+    keys = [behaviors.times()]
+    if "seq" in behaviors.fields:
+        keys.append(behaviors.integers("seq"))
+    if by_session and "session" in behaviors.fields:
+        keys.insert(0, behaviors.integers("session"))
+    # An event stands right if the first key in which it differs from the one before is larger.
+    wrong = np.zeros(behaviors.n_events - 1, dtype=bool)
+    for key in reversed(keys):
+        step = np.diff(key)
+        wrong = (step < 0) | ((step == 0) & wrong)
+    starts = behaviors.offsets[1:-1]
+    wrong[starts[(starts > 0) & (starts < behaviors.n_events)] - 1] = False
+    if not wrong.any():
+        return behaviors
+    return behaviors.reorder(np.lexsort([*reversed(keys), behaviors.rows]))
