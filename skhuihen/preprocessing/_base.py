@@ -1,0 +1,83 @@
+"""What the transformers of raw events have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils._tags import Tags
+from sklearn.utils.validation import _check_feature_names_in
+
+from skhuihen.behaviors import AsOf, Behaviors, as_frame, microseconds_of, read_as_of
+
+Constraints = dict[str, list[Any]]
+
+COLUMN_CONSTRAINTS: Constraints = {
+    "column": [str],
+    "applied_at": [str, None],
+    "lookback": "no_validation",  # type: ignore[dict-item]
+}
+
+
+class BehaviorTransformer(TransformerMixin, BaseEstimator):
+    """Base of the transformers that read raw events.
+
+    Subclasses have the parameters ``column``, ``applied_at`` and ``lookback``.
+    """
+
+    column: str
+    applied_at: str | None
+    lookback: Any
+
+    def _read(self, X: Any) -> tuple[pd.DataFrame, AsOf]:
+        """Return X as a frame, and its events cut to what was known, in order."""
+        frame = as_frame(X, self.column)
+        lookback = None if self.lookback is None else microseconds_of(self.lookback, "lookback")
+        return frame, read_as_of(frame, self.column, self.applied_at, lookback)
+
+    def _remember_columns(self, frame: pd.DataFrame) -> Self:
+        self.feature_names_in_ = np.asarray(frame.columns, dtype=object)
+        self.n_features_in_ = frame.shape[1]
+        return self
+
+    def _with_events(self, frame: pd.DataFrame, behaviors: Behaviors) -> pd.DataFrame:
+        """Return a frame that differs in its nested column alone."""
+        return frame.assign(**{self.column: behaviors.to_array()})
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Return the names of the columns that `transform` returns: those of X.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            Must equal the columns seen in `fit`, if given.
+
+        Returns
+        -------
+        ndarray of str
+        """
+        return _check_feature_names_in(self, input_features)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+def unique_names(names: Iterable[str]) -> NDArray[np.object_]:
+    """Give a number to names that occur again."""
+    result: list[str] = []
+    taken: set[str] = set()
+    for name in names:
+        candidate, count = name, 1
+        while candidate in taken:
+            count += 1
+            candidate = f"{name}_{count}"
+        taken.add(candidate)
+        result.append(candidate)
+    return np.asarray(result, dtype=object)

@@ -1,0 +1,393 @@
+"""BehaviorAbstractor: hundreds of raw operations become some forty behaviors (section 3.2)."""
+
+from __future__ import annotations
+
+import glob
+import os
+import warnings
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from sklearn.base import _fit_context
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted
+
+from skhuihen.behaviors import MISSING, Behaviors, decode
+from skhuihen.preprocessing._base import COLUMN_CONSTRAINTS, BehaviorTransformer
+from skhuihen.preprocessing.rules import (
+    ANY,
+    COLUMNS,
+    FIELDS,
+    FUNCTION_WIDGET,
+    ITEM_CLICK,
+    TRANSFORM_OPERATION,
+    Rule,
+    RuleTable,
+    of_item,
+    other_of,
+    read_rules,
+)
+
+
+class BehaviorAbstractor(BehaviorTransformer):
+    """Merge raw operations into behaviors, each in one of the paper's three fields.
+
+    An *item click* names its type and its item (``fund_click:A17``), a *transform operation*
+    moves money and drops the item, a *function widget* is all the rest and drops the page. What
+    `rules` name is done as they say. For any other operation, `fit` looks at the evidence: if
+    most of its events have an amount, it is a transform operation; else, if most have an item,
+    an item click; else a function widget. The most frequent behaviors are kept, the rare ones
+    become the ``other`` of their field. Labels are never looked at.
+
+    Each event gets two subfields, ``field`` and ``behavior``; nothing else changes, except that
+    events at or after the application are cut off and time order is restored.
+
+    Parameters
+    ----------
+    rules : DataFrame, path of a CSV file, or list of dict, default=None
+        A table with the columns ``operation`` (a name, or a glob such as ``fund_*``), ``field``
+        (``item_click``, ``transform_operation`` or ``function_widget``) and ``behavior``. The
+        first rule that matches wins. A fourth column ``item`` is optional: a rule for item
+        clicks that names an item (or a glob) gives the behavior as it stands; one that does not
+        gives the type, and `fit` adds the frequent items to it.
+    n_behaviors : int, default=45
+        Most transform operations and function widgets, the two ``other`` included. What `rules`
+        name is always kept, and counts. The paper has 42 and 37.
+    n_items : int, default=200
+        Most items to tell apart, over all types of item clicks. The rest become
+        ``<type>:other``. What `rules` name is always kept, and counts.
+    column : str, default="behaviors"
+        The nested column.
+    applied_at : str or None, default="applied_at"
+        The column with the time of the application; events at or after it are cut off. None,
+        said on purpose, cuts nothing.
+    lookback : str or timedelta, default=None
+        Events longer before the application than this are cut off, for example ``"180D"``.
+
+    Attributes
+    ----------
+    rules_ : DataFrame
+        The complete learned table, in the form of `rules`, with the columns ``operation``,
+        ``item``, ``field`` and ``behavior``. Passed back as `rules` it gives the same behaviors.
+        A wildcard character that belongs to a name stands in brackets, as in `glob.escape`.
+    n_behaviors_ : int
+        Number of transform operations and function widgets among the behaviors.
+    n_items_ : int
+        Number of item click behaviors.
+    feature_names_in_ : ndarray of str
+        Columns seen in `fit`.
+    n_features_in_ : int
+        Their number.
+
+    See Also
+    --------
+    Sessionizer : Cuts the behaviors into sessions.
+
+    Notes
+    -----
+    `transform` never learns. An operation that `fit` did not see goes, by the evidence of the
+    event alone, to the ``other`` of its field; a `UserWarning` tells if this happens to more
+    than 5% of the events, and `report` counts it. A missing operation is the operation
+    ``"missing"``, and an item click without an item has the item ``"missing"``.
+
+    References
+    ----------
+    The HUIHEN paper, section 3.2 (categories of behavior) and section 5.3.2 (452 operations
+    become 42).
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skhuihen import BehaviorAbstractor, attach_behaviors
+    >>> applications = pd.DataFrame(
+    ...     {"user_id": [1], "applied_at": pd.to_datetime(["2024-05-02"])})
+    >>> events = pd.DataFrame({
+    ...     "user_id": 1,
+    ...     "time": pd.to_datetime(["2024-05-01 10:00", "2024-05-01 10:01", "2024-05-01 10:02"]),
+    ...     "operation": ["fund_list.back", "fund_detail", "fund_buy"],
+    ...     "item": [None, "A17", "A17"],
+    ...     "amount": [None, None, 500.0],
+    ... })
+    >>> X = attach_behaviors(applications, events)
+    >>> rules = [{"operation": "*.back", "field": "function_widget", "behavior": "back"}]
+    >>> BehaviorAbstractor(rules).fit(X).rules_
+            operation item                field         behavior
+    0        fund_buy    *  transform_operation         fund_buy
+    1     fund_detail  A17           item_click  fund_detail:A17
+    2     fund_detail    *           item_click      fund_detail
+    3  fund_list.back    *      function_widget             back
+    4          *.back    *      function_widget             back
+    """
+
+    _parameter_constraints: dict = {
+        "rules": [None, pd.DataFrame, str, os.PathLike, list],
+        "n_behaviors": [Interval(Integral, 2, None, closed="left")],
+        "n_items": [Interval(Integral, 0, None, closed="left")],
+        **COLUMN_CONSTRAINTS,
+    }
+
+    def __init__(
+        self,
+        rules: Any = None,
+        n_behaviors: int = 45,
+        n_items: int = 200,
+        *,
+        column: str = "behaviors",
+        applied_at: str | None = "applied_at",
+        lookback: Any = None,
+    ) -> None:
+        self.rules = rules
+        self.n_behaviors = n_behaviors
+        self.n_items = n_items
+        self.column = column
+        self.applied_at = applied_at
+        self.lookback = lookback
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn the table.
+
+        Parameters
+        ----------
+        X : DataFrame or other table of shape (n_applications, n_columns)
+            Applications with the nested column.
+        y : None
+            Ignored: the table never depends on labels.
+
+        Returns
+        -------
+        self
+        """
+        rules = read_rules(self.rules)
+        frame, as_of = self._read(X)
+        evidence = _Evidence(as_of.behaviors)
+        learned = self._learn_operations(evidence, rules)
+        # The given rules come last: their globs are for operations not seen yet.
+        self.rules_ = pd.DataFrame(
+            self._learn_items(evidence, learned, rules), columns=COLUMNS
+        ).drop_duplicates(ignore_index=True)
+        self._table = RuleTable([Rule(*row) for row in self.rules_.itertuples(index=False)])
+        behaviors = {_behavior(rule) for rule in self._table.rules}
+        self.n_items_ = sum(field == ITEM_CLICK for field, _ in behaviors)
+        self.n_behaviors_ = len(behaviors) - self.n_items_
+        return self._remember_columns(frame)
+
+    def transform(self, X: Any) -> pd.DataFrame:
+        """Give each event its ``field`` and ``behavior``.
+
+        Parameters
+        ----------
+        X : DataFrame or other table of shape (n_applications, n_columns)
+
+        Returns
+        -------
+        DataFrame
+            X with the events of the nested column cut, ordered and abstracted.
+        """
+        check_is_fitted(self)
+        frame, as_of = self._read(X)
+        behaviors, report = self._apply(as_of.behaviors)
+        if report["unseen_operations"] > 0.05 * report["events_used"]:
+            warnings.warn(
+                f"{report['unseen_operations']} of {report['events_used']} events have operations "
+                "that BehaviorAbstractor did not see in fit; they become the 'other' of their "
+                "field. Add rules for them, or fit it anew.",
+                stacklevel=2,
+            )
+        return self._with_events(frame, behaviors)
+
+    def report(self, X: Any) -> pd.Series:
+        """Count what `transform` would do to the events.
+
+        Parameters
+        ----------
+        X : DataFrame or other table of shape (n_applications, n_columns)
+
+        Returns
+        -------
+        Series of int
+            ``events`` are ``events_used`` and what was cut off: ``events_too_late`` (at or after
+            the application) and ``events_before_lookback``. Among those used,
+            ``unseen_operations`` went to the ``other`` of a field because no rule knows their
+            operation, and ``items_not_kept`` to the ``other`` of a type.
+        """
+        check_is_fitted(self)
+        _, as_of = self._read(X)
+        return pd.concat([as_of.counts(), self._apply(as_of.behaviors)[1].iloc[1:]])
+
+    def _learn_operations(self, evidence: _Evidence, rules: list[Rule]) -> list[Rule]:
+        """Return rules for every operation seen, in the order of their names."""
+        table = RuleTable(rules)
+        learned: dict[str, list[Rule]] = {}
+        unnamed: list[tuple[int, str]] = []  # (minus the number of events, operation)
+        field_of: dict[str, str] = {}
+        for code in np.argsort(evidence.operations):
+            operation = evidence.operations[code]
+            name = glob.escape(operation)
+            found = [
+                Rule(name, rule.item, rule.field, rule.behavior)
+                for rule in table.of_operation(operation)
+            ]
+            learned[operation] = found
+            if found and found[-1].item == ANY:
+                continue
+            field_of[operation] = evidence.field_of(code)
+            if field_of[operation] == ITEM_CLICK:
+                found.append(Rule(name, ANY, ITEM_CLICK, operation))
+            else:
+                unnamed.append((-int(evidence.n_events[code]), operation))
+
+        named = {(rule.field, rule.behavior) for rule in rules if rule.field != ITEM_CLICK}
+        room = self.n_behaviors - len(named)
+        if len(unnamed) > room:
+            room = max(0, room - 2)  # the two "other"
+        for position, (_, operation) in enumerate(sorted(unnamed)):
+            field = field_of[operation]
+            behavior = operation if position < room else other_of(field)
+            learned[operation].append(Rule(glob.escape(operation), ANY, field, behavior))
+        return [rule for found in learned.values() for rule in found]
+
+    def _learn_items(
+        self, evidence: _Evidence, learned: list[Rule], rules: list[Rule]
+    ) -> list[Rule]:
+        """Put rules for the frequent items of each type in front of the rules for the type."""
+        table = RuleTable(learned)
+        counts: dict[tuple[str, str], int] = {}
+        for operation, item, count in evidence.item_counts(table):
+            rule = of_item(table.of_operation(operation), item)
+            if rule is not None and rule.is_type:
+                key = rule.behavior, item
+                counts[key] = counts.get(key, 0) + count
+        named = {rule.behavior for rule in rules if rule.field == ITEM_CLICK and not rule.is_type}
+        room = max(0, self.n_items - len(named))
+        items_of: dict[str, list[str]] = {}
+        for kind, item in sorted(sorted(counts, key=lambda key: (-counts[key], key))[:room]):
+            items_of.setdefault(kind, []).append(item)
+        result = []
+        for rule in [*learned, *rules]:
+            if rule.is_type:
+                # Whichever of the type's operations an item was seen with, it is that item.
+                result += [
+                    Rule(rule.operation, glob.escape(item), ITEM_CLICK, f"{rule.behavior}:{item}")
+                    for item in items_of.get(rule.behavior, [])
+                ]
+            result.append(rule)
+        return result
+
+    def _apply(self, behaviors: Behaviors) -> tuple[Behaviors, pd.Series]:
+        """Return the events with field and behavior, and the counts of what was not known."""
+        evidence = _Evidence(behaviors)
+        # The first three tokens are for unseen operations, in the order of FIELDS.
+        tokens: dict[tuple[str, str], int] = {}
+        for field in FIELDS:
+            tokens[field, other_of(field)] = len(tokens)
+        of_operation = np.full(len(evidence.operations), -1)
+        for code, operation in enumerate(evidence.operations):
+            rules = self._table.of_operation(operation)
+            if rules and rules[0].item == ANY and not rules[0].is_type:
+                of_operation[code] = tokens.setdefault(_behavior(rules[0]), len(tokens))
+        token = of_operation[evidence.operation]
+
+        pair_of_event, pairs = evidence.item_pairs(self._table)
+        of_pair = np.full(len(pairs), -1)
+        rest = np.zeros(len(pairs), dtype=bool)
+        for position, (operation, item) in enumerate(pairs):
+            rule = of_item(self._table.of_operation(operation), item)
+            if rule is not None:
+                of_pair[position] = tokens.setdefault(_behavior(rule), len(tokens))
+                rest[position] = rule.is_type
+        has_pair = pair_of_event >= 0
+        token[has_pair] = of_pair[pair_of_event[has_pair]]
+
+        unseen = token < 0
+        token[unseen] = evidence.field[unseen]
+        fields, names = zip(*tokens, strict=True)
+        report = pd.Series(
+            {
+                "events_used": behaviors.n_events,
+                "unseen_operations": int(unseen.sum()),
+                "items_not_kept": int(rest[pair_of_event[has_pair]].sum()),
+            }
+        )
+        return (
+            behaviors.with_fields(
+                field=decode(token, list(fields)), behavior=decode(token, list(names))
+            ),
+            report,
+        )
+
+
+def _behavior(rule: Rule) -> tuple[str, str]:
+    """Return the field and behavior that a rule gives; a type gives its ``other``."""
+    return rule.field, other_of(rule.behavior) if rule.is_type else rule.behavior
+
+
+class _Evidence:
+    """What events say about their operations."""
+
+    def __init__(self, behaviors: Behaviors) -> None:
+        self.operation, self.operations = behaviors.texts("operation")
+        self.item = np.zeros(behaviors.n_events, dtype=np.int64)
+        self.items = [MISSING]
+        has_item = np.zeros(behaviors.n_events, dtype=bool)
+        if "item" in behaviors.fields:
+            self.item, self.items = behaviors.texts("item")
+            has_item = behaviors.fields["item"].is_valid().to_numpy(zero_copy_only=False)
+        has_amount = ~np.isnan(behaviors.numbers("amount"))
+        #: Position in FIELDS of each event, by the event alone.
+        self.field = np.where(has_amount, 1, np.where(has_item, 0, 2))
+        n = len(self.operations)
+        self.n_events = np.bincount(self.operation, minlength=n)
+        self._with_amount = np.bincount(self.operation[has_amount], minlength=n)
+        self._with_item = np.bincount(self.operation[has_item], minlength=n)
+
+    def field_of(self, code: int) -> str:
+        """Return the field of an operation, by what most of its events have."""
+        if 2 * self._with_amount[code] > self.n_events[code]:
+            return TRANSFORM_OPERATION
+        if 2 * self._with_item[code] > self.n_events[code]:
+            return ITEM_CLICK
+        return FUNCTION_WIDGET
+
+    def item_pairs(self, table: RuleTable) -> tuple[np.ndarray, list[tuple[str, str]]]:
+        """Return the distinct pairs of operation and item where the item decides.
+
+        Parameters
+        ----------
+        table : RuleTable
+
+        Returns
+        -------
+        pair : int64 ndarray of shape (n_events,)
+            The pair of each event, -1 where the operation alone decides.
+        pairs : list of (operation, item)
+        """
+        chosen = [
+            code
+            for code, operation in enumerate(self.operations)
+            for first in table.of_operation(operation)[:1]
+            if first.item != ANY or first.is_type
+        ]
+        rank = np.full(len(self.operations), -1)
+        rank[chosen] = np.arange(len(chosen))
+        mine = rank[self.operation] >= 0
+        pair = rank[self.operation[mine]] * len(self.items) + self.item[mine]
+        # Counting in a table of all possible pairs is faster than sorting events.
+        present = np.zeros(len(chosen) * len(self.items), dtype=bool)
+        present[pair] = True
+        distinct = np.flatnonzero(present)
+        number = np.cumsum(present) - 1
+        pair_of_event = np.full(len(self.operation), -1)
+        pair_of_event[mine] = number[pair]
+        return pair_of_event, [
+            (self.operations[chosen[code // len(self.items)]], self.items[code % len(self.items)])
+            for code in distinct
+        ]
+
+    def item_counts(self, table: RuleTable) -> list[tuple[str, str, int]]:
+        """Return operation, item and number of events where the item decides."""
+        pair, pairs = self.item_pairs(table)
+        counts = np.bincount(pair[pair >= 0], minlength=len(pairs))
+        return [(*names, int(count)) for names, count in zip(pairs, counts, strict=True)]

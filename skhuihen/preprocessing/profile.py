@@ -1,0 +1,374 @@
+"""ProfileEncoder: profile columns as normalized numbers, field by field (section 3.2)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.utils._param_validation import Interval
+from sklearn.utils._tags import Tags
+from sklearn.utils.validation import check_is_fitted
+
+from skhuihen.behaviors import MISSING, as_frame, as_text, is_nested
+from skhuihen.preprocessing._base import unique_names
+
+PROFILE_FIELDS = ("user", "device", "item")
+#: Below this many rows, distinct values say nothing about a column.
+FEW_ROWS = 20
+
+
+class ProfileEncoder(TransformerMixin, BaseEstimator):
+    """Encode the profile columns of applications and normalize them by mean and variance.
+
+    Numbers and booleans are filled with the median where they are missing, with a further column
+    that says so; texts and categories become one column per category, where a missing value is a
+    category and rare or unseen ones share one. All columns are then scaled to mean 0 and
+    variance 1.
+
+    Parameters
+    ----------
+    profile_fields : mapping of str to sequence of str, default=None
+        The columns of the fields ``"user"``, ``"device"`` and ``"item"``. None finds them: if
+        any column's name begins with ``user__``, ``device__`` or ``item__``, the columns that do
+        are the profile; otherwise every column left is the user's.
+    id_columns : sequence of str, default=("user_id", "application_id")
+        Columns that are never profile, as no datetime column and no nested column is.
+    min_frequency : float, default=0.01
+        Categories in a smaller share of the rows are pooled.
+    dtype : dtype, default=float64
+        Of the result.
+
+    Attributes
+    ----------
+    fields_ : dict of str to list of str
+        The columns of each profile field.
+    field_sizes_ : tuple of 3 int
+        Number of encoded columns of the user, device and item field.
+    feature_names_in_ : ndarray of str
+        The profile columns.
+    n_features_in_ : int
+        Their number.
+
+    References
+    ----------
+    The HUIHEN paper, section 3.2 ("encode the vector into the numerical form and normalize it
+    using mean and var").
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skhuihen import ProfileEncoder
+    >>> X = pd.DataFrame({"user_id": [1, 2], "user__age": [30, 50], "device__os": ["a", "b"]})
+    >>> encoder = ProfileEncoder().fit(X)
+    >>> encoder.fields_
+    {'user': ['user__age'], 'device': ['device__os'], 'item': []}
+    >>> encoder.transform(X)
+    array([[-1.,  1., -1.],
+           [ 1., -1.,  1.]])
+    """
+
+    _parameter_constraints: dict = {
+        "profile_fields": [dict, None],
+        "id_columns": ["array-like"],
+        "min_frequency": [Interval(Real, 0, 1, closed="neither")],
+        "dtype": "no_validation",
+    }
+
+    def __init__(
+        self,
+        profile_fields: Mapping[str, Sequence[str]] | None = None,
+        id_columns: Sequence[str] = ("user_id", "application_id"),
+        min_frequency: float = 0.01,
+        dtype: Any = np.float64,
+    ) -> None:
+        self.profile_fields = profile_fields
+        self.id_columns = id_columns
+        self.min_frequency = min_frequency
+        self.dtype = dtype
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Learn fields, categories, medians, means and variances.
+
+        Parameters
+        ----------
+        X : DataFrame or other table of shape (n_applications, n_columns)
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_applications,), default=None
+            Weight of each row in means and variances.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a text column has a value of its own in most rows, or a number is infinite.
+        """
+        frame = _read(X)
+        self.fields_ = self._find_fields(frame)
+        columns = [column for field in PROFILE_FIELDS for column in self.fields_[field]]
+        self.feature_names_in_ = np.asarray(columns, dtype=object)
+        self.n_features_in_ = len(columns)
+        self._is_number = {column: _is_number(frame[column]) for column in columns}
+        # Of a number that was always missing nothing is known: what comes later stays missing.
+        self._without_value = {
+            column for column in columns if self._is_number[column] and frame[column].isna().all()
+        }
+        for column in columns:
+            _refuse_identifier(frame[column], self._is_number[column])
+        if not columns:
+            self.field_sizes_ = (0, 0, 0)
+            return self
+        self._encoder = ColumnTransformer(
+            [
+                (f"{field}_{kind}", self._encoder_of(kind), self._columns_of(field, kind))
+                for field in PROFILE_FIELDS
+                for kind in ("numbers", "categories")
+            ],
+            verbose_feature_names_out=_plain_name,
+        ).set_output(transform="default")  # whatever the global setting is
+        encoded = self._encoder.fit_transform(self._plain(frame))
+        self._scaler = (
+            StandardScaler()
+            .set_output(transform="default")
+            .fit(encoded, sample_weight=sample_weight)
+        )
+        parts = self._encoder.output_indices_
+        self.field_sizes_ = tuple(
+            sum(
+                parts[f"{field}_{kind}"].stop - parts[f"{field}_{kind}"].start
+                for kind in ("numbers", "categories")
+            )
+            for field in PROFILE_FIELDS
+        )
+        return self
+
+    def transform(self, X: Any) -> NDArray[np.floating]:
+        """Encode and normalize.
+
+        Parameters
+        ----------
+        X : DataFrame or other table of shape (n_applications, n_columns)
+            With the profile columns of `fit`, in any order; others are ignored.
+
+        Returns
+        -------
+        ndarray of shape (n_applications, sum(field_sizes_))
+            The user's columns, then the device's, then the item's.
+        """
+        check_is_fitted(self)
+        frame = _read(X)
+        lacking = [column for column in self.feature_names_in_ if column not in frame.columns]
+        if lacking:
+            raise ValueError(
+                f"X has no profile column {lacking[0]!r}, which was there in fit (lacking in all: "
+                f"{lacking}). Add it, with missing values if they are not known."
+            )
+        if not self.n_features_in_ or not len(frame):
+            return np.empty((len(frame), sum(self.field_sizes_)), dtype=self.dtype)
+        encoded = self._encoder.transform(self._plain(frame))
+        return self._scaler.transform(encoded).astype(self.dtype, copy=False)
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Return the names of the encoded columns.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of str
+        """
+        check_is_fitted(self)
+        if not self.n_features_in_:
+            return np.empty(0, dtype=object)
+        return unique_names(self._encoder.get_feature_names_out())
+
+    def _find_fields(self, frame: pd.DataFrame) -> dict[str, list[str]]:
+        if self.profile_fields is not None:
+            return self._check_fields(frame)
+        candidates = [
+            column
+            for column in frame.columns
+            if column not in set(self.id_columns)
+            and not is_datetime(frame[column])
+            and not is_nested(frame[column])
+        ]
+        fields: dict[str, list[str]] = {
+            field: [c for c in candidates if str(c).startswith(f"{field}__")]
+            for field in PROFILE_FIELDS
+        }
+        if not any(fields.values()):
+            fields["user"] = candidates
+        return fields
+
+    def _check_fields(self, frame: pd.DataFrame) -> dict[str, list[str]]:
+        assert self.profile_fields is not None
+        for field, columns in self.profile_fields.items():
+            if field not in PROFILE_FIELDS:
+                raise ValueError(
+                    f"profile_fields names the field {field!r}; it must be one of {PROFILE_FIELDS}."
+                )
+            if isinstance(columns, str):
+                raise ValueError(
+                    f"profile_fields[{field!r}] is the text {columns!r}; a list of columns is "
+                    f"wanted: [{columns!r}]."
+                )
+            for column in columns:
+                if column not in frame.columns:
+                    raise ValueError(
+                        f"profile_fields[{field!r}] names the column {column!r}, which X does not "
+                        f"have; it has {list(frame.columns)}."
+                    )
+                if is_datetime(frame[column]) or is_nested(frame[column]):
+                    raise ValueError(
+                        f"profile_fields[{field!r}] names the column {column!r} of dtype "
+                        f"{frame[column].dtype}; numbers, booleans, texts or categories are "
+                        "wanted. Turn a date into a number, such as days before the application."
+                    )
+        fields = {field: list(self.profile_fields.get(field, ())) for field in PROFILE_FIELDS}
+        columns = [column for field in PROFILE_FIELDS for column in fields[field]]
+        for column in columns:
+            if columns.count(column) > 1:
+                raise ValueError(f"profile_fields names the column {column!r} more than once.")
+        return fields
+
+    def _columns_of(self, field: str, kind: str) -> list[str]:
+        wanted = kind == "numbers"
+        return [str(column) for column in self.fields_[field] if self._is_number[column] == wanted]
+
+    def _encoder_of(self, kind: str) -> Any:
+        if kind == "numbers":
+            return SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
+        return OneHotEncoder(
+            handle_unknown="infrequent_if_exist",
+            min_frequency=self.min_frequency,
+            sparse_output=False,
+        )
+
+    def _plain(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return the profile as float and text columns, whatever dtypes it came in."""
+        plain = {}
+        for column, is_number in self._is_number.items():
+            values = frame[column]
+            if column in self._without_value:
+                plain[str(column)] = np.full(len(frame), np.nan)
+            elif is_number:
+                plain[str(column)] = _numbers(values)
+            else:
+                texts = values.astype(object)
+                texts = texts.where(values.notna(), MISSING).map(as_text)
+                plain[str(column)] = texts.to_numpy(object)
+        return pd.DataFrame(plain, index=frame.index)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        return tags
+
+
+def _read(X: Any) -> pd.DataFrame:
+    """Return X as a frame in which each column has a name of its own."""
+    frame = as_frame(X)
+    names = frame.columns.map(str)
+    if not names.is_unique:
+        raise ValueError(
+            f"X has more than one column {names[names.duplicated()][0]!r}. Rename or drop all "
+            "but one."
+        )
+    return frame
+
+
+def _plain_name(transformer: str, name: str) -> str:
+    """Name an encoded column as its encoder does."""
+    return name
+
+
+def is_datetime(column: pd.Series) -> bool:
+    """Tell whether a column holds dates or times."""
+    if isinstance(column.dtype, pd.ArrowDtype):
+        return column.dtype.kind == "M" or pa.types.is_date(column.dtype.pyarrow_dtype)
+    if pd.api.types.is_object_dtype(column.dtype):  # dates, as pyarrow and polars hand them over
+        return pd.api.types.infer_dtype(column, skipna=True) in ("date", "datetime", "datetime64")
+    return pd.api.types.is_datetime64_any_dtype(column.dtype)
+
+
+def _is_number(column: pd.Series) -> bool:
+    """Tell numbers and booleans from texts and categories; refuse anything else."""
+    dtype = column.infer_objects().dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        return False
+    if isinstance(dtype, pd.ArrowDtype) and pa.types.is_dictionary(dtype.pyarrow_dtype):
+        return False
+    if isinstance(dtype, pd.ArrowDtype) and pa.types.is_null(dtype.pyarrow_dtype):
+        return True
+    if pd.api.types.is_bool_dtype(dtype) or (
+        pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_complex_dtype(dtype)
+    ):
+        return True
+    kind = pd.api.types.infer_dtype(column, skipna=True)
+    if kind in ("integer", "floating", "mixed-integer-float", "boolean", "decimal"):
+        return True
+    if kind in ("string", "categorical", "empty"):
+        return kind == "empty"
+    raise TypeError(
+        f"Profile column {column.name!r} is of dtype {column.dtype} and holds {kind} values; "
+        "numbers, booleans, texts or categories are wanted. Convert it, or leave it out with "
+        "id_columns or profile_fields."
+    )
+
+
+def _numbers(column: pd.Series) -> NDArray[np.float64]:
+    """Return a numeric or boolean column as floats; refuse texts and infinities."""
+    if column.isna().all():  # then the dtype says nothing
+        return np.full(len(column), np.nan)
+    if not _is_number(column):
+        raise TypeError(
+            f"Profile column {column.name!r} held numbers in fit and is of dtype {column.dtype} "
+            "now. Convert it with pandas.to_numeric."
+        )
+    numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    n_infinite = int(np.isinf(numbers).sum())
+    if n_infinite:
+        raise ValueError(
+            f"Profile column {column.name!r} holds {n_infinite} infinite values; finite numbers "
+            "or missing values are wanted. Replace them, for example by NaN."
+        )
+    return numbers
+
+
+def _refuse_identifier(column: pd.Series, is_number: bool) -> None:
+    """Refuse a text that names rows; warn of an integer that may."""
+    n_rows = len(column)
+    if n_rows < FEW_ROWS:
+        return
+    n_distinct = column.nunique()
+    if not is_number and n_distinct > 0.5 * n_rows:
+        raise ValueError(
+            f"Profile column {column.name!r} holds {n_distinct} distinct texts in {n_rows} rows: "
+            "it names applications rather than describing them. Leave it out with id_columns or "
+            "profile_fields, or group its values."
+        )
+    if n_distinct == n_rows and pd.api.types.is_integer_dtype(column.dtype):
+        warnings.warn(
+            f"Profile column {column.name!r} is an integer with a value of its own in each of "
+            f"{n_rows} rows. If it is an identifier, leave it out with id_columns.",
+            stacklevel=4,
+        )

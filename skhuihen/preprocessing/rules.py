@@ -1,0 +1,134 @@
+"""The rule table of `BehaviorAbstractor`: reading it, and finding the rule of an event."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from skhuihen.behaviors import as_text
+
+ITEM_CLICK, TRANSFORM_OPERATION, FUNCTION_WIDGET = FIELDS = (
+    "item_click",
+    "transform_operation",
+    "function_widget",
+)
+OTHER = "other"
+ANY = "*"
+COLUMNS = ["operation", "item", "field", "behavior"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One row of the table.
+
+    A rule for an item click that names no item (``item="*"``) gives the *type* of the click in
+    `behavior`; every other rule gives the behavior as it stands.
+    """
+
+    operation: str
+    item: str
+    field: str
+    behavior: str
+
+    @property
+    def is_type(self) -> bool:
+        """Whether the item is still to be added to the behavior."""
+        return self.field == ITEM_CLICK and self.item == ANY
+
+
+class RuleTable:
+    """Rules in their order, found fast: names by dictionary, globs one after the other."""
+
+    def __init__(self, rules: list[Rule]) -> None:
+        self.rules = rules
+        self._by_name: dict[str, list[int]] = {}
+        self._globs: list[tuple[int, re.Pattern[str]]] = []
+        for position, rule in enumerate(rules):
+            if is_glob(rule.operation):
+                self._globs.append((position, re.compile(fnmatch.translate(rule.operation))))
+            else:
+                self._by_name.setdefault(rule.operation, []).append(position)
+
+    def of_operation(self, operation: str) -> list[Rule]:
+        """Return the rules that may hold for an operation, up to the first for any item."""
+        positions = self._by_name.get(operation, []) + [
+            position for position, glob in self._globs if glob.match(operation)
+        ]
+        found = []
+        for position in sorted(positions):
+            found.append(self.rules[position])
+            if found[-1].item == ANY:
+                break
+        return found
+
+
+def of_item(rules: list[Rule], item: str) -> Rule | None:
+    """Return the first of an operation's rules that holds for an item."""
+    for rule in rules:
+        if fnmatch.fnmatchcase(item, rule.item) if is_glob(rule.item) else rule.item == item:
+            return rule
+    return None
+
+
+def is_glob(pattern: str) -> bool:
+    """Tell whether a pattern holds wildcard characters."""
+    return any(character in pattern for character in "*?[")
+
+
+def other_of(kind: str) -> str:
+    """Return the behavior that gathers what is rare or unseen in a field or a type."""
+    return f"{kind}:{OTHER}"
+
+
+def read_rules(rules: Any) -> list[Rule]:
+    """Read a table of rules.
+
+    Parameters
+    ----------
+    rules : DataFrame, path of a CSV file, list of dict, or None
+
+    Returns
+    -------
+    list of Rule
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, a cell is empty or a field is none of the three.
+    """
+    if rules is None:
+        return []
+    if isinstance(rules, (pd.DataFrame, list)):
+        table = pd.DataFrame(rules)
+    else:
+        # As text, so that an operation called "NA" or "007" stays what it is.
+        table = pd.read_csv(rules, dtype=str, keep_default_na=False).replace("", None)
+    if not table.columns.is_unique:
+        raise ValueError(f"rules has columns of one name; it has {list(table.columns)}.")
+    for name in table.columns:
+        if name not in COLUMNS and str(name).strip().lower() in COLUMNS:
+            raise ValueError(f"rules has a column {name!r}; write {str(name).strip().lower()!r}.")
+    missing = [name for name in ("operation", "field", "behavior") if name not in table.columns]
+    if missing and len(table):
+        raise ValueError(
+            f"rules has no column {missing[0]!r}; it has {list(table.columns)}. Wanted are "
+            "operation, field, behavior and, optionally, item."
+        )
+    table = table.reindex(columns=COLUMNS)
+    table["item"] = table["item"].astype(object).where(table["item"].notna(), ANY)
+    for name in ("operation", "field", "behavior"):
+        if table[name].isna().any():
+            row = table.index[table[name].isna()][0]
+            raise ValueError(f"rules has no {name} in row {row}. Fill it in or remove the row.")
+    unknown = ~table["field"].isin(FIELDS)
+    if unknown.any():
+        row = table.index[unknown][0]
+        raise ValueError(
+            f"rules names the field {table['field'][unknown].iloc[0]!r} in row {row}; it must be "
+            f"one of {', '.join(FIELDS)}."
+        )
+    return [Rule(*map(as_text, row)) for row in table.itertuples(index=False)]

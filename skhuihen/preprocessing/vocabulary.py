@@ -1,0 +1,107 @@
+"""BehaviorVocabulary: which behaviors have a vector, and which one an event gets."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skhuihen.behaviors import Behaviors
+from skhuihen.preprocessing.rules import FIELDS
+
+TRANSFORM = 1  # position of the transform operation in FIELDS
+
+
+class BehaviorVocabulary:
+    """Number the behaviors seen in training, field by field.
+
+    Events without the subfields ``field`` and ``behavior`` are taken as they are (the paper's
+    Table 4): the behavior is the raw operation, the field is decided by whether the event has an
+    amount or an item. A transform operation that comes with amounts of both signs is two
+    behaviors, since the logarithm that scales its vector has lost the sign; one that came with
+    one sign in training is one behavior, whatever sign comes later.
+
+    Attributes
+    ----------
+    behaviors_ : list of (field, behavior, sign)
+        In the order of their numbers; sign is ``"-"`` for the negative half of a transform
+        operation of both signs and ``""`` otherwise.
+    sizes_ : tuple of 3 int
+        How many behaviors are item clicks, transform operations and function widgets.
+    """
+
+    def fit(self, behaviors: Behaviors) -> Self:
+        """Give each behavior of the events a number.
+
+        Parameters
+        ----------
+        behaviors : Behaviors
+
+        Returns
+        -------
+        self
+        """
+        field, name, names, negative, _ = _read(behaviors)
+        present = np.zeros((len(FIELDS), len(names), 2), dtype=bool)
+        present[field, name, negative.astype(np.int64)] = True
+        found = []
+        for f, n in np.argwhere(present.any(axis=2)):
+            both = f == TRANSFORM and present[f, n].all()
+            found += [(int(f), names[n], sign) for sign in (("", "-") if both else ("",))]
+        found.sort()
+        self.behaviors_ = [(FIELDS[f], behavior, sign) for f, behavior, sign in found]
+        self.sizes_ = tuple(sum(f == field for f, _, _ in found) for field in range(len(FIELDS)))
+        self._number = {key: number for number, key in enumerate(found)}
+        return self
+
+    def transform(self, behaviors: Behaviors) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return the number and the scale of each event's behavior.
+
+        Parameters
+        ----------
+        behaviors : Behaviors
+
+        Returns
+        -------
+        number : int64 ndarray of shape (n_events,)
+            One past the last for a behavior not seen in `fit`.
+        scale : float64 ndarray of shape (n_events,)
+            ``log1p(|amount|)`` for a transform operation with an amount, else 1.
+        """
+        field, name, names, negative, amount = _read(behaviors)
+        lookup = np.full((len(FIELDS), len(names), 2), len(self._number))
+        for n, text in enumerate(names):
+            for f in range(len(FIELDS)):
+                plain = self._number.get((f, text, ""), len(self._number))
+                lookup[f, n] = plain, self._number.get((f, text, "-"), plain)
+        number = lookup[field, name, negative.astype(np.int64)]
+        scaled = (field == TRANSFORM) & ~np.isnan(amount)
+        scale = np.ones(len(amount))
+        scale[scaled] = np.log1p(np.abs(amount[scaled]))
+        return number, scale
+
+
+def _read(
+    behaviors: Behaviors,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str], NDArray[np.bool_], NDArray[np.float64]]:
+    """Return field, behavior, distinct behaviors, whether negative, and amount of each event."""
+    amount = behaviors.numbers("amount")
+    if "field" in behaviors.fields and "behavior" in behaviors.fields:
+        code, fields = behaviors.texts("field")
+        unknown = sorted(set(fields) - set(FIELDS))
+        if unknown:
+            raise ValueError(
+                f"The events' subfield 'field' holds {unknown[0]!r}; it must be one of {FIELDS}. "
+                "BehaviorAbstractor writes it; rename a subfield of your own."
+            )
+        field = np.array([FIELDS.index(text) for text in fields], dtype=np.int64)[code]
+        name, names = behaviors.texts("behavior")
+    else:
+        has_item = np.zeros(behaviors.n_events, dtype=bool)
+        if "item" in behaviors.fields:
+            has_item = behaviors.fields["item"].is_valid().to_numpy(zero_copy_only=False)
+        field = np.where(~np.isnan(amount), TRANSFORM, np.where(has_item, 0, 2))
+        name, names = behaviors.texts("operation")
+    negative = (field == TRANSFORM) & (amount < 0)
+    return field, name, names, negative, amount
