@@ -1,0 +1,207 @@
+"""From rows to tensors: the one door between the frames and the network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some applications with their behaviors, packed.
+
+    Behaviors stand in packed order over sessions (see `skhuihen.network.recurrence`), the
+    longest session first; sessions stand in packed order over applicants, the one with most
+    sessions first.
+
+    Attributes
+    ----------
+    profile : float Tensor of shape (n_applications, n_encoded_columns)
+    weight : float Tensor of shape (n_applications,)
+        Weight of each application in the loss.
+    behavior : int64 Tensor of shape (n_behaviors,)
+        Row of the behavior in the embedding table; one past the end if unknown.
+    scale : float Tensor of shape (n_behaviors,)
+        ``log1p(|amount|)`` of a transform operation, else 1.
+    interval : float Tensor of shape (n_behaviors,)
+        Seconds since the behavior before in the session.
+    weekday, monthday : int64 Tensor of shape (n_behaviors,)
+        0 to 6, and day of the month less one, 0 to 30.
+    session : int64 Tensor of shape (n_sessions,)
+        For each session in packed order over applicants, its rank by length.
+    applicants : int64 Tensor of shape (n_applicants,)
+        The applications that have a behavior, most sessions first.
+    last_session : int64 Tensor of shape (n_applicants,)
+        Rank by length of the last session of each applicant.
+    event_steps, session_steps : list of int
+        Sequences still running at each step of the two scans.
+    """
+
+    profile: Tensor
+    weight: Tensor
+    behavior: Tensor
+    scale: Tensor
+    interval: Tensor
+    weekday: Tensor
+    monthday: Tensor
+    session: Tensor
+    applicants: Tensor
+    last_session: Tensor
+    event_steps: list[int]
+    session_steps: list[int]
+
+    def __len__(self) -> int:
+        return len(self.profile)
+
+    def to(self, *args: object, **kwargs: object) -> Batch:
+        """Move every tensor to a device."""
+        moved = {
+            field.name: getattr(self, field.name).to(*args, **kwargs)
+            for field in fields(self)
+            if isinstance(getattr(self, field.name), Tensor)
+        }
+        return replace(self, **moved)
+
+
+@dataclass(frozen=True)
+class Events:
+    """The behaviors of many applications as flat arrays, in order of application and session.
+
+    Attributes
+    ----------
+    behavior, weekday, monthday : int64 ndarray of shape (n_behaviors,)
+    scale, interval : float ndarray of shape (n_behaviors,)
+        As in `Batch`.
+    session_lengths : int64 ndarray of shape (n_sessions,)
+        Number of behaviors of each session, at least 1.
+    n_sessions : int64 ndarray of shape (n_applications,)
+        Number of sessions of each application, 0 for an empty history.
+    """
+
+    behavior: NDArray[np.int64]
+    scale: NDArray[np.floating]
+    interval: NDArray[np.floating]
+    weekday: NDArray[np.int64]
+    monthday: NDArray[np.int64]
+    session_lengths: NDArray[np.int64]
+    n_sessions: NDArray[np.int64]
+
+    @classmethod
+    def none(cls, n_applications: int, dtype: type = np.float32) -> Events:
+        """Return the events of applications without behaviors."""
+        index: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        number: NDArray[np.floating] = np.empty(0, dtype=dtype)
+        return cls(
+            index, number, number, index, index, index, np.zeros(n_applications, dtype=np.int64)
+        )
+
+
+class ApplicationDataset(Dataset):
+    """Applications from which batches are cut without a Python loop.
+
+    Parameters
+    ----------
+    profile : float ndarray of shape (n_applications, n_encoded_columns)
+    events : Events
+    y : int64 ndarray of shape (n_applications,), default=None
+        1 for overdue. Zeros if None.
+    weight : float ndarray of shape (n_applications,), default=None
+        Ones if None.
+    """
+
+    def __init__(
+        self,
+        profile: NDArray[np.floating],
+        events: Events,
+        y: NDArray[np.int64] | None = None,
+        weight: NDArray[np.floating] | None = None,
+    ) -> None:
+        n = len(profile)
+        self.profile = profile
+        self.events = events
+        self.y = np.zeros(n, dtype=np.int64) if y is None else y
+        self.weight = np.ones(n, dtype=profile.dtype) if weight is None else weight
+        self._session_start = _starts(events.session_lengths)
+        self._first_session = _starts(events.n_sessions)
+
+    def __len__(self) -> int:
+        return len(self.profile)
+
+    def __getitem__(self, index: int) -> tuple[Batch, Tensor]:
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: Sequence[int]) -> tuple[Batch, Tensor]:
+        """Cut one batch: the applications at ``indices``, and their labels."""
+        rows = np.asarray(indices, dtype=np.int64)
+        events = self.events
+        n_sessions = events.n_sessions[rows]
+        applicants = np.flatnonzero(n_sessions)
+        counts = n_sessions[applicants]
+        sessions = _ranges(self._first_session[rows[applicants]], counts)
+        event_index, event_steps, by_length = pack(
+            self._session_start[sessions], events.session_lengths[sessions]
+        )
+        first = _starts(counts)
+        session_index, session_steps, by_count = pack(first, counts)
+        rank = np.empty_like(by_length)
+        rank[by_length] = np.arange(len(by_length))
+        last = (first + counts - 1)[by_count]
+        batch = Batch(
+            profile=torch.from_numpy(self.profile[rows]),
+            weight=torch.from_numpy(self.weight[rows]),
+            behavior=torch.from_numpy(events.behavior[event_index]),
+            scale=torch.from_numpy(events.scale[event_index]),
+            interval=torch.from_numpy(events.interval[event_index]),
+            weekday=torch.from_numpy(events.weekday[event_index]),
+            monthday=torch.from_numpy(events.monthday[event_index]),
+            session=torch.from_numpy(rank[session_index]),
+            applicants=torch.from_numpy(applicants[by_count]),
+            last_session=torch.from_numpy(rank[last]),
+            event_steps=event_steps,
+            session_steps=session_steps,
+        )
+        return batch, torch.from_numpy(self.y[rows])
+
+
+def pack(
+    starts: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], list[int], NDArray[np.int64]]:
+    """Lay sequences out time-major, longest first.
+
+    Parameters
+    ----------
+    starts, lengths : int64 ndarray of shape (n_sequences,)
+        Where each sequence starts in a flat array, and its length, at least 1.
+
+    Returns
+    -------
+    index : int64 ndarray of shape (sum of lengths,)
+        Positions in the flat array, in packed order.
+    steps : list of int
+        Number of sequences still running at each step.
+    order : int64 ndarray of shape (n_sequences,)
+        The sequences, longest first, equal lengths in their given order.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    if not len(order):
+        return np.empty(0, np.int64), [], order
+    steps = len(lengths) - np.cumsum(np.bincount(lengths))[:-1]
+    step = np.repeat(np.arange(len(steps)), steps)
+    rank = np.arange(len(step)) - np.repeat(_starts(steps), steps)
+    return starts[order][rank] + step, steps.tolist(), order
+
+
+def _starts(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where each of several adjoining pieces starts."""
+    return np.cumsum(lengths) - lengths
+
+
+def _ranges(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the concatenation of ``arange(start, start + length)``."""
+    return np.arange(lengths.sum()) + np.repeat(starts - _starts(lengths), lengths)

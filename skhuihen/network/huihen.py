@@ -1,0 +1,182 @@
+"""HUIHEN, the whole network (section 3.1, Figure 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from skhuihen.network.batch import Batch
+from skhuihen.network.embedding import BehaviorEmbedding, PeriodEmbedding
+from skhuihen.network.field_aware import FieldAware
+from skhuihen.network.habit import UserItemAwareGRU
+from skhuihen.network.intention import TimeAwareGRU
+from skhuihen.network.interaction import Dropout, UserPropertyInteraction
+from skhuihen.network.recurrence import PlainGRU
+
+
+class HUIHEN(nn.Module):
+    """Hierarchical User Intention-Habit Extract Network.
+
+    Parameters
+    ----------
+    behavior_sizes : sequence of 3 int
+        Number of item clicks, transform operations and function widgets that have a vector.
+    profile_sizes : sequence of 3 int
+        Number of encoded columns of the user, device and item profile. A field without columns
+        is left out of the network.
+    behavior_dim : int, default=10
+        Length of behavior, time period and field-wise profile vectors.
+    intention_dim, habit_dim : int, default=30
+        Length of the intention T and of the habit H.
+    hidden_units : sequence of int, default=(50, 25)
+        Widths of the interaction layer.
+    dropout : float, default=0.6
+        Dropout rate in the interaction layer.
+    log_interval : bool, default=True
+        Logarithms of seconds, not seconds, in equation 5.
+    time_aware, user_item_aware, field_aware, hierarchical : bool, default=True
+        The ablations. Without `hierarchical` one plain GRU reads all behaviors of an
+        application, its last state is H, and there is no T; each application must then come as
+        one session.
+    """
+
+    def __init__(
+        self,
+        behavior_sizes: Sequence[int],
+        profile_sizes: Sequence[int],
+        *,
+        behavior_dim: int = 10,
+        intention_dim: int = 30,
+        habit_dim: int = 30,
+        hidden_units: Sequence[int] = (50, 25),
+        dropout: float = 0.6,
+        log_interval: bool = True,
+        time_aware: bool = True,
+        user_item_aware: bool = True,
+        field_aware: bool = True,
+        hierarchical: bool = True,
+    ) -> None:
+        super().__init__()
+        self.profile_sizes = tuple(profile_sizes)
+        self.intention_dim = intention_dim if hierarchical else 0
+        self.habit_dim = habit_dim
+        self.hierarchical = hierarchical
+        self.time_aware = time_aware and hierarchical
+        self.user_item_aware = user_item_aware and hierarchical
+
+        present = [size for size in self.profile_sizes if size]
+        self.profile_field_aware = FieldAware(present, behavior_dim)
+        self.behavior_embedding = BehaviorEmbedding(behavior_sizes, behavior_dim)
+        self.behavior_field_aware = FieldAware(
+            [behavior_dim] * len(behavior_sizes), behavior_dim, shared=not field_aware
+        )
+        self.intention: nn.Module | None = None
+        if self.time_aware:
+            self.period_embedding = PeriodEmbedding(behavior_dim)
+            self.period_field_aware = FieldAware([behavior_dim] * 2, behavior_dim, shared=True)
+            self.intention = TimeAwareGRU(
+                behavior_dim, behavior_dim, intention_dim, log_interval=log_interval
+            )
+        elif hierarchical:
+            self.intention = PlainGRU(behavior_dim, intention_dim)
+
+        habit_input = intention_dim if hierarchical else behavior_dim
+        self.habit: nn.Module
+        if self.user_item_aware:
+            n_context = sum(self.profile_sizes[field] > 0 for field in (0, 2))
+            self.habit = UserItemAwareGRU(habit_input, n_context * behavior_dim, habit_dim)
+        else:
+            self.habit = PlainGRU(habit_input, habit_dim)
+        self.interaction = UserPropertyInteraction(
+            self.intention_dim + habit_dim + len(present) * behavior_dim, hidden_units, dropout
+        )
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Draw all weights anew, and let dropout draw from ``generator`` from now on."""
+        for layer in self.children():
+            cast(Any, layer).reset_parameters(generator)
+        self.seed_dropout(generator)
+
+    def seed_dropout(self, generator: torch.Generator) -> None:
+        """Let dropout draw from ``generator``."""
+        for module in self.modules():
+            if isinstance(module, Dropout):
+                module.generator = generator
+
+    def map_profile(self, profile: Tensor) -> list[Tensor | None]:
+        """Return the field-wise user, device and item profile; None where a field is empty."""
+        fields = profile.split(self.profile_sizes, dim=1)
+        mapped = iter(self.profile_field_aware([field for field in fields if field.shape[1]]))
+        return [next(mapped) if field.shape[1] else None for field in fields]
+
+    def map_behaviors(self, batch: Batch) -> Tensor:
+        """Return the field-wise behaviors in packed order, scaled by their amounts."""
+        table = torch.cat(self.behavior_field_aware(self.behavior_embedding()))
+        # The row behind the last is for behaviors never seen in training: no vector, only time.
+        table = torch.cat([table, table.new_zeros(1, table.shape[1])])
+        # index_select, unlike table[...], has a gradient that repeats to the bit on two threads.
+        return table.index_select(0, batch.behavior) * batch.scale[:, None]
+
+    def read_behaviors(
+        self, batch: Batch, user: Tensor | None, item: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return intention T (of the last session) and habit H of each application.
+
+        Both are zero where an application has no behavior.
+
+        Parameters
+        ----------
+        batch : Batch
+        user, item : Tensor of shape (n, behavior_dim) or None
+            Field-wise user and item profile.
+
+        Returns
+        -------
+        Tensor of shape (n, intention_dim), Tensor of shape (n, habit_dim)
+        """
+        t = batch.profile.new_zeros(len(batch), self.intention_dim)
+        h = batch.profile.new_zeros(len(batch), self.habit_dim)
+        if not batch.event_steps:
+            return t, h
+        x = self.map_behaviors(batch)
+        if self.intention is None:
+            habit = self.habit(x, batch.event_steps)
+            return t, h.index_copy(0, batch.applicants, habit.index_select(0, batch.last_session))
+
+        if self.time_aware:
+            week, month = self.period_field_aware(self.period_embedding())
+            intention = self.intention(
+                x,
+                batch.interval,
+                week.index_select(0, batch.weekday),
+                month.index_select(0, batch.monthday),
+                batch.event_steps,
+            )
+        else:
+            intention = self.intention(x, batch.event_steps)
+
+        sessions = intention.index_select(0, batch.session)
+        if self.user_item_aware:
+            present = [field for field in (user, item) if field is not None]
+            context = torch.cat([*present, h.new_zeros(len(batch), 0)], dim=1)
+            context = context.index_select(0, batch.applicants)
+            habit = self.habit(sessions, context, batch.session_steps)
+        else:
+            habit = self.habit(sessions, batch.session_steps)
+        last = intention.index_select(0, batch.last_session)
+        return t.index_copy(0, batch.applicants, last), h.index_copy(0, batch.applicants, habit)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the two logits of each application, shape (n, 2)."""
+        user, device, item = self.map_profile(batch.profile)
+        t, h = self.read_behaviors(batch, user, item)
+        profiles = [field for field in (user, device, item) if field is not None]
+        return self.interaction(torch.cat([t, h, *profiles], dim=1))
+
+    def represent(self, batch: Batch) -> Tensor:
+        """Return T and H side by side, shape (n, intention_dim + habit_dim)."""
+        user, _, item = self.map_profile(batch.profile)
+        return torch.cat(self.read_behaviors(batch, user, item), dim=1)

@@ -1,0 +1,83 @@
+"""The packed scan that both recurrent layers share.
+
+Sequences of different lengths are laid out time-major, longest first, as in
+`torch.nn.utils.rnn.PackedSequence`: the first elements of all sequences, then the second
+elements of those that have one, and so on. Nothing is padded, so no bias and no gate ever runs
+over a position that holds no behavior, and the work is the real number of behaviors. The paper
+fills the heads of short sessions with zero vectors (section 5.2); there the gates' biases move
+the state before the first behavior. That is the one difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+def packed_scan(
+    step: Callable[..., Tensor],
+    inputs: Sequence[Tensor],
+    sizes: Sequence[int],
+    initial: Tensor,
+) -> Tensor:
+    """Run a recurrent cell over packed sequences and return every last state.
+
+    Parameters
+    ----------
+    step : callable
+        ``step(h, *inputs_of_this_step)`` returns the next state, of the shape of ``h``.
+    inputs : sequence of Tensor, each of shape (sum(sizes), ...)
+        What enters at each position, in packed order.
+    sizes : sequence of int
+        How many sequences are still running at each step; never increasing.
+    initial : Tensor of shape (sizes[0], hidden_dim)
+        The first state of each sequence, longest sequence first.
+
+    Returns
+    -------
+    Tensor of shape (sizes[0], hidden_dim)
+        The last state of each sequence, in the order of ``initial``.
+    """
+    h = initial
+    finished = []
+    # split, not x[t]: indexing would allocate a full-size gradient at every step.
+    for size, *xs in zip(sizes, *(x.split(list(sizes)) for x in inputs), strict=True):
+        if size < len(h):
+            h, done = h.split([size, len(h) - size])
+            finished.append(done)
+        h = step(h, *xs)
+    return torch.cat([h, *reversed(finished)])
+
+
+class PlainGRU(nn.Module):
+    """The traditional GRU of the ablations, on packed input.
+
+    Parameters
+    ----------
+    input_dim, hidden_dim : int
+        Sizes of an element and of the state.
+    """
+
+    def __init__(self, input_dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.hidden_dim = hidden_dim
+        # By way of "meta": elsewhere the constructor draws from the global random state.
+        self.gru = nn.GRU(input_dim, hidden_dim, device="meta").to_empty(device="cpu")
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Draw all weights anew."""
+        fill_uniform(self, self.hidden_dim, generator)
+
+    def forward(self, x: Tensor, sizes: Sequence[int]) -> Tensor:
+        """Return the last state of each sequence, longest first."""
+        packed = nn.utils.rnn.PackedSequence(x, torch.as_tensor(sizes))
+        return self.gru(packed)[1][0]
+
+
+def fill_uniform(module: nn.Module, hidden_dim: int, generator: torch.Generator) -> None:
+    """Draw every parameter from U(-1/sqrt(hidden_dim), 1/sqrt(hidden_dim)), as torch's GRU does."""
+    bound = hidden_dim**-0.5
+    for parameter in module.parameters():
+        nn.init.uniform_(parameter, -bound, bound, generator=generator)
