@@ -1,0 +1,661 @@
+"""HUIHENClassifier: the paper's network as a scikit-learn classifier."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, _fit_context
+from sklearn.utils import check_random_state, compute_sample_weight
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils._tags import Tags
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    _check_y,
+    check_consistent_length,
+    check_is_fitted,
+    validate_data,
+)
+from skorch.callbacks import Callback, EarlyStopping
+from skorch.helper import predefined_split
+from torch.utils.data import Dataset, Subset
+
+from skhuihen.behaviors import Behaviors, as_frame, is_nested, read_as_of
+from skhuihen.network.batch import ApplicationDataset, Batch, Events
+from skhuihen.network.huihen import HUIHEN
+from skhuihen.preprocessing.profile import ProfileEncoder, is_datetime
+from skhuihen.preprocessing.vocabulary import BehaviorVocabulary
+from skhuihen.training import HUIHENNet, ProgressBar, ValidationAUC
+
+#: Applications scored at once; larger batches save nothing.
+SCORING_BATCH = 1024
+
+
+class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
+    """Overdue probability from a thin profile and behaviors in a banking app.
+
+    The network of the paper: behaviors are embedded by field (EN, FAN), a time-aware GRU reads
+    each session into an intention (SUIE), a user-item-aware GRU reads the intentions into a habit
+    (LHUHE), and fully connected layers join the intention of the last session, the habit and the
+    profile (UPI). An application without behaviors is scored from its profile alone, with zeros
+    for intention and habit. Without a nested column, or on a plain numeric array, this is a
+    classifier of profiles.
+
+    Parameters
+    ----------
+    behaviors : str, default="behaviors"
+        The nested column, with the subfields that `Sessionizer` adds. Behaviors are those of
+        `BehaviorAbstractor`, or raw operations where it was left out.
+    applied_at : str or None, default="applied_at"
+        The column with the time of the application; events at or after it are cut off here too.
+        None, said on purpose, cuts nothing.
+    profile_fields : mapping of str to sequence of str, default=None
+        The columns of the profile fields ``"user"``, ``"device"`` and ``"item"``; None finds
+        them by their prefixes (see `ProfileEncoder`).
+    id_columns : sequence of str, default=("user_id", "application_id")
+        Columns that are never profile. Absent ones are ignored.
+    behavior_dim : int, default=10
+        Length of behavior, time period and field-wise profile vectors.
+    intention_dim : int, default=30
+        Length of the intention vector T.
+    habit_dim : int, default=30
+        Length of the habit vector H.
+    hidden_units : sequence of int, default=(50, 25)
+        Widths of the hidden layers that join T, H and the profile.
+    dropout : float, default=0.6
+        Dropout rate behind each of these layers.
+    log_interval : bool, default=True
+        Feed ``log1p`` of seconds to equation 5; False feeds seconds, as the paper prints it.
+    time_aware : bool, default=True
+        False reads sessions with a plain GRU, without intervals and time periods.
+    user_item_aware : bool, default=True
+        False reads intentions with a plain GRU, without user and item.
+    field_aware : bool, default=True
+        False maps the three behavior fields by one shared matrix.
+    hierarchical : bool, default=True
+        False reads all behaviors with one plain GRU, without sessions; there is no T.
+    lr : float, default=0.001
+        Learning rate of Adam.
+    weight_decay : float, default=0.001
+        L2 penalty of Adam. The paper names none, which 0 gives.
+    max_epochs : int, default=200
+        Most passes over the training rows.
+    batch_size : int, default=64
+        Applications in one step; -1 takes all.
+    early_stopping : bool, default=True
+        Hold out a part of the rows, stop when the AUC there no longer improves (nor, at equal
+        AUC, the loss), and keep the best epoch.
+    validation_fraction : float, default=0.1
+        Share of the rows to hold out.
+    n_iter_no_change : int, default=30
+        Epochs without improvement before stopping. Small data improve slowly and unevenly: less
+        patience cuts good networks off.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes, in scikit-learn's sense.
+    device : str, default="cpu"
+        Where torch computes.
+    dtype : {"float32", "float64"}, default="float32"
+        What torch computes in.
+    callbacks : list of skorch callbacks, default=None
+        Further callbacks, as skorch takes them.
+    verbose : int, default=0
+        1 shows a progress bar.
+    random_state : int, RandomState or None, default=None
+        Seeds weights, dropout, shuffling and the held-out part. The same seed gives the same
+        result to the bit on the same number of torch threads; no global state is read or left.
+    net_params : dict, default=None
+        Further parameters of the skorch net, such as ``{"optimizer": torch.optim.SGD}``.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (2,)
+        The labels; the second is the one whose probability is ``predict_proba(X)[:, 1]``.
+    net_ : skorch.NeuralNet
+        The trained net; ``net_.module_`` is the network.
+    history_ : DataFrame
+        One row per epoch: ``train_loss``, ``dur`` (seconds) and, with `early_stopping`,
+        ``valid_loss`` and ``valid_auc``.
+    n_iter_ : int
+        Number of epochs run.
+    profile_encoder_ : ProfileEncoder
+    vocabulary_ : BehaviorVocabulary
+        The behaviors that have a vector. Others add no vector, only their time.
+    feature_names_in_ : ndarray of str
+        Columns seen in `fit`, without `id_columns` and datetimes. Only for tables.
+    n_features_in_ : int
+        Their number.
+
+    See Also
+    --------
+    BehaviorAbstractor, Sessionizer : The steps in front.
+
+    Notes
+    -----
+    The paper gives no number of epochs, batch size or stopping rule; the defaults are those of
+    the measurements in ``docs/choices.md``, which also lists every place where the paper leaves a
+    choice and what was chosen.
+
+    References
+    ----------
+    The HUIHEN paper, section 3 (the network), section 5.2 (sizes).
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skhuihen import HUIHENClassifier, Sessionizer, attach_behaviors
+    >>> from skhuihen.datasets import make_loan_data
+    >>> bank = make_loan_data(n_new=200, n_old=0, random_state=0)
+    >>> X = attach_behaviors(bank.applications, bank.events)
+    >>> model = make_pipeline(Sessionizer(), HUIHENClassifier(max_epochs=2, random_state=0))
+    >>> model.fit(X, bank.y).predict_proba(X).shape
+    (200, 2)
+    """
+
+    _parameter_constraints: dict = {
+        "behaviors": [str],
+        "applied_at": [str, None],
+        "profile_fields": [dict, None],
+        "id_columns": ["array-like"],
+        "behavior_dim": [Interval(Integral, 1, None, closed="left")],
+        "intention_dim": [Interval(Integral, 1, None, closed="left")],
+        "habit_dim": [Interval(Integral, 1, None, closed="left")],
+        "hidden_units": ["array-like"],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "log_interval": ["boolean"],
+        "time_aware": ["boolean"],
+        "user_item_aware": ["boolean"],
+        "field_aware": ["boolean"],
+        "hierarchical": ["boolean"],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), Options(Integral, {-1})],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "class_weight": [StrOptions({"balanced"}), dict, None],
+        "device": [str],
+        "dtype": [StrOptions({"float32", "float64"})],
+        "callbacks": [list, None],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+        "net_params": [dict, None],
+    }
+
+    def __init__(
+        self,
+        *,
+        behaviors: str = "behaviors",
+        applied_at: str | None = "applied_at",
+        profile_fields: Mapping[str, Sequence[str]] | None = None,
+        id_columns: Sequence[str] = ("user_id", "application_id"),
+        behavior_dim: int = 10,
+        intention_dim: int = 30,
+        habit_dim: int = 30,
+        hidden_units: Sequence[int] = (50, 25),
+        dropout: float = 0.6,
+        log_interval: bool = True,
+        time_aware: bool = True,
+        user_item_aware: bool = True,
+        field_aware: bool = True,
+        hierarchical: bool = True,
+        lr: float = 1e-3,
+        weight_decay: float = 1e-3,
+        max_epochs: int = 200,
+        batch_size: int = 64,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 30,
+        class_weight: Mapping[Any, float] | str | None = None,
+        device: str = "cpu",
+        dtype: str = "float32",
+        callbacks: list[Any] | None = None,
+        verbose: int = 0,
+        random_state: Any = None,
+        net_params: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.behaviors = behaviors
+        self.applied_at = applied_at
+        self.profile_fields = profile_fields
+        self.id_columns = id_columns
+        self.behavior_dim = behavior_dim
+        self.intention_dim = intention_dim
+        self.habit_dim = habit_dim
+        self.hidden_units = hidden_units
+        self.dropout = dropout
+        self.log_interval = log_interval
+        self.time_aware = time_aware
+        self.user_item_aware = user_item_aware
+        self.field_aware = field_aware
+        self.hierarchical = hierarchical
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.class_weight = class_weight
+        self.device = device
+        self.dtype = dtype
+        self.callbacks = callbacks
+        self.verbose = verbose
+        self.random_state = random_state
+        self.net_params = net_params
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train the network.
+
+        Parameters
+        ----------
+        X : DataFrame, other table or array of shape (n_applications, n_columns)
+            Applications with a nested column of sessions, or a profile alone.
+        y : array-like of shape (n_applications,)
+            Two labels; the larger one is overdue.
+        sample_weight : array-like of shape (n_applications,), default=None
+            Weight of each application. Those of weight 0 are left out.
+
+        Returns
+        -------
+        self
+        """
+        self._check_parameters()
+        frame = self._check_table(X, reset=True)
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
+                "is None."
+            )
+        y = _check_y(y, estimator=self)
+        check_consistent_length(frame, y)
+        check_classification_targets(y)
+        weight = _check_sample_weight(
+            sample_weight, frame.index.to_numpy(), dtype=np.float64, ensure_non_negative=True
+        )
+        if not weight.all():
+            used = weight > 0
+            frame, y, weight = frame[used], y[used], weight[used]
+        label = self._encode_labels(y)
+        if self.class_weight is not None:
+            weight = weight * compute_sample_weight(self.class_weight, y)
+            for code, name in enumerate(self.classes_.tolist()):
+                if not weight[label == code].any():
+                    raise ValueError(
+                        f"class_weight={self.class_weight!r} leaves the class {name!r} no weight; "
+                        "give both classes a positive one."
+                    )
+        weight = weight / weight.mean()
+
+        encoder = ProfileEncoder(self.profile_fields, self.id_columns, dtype=self.dtype)
+        # A global set_config(transform_output=...) is for what users see.
+        encoder.set_output(transform="default")
+        self.profile_encoder_ = encoder.fit(self._profile(frame), sample_weight=weight)
+        behaviors = self._read_behaviors(frame)
+        if not encoder.n_features_in_ and not behaviors.n_events:
+            raise ValueError(
+                "X has neither a profile column nor an event to learn from; it has "
+                f"{list(frame.columns)}."
+            )
+        self.vocabulary_ = BehaviorVocabulary().fit(behaviors)
+        dataset = self._dataset(frame, behaviors, label, weight)
+        self._train(dataset)
+        return self
+
+    def decision_function(self, X: Any) -> NDArray[np.floating]:
+        """Return the log-odds of overdue.
+
+        Parameters
+        ----------
+        X : DataFrame, other table or array of shape (n_applications, n_columns)
+
+        Returns
+        -------
+        ndarray of shape (n_applications,)
+        """
+        logits = self._compute(X, lambda module, batch: module(batch), width=2)
+        return logits[:, 1] - logits[:, 0]
+
+    def predict_proba(self, X: Any) -> NDArray[np.floating]:
+        """Return the probability of each class, in the order of `classes_`.
+
+        Parameters
+        ----------
+        X : DataFrame, other table or array of shape (n_applications, n_columns)
+
+        Returns
+        -------
+        ndarray of shape (n_applications, 2)
+        """
+        logits = self._compute(X, lambda module, batch: module(batch), width=2)
+        return torch.softmax(torch.from_numpy(logits), dim=1).numpy()
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the more probable class.
+
+        Parameters
+        ----------
+        X : DataFrame, other table or array of shape (n_applications, n_columns)
+
+        Returns
+        -------
+        ndarray of shape (n_applications,)
+        """
+        overdue = self.decision_function(X) > 0
+        return self.classes_[overdue.astype(np.int64)]
+
+    def transform(self, X: Any) -> NDArray[np.floating]:
+        """Return the intention T of the last session and the habit H, side by side.
+
+        Parameters
+        ----------
+        X : DataFrame, other table or array of shape (n_applications, n_columns)
+
+        Returns
+        -------
+        ndarray of shape (n_applications, intention_dim + habit_dim)
+            Zeros for an application without behaviors.
+        """
+        check_is_fitted(self)
+        return self._compute(
+            X,
+            lambda module, batch: module.represent(batch),
+            width=len(self.get_feature_names_out()),
+        )
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Return the names of the columns of `transform`: ``intention_0``, ... ``habit_0``, ...
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of str
+        """
+        check_is_fitted(self)
+        module = self.net_.module_
+        sizes = {"intention": module.intention_dim, "habit": module.habit_dim}
+        return np.asarray(
+            [f"{name}_{i}" for name, size in sizes.items() for i in range(size)], dtype=object
+        )
+
+    # From tables to the data set.
+
+    def _check_table(self, X: Any, *, reset: bool) -> pd.DataFrame:
+        """Return X as a frame, its columns checked against those of `fit`."""
+        if isinstance(X, pd.DataFrame) or hasattr(X, "__arrow_c_stream__"):
+            frame = as_frame(X, self.behaviors)
+            reserved = [
+                column
+                for column in frame.columns
+                if column in set(self.id_columns) or is_datetime(frame[column])
+            ]
+            validate_data(self, frame.drop(columns=reserved), reset=reset, skip_check_array=True)
+            for column in frame.columns:
+                if column != self.behaviors and is_nested(frame[column]):
+                    raise ValueError(
+                        f"Column {column!r} holds events, but behaviors={self.behaviors!r} is "
+                        f"where they are looked for. Pass behaviors={column!r}, or drop it."
+                    )
+            return frame
+        if (
+            isinstance(X, np.ndarray)
+            and X.dtype.kind == "O"
+            and any(isinstance(value, (list, pd.DataFrame)) for value in np.ravel(X))
+        ):
+            raise TypeError(
+                "X is an array of objects that hold events; its columns have lost their names. "
+                "Keep a table: call set_output(transform='pandas') on the step in front."
+            )
+        array = validate_data(
+            self, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan"
+        )
+        return pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])])
+
+    def _profile(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return what may be profile: all but the events, even where none came with the data."""
+        return frame.drop(columns=self.behaviors, errors="ignore")
+
+    def _check_parameters(self) -> None:
+        """Refuse what would otherwise be refused deep inside torch or skorch."""
+        for width in self.hidden_units:
+            if not isinstance(width, Integral) or width < 1:
+                raise ValueError(
+                    f"hidden_units={self.hidden_units!r} holds {width!r}; integers of at least 1 "
+                    "are wanted."
+                )
+        for callback in self.callbacks or []:
+            callback = callback[1] if isinstance(callback, tuple) else callback
+            if not (isinstance(callback, Callback) or callback in (None, Callback)):
+                raise TypeError(
+                    f"callbacks holds {callback!r}; skorch callbacks, or pairs of a name and a "
+                    "callback, are wanted."
+                )
+        own = {"callbacks", "train_split", *type(self)._parameter_constraints}
+        for name in sorted(own & set(self.net_params or {})):
+            raise ValueError(
+                f"net_params names {name!r}, which is set by this classifier's own parameters. "
+                "Use those instead."
+            )
+        try:
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(
+                f"device={self.device!r} is not to be had here ({error}). Use 'cpu', or install a "
+                "torch that knows the device."
+            ) from error
+
+    def _encode_labels(self, y: NDArray[Any]) -> NDArray[np.int64]:
+        kind = type_of_target(y, input_name="y")
+        self.classes_, label = np.unique(y, return_inverse=True)
+        if len(self.classes_) == 1:
+            raise ValueError(
+                f"y holds one class only, {self.classes_.tolist()[0]!r}; overdue and not overdue "
+                "applications are both wanted."
+            )
+        if kind != "binary":
+            raise ValueError(
+                f"Only binary classification is supported. The type of the target is {kind}."
+            )
+        return label.astype(np.int64)
+
+    def _read_behaviors(self, frame: pd.DataFrame) -> Behaviors:
+        """Return the events of each application, cut and in order of session and time."""
+        if self.behaviors not in frame.columns:
+            return _no_events(len(frame))
+        as_of = read_as_of(frame, self.behaviors, self.applied_at, by_session=self.hierarchical)
+        behaviors = as_of.behaviors
+        if not behaviors.n_events:
+            return _no_events(len(frame))
+        needed = ["session"] if self.hierarchical else []
+        needed += (
+            ["interval", "weekday", "monthday"] if self.hierarchical and self.time_aware else []
+        )
+        lacking = [name for name in needed if name not in behaviors.fields]
+        if lacking:
+            raise ValueError(
+                f"The events in column {self.behaviors!r} have no subfield {lacking[0]!r}. Put a "
+                "Sessionizer in front, or pass hierarchical=False to do without sessions."
+            )
+        return behaviors
+
+    def _dataset(
+        self,
+        frame: pd.DataFrame,
+        behaviors: Behaviors,
+        label: NDArray[np.int64] | None = None,
+        weight: NDArray[np.floating] | None = None,
+    ) -> ApplicationDataset:
+        profile = self.profile_encoder_.transform(self._profile(frame))
+        if weight is not None:
+            weight = weight.astype(self.dtype)
+        return ApplicationDataset(profile, self._events(behaviors), label, weight)
+
+    def _events(self, behaviors: Behaviors) -> Events:
+        n_events = behaviors.n_events
+        if not n_events:
+            return Events.none(len(behaviors), np.dtype(self.dtype).type)
+        number, scale = self.vocabulary_.transform(behaviors)
+        if self.hierarchical:
+            session = behaviors.integers("session")
+            first = np.append(True, (np.diff(session) != 0) | (np.diff(behaviors.rows) != 0))
+            lengths = np.diff(np.append(np.flatnonzero(first), n_events))
+            n_sessions = np.bincount(behaviors.rows[first], minlength=len(behaviors))
+        else:
+            lengths = behaviors.lengths[behaviors.lengths > 0]
+            n_sessions = (behaviors.lengths > 0).astype(np.int64)
+        interval, weekday, monthday = np.zeros(n_events), number * 0, number * 0
+        if self.hierarchical and self.time_aware:
+            interval = behaviors.numbers("interval")
+            weekday = behaviors.integers("weekday")
+            monthday = behaviors.integers("monthday") - 1
+        return Events(
+            behavior=number,
+            scale=scale.astype(self.dtype),
+            interval=interval.astype(self.dtype),
+            weekday=weekday,
+            monthday=monthday,
+            session_lengths=lengths,
+            n_sessions=n_sessions,
+        )
+
+    # Training and scoring.
+
+    def _train(self, dataset: ApplicationDataset) -> None:
+        random = check_random_state(self.random_state)
+        seeds = random.randint(np.iinfo(np.int32).max, size=2)
+        train: Dataset = dataset
+        valid: Dataset | None = None
+        if self.early_stopping:
+            train, valid = self._hold_out(dataset, random)
+        shuffling = torch.Generator().manual_seed(int(seeds[0]))
+        net = self._make_net(shuffling).initialize()
+        net.module_.to(getattr(torch, self.dtype))
+        # One generator for weights and dropout: torch's own would be shared with the caller.
+        net.module_.reset_parameters(torch.Generator(self.device).manual_seed(int(seeds[1])))
+        rate = float(np.average(dataset.y, weights=dataset.weight))
+        net.module_.interaction.start_at(float(np.log(rate) - np.log1p(-rate)))
+        net.train_split = None if valid is None else predefined_split(valid)
+        net.train(train)
+        net.train_split = None  # a fitted classifier holds no row
+        if not all(parameter.isfinite().all() for parameter in net.module_.parameters()):
+            raise ValueError(
+                f"The network diverged: its weights are no longer finite. Lower lr={self.lr}."
+            )
+        self.net_ = net
+        rows = [{k: v for k, v in row.items() if _is_column(k)} for row in net.history]
+        self.history_ = pd.DataFrame(rows).set_index("epoch")
+        self.n_iter_ = len(rows)
+
+    def _hold_out(
+        self, dataset: ApplicationDataset, random: np.random.RandomState
+    ) -> tuple[Subset, Subset]:
+        """Split off `validation_fraction` of each class, but at least one row."""
+        held_out = []
+        for code, name in enumerate(self.classes_.tolist()):
+            rows = random.permutation(np.flatnonzero(dataset.y == code))
+            if len(rows) < 2:
+                raise ValueError(
+                    f"early_stopping=True holds out rows of each class, but the class {name!r} has "
+                    "one row only. Pass early_stopping=False, or more rows."
+                )
+            size = round(self.validation_fraction * len(rows))
+            held_out.append(rows[: min(max(size, 1), len(rows) - 1)])
+        valid = np.sort(np.concatenate(held_out))
+        train = np.setdiff1d(np.arange(len(dataset)), valid)
+        return Subset(dataset, train.tolist()), Subset(dataset, valid.tolist())
+
+    def _make_net(self, shuffling: torch.Generator) -> HUIHENNet:
+        callbacks = [("valid_auc", ValidationAUC()), *(self.callbacks or [])]
+        if self.early_stopping:
+            stopping = EarlyStopping(
+                monitor="valid_score",
+                patience=self.n_iter_no_change,
+                threshold=0.0,
+                lower_is_better=False,
+                load_best=True,
+            )
+            callbacks.append(("early_stopping", stopping))
+        if self.verbose:
+            callbacks.append(("progress_bar", ProgressBar(type(self).__name__)))
+        switches = (
+            *("behavior_dim", "intention_dim", "habit_dim", "hidden_units", "dropout"),
+            *("log_interval", "time_aware", "user_item_aware", "field_aware", "hierarchical"),
+        )
+        params = {
+            "criterion__reduction": "none",
+            "optimizer": torch.optim.Adam,
+            "lr": self.lr,
+            "optimizer__weight_decay": self.weight_decay,
+            "max_epochs": self.max_epochs,
+            "batch_size": self.batch_size,
+            "device": self.device,
+            "callbacks": callbacks,
+            "callbacks__print_log": None,
+            "verbose": 0,
+            "iterator_train__shuffle": True,
+            "iterator_train__generator": shuffling,
+            "iterator_train__collate_fn": _as_it_is,
+            "iterator_valid__generator": shuffling,
+            "iterator_valid__collate_fn": _as_it_is,
+            "iterator_valid__batch_size": SCORING_BATCH,
+            "module__behavior_sizes": self.vocabulary_.sizes_,
+            "module__profile_sizes": self.profile_encoder_.field_sizes_,
+            **{f"module__{name}": getattr(self, name) for name in switches},
+            **(self.net_params or {}),
+        }
+        return HUIHENNet(HUIHEN, torch.nn.CrossEntropyLoss, **params)
+
+    def _compute(self, X: Any, function: Any, width: int) -> NDArray[np.floating]:
+        """Apply a function of module and batch to all applications, without gradients."""
+        check_is_fitted(self)
+        frame = self._check_table(X, reset=False)
+        behaviors = self._read_behaviors(frame)
+        if behaviors.n_events and not sum(self.vocabulary_.sizes_):
+            warnings.warn(
+                f"Column {self.behaviors!r} had no event in fit, so nothing was learned of "
+                "behaviors; they are left out of the scores. Fit on histories to use them.",
+                stacklevel=3,
+            )
+            behaviors = _no_events(len(frame))
+        dataset = self._dataset(frame, behaviors)
+        module = self.net_.module_.eval()
+        result = np.empty((len(dataset), width), dtype=self.dtype)
+        with torch.inference_mode():
+            for start in range(0, len(dataset), SCORING_BATCH):
+                rows = range(start, min(start + SCORING_BATCH, len(dataset)))
+                batch, _ = dataset.__getitems__(rows)
+                part: Batch = batch.to(self.net_.device)
+                result[start : rows.stop] = function(module, part).cpu().numpy()
+        return result
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = [self.dtype]
+        return tags
+
+
+def _no_events(n_applications: int) -> Behaviors:
+    return Behaviors(np.zeros(n_applications + 1, dtype=np.int64), {})
+
+
+def _as_it_is(batch: Any) -> Any:
+    """Collate nothing: the data set gives whole batches."""
+    return batch
+
+
+def _is_column(key: str) -> bool:
+    """Tell the numbers of an epoch from skorch's own bookkeeping."""
+    return key not in ("batches", "valid_score") and not key.endswith(("_best", "_batch_count"))

@@ -1,0 +1,114 @@
+"""How the network is trained: the skorch net and its callbacks."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score
+from skorch import NeuralNet
+from skorch.callbacks import Callback
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from skhuihen.network.batch import Batch
+
+
+class StoppedByCallback(Exception):  # noqa: N818  not an error
+    """A callback has asked for the end of training."""
+
+
+class HUIHENNet(NeuralNet):
+    """A skorch net whose data sets give whole batches, with a weight for each application."""
+
+    def notify(self, method_name: str, **kwargs: Any) -> None:
+        """Call the callbacks.
+
+        skorch's callbacks stop training by a KeyboardInterrupt, and skorch takes every other
+        one for theirs: Ctrl-C would leave a half-trained network that looks like a whole one.
+        """
+        try:
+            super().notify(method_name, **kwargs)
+        except KeyboardInterrupt:
+            raise StoppedByCallback from None
+
+    def train(self, dataset: Any) -> None:
+        """Train until `max_epochs` or until a callback stops it; Ctrl-C is passed on."""
+        self.notify("on_train_begin", X=dataset, y=None)
+        with suppress(StoppedByCallback):
+            self.fit_loop(dataset)
+        self.notify("on_train_end", X=dataset, y=None)
+
+    def infer(self, x: Batch, **fit_params: Any) -> Tensor:
+        """Return the logits of a batch."""
+        return self.module_(x.to(self.device), **fit_params)
+
+    def get_loss(
+        self, y_pred: Tensor, y_true: Tensor, X: Any = None, training: bool = False
+    ) -> Tensor:
+        """Return the weighted mean of the cross entropy (equation 15).
+
+        Weights have mean 1 over all rows of `fit`, not over each batch, so that a batch of
+        light applications moves the network less.
+        """
+        loss = self.criterion_(y_pred, y_true.to(y_pred.device))
+        return (loss * X.weight.to(loss.device)).mean()
+
+
+class ValidationAUC(Callback):
+    """Record the AUC on the held-out part at the end of each epoch.
+
+    ``valid_auc`` is the AUC; ``valid_score``, by which training stops, is the same but for a
+    sliver of the loss, which decides between epochs of equal AUC.
+    """
+
+    def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Forget the epoch before."""
+        self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def on_batch_end(self, net: NeuralNet, batch: Any, training: bool, **kwargs: Any) -> None:
+        """Keep scores, labels and weights of held-out batches."""
+        if not training:
+            (x, y), logits = batch, kwargs["y_pred"].detach().cpu()
+            self._seen.append((logits[:, 1] - logits[:, 0], y, x.weight))
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Write the two scores into the history."""
+        if self._seen:
+            score, y, weight = (torch.cat(part).numpy() for part in zip(*self._seen, strict=True))
+            score = np.nan_to_num(score)  # a diverged network has no order, so an AUC of 1/2
+            auc = roc_auc_score(y, score, sample_weight=weight)
+            net.history.record("valid_auc", auc)
+            net.history.record("valid_score", auc - 1e-6 * net.history[-1, "valid_loss"])
+        self._seen = []
+
+
+class ProgressBar(Callback):
+    """Show epochs, losses and AUC in a progress bar.
+
+    Parameters
+    ----------
+    description : str
+        Stands in front of the bar.
+    """
+
+    def __init__(self, description: str) -> None:
+        self.description = description
+
+    def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Open the bar."""
+        self._bar = tqdm(total=net.max_epochs, desc=self.description, unit="epoch")
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Move the bar on."""
+        row = net.history[-1]
+        shown = {key: row[key] for key in ("train_loss", "valid_loss", "valid_auc") if key in row}
+        self._bar.set_postfix({key: f"{value:.4f}" for key, value in shown.items()})
+        self._bar.update()
+
+    def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Close the bar."""
+        self._bar.close()
+        del self._bar  # it cannot be pickled

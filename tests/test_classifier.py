@@ -1,0 +1,445 @@
+"""HUIHENClassifier on nested frames, on frames without behaviors and on plain arrays."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+import torch
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.datasets import make_classification
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import Pipeline, make_pipeline
+from skorch.callbacks import Callback
+
+from skhuihen import BehaviorAbstractor, HUIHENClassifier, Sessionizer, attach_behaviors
+from skhuihen.behaviors import Behaviors
+from skhuihen.datasets import make_loan_data
+
+
+@pytest.fixture(scope="module")
+def bank() -> Any:
+    return make_loan_data(n_new=300, n_old=0, overdue_rate=0.3, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def raw(bank: Any) -> pd.DataFrame:
+    return attach_behaviors(bank.applications, bank.events)
+
+
+@pytest.fixture(scope="module")
+def X(raw: pd.DataFrame) -> pd.DataFrame:
+    sessionizer = Sessionizer(max_sessions=10)
+    return sessionizer.fit_transform(BehaviorAbstractor().fit_transform(raw))
+
+
+def quick(**params: Any) -> HUIHENClassifier:
+    return HUIHENClassifier(**{"max_epochs": 3, "random_state": 0, **params})
+
+
+@pytest.fixture(scope="module")
+def fitted(X: pd.DataFrame, bank: Any) -> HUIHENClassifier:
+    return quick().fit(X, bank.y)
+
+
+def test_learns_a_planted_pattern() -> None:
+    """A label that is written into the behaviors alone is found."""
+    bank = make_loan_data(n_new=400, n_old=0, overdue_rate=0.3, random_state=1)
+    X = attach_behaviors(bank.applications[["user_id", "applied_at"]], bank.events)
+    X = Sessionizer(max_sessions=5).fit_transform(X)
+    behaviors = Behaviors.from_column(X["behaviors"])
+    length = np.zeros(len(X))
+    last = behaviors.integers("session")[behaviors.offsets[1:][behaviors.lengths > 0] - 1]
+    owner = np.flatnonzero(behaviors.lengths)
+    for row, session in zip(owner, last, strict=True):
+        events = X["behaviors"].iloc[row]
+        length[row] = (events["session"] == session).sum()
+    y = (length > np.median(length)).astype(int)
+    model = HUIHENClassifier(max_epochs=40, dropout=0.0, lr=0.01, random_state=0)
+    model.fit(X.iloc[:300], y[:300])
+    assert roc_auc_score(y[300:], model.predict_proba(X.iloc[300:])[:, 1]) > 0.9
+
+
+def test_scores(fitted: HUIHENClassifier, X: pd.DataFrame) -> None:
+    probability = fitted.predict_proba(X)
+    assert probability.shape == (len(X), 2)
+    np.testing.assert_allclose(probability.sum(axis=1), 1, rtol=1e-6)
+    log_odds = fitted.decision_function(X)
+    np.testing.assert_allclose(
+        np.log(probability[:, 1] / probability[:, 0]), log_odds, rtol=1e-3, atol=1e-4
+    )
+    np.testing.assert_array_equal(fitted.predict(X), (log_odds > 0).astype(int))
+
+
+def test_history(fitted: HUIHENClassifier) -> None:
+    assert fitted.n_iter_ == len(fitted.history_) == 3
+    assert list(fitted.history_.index) == [1, 2, 3]
+    assert {"train_loss", "valid_loss", "valid_auc", "dur"} == set(fitted.history_.columns)
+
+
+def test_transform_gives_intention_and_habit(fitted: HUIHENClassifier, X: pd.DataFrame) -> None:
+    vectors = fitted.transform(X)
+    names = fitted.get_feature_names_out()
+    assert vectors.shape == (len(X), 60)
+    assert (names[0], names[29], names[30], names[59]) == (
+        *("intention_0", "intention_29"),
+        *("habit_0", "habit_29"),
+    )
+    empty = Behaviors.from_column(X["behaviors"]).lengths == 0
+    assert empty.any()
+    np.testing.assert_array_equal(vectors[empty], 0)
+    assert (np.abs(vectors[~empty]).sum(axis=1) > 0).all()
+    framed = clone(fitted).set_output(transform="pandas").fit_transform(X, np.arange(len(X)) % 2)
+    assert list(framed.columns) == list(names)
+    assert framed.index.equals(X.index)
+
+
+@pytest.mark.parametrize("n", [1, 7, 300])
+def test_score_does_not_depend_on_the_batch(
+    fitted: HUIHENClassifier, X: pd.DataFrame, n: int
+) -> None:
+    X = X.iloc[:60] if n == 1 else X
+    whole = fitted.predict_proba(X)
+    order = np.random.default_rng(n).permutation(len(X))
+    parts = [fitted.predict_proba(X.iloc[order[i : i + n]]) for i in range(0, len(X), n)]
+    np.testing.assert_allclose(np.concatenate(parts), whole[order], atol=1e-6, rtol=0)
+
+
+def test_empty_history_is_scored_from_the_profile_alone(
+    fitted: HUIHENClassifier, X: pd.DataFrame
+) -> None:
+    without = X.assign(behaviors=X["behaviors"].array.take([-1] * len(X), allow_fill=True))
+    probability = fitted.predict_proba(without)
+    assert len(np.unique(probability[:, 1])) > len(X) / 2
+    two = without.iloc[[0, 0]].copy()
+    two["behaviors"] = X["behaviors"].array.take([-1, 5], allow_fill=True)
+    scores = fitted.predict_proba(two)[:, 1]
+    assert scores[0] == pytest.approx(probability[0, 1], abs=1e-6)
+    assert scores[0] != pytest.approx(scores[1], abs=1e-6)
+
+
+def test_frame_without_behaviors_and_array(bank: Any) -> None:
+    model = quick().fit(bank.applications, bank.y)
+    assert model.predict_proba(bank.applications).shape == (300, 2)
+    assert not model.transform(bank.applications).any()
+    data, y = make_classification(300, random_state=0)
+    plain = HUIHENClassifier(max_epochs=60, random_state=0).fit(data[:200], y[:200])
+    assert roc_auc_score(y[200:], plain.decision_function(data[200:])) > 0.85
+
+
+def test_behaviors_alone_without_any_profile(X: pd.DataFrame, bank: Any) -> None:
+    bare = X[["user_id", "applied_at", "behaviors"]]
+    assert quick().fit(bare, bank.y).predict_proba(bare).shape == (300, 2)
+
+
+@pytest.mark.parametrize(
+    "switch",
+    ["time_aware", "user_item_aware", "field_aware", "hierarchical", "log_interval"],
+)
+def test_switches_change_the_network(
+    switch: str, fitted: HUIHENClassifier, X: pd.DataFrame, bank: Any
+) -> None:
+    model = quick(**{switch: False}).fit(X, bank.y)
+    assert not np.allclose(model.predict_proba(X), fitted.predict_proba(X))
+    width = 30 if switch == "hierarchical" else 60
+    assert model.transform(X).shape == (300, width)
+
+
+def test_without_sessions_only_if_not_hierarchical(raw: pd.DataFrame, bank: Any) -> None:
+    with pytest.raises(ValueError, match=r"no subfield 'session'.*Sessionizer"):
+        quick().fit(raw, bank.y)
+    quick(hierarchical=False).fit(raw.iloc[:100], bank.y[:100])
+
+
+def test_raw_operations_have_vectors_of_their_own(raw: pd.DataFrame, bank: Any) -> None:
+    X = Sessionizer(max_sessions=5).fit_transform(raw)
+    model = quick().fit(X, bank.y)
+    behaviors = Behaviors.from_column(X["behaviors"])
+    seen = set(behaviors.texts("operation")[1])
+    assert {name for _, name, _ in model.vocabulary_.behaviors_} == seen
+
+
+def test_same_seed_same_bits_and_no_global_state(X: pd.DataFrame, bank: Any) -> None:
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    first = quick().fit(X, bank.y).predict_proba(X)
+    assert torch.equal(torch_state, torch.get_rng_state())
+    np.testing.assert_array_equal(numpy_state, np.random.get_state()[1])
+    assert torch.get_num_threads() == threads
+    assert torch.are_deterministic_algorithms_enabled() == deterministic
+    torch.rand(7)
+    np.testing.assert_array_equal(quick().fit(X, bank.y).predict_proba(X), first)
+    other = quick(random_state=1).fit(X, bank.y).predict_proba(X)
+    assert not np.allclose(other, first)
+
+
+def test_pickle_and_clone(fitted: HUIHENClassifier, X: pd.DataFrame, bank: Any) -> None:
+    stored = pickle.dumps(fitted)
+    np.testing.assert_array_equal(pickle.loads(stored).predict_proba(X), fitted.predict_proba(X))
+    np.testing.assert_array_equal(
+        clone(fitted).fit(X, bank.y).predict_proba(X), fitted.predict_proba(X)
+    )
+    assert len(stored) < 1_000_000, "a fitted classifier holds no row"
+
+
+def test_early_stopping_keeps_the_best_epoch(X: pd.DataFrame, bank: Any) -> None:
+    model = quick(max_epochs=60, n_iter_no_change=3, lr=0.01).fit(X, bank.y)
+    best = int(model.history_["valid_auc"].idxmax())
+    assert model.n_iter_ < 60
+    shorter = quick(max_epochs=best, n_iter_no_change=60, lr=0.01).fit(X, bank.y)
+    np.testing.assert_array_equal(shorter.predict_proba(X), model.predict_proba(X))
+
+
+def test_class_weight_moves_the_probabilities(X: pd.DataFrame, bank: Any) -> None:
+    plain = quick().fit(X, bank.y).predict_proba(X)[:, 1].mean()
+    balanced = quick(class_weight="balanced").fit(X, bank.y).predict_proba(X)[:, 1].mean()
+    assert plain == pytest.approx(0.3, abs=0.1)
+    assert balanced == pytest.approx(0.5, abs=0.1)
+
+
+def test_zero_weight_rows_are_left_out(X: pd.DataFrame, bank: Any) -> None:
+    half = np.arange(300) < 150
+    weighted = quick().fit(X, bank.y, sample_weight=half.astype(float))
+    cut = quick().fit(X[half], bank.y[half])
+    np.testing.assert_array_equal(weighted.predict_proba(X), cut.predict_proba(X))
+
+
+def test_string_labels(X: pd.DataFrame, bank: Any) -> None:
+    labels = np.where(bank.y == 1, "overdue", "good")
+    model = quick().fit(X, labels)
+    assert list(model.classes_) == ["good", "overdue"]
+    assert set(model.predict(X)) <= {"good", "overdue"}
+
+
+def test_net_params_and_callbacks_reach_skorch(X: pd.DataFrame, bank: Any) -> None:
+    model = quick(net_params={"optimizer__betas": (0.8, 0.9)}).fit(X, bank.y)
+    assert model.net_.optimizer_.param_groups[0]["betas"] == (0.8, 0.9)
+    assert model.net_.optimizer_.param_groups[0]["weight_decay"] == model.weight_decay
+
+
+def test_progress_bar_only_when_verbose(
+    X: pd.DataFrame, bank: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    quick().fit(X, bank.y)
+    assert capfd.readouterr() == ("", "")
+    quick(verbose=1).fit(X, bank.y)
+    assert "HUIHENClassifier" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("container", ["arrow", "polars", "arrow_dtype", "objects"])
+def test_every_container_scores_alike(
+    container: str, fitted: HUIHENClassifier, X: pd.DataFrame
+) -> None:
+    if container == "arrow_dtype":
+        other: Any = X.assign(behaviors=X["behaviors"].array.to_arrow_ext_array(list_struct=True))
+    elif container == "objects":
+        lists = X["behaviors"].array.list_array.to_pylist()
+        other = X.assign(behaviors=pd.Series(lists, index=X.index, dtype=object))
+    else:
+        table = pa.table({name: pa.array(X[name]) for name in X if name != "behaviors"})
+        table = table.append_column("behaviors", X["behaviors"].array.list_array)
+        other = pl.from_arrow(table) if container == "polars" else table
+    np.testing.assert_allclose(
+        fitted.predict_proba(other), fitted.predict_proba(X), rtol=0, atol=1e-7
+    )
+
+
+def pipeline(order: str, **params: Any) -> Pipeline:
+    steps = [BehaviorAbstractor(n_behaviors=20), Sessionizer(max_sessions=5)]
+    return make_pipeline(*(steps if order == "abstract first" else steps[::-1]), quick(**params))
+
+
+@pytest.mark.parametrize("order", ["abstract first", "sessions first"])
+def test_no_future_event_moves_a_score(order: str, raw: pd.DataFrame, bank: Any) -> None:
+    """Events at or after the application: added, removed or altered, in fit and in predict."""
+    applications = bank.applications.iloc[:150]
+    users = applications["user_id"]
+    events = bank.events[bank.events["user_id"].isin(users)]
+    every = attach_with_future(applications, events)
+    events_of = Behaviors.from_column(every["behaviors"])
+    limit = applications["applied_at"].to_numpy().astype("datetime64[us]").astype(np.int64)
+    future = events_of.times() >= limit[events_of.rows]
+    assert future.sum() > 100
+
+    rng = np.random.default_rng(0)
+    names = np.asarray(events_of.fields["operation"].to_pylist(), dtype=object)
+    names[future] = rng.choice(["never_seen", "fund_buy", "x"], future.sum())
+    amount = events_of.numbers("amount").copy()
+    amount[future] = np.where(rng.random(future.sum()) < 0.5, np.inf, -1e9)
+    time = events_of.times().copy()
+    time[future] = limit[events_of.rows[future]]  # the very instant of the application
+    altered = events_of.with_fields(
+        operation=pa.array(names, pa.string()),
+        amount=pa.array(amount),
+        time=pa.array(time, pa.timestamp("us")),
+    )
+    variants = [
+        every,
+        every.assign(behaviors=altered.to_array()),
+        every.assign(behaviors=events_of.filter(~future).to_array()),
+    ]
+    y = bank.y[:150]
+    models = [pipeline(order, max_epochs=2).fit(variant, y) for variant in variants]
+    expected = models[0].predict_proba(variants[2])
+    for model in models:
+        for variant in variants:
+            np.testing.assert_array_equal(model.predict_proba(variant), expected)
+    # The test must be able to fail: an event just before the application does move scores.
+    time[future] -= 1
+    past = altered.with_fields(
+        time=pa.array(time, pa.timestamp("us")),
+        amount=pa.array(np.where(future, 1e6, events_of.numbers("amount"))),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        moved = models[0].predict_proba(every.assign(behaviors=past.to_array()))
+    assert not np.array_equal(moved, expected)
+
+
+def attach_with_future(applications: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
+    """Nest all events, those after the application included, as a careless user would."""
+    late = applications.assign(applied_at=events["time"].max() + pd.Timedelta("1D"))
+    return applications.assign(behaviors=attach_behaviors(late, events)["behaviors"].array)
+
+
+def test_both_transformer_orders_score_alike(raw: pd.DataFrame, bank: Any) -> None:
+    # Abstracting changes no time and sessionizing no operation; only what is frequent may differ.
+    one = pipeline("abstract first").fit(raw, bank.y)
+    rules = one[0].rules_
+    other = make_pipeline(Sessionizer(max_sessions=5), BehaviorAbstractor(rules), quick())
+    np.testing.assert_allclose(
+        other.fit(raw, bank.y).predict_proba(raw), one.predict_proba(raw), atol=1e-6
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_cross_validation_and_search(raw: pd.DataFrame, bank: Any) -> None:
+    model = pipeline("abstract first")
+    serial = cross_val_score(model, raw, bank.y, cv=3, scoring="roc_auc")
+    assert np.isfinite(serial).all()
+    search = GridSearchCV(
+        model,
+        {"sessionizer__gap": ["30min", "1h"], "huihenclassifier__habit_dim": [5, 10]},
+        cv=2,
+        scoring="roc_auc",
+        error_score="raise",
+    ).fit(raw, bank.y)
+    assert len(search.cv_results_["mean_test_score"]) == 4
+    assert search.predict_proba(raw).shape == (300, 2)
+
+
+def test_refusals(X: pd.DataFrame, bank: Any, fitted: HUIHENClassifier) -> None:
+    y = bank.y
+    with pytest.raises(ValueError, match="one class only"):
+        quick().fit(X, np.zeros(300))
+    with pytest.raises(ValueError, match="Only binary classification"):
+        quick().fit(X, np.arange(300) % 3)
+    with pytest.raises(ValueError, match="requires y"):
+        quick().fit(X, None)
+    with pytest.raises(ValueError, match="inconsistent numbers"):
+        quick().fit(X, y[:-1])
+    with pytest.raises(NotFittedError):
+        quick().predict_proba(X)
+    with pytest.raises(ValueError, match="no column 'applied_at'"):
+        quick().fit(X.drop(columns="applied_at"), y)
+    with pytest.raises(ValueError, match="behaviors='events'"):
+        quick().fit(X.rename(columns={"behaviors": "events"}), y)
+    with pytest.raises(ValueError, match="yet now missing"):
+        fitted.predict_proba(X.drop(columns="user__age"))
+    with pytest.raises(ValueError, match="'user__age' holds 1 infinite"):
+        fitted.predict_proba(X.iloc[:1].assign(user__age=np.inf))
+    with pytest.raises(TypeError, match="set_output"):
+        fitted.predict_proba(np.array([[1, [{"time": 1}]]], dtype=object))
+    with pytest.raises(TypeError, match="one row per application"):
+        Sessionizer().fit([1, 2])
+    with pytest.raises(ValueError, match="one row only"):
+        quick().fit(X.iloc[:10], np.arange(10) == 0)
+    with pytest.raises(ValueError, match="distinct texts"):
+        quick().fit(X.assign(user__phone=[f"p{i}" for i in range(300)]), y)
+    with pytest.warns(UserWarning, match="'user__number' is an integer with a value of its own"):
+        quick().fit(X.assign(user__number=np.arange(300)), y)
+
+
+def test_refusals_of_parameters(X: pd.DataFrame, bank: Any) -> None:
+    for params, message in [
+        ({"hidden_units": (2.5,)}, "hidden_units"),
+        ({"device": "banana"}, "device='banana'"),
+        ({"net_params": {"max_epochs": 3}}, "net_params names 'max_epochs'"),
+        ({"class_weight": {0: 0, 1: 1}}, "leaves the class 0 no weight"),
+        ({"profile_fields": {"user": "user__age"}}, "a list of columns"),
+        ({"lr": 1e30}, "diverged"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            quick(**params).fit(X, bank.y)
+    with pytest.raises(TypeError, match="callbacks holds 'x'"):
+        quick(callbacks=["x"]).fit(X, bank.y)
+    with pytest.raises(ValueError, match="neither a profile column nor an event"):
+        quick().fit(X[["user_id", "applied_at"]], bank.y)
+    with pytest.raises(ValueError, match="more than one column 'user__age'"):
+        quick().fit(pd.concat([X, X[["user__age"]]], axis=1), bank.y)
+
+
+class PressesCtrlC(Callback):
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        net.train_step_single = self.interrupt
+
+    def interrupt(self, *args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+
+def test_interruption_is_passed_on(X: pd.DataFrame, bank: Any) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        quick(callbacks=[PressesCtrlC()]).fit(X, bank.y)
+
+
+@pytest.mark.parametrize("container", ["pandas", "polars"])
+def test_global_output_setting_changes_nothing(
+    container: str, fitted: HUIHENClassifier, X: pd.DataFrame, bank: Any
+) -> None:
+    with config_context(transform_output=container):
+        model = quick().fit(X, bank.y)
+        scores = model.predict_proba(X)
+    np.testing.assert_array_equal(scores, fitted.predict_proba(X))
+
+
+def test_histories_after_training_without_any(X: pd.DataFrame, bank: Any) -> None:
+    none: Any = X.assign(behaviors=None)
+    model = quick().fit(none, bank.y)
+    assert "behaviors" not in model.profile_encoder_.feature_names_in_
+    with pytest.warns(UserWarning, match="had no event in fit"):
+        scores = model.predict_proba(X)
+    np.testing.assert_array_equal(scores, model.predict_proba(none))
+
+
+def test_integer_categories_with_a_missing_value_stay_what_they_are(bank: Any) -> None:
+    whole = bank.applications.assign(user__segment=pd.Categorical(np.arange(300) % 3))
+    parted = whole.assign(user__segment=pd.Categorical(np.arange(300) % 3 * 1.0))
+    model = quick().fit(whole, bank.y)
+    np.testing.assert_array_equal(model.predict_proba(whole), model.predict_proba(parted))
+
+
+def test_identifiers_may_be_absent_when_scoring(fitted: HUIHENClassifier, X: pd.DataFrame) -> None:
+    fewer = X.drop(columns=["application_id", "user_id"])
+    np.testing.assert_array_equal(fitted.predict_proba(fewer), fitted.predict_proba(X))
+    assert "user_id" not in fitted.feature_names_in_
+
+
+def test_unknown_behaviors_add_time_but_no_vector(
+    fitted: HUIHENClassifier, X: pd.DataFrame
+) -> None:
+    events = Behaviors.from_column(X["behaviors"])
+    renamed = events.with_fields(behavior=pa.array(["never seen"] * events.n_events))
+    other = X.assign(behaviors=renamed.to_array())
+    scores = fitted.predict_proba(other)
+    assert np.isfinite(scores).all()
+    assert not np.allclose(scores, fitted.predict_proba(X))
