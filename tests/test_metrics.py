@@ -1,0 +1,396 @@
+"""Metrics against scipy, brute force over pairs, and simulation."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy.stats import ks_2samp, norm
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import make_scorer, roc_auc_score
+from sklearn.model_selection import cross_val_score
+from sklearn.svm import LinearSVC
+
+from skhuihen.metrics import (
+    expected_auc,
+    gini_score,
+    gini_scorer,
+    ks_curve,
+    ks_score,
+    ks_scorer,
+    lift_table,
+    population_stability_index,
+)
+
+RANKING = [ks_score, gini_score, lift_table]
+
+# Few distinct scores, so that ties across the classes are the rule.
+labeled_scores = st.lists(
+    st.tuples(st.booleans(), st.integers(-3, 3), st.integers(1, 4)), min_size=2, max_size=40
+).filter(lambda rows: len({overdue for overdue, _, _ in rows}) == 2)
+
+
+def columns(rows):
+    overdue, score, weight = (np.array(column) for column in zip(*rows, strict=True))
+    return overdue.astype(int), score.astype(float), weight
+
+
+@pytest.fixture
+def loans():
+    rng = np.random.default_rng(0)
+    y = (rng.random(500) < 0.2).astype(int)
+    return y, np.round(rng.normal(size=500) + y, 1)
+
+
+# KS and Gini
+
+
+@given(labeled_scores)
+@settings(max_examples=60, deadline=None)
+def test_ks_score_is_scipys_statistic(rows):
+    y, score, _ = columns(rows)
+    # The p-value is not looked at; its exact form warns on some samples.
+    expected = ks_2samp(score[y == 1], score[y == 0], method="asymp").statistic
+    assert ks_score(y, score) == pytest.approx(expected, abs=1e-12)
+
+
+@given(labeled_scores)
+@settings(max_examples=60, deadline=None)
+def test_gini_score_counts_ordered_pairs(rows):
+    y, score, _ = columns(rows)
+    signs = np.sign(score[y == 1][:, None] - score[y == 0][None, :])
+    assert gini_score(y, score) == pytest.approx(signs.mean(), abs=1e-12)
+
+
+@given(labeled_scores)
+@settings(max_examples=40, deadline=None)
+def test_a_weight_is_a_repetition(rows):
+    y, score, weight = columns(rows)
+    y_twice, score_twice = np.repeat(y, weight), np.repeat(score, weight)
+    for metric in (ks_score, gini_score):
+        weighted = metric(y, score, sample_weight=weight)
+        assert weighted == pytest.approx(metric(y_twice, score_twice), abs=1e-12)
+    pd.testing.assert_frame_equal(
+        lift_table(y, score, n_bins=4, sample_weight=weight),
+        lift_table(y_twice, score_twice, n_bins=4),
+        check_dtype=False,
+    )
+
+
+@given(labeled_scores)
+@settings(max_examples=40, deadline=None)
+def test_a_weight_of_zero_is_an_absence(rows):
+    y, score, weight = columns(rows)
+    weight = weight - 1
+    kept = weight > 0
+    assume(np.unique(y[kept]).size == 2)
+    for metric in (ks_score, gini_score):
+        weighted = metric(y, score, sample_weight=weight)
+        kept_only = metric(y[kept], score[kept], sample_weight=weight[kept])
+        assert weighted == pytest.approx(kept_only, abs=1e-12)
+    pd.testing.assert_frame_equal(
+        lift_table(y, score, sample_weight=weight),
+        lift_table(y[kept], score[kept], sample_weight=weight[kept]),
+    )
+
+
+def test_ks_curve_follows_the_shares_at_each_threshold(loans):
+    y, score = loans
+    population, overdue, not_overdue, thresholds = ks_curve(y, score)
+    assert np.isinf(thresholds[0])
+    assert (population[0], population[-1]) == (0, 1)
+    assert set(thresholds[1:]) == set(score)
+    for k in range(0, thresholds.size, 7):
+        reached = score >= thresholds[k]
+        assert population[k] == pytest.approx(reached.mean())
+        assert overdue[k] == pytest.approx(reached[y == 1].mean())
+        assert not_overdue[k] == pytest.approx(reached[y == 0].mean())
+
+
+def test_ranking_ends():
+    y = [0, 0, 1, 1]
+    assert ks_score(y, [1, 2, 3, 4]) == gini_score(y, [1, 2, 3, 4]) == 1
+    assert ks_score(y, [4, 3, 2, 1]) == 1
+    assert gini_score(y, [4, 3, 2, 1]) == -1
+    assert ks_score(y, [5, 5, 5, 5]) == gini_score(y, [5, 5, 5, 5]) == 0
+
+
+@pytest.mark.parametrize("metric", [ks_score, gini_score])
+@pytest.mark.parametrize(
+    "relabel",
+    [
+        lambda y: np.where(y == 1, "overdue", "good"),
+        lambda y: pd.Series(np.where(y == 1, "overdue", "good")),
+        lambda y: pd.Series(np.where(y == 1, "overdue", "good"), dtype="category"),
+        lambda y: pd.Series(y == 1),
+        lambda y: pd.Series(y, dtype="Int64"),
+        lambda y: (2 * y - 1).tolist(),
+        lambda y: y + 1,
+    ],
+)
+def test_any_two_labels(loans, metric, relabel):
+    y, score = loans
+    assert metric(relabel(y), pd.Series(score)) == metric(y, score)
+
+
+def test_pos_label_turns_gini_around_but_not_ks(loans):
+    y, score = loans
+    named = np.where(y == 1, "Bad", "Good")
+    assert gini_score(named, score, pos_label="Bad") == pytest.approx(gini_score(y, score))
+    assert gini_score(named, score) == pytest.approx(-gini_score(y, score))
+    assert ks_score(named, score) == pytest.approx(ks_score(named, score, pos_label="Bad"))
+
+
+@pytest.mark.parametrize("estimator", [LogisticRegression(), LinearSVC()])
+def test_scorers_in_cross_validation(estimator):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 3))
+    y = (X[:, 0] + rng.normal(size=300) > 0).astype(int)
+    auc = cross_val_score(estimator, X, y, scoring="roc_auc", cv=3)
+    gini = cross_val_score(estimator, X, y, scoring=gini_scorer, cv=3)
+    np.testing.assert_allclose(gini, 2 * auc - 1)
+    ks = cross_val_score(estimator, X, y, scoring=ks_scorer, cv=3)
+    assert ((ks > 0.2) & (ks <= 1)).all()
+
+    named = np.where(y == 1, "Bad", "Good")
+    bad = make_scorer(
+        gini_score, response_method=("decision_function", "predict_proba"), pos_label="Bad"
+    )
+    for scorer in (gini_scorer, bad):
+        scores = cross_val_score(estimator, X, named, scoring=scorer, cv=3)
+        np.testing.assert_allclose(scores, gini, atol=1e-3)
+
+
+def test_scorers_pickle(loans):
+    y, score = loans
+    model = LogisticRegression().fit(score[:, None], y)
+    for scorer in (ks_scorer, gini_scorer):
+        restored = pickle.loads(pickle.dumps(scorer))
+        assert restored(model, score[:, None], y) == scorer(model, score[:, None], y)
+
+
+@pytest.mark.parametrize("metric", RANKING)
+@pytest.mark.parametrize(
+    ("y", "score", "extra", "message"),
+    [
+        ([1, 1, 1], [0.1, 0.2, 0.3], {}, r"Only one class is present in y_true: \[1\]"),
+        ([0, 1, 1], [0.1, 0.2, 0.3], {"sample_weight": [0, 1, 1]}, "rows of positive weight"),
+        ([0, 1, 2], [0.1, 0.2, 0.3], {}, "two classes, found multiclass"),
+        ([0.1, 0.5, 1], [0.1, 0.2, 0.3], {}, "two classes, found continuous"),
+        ([0, 1, 1], [0.1, np.nan, 0.3], {}, "y_score contains NaN"),
+        ([0, 1, 1], [0.1, np.inf, 0.3], {}, "y_score contains infinity"),
+        ([0, 1, np.nan], [0.1, 0.2, 0.3], {}, "y_true has 1 missing labels of 3"),
+        (["a", None, "b"], [0.1, 0.2, 0.3], {}, "y_true has 1 missing labels of 3"),
+        ([0, 1], [0.1, 0.2, 0.3], {}, "inconsistent numbers of samples"),
+        ([0, 1, 1], [[0.1, 0.9]] * 3, {}, r"y_score has two columns.*predict_proba"),
+        ([0, 1, 1], [0.1, 0.2, 0.3], {"pos_label": "Bad"}, r"pos_label='Bad' is not in y_true"),
+        ([0, 1, 1], [0.1, 0.2, 0.3], {"sample_weight": [1, -1, 1]}, "[Nn]egative"),
+        ([0, 1, 1], [0.1, 0.2, 0.3], {"sample_weight": [1, np.nan, 1]}, "NaN"),
+    ],
+)
+def test_bad_input_is_refused_by_name(metric, y, score, extra, message):
+    with pytest.raises(ValueError, match=message):
+        metric(y, score, **extra)
+
+
+# Expected AUC
+
+
+def brute_force_expected_auc(p):
+    ordered = pairs = 0.0
+    for i in range(len(p)):
+        for j in range(len(p)):
+            if i != j:
+                chance = p[i] * (1 - p[j])
+                pairs += chance
+                ordered += chance * ((p[i] > p[j]) + 0.5 * (p[i] == p[j]))
+    return ordered / pairs
+
+
+@given(st.lists(st.integers(0, 8).map(lambda k: k / 8), min_size=2, max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_expected_auc_sums_over_pairs(p):
+    assume(set(p) not in ({0.0}, {1.0}))
+    assert expected_auc(p) == pytest.approx(brute_force_expected_auc(p), abs=1e-12)
+
+
+def test_expected_auc_is_the_mean_of_draws():
+    rng = np.random.default_rng(0)
+    p = np.round(rng.beta(0.8, 4, size=2000), 3)
+    drawn = [roc_auc_score(rng.random(p.size) < p, p) for _ in range(300)]
+    error = np.std(drawn) / np.sqrt(len(drawn))
+    assert error < 1e-3
+    assert expected_auc(p) == pytest.approx(np.mean(drawn), abs=4 * error)
+
+
+def test_expected_auc_ends():
+    assert expected_auc([0, 0, 1, 1]) == 1
+    assert expected_auc([0.3] * 5) == pytest.approx(0.5)
+    assert expected_auc([0.0, 1e-9]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("p", "message"),
+    [
+        ([0.5, 1.5], "1 of 2 values"),
+        ([0.5, np.nan, -0.1], "2 of 3 values"),
+        ([0, 0], "not defined"),
+        ([1, 1, 1], "not defined"),
+        ([0.5], "at least two rows"),
+        ([], "at least two rows"),
+        ([[0.5, 0.5]], r"shape \(1, 2\)"),
+    ],
+)
+def test_expected_auc_refuses(p, message):
+    with pytest.raises(ValueError, match=message):
+        expected_auc(p)
+
+
+# Lift table
+
+
+def test_lift_table_by_hand():
+    y = [1, 1, 0, 1, 0, 0, 0, 0]
+    score = [8, 7, 6, 5, 4, 3, 2, 1]
+    table = lift_table(y, score, n_bins=4)
+    expected = pd.DataFrame(
+        {
+            "score_min": [7.0, 5, 3, 1],
+            "score_max": [8.0, 6, 4, 2],
+            "count": [2, 2, 2, 2],
+            "overdue": [2, 1, 0, 0],
+            "rate": [1, 0.5, 0, 0],
+            "lift": [8 / 3, 4 / 3, 0, 0],
+            "cumulative_population": [0.25, 0.5, 0.75, 1],
+            "cumulative_capture": [2 / 3, 1, 1, 1],
+            "cumulative_lift": [8 / 3, 2, 4 / 3, 1],
+            "ks": [2 / 3, 0.8, 0.4, 0],
+        },
+        index=pd.RangeIndex(1, 5, name="bin"),
+    )
+    pd.testing.assert_frame_equal(table, expected)
+
+
+@given(labeled_scores, st.integers(2, 7))
+@settings(max_examples=60, deadline=None)
+def test_lift_table_keeps_everyone_in_score_order(rows, n_bins):
+    y, score, _ = columns(rows)
+    table = lift_table(y, score, n_bins=n_bins)
+    assert table["count"].sum() == y.size
+    assert table["overdue"].sum() == y.sum()
+    assert table.index.tolist() == list(range(1, n_bins + 1))
+    assert table["ks"].abs().max() <= ks_score(y, score) + 1e-12
+    assert table["ks"].iloc[-1] == pytest.approx(0)
+    # Each score lies in one bin, and riskier bins hold greater scores.
+    held = table[table["count"] > 0]
+    assert (held["score_min"].to_numpy()[:-1] > held["score_max"].to_numpy()[1:]).all()
+
+
+@given(st.integers(2, 60), st.integers(2, 12))
+@settings(max_examples=60, deadline=None)
+def test_lift_table_bins_are_even_without_ties(n, n_bins):
+    y = np.arange(n) % 2
+    counts = lift_table(y, np.arange(n), n_bins=n_bins)["count"]
+    assert counts.max() - counts.min() <= 1
+
+
+def test_lift_table_of_one_score_fills_one_bin():
+    table = lift_table([0, 1, 0], [5, 5, 5], n_bins=3)
+    assert table["count"].tolist() == [0, 3, 0]
+    assert table["rate"].isna().tolist() == [True, False, True]
+    assert table.loc[2, "lift"] == 1
+
+
+@pytest.mark.parametrize("n_bins", [1, 2.5, "ten"])
+def test_n_bins_is_checked(n_bins):
+    for call in (lift_table, population_stability_index):
+        with pytest.raises((ValueError, TypeError), match="n_bins"):
+            call([0, 1], [0, 1], n_bins=n_bins)
+
+
+# Population stability
+
+
+def test_psi_of_a_clear_shift_is_the_analytic_one():
+    rng = np.random.default_rng(0)
+    expected, actual = rng.normal(0, 1, 20_000), rng.normal(3, 1, 20_000)
+    edges = norm.ppf(np.linspace(0, 1, 11))
+    share = np.maximum(np.diff(norm.cdf(edges - 3)), 1e-4)
+    analytic = ((share - 0.1) * np.log(share / 0.1)).sum()
+    psi = population_stability_index(expected, actual)
+    assert psi > 2
+    assert psi == pytest.approx(analytic, rel=0.05)
+
+
+def test_psi_of_the_same_distribution_is_small():
+    rng = np.random.default_rng(0)
+    expected, actual = rng.normal(size=20_000), rng.normal(size=20_000)
+    assert population_stability_index(expected, expected) == 0
+    # About (bins - 1) * (1 / n + 1 / m) by chance alone.
+    assert 0 < population_stability_index(expected, actual) < 5 * 9 * 2 / 20_000
+
+
+def test_psi_by_hand():
+    expected = [1, 2, 3, 4]
+    assert population_stability_index(expected, [0, 1, 2, 99], n_bins=2) == pytest.approx(
+        0.25 * np.log(1.5) - 0.25 * np.log(0.5)
+    )
+    empty = (1 - 0.5) * np.log(1 / 0.5) + (0.01 - 0.5) * np.log(0.01 / 0.5)
+    assert population_stability_index(expected, [7, 8], n_bins=2, floor=0.01) == pytest.approx(
+        empty
+    )
+
+
+def test_psi_sees_missing_values():
+    expected = np.arange(100.0)
+    half_missing = np.where(np.arange(100) % 2, np.nan, expected)
+    assert population_stability_index(expected, half_missing) > 1
+    assert population_stability_index(half_missing, half_missing) == 0
+    as_nullable = pd.Series(half_missing).astype("Float64")
+    as_object = [None if np.isnan(value) else value for value in half_missing]
+    for other in (as_nullable, as_object, np.array(as_object, dtype=object)):
+        assert population_stability_index(expected, other) == pytest.approx(
+            population_stability_index(expected, half_missing)
+        )
+    assert population_stability_index([np.nan, np.nan], [1.0, 2.0]) > 5
+
+
+@pytest.mark.parametrize("n_bins", [2, 10])
+@pytest.mark.parametrize("value", [0.0, np.inf, -np.inf])
+def test_psi_sees_a_move_away_from_a_value_that_fills_bins(value, n_bins):
+    constant = np.full(50, value)
+    assert population_stability_index(constant, constant, n_bins=n_bins) == 0
+    for other in {-1.0, 0.0, 1.0} - {value}:
+        assert population_stability_index(constant, np.full(50, other), n_bins=n_bins) > 5
+    mostly = np.concatenate([np.zeros(80), np.arange(1, 21)])
+    moved = np.where(mostly == 0, -1.0, mostly)
+    assert population_stability_index(mostly, moved, n_bins=n_bins) > 5
+
+
+def test_psi_bins_are_frozen_by_the_expected_sample():
+    rng = np.random.default_rng(1)
+    expected, actual = rng.normal(size=300), rng.normal(0.5, 1, size=300)
+    # Values pushed further out stay in their outer bins, so nothing changes.
+    pushed = np.where(actual > expected.max(), 1e9, actual)
+    assert population_stability_index(expected, pushed) == population_stability_index(
+        expected, actual
+    )
+    # A strictly rising map of both samples keeps every value in its bin.
+    assert population_stability_index(np.exp(expected), np.exp(actual)) == pytest.approx(
+        population_stability_index(expected, actual)
+    )
+
+
+def test_psi_refuses():
+    with pytest.raises(TypeError, match=r"expected must be numbers.*to_numeric"):
+        population_stability_index(["a", "b"], [1, 2])
+    with pytest.raises(TypeError, match="actual must be numbers"):
+        population_stability_index([1, 2], pd.Series(["1", "2"]))
+    with pytest.raises(ValueError, match="actual is empty"):
+        population_stability_index([1, 2], np.empty(0))
+    with pytest.raises(ValueError, match="floor"):
+        population_stability_index([1, 2], [1, 2], floor=0)
