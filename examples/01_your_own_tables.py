@@ -1,0 +1,55 @@
+"""01. From two files of your own to overdue probabilities.
+
+Writes two small tables to a folder, as a warehouse would export them, and goes from there to a
+table of probabilities. Replace the two paths, and the names of the columns, by yours.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+
+from skhuihen import BehaviorAbstractor, HUIHENClassifier, Sessionizer, attach_behaviors
+from skhuihen.datasets import make_loan_data
+from skhuihen.metrics import ks_score, lift_table
+
+with tempfile.TemporaryDirectory() as folder:
+    # What your warehouse exports: applications with their outcome, and app events.
+    bank = make_loan_data(n_new=1000, n_old=0, overdue_rate=0.2, random_state=0)
+    exported = bank.applications.assign(overdue=bank.y)
+    exported.to_parquet(Path(folder) / "applications.parquet")
+    bank.events.to_parquet(Path(folder) / "events.parquet")
+
+    # 1. One row per application, its events nested in it, none from after it.
+    applications = pd.read_parquet(Path(folder) / "applications.parquet")
+    y = applications.pop("overdue")
+    X, report = attach_behaviors(
+        applications,
+        Path(folder) / "events.parquet",
+        by="user_id",
+        applied_at="applied_at",
+        time="time",
+        lookback="180D",
+        return_report=True,
+    )
+print(report.to_string(), "\n")
+
+# 2. Behaviors, sessions, network.
+model = make_pipeline(
+    BehaviorAbstractor(),
+    Sessionizer(gap="1h"),
+    HUIHENClassifier(max_epochs=20, random_state=0, verbose=1),
+)
+X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
+model.fit(X_train, y_train)
+
+# 3. Probabilities, and how good they are on applications that were held out.
+probability = model.predict_proba(X_test)[:, 1]
+result = X_test[["application_id", "user_id"]].assign(overdue_probability=probability)
+print(result.sort_values("overdue_probability", ascending=False).head().to_string(index=False))
+print(f"\nKS {ks_score(y_test, probability):.3f}\n")
+print(lift_table(y_test, probability, n_bins=5).to_string())

@@ -1,0 +1,74 @@
+"""02. Training curves: held-out AUC by epoch, for several settings side by side.
+
+The paper names no number of epochs, batch size or weight decay. This draws what they do, on a
+simulated bank or on a real lender's files (``--data``). Put your own applications in their place
+before you choose. The figures in ``docs/choices.md`` are from
+
+``python examples/02_training_curves.py --applications 2000 --epochs 50`` and
+``python examples/02_training_curves.py --data <folder of SuperLender> --epochs 50``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+from sklearn.pipeline import make_pipeline
+
+from skhuihen import BehaviorAbstractor, HUIHENClassifier, Sessionizer, attach_behaviors
+from skhuihen.datasets import load_superlender, make_loan_data
+
+SETTINGS: dict[str, dict] = {
+    "defaults": {},
+    "weight_decay=0": {"weight_decay": 0.0},
+    "batch_size=128": {"batch_size": 128},
+    "dropout=0.4": {"dropout": 0.4},
+    "log_interval=False": {"log_interval": False},
+}
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--data", help="folder of the SuperLender files; default: simulate a bank")
+parser.add_argument("--applications", type=int, default=500, help="size of the simulated bank")
+parser.add_argument("--epochs", type=int, default=8)
+parser.add_argument("--output", type=Path, default=Path("demo_output"))
+arguments = parser.parse_args()
+
+if arguments.data:
+    data = load_superlender(arguments.data)
+    sessionizer = Sessionizer(session="loan", min_behaviors=1)
+else:
+    data = make_loan_data(n_new=arguments.applications, n_old=0, overdue_rate=0.2, random_state=0)
+    sessionizer = Sessionizer()
+X = attach_behaviors(data.applications, data.events)
+X = make_pipeline(BehaviorAbstractor(), sessionizer).fit_transform(X)
+
+figure = Figure(figsize=(8, 5), layout="constrained")
+ax = figure.subplots()
+rows = {}
+for name, params in SETTINGS.items():
+    # Half of the rows are held out, so that the curves are steady; patience is without end.
+    model = HUIHENClassifier(
+        max_epochs=arguments.epochs,
+        validation_fraction=0.5,
+        n_iter_no_change=arguments.epochs,
+        random_state=0,
+        verbose=1,
+        **params,
+    )
+    history = model.fit(X, data.y).history_
+    history["valid_auc"].plot(ax=ax, label=name)
+    best = int(history["valid_auc"].idxmax())
+    rows[name] = {
+        "best AUC": history.loc[best, "valid_auc"],
+        "in epoch": best,
+        "last AUC": history["valid_auc"].iloc[-1],
+        "last training loss": history["train_loss"].iloc[-1],
+    }
+ax.set(xlabel="epoch", ylabel="AUC on the held-out half")
+ax.legend()
+arguments.output.mkdir(parents=True, exist_ok=True)
+figure.savefig(arguments.output / "training_curves.png", dpi=120)
+print(pd.DataFrame(rows).T.round(3).to_string())
+print(f"Saved {arguments.output}/training_curves.png")

@@ -1,0 +1,43 @@
+"""What importing the package loads, and what its README promises."""
+
+from __future__ import annotations
+
+import doctest
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import skhuihen
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_import_is_light() -> None:
+    heavy = ["torch", "ibis", "xgboost", "lightgbm", "matplotlib", "skorch"]
+    code = f"import skhuihen, sys; print([name for name in {heavy} if name in sys.modules])"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
+
+
+def test_every_public_name_loads() -> None:
+    for name in skhuihen.__all__:
+        assert getattr(skhuihen, name).__name__ == name
+        assert name in dir(skhuihen)
+
+
+def test_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = skhuihen.nonsense
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["README.md", "docs/user_guide.md"])
+def test_pages_show_their_real_output(page: str) -> None:
+    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    failed, tried = doctest.testfile(str(ROOT / page), module_relative=False, optionflags=flags)
+    assert tried > 0
+    assert failed == 0
