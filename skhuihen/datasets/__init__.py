@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from skhuihen.datasets.public import load_superlender
+from skhuihen.datasets.cmb2020 import load_cmb2020
 from skhuihen.datasets.simulated import make_loan_data
+from skhuihen.datasets.superlender import load_superlender
 
-__all__ = ["load_superlender", "make_loan_data"]
+__all__ = ["load_cmb2020", "load_superlender", "make_loan_data"]

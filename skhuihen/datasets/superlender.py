@@ -1,15 +1,23 @@
-"""Loaders for public data, which people download themselves."""
+"""The data of the lender SuperLender: an overdue flag, a thin profile, earlier loans as events."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
-_FOLDER_VARIABLE = "SKHUIHEN_DATA"
+from skhuihen.datasets._files import (
+    check_present,
+    check_unique,
+    find_files,
+    make_bunch,
+    read_table,
+    to_labels,
+    to_times,
+)
+
 _PERFORMANCE, _EARLIER, _DEMOGRAPHICS = (
     "trainperf.csv",
     "trainprevloans.csv",
@@ -74,8 +82,6 @@ application ({n_due_later:,} do). The event `loan_due` is then in the future and
 
 Profile. {n_unprofiled:,} customers have no demographics. Of the referring customer and of the bank
 branch, known for few, only whether they are known is kept.
-
-Left out: {dropped}.
 """
 
 
@@ -129,90 +135,40 @@ def load_superlender(folder: str | os.PathLike[str] | None = None) -> Bunch:
     >>> data.y.mean()  # doctest: +SKIP
     0.2179...
     """
-    tables = _read_tables(_find_folder(folder))
+    paths = find_files(folder, "superlender", list(_COLUMNS), source=_SOURCE)
+    tables = {path.name: read_table(path, _COLUMNS[path.name]) for path in paths}
+    _check_tables(tables)
     loans, earlier = tables[_PERFORMANCE], tables[_EARLIER]
     people, dropped = _one_row_per_customer(tables[_DEMOGRAPHICS], loans)
     applications = _applications(loans, people)
     events = _events(earlier)
-    y = _overdue(loans["good_bad_flag"])
-    return Bunch(
-        applications=applications,
-        events=events,
+    y = to_labels(loans["good_bad_flag"], ("Good", "Bad"), _PERFORMANCE)
+    return make_bunch(
+        applications,
+        events,
         y=y,
-        feature_names=[name for name in applications.columns.to_list() if "__" in name],
         target_names=["Good", "Bad"],
         dropped=dropped,
-        DESCR=_DESCR.format(
+        descr=_DESCR.format(
             n_loans=len(loans),
             n_bad=y.sum(),
             n_events=len(events),
             n_earlier=len(earlier),
             n_due_later=_due_later(events, applications),
             n_unprofiled=(~loans["customerid"].isin(people.index)).sum(),
-            dropped=", ".join(f"{number:,} {reason}" for reason, number in dropped.items()),
         ),
     )
 
 
-def _find_folder(folder: str | os.PathLike[str] | None) -> Path:
-    """Find the folder of the files in the one named, or in the one below it."""
-    named = folder if folder is not None else os.environ.get(_FOLDER_VARIABLE)
-    if not named:
-        raise FileNotFoundError(
-            f"No folder given: pass folder=, or set the environment variable {_FOLDER_VARIABLE} "
-            f"to it. {_SOURCE}"
-        )
-    candidates = [Path(named), Path(named) / "superlender"]
-    for candidate in candidates:
-        if all((candidate / name).is_file() for name in _COLUMNS):
-            return candidate
-    found = {name for name in _COLUMNS for c in candidates if (c / name).is_file()}
-    missing = ", ".join(name for name in _COLUMNS if name not in found) or "a complete set"
-    raise FileNotFoundError(
-        f"{missing} not found in {os.fspath(candidates[0])!r} or its 'superlender' folder. "
-        f"{_SOURCE}"
-    )
-
-
-def _read_tables(folder: Path) -> dict[str, pd.DataFrame]:
-    """Read the three files and check what they must have."""
-    tables = {}
-    for name, columns in _COLUMNS.items():
-        table = pd.read_csv(folder / name)
-        absent = [column for column in columns if column not in table]
-        if absent:
-            raise ValueError(
-                f"{name} lacks the columns {absent}; it has {list(table.columns)}. Use the file "
-                "as it was downloaded."
-            )
-        for column in columns:
-            if column.endswith("date"):
-                table[column] = _to_times(table[column], name)
-        tables[name] = table
-    for name in (_PERFORMANCE, _EARLIER):
-        undated = int(tables[name]["approveddate"].isna().sum())
-        if undated:
-            raise ValueError(
-                f"{name}: column 'approveddate' must have a date in every row, but {undated} rows "
-                "have none. Remove them."
-            )
-    for name, key in ((_PERFORMANCE, "customerid"), (_EARLIER, "systemloanid")):
-        repeated = tables[name][key].duplicated()
-        if repeated.any():
-            raise ValueError(
-                f"{name}: column {key!r} must have each value once, but {repeated.sum()} rows "
-                f"repeat one, for example {tables[name].loc[repeated, key].iloc[0]!r}. Remove them."
-            )
-    return tables
-
-
-def _to_times(column: pd.Series, file: str) -> pd.Series:
-    try:
-        return pd.to_datetime(column).astype("datetime64[us]")
-    except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"{file}: column {column.name!r} has a date that is none: {error}"
-        ) from None
+def _check_tables(tables: dict[str, pd.DataFrame]) -> None:
+    """Read dates, and check keys and what must be there."""
+    for file, table in tables.items():
+        for name in _COLUMNS[file]:
+            if name.endswith("date"):
+                table[name] = to_times(table[name], file)
+    for file, key in ((_PERFORMANCE, "customerid"), (_EARLIER, "systemloanid")):
+        check_present(tables[file]["approveddate"], file, "a date")
+        check_unique(tables[file][key], file)
 
 
 def _one_row_per_customer(
@@ -282,8 +238,7 @@ def _events(earlier: pd.DataFrame) -> pd.DataFrame:
         ],
         ignore_index=True,
     )
-    happened = events[events["time"].notna()]
-    return happened.sort_values(["user_id", "time"], kind="stable", ignore_index=True)
+    return events[events["time"].notna()]
 
 
 def _due_later(events: pd.DataFrame, applications: pd.DataFrame) -> int:
@@ -291,14 +246,3 @@ def _due_later(events: pd.DataFrame, applications: pd.DataFrame) -> int:
     due = events[events["operation"] == "loan_due"]
     applied_at = due["user_id"].map(applications.set_index("user_id")["applied_at"])
     return int((due["time"] >= applied_at).sum())
-
-
-def _overdue(flag: pd.Series) -> np.ndarray:
-    strange = ~flag.isin(["Good", "Bad"])
-    if strange.any():
-        raise ValueError(
-            f"{_PERFORMANCE}: column 'good_bad_flag' must be 'Good' or 'Bad', but {strange.sum()} "
-            f"rows have something else, for example {flag[strange].iloc[0]!r}. Correct or remove "
-            "them."
-        )
-    return (flag == "Bad").to_numpy(dtype=np.int64)
