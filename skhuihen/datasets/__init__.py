@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from skhuihen.datasets.bpic2012 import load_bpic2012
 from skhuihen.datasets.cmb2020 import load_cmb2020
+from skhuihen.datasets.profiles import load_creditcard, load_uci_default
 from skhuihen.datasets.simulated import make_loan_data
 from skhuihen.datasets.superlender import load_superlender
 
-__all__ = ["load_bpic2012", "load_cmb2020", "load_superlender", "make_loan_data"]
+__all__ = [
+    "load_bpic2012",
+    "load_cmb2020",
+    "load_creditcard",
+    "load_superlender",
+    "load_uci_default",
+    "make_loan_data",
+]

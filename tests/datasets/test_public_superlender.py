@@ -1,4 +1,4 @@
-"""Loaders of public data: on the real files where they are, and on small ones of the same form."""
+"""The loader of SuperLender: on the real files where they are, and on small ones of their form."""
 
 from __future__ import annotations
 
@@ -175,6 +175,12 @@ def test_no_folder_at_all(monkeypatch, value):
         ("performance", "amy,32", "bob,32", r"trainperf\.csv: column 'customerid'.*'bob'"),
         ("earlier", "bob,11", "bob,12", r"trainprevloans\.csv: column 'systemloanid'.*12"),
         ("earlier", "2017-05-31", "soon", r"trainprevloans\.csv: column 'firstduedate'"),
+        (
+            "earlier",
+            "bob,12,2017-06-20 09:00:00",
+            "bob,12,",
+            r"trainprevloans\.csv: column .approveddate",
+        ),
         ("performance", "2017-07-05 17:04:41.000000", "", r"trainperf\.csv: column 'approveddate'"),
     ],
 )
