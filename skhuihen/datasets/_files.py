@@ -112,7 +112,7 @@ def to_times(column: pd.Series, file: str, *, zone: str | None = None) -> pd.Ser
         times = pd.to_datetime(column, format="ISO8601", utc=zone is not None)
         times = times if zone is None else times.dt.tz_convert(zone)
         return times.dt.as_unit("us")
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(
             f"{file}: column {column.name!r} has a date that is none: {error}"
         ) from None

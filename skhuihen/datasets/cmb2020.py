@@ -114,11 +114,10 @@ def load_cmb2020(folder: str | os.PathLike[str] | None = None) -> Bunch:
     customers = read_table(
         paths[0], ["id", *_LETTERS], na_values=["\\N", "~"], dtype=dict.fromkeys(_LETTERS, "str")
     )
-    transactions = read_table(paths[1], _TRANSACTION, dtype="str")
-    pages = read_table(paths[2], ["id", "page_no", "page_tm"], dtype="str")
+    trades = _transactions(read_table(paths[1], _TRANSACTION, dtype="str"))
+    views = _page_views(read_table(paths[2], ["id", "page_no", "page_tm"], dtype="str"))
     applications = _applications(customers)
-    events = pd.concat([_page_views(pages), _transactions(transactions)], ignore_index=True)
-    spenders, viewers = set(transactions["id"]), set(pages["id"])
+    events = pd.concat([views, trades], ignore_index=True)
     return make_bunch(
         applications,
         events,
@@ -128,12 +127,12 @@ def load_cmb2020(folder: str | os.PathLike[str] | None = None) -> Bunch:
         descr=_DESCR.format(
             n_customers=len(customers),
             n_features=customers.shape[1] - 1,
-            n_transactions=len(transactions),
-            n_spenders=len(spenders),
-            n_pages=len(pages),
-            n_viewers=len(viewers),
-            n_silent=len(set(customers["id"]) - spenders - viewers),
-            n_midnight=(events["time"] == events["time"].dt.normalize())[len(pages) :].sum(),
+            n_transactions=len(trades),
+            n_spenders=trades["user_id"].nunique(),
+            n_pages=len(views),
+            n_viewers=views["user_id"].nunique(),
+            n_silent=(~customers["id"].isin(events["user_id"])).sum(),
+            n_midnight=(trades["time"] == trades["time"].dt.normalize()).sum(),
             n_repeated=events.duplicated().sum(),
         ),
     )
@@ -151,9 +150,8 @@ def _applications(customers: pd.DataFrame) -> pd.DataFrame:
 
 
 def _page_views(pages: pd.DataFrame) -> pd.DataFrame:
-    # The header is shifted against the rows, unless somebody has mended it.
-    shifted = pages["page_tm"].isna().all()
-    time = pages.iloc[:, 2].rename("page_tm") if shifted else pages["page_tm"]
+    # The header is shifted: the time is in the third column, and page_tm may name an empty fourth.
+    time = pages.iloc[:, 2].rename("page_tm")
     check_present(time, _PAGES, "a time")
     return pd.DataFrame(
         {
