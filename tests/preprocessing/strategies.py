@@ -1,7 +1,8 @@
 """Histories of applicants for the tests: drawn, built into nested columns, and read back.
 
 A history is None or a list of events, and an event is a dict whose ``time`` is an integer number
-of microseconds, so that the oracles of the tests need nothing but Python.
+of microseconds, so that the oracles of the tests need nothing but Python. ``ns`` may hold further
+nanoseconds, for columns of that unit.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import pyarrow as pa
 from hypothesis import strategies as st
 from nested_pandas.series.ext_array import NestedExtensionArray
 
+from tests.oracles import DAY, EPOCH
+from tests.oracles import known as known
+
 MINUTE = 60_000_000
 HOUR = 60 * MINUTE
-DAY = 24 * HOUR
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: Two hours before a midnight, and two days before a leap day.
 ZERO = int(datetime(2024, 2, 27, 22, tzinfo=UTC).timestamp()) * 1_000_000
 #: After everything that is drawn.
@@ -52,7 +54,9 @@ def nested(histories, subfields=None, *, unit="us", tz=None, index=None, name="b
         else [
             {
                 **{key: e.get(key) for key in subfields},
-                "time": e["time"] * 1000 if unit == "ns" else e["time"] // per_tick[unit],
+                "time": e["time"] * 1000 + e.get("ns", 0)
+                if unit == "ns"
+                else e["time"] // per_tick[unit],
             }
             for e in history
         ]
@@ -94,18 +98,6 @@ def _plain(value):
         value = value if value.tzinfo else value.replace(tzinfo=UTC)
         return (value - EPOCH) // timedelta(microseconds=1)
     return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def known(history, applied_at=None, lookback=None):
-    """Return the events that were known in time, in their order: the as-of cut, said slowly."""
-    kept = []
-    for e in history or ():
-        if applied_at is not None and not e["time"] < applied_at:
-            continue
-        if lookback is not None and not e["time"] >= applied_at - lookback:
-            continue
-        kept.append(e)
-    return sorted(kept, key=lambda e: (e["time"], e.get("seq") or 0))
 
 
 OPERATIONS = ["login", "fund_buy", "fund_detail", "card_detail", "page.back", "*", "[x]", None]

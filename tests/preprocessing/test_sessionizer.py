@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -20,15 +20,14 @@ from sklearn.utils._param_validation import InvalidParameterError
 
 from skhuihen import Sessionizer, attach_behaviors
 from skhuihen.behaviors import Behaviors
+from tests.oracles import amount_of, fates, known, sessionize
 from tests.preprocessing.strategies import (
-    EPOCH,
     HOUR,
     MINUTE,
     ZERO,
     applications,
     drawn,
     event,
-    known,
     plain,
     subfields_of,
     tables,
@@ -37,59 +36,7 @@ from tests.preprocessing.strategies import (
 ADDED = ["session", "interval", "weekday", "monthday"]
 
 
-# ---- the oracle
-
-
-def cut_at_gaps(events, gap):
-    sessions = []
-    for e in events:
-        if sessions and e["time"] - sessions[-1][-1]["time"] <= gap:
-            sessions[-1].append(e)
-        else:
-            sessions.append([e])
-    return sessions
-
-
-def cut_where_known(events, subfield):
-    groups, last = {}, {}
-    for position, e in enumerate(events):
-        groups.setdefault(e[subfield], []).append(e)
-        last[e[subfield]] = position
-    return [groups[value] for value in sorted(groups, key=last.__getitem__)]
-
-
-def slow_row(events, *, gap, session, min_behaviors, max_sessions, max_behaviors, zone):
-    """Return the events that one application keeps, and count what became of all."""
-    counts = Counter()
-    cut = cut_at_gaps(events, gap) if session is None else cut_where_known(events, session)
-    counts["sessions"] = len(cut)
-    long_enough = []
-    for one in cut:
-        if len(one) >= min_behaviors:
-            long_enough.append(one)
-        else:
-            counts["sessions_short"] += 1
-            counts["events_in_short_sessions"] += len(one)
-    while max_sessions is not None and len(long_enough) > max_sessions:
-        counts["sessions_older"] += 1
-        counts["events_in_older_sessions"] += len(long_enough.pop(0))
-    result = []
-    for number, one in enumerate(long_enough):
-        kept = one if max_behaviors is None else one[-max_behaviors:]
-        counts["sessions_kept"] += 1
-        counts["sessions_truncated"] += len(kept) < len(one)
-        counts["events_truncated"] += len(one) - len(kept)
-        counts["events_kept"] += len(kept)
-        before = kept[0]["time"]
-        for e in kept:
-            day = (EPOCH + timedelta(microseconds=e["time"])).astimezone(ZoneInfo(zone))
-            added = (number, (e["time"] - before) / 1e6, day.weekday(), day.day)
-            result.append({**e, **dict(zip(ADDED, added, strict=True))})
-            before = e["time"]
-    counts["applications"] = 1
-    counts["applications_without_sessions"] = not long_enough
-    return result, counts
-
+# ---- against the slow reading
 
 parameters = st.fixed_dictionaries(
     {
@@ -109,12 +56,15 @@ parameters = st.fixed_dictionaries(
         [(None, None), ("UTC", None), ("Asia/Shanghai", None), ("UTC", "America/New_York")]
     ),
     lookback=st.sampled_from([None, 4 * HOUR]),
+    nanoseconds=st.sampled_from([None, 1, 999]),
 )
 @settings(max_examples=120, deadline=None)
-def test_agrees_with_the_slow_reading(table, kept, gap, session, zones, lookback):
+def test_agrees_with_the_slow_reading(table, kept, gap, session, zones, lookback, nanoseconds):
     histories, applied_at = table
     tz, time_zone = zones
     X = drawn(histories, applied_at, tz=tz)
+    if nanoseconds is not None:
+        X = in_nanoseconds(histories, applied_at, nanoseconds, tz)
     model = Sessionizer(
         timedelta(microseconds=gap),
         session,
@@ -124,32 +74,84 @@ def test_agrees_with_the_slow_reading(table, kept, gap, session, zones, lookback
     )
     wanted, counts = [], Counter()
     for h, at in zip(histories, applied_at, strict=True):
-        rows, more = slow_row(
+        rows, more = sessionize(
             known(h, at, lookback),
             gap=gap,
             session=session,
-            zone=time_zone or tz or "UTC",
+            zone=ZoneInfo(time_zone or tz or "UTC"),
             **kept,
         )
         wanted.append(rows)
-        counts.update(more)
+        counts.update(more + fates(h, at, lookback))
     found = plain(model.transform(X))
-    assert found == [[{**e, "amount": _number(e["amount"])} for e in row] for row in wanted]
+    assert found == [[{**e, "amount": amount_of(e)} for e in row] for row in wanted]
 
     report = model.report(X)
-    for name in report.index.difference(["events", "events_too_late", "events_before_lookback"]):
+    for name in report.index:
         assert report[name] == counts[name], name
-    assert report["events"] == sum(len(h or ()) for h in histories)
-    fates = ["too_late", "before_lookback", "in_short_sessions", "in_older_sessions"]
-    fates += ["truncated", "kept"]
-    assert report["events"] == sum(report[f"events_{fate}"] for fate in fates)
+    reasons = ["too_late", "before_lookback", "in_short_sessions", "in_older_sessions"]
+    reasons += ["truncated", "kept"]
+    assert report["events"] == sum(report[f"events_{reason}"] for reason in reasons)
     assert report["sessions"] == sum(
         report[f"sessions_{fate}"] for fate in ("short", "older", "kept")
     )
 
 
-def _number(amount):
-    return None if amount is None or amount != amount else amount
+def in_nanoseconds(histories, applied_at, nanoseconds, tz):
+    """Build a drawn table whose times lie some nanoseconds behind their microseconds.
+
+    The latest of them would be rounded to the next.
+    """
+    later = [h and [{**e, "ns": nanoseconds} for e in h] for h in histories]
+    X = drawn(later, applied_at, tz=tz, unit="ns")
+    behind = pd.Timedelta(1000 - nanoseconds, "ns")
+    return X.assign(applied_at=X["applied_at"].dt.as_unit("ns") + behind)
+
+
+#: Instants at which the clocks of a zone change: to and from summer time, at two o'clock and at
+#: midnight, before 1970, and over the date line, where a day is missing.
+CHANGES = [
+    ("America/New_York", datetime(2024, 3, 10, 7, tzinfo=UTC)),
+    ("America/New_York", datetime(2024, 11, 3, 6, tzinfo=UTC)),
+    ("America/Havana", datetime(2024, 3, 10, 5, tzinfo=UTC)),
+    ("America/Havana", datetime(2024, 11, 3, 5, tzinfo=UTC)),
+    ("Australia/Lord_Howe", datetime(2024, 4, 6, 15, tzinfo=UTC)),
+    ("Europe/Berlin", datetime(1945, 4, 2, 1, tzinfo=UTC)),
+    ("Pacific/Apia", datetime(2011, 12, 30, 10, tzinfo=UTC)),
+]
+
+
+@given(
+    change=st.sampled_from(CHANGES),
+    moments=st.lists(
+        st.tuples(st.integers(-60, 60), st.sampled_from([0, 30]), st.sampled_from([-1, 0, 1])),
+        min_size=1,
+    ),
+    tz=st.sampled_from(["UTC", "Asia/Shanghai", None]),
+)
+@settings(max_examples=60, deadline=None)
+def test_days_are_those_of_the_zone_where_clocks_change(change, moments, tz):
+    zone, changed = change
+    instant = int(changed.timestamp()) * 1_000_000
+    log = [
+        {"time": instant + hours * HOUR + minutes * MINUTE + tick}
+        for hours, minutes, tick in moments
+    ]
+    # Either the times are in the zone, or the model is to read them in it.
+    X = applications([[{**e, "operation": "a"} for e in log]], tz=tz or zone)
+    model = Sessionizer("9D", None, 1, None, None, tz and zone, applied_at=None)
+    wanted, _ = sessionize(
+        known(log),
+        gap=9 * 24 * HOUR,
+        session=None,
+        min_behaviors=1,
+        max_sessions=None,
+        max_behaviors=None,
+        zone=ZoneInfo(zone),
+    )
+    assert [[{k: e[k] for k in ADDED} for e in row] for row in plain(model.transform(X))] == [
+        [{k: e[k] for k in ADDED} for e in wanted]
+    ]
 
 
 # ---- the rules, one by one

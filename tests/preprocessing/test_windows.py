@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
-from collections import Counter
 from datetime import timedelta
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -22,100 +20,19 @@ from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.utils._param_validation import InvalidParameterError
 
 from skhuihen import BehaviorAbstractor, ProfileEncoder, WindowStatistics, attach_behaviors
+from tests.oracles import DAY, known, operations_told_apart, window_statistics
 from tests.preprocessing.strategies import (
-    DAY,
     HOUR,
     ZERO,
     applications,
     drawn,
     event,
-    known,
     plain,
     subfields_of,
     tables,
 )
 
-# ---- the oracle
-
-
-def name_of(e):
-    return "missing" if e["operation"] is None else e["operation"]
-
-
-def amounts_of(events):
-    return [
-        e["amount"] for e in events if e.get("amount") is not None and not math.isnan(e["amount"])
-    ]
-
-
-def mean(values):
-    return sum(values) / len(values) if values else math.nan
-
-
-def waits_of(events):
-    """Return log1p of the seconds between neighbors."""
-    return [
-        math.log1p((later["time"] - earlier["time"]) / 1e6) for earlier, later in pairwise(events)
-    ]
-
-
-def safe(name):
-    return "".join("_" if c in '",:[]{}' or c.isspace() else c for c in name)
-
-
-def learn(rows, n_operations):
-    """Return the operations told apart, and which of them and ``other`` have amounts."""
-    events = [e for row in rows for e in row]
-    counts = Counter(map(name_of, events))
-    operations = sorted(counts, key=lambda name: (-counts[name], name))[:n_operations]
-    with_amount = {
-        name_of(e) if name_of(e) in operations else "other" for e in events if amounts_of([e])
-    }
-    return operations, with_amount
-
-
-def slow_row(events, at, windows, operations, with_amount, gap):
-    """Compute every documented column of one application."""
-    parts = {
-        **{o: [e for e in events if name_of(e) == o] for o in operations},
-        "other": [e for e in events if name_of(e) not in operations],
-    }
-    row = {}
-    for window, length in {**windows, "all": math.inf}.items():
-        within = [e for e in events if at - e["time"] <= length]
-        row[f"count_{window}"] = len(within)
-        row[f"days_{window}"] = len({e["time"] // DAY for e in within})
-        row[f"amount_sum_{window}"] = sum(amounts_of(within))
-        row[f"amount_mean_{window}"] = mean(amounts_of(within))
-        for o, part in parts.items():
-            mine = [e for e in part if e in within]
-            row[f"count_{window}_{o}"] = len(mine)
-            if o in with_amount:
-                row[f"amount_sum_{window}_{o}"] = sum(amounts_of(mine))
-                row[f"amount_mean_{window}_{o}"] = mean(amounts_of(mine))
-    row["recency"] = min(((at - e["time"]) / DAY for e in events), default=math.nan)
-    row["age"] = max(((at - e["time"]) / DAY for e in events), default=math.nan)
-    for o, part in parts.items():
-        row[f"recency_{o}"] = min(((at - e["time"]) / DAY for e in part), default=math.nan)
-    waits = waits_of(events)
-    row["interval_mean"] = mean(waits)
-    row["interval_std"] = (
-        math.sqrt(mean([(w - mean(waits)) ** 2 for w in waits])) if waits else math.nan
-    )
-    if gap is not None:
-        sessions = []
-        for e in events:
-            if sessions and e["time"] - sessions[-1][-1]["time"] <= gap:
-                sessions[-1].append(e)
-            else:
-                sessions.append([e])
-        row["sessions"] = len(sessions)
-        row["session_length"] = mean([len(s) for s in sessions])
-        last = sessions[-1] if sessions else None
-        row["last_length"] = len(last) if last else math.nan
-        row["last_seconds"] = (last[-1]["time"] - last[0]["time"]) / 1e6 if last else math.nan
-        row["last_interval"] = mean(waits_of(last)) if last else math.nan
-    return {safe(name): value for name, value in row.items()}
+# ---- against the slow reading
 
 
 def assert_table(table, rows, index):
@@ -138,26 +55,29 @@ WINDOWS = {"1D": DAY, "3D": 3 * DAY, "6h": 6 * HOUR}
     windows=st.lists(st.sampled_from(sorted(WINDOWS)), unique=True),
     gap=st.sampled_from([None, 1, 6 * HOUR]),
     lookback=st.sampled_from([None, 4 * DAY]),
+    by=st.sampled_from(["operation", "operation", "item"]),
+    zone=st.sampled_from([None, None, "Asia/Shanghai"]),
 )
 @settings(max_examples=80, deadline=None)
-def test_agrees_with_the_slow_reading(old, new, n_operations, windows, gap, lookback):
+def test_agrees_with_the_slow_reading(old, new, n_operations, windows, gap, lookback, by, zone):
     model = WindowStatistics(
         windows,
-        n_operations=n_operations,
+        by,
+        n_operations,
         session_gap=gap and timedelta(microseconds=gap),
         lookback=lookback and timedelta(microseconds=lookback),
-    ).fit(drawn(*old))
+    ).fit(drawn(*old, tz=zone))
     lengths = {window: WINDOWS[window] for window in windows}
-    operations, with_amount = learn(
-        [known(h, at, lookback) for h, at in zip(*old, strict=True)], n_operations
+    operations, with_amount = operations_told_apart(
+        [known(h, at, lookback) for h, at in zip(*old, strict=True)], n_operations, by
     )
     assert model.operations_ == operations
     for histories, applied_at in (old, new):
-        X = drawn(histories, applied_at)
+        X = drawn(histories, applied_at, tz=zone)
         table = model.transform(X)
         assert table.columns.tolist() == model.get_feature_names_out().tolist()
         rows = [
-            slow_row(known(h, at, lookback), at, lengths, operations, with_amount, gap)
+            window_statistics(known(h, at, lookback), at, lengths, operations, with_amount, gap, by)
             for h, at in zip(histories, applied_at, strict=True)
         ]
         assert_table(table, rows, X.index)
