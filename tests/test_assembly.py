@@ -5,7 +5,7 @@ import os
 import random
 import time as clock
 import warnings
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import duckdb
 import ibis
@@ -196,6 +196,173 @@ def test_neither_shuffling_nor_the_future_changes_anything():
     events = [event for event in events if event["time"] < 9] + future
     generator.shuffle(events)
     assert lists(attach_behaviors(frame, event_frame(events))) == lists(X)
+
+
+# The same loops over what tables of banks have besides: keys of two columns, either of which may be
+# missing, nanoseconds, and time zones in which a day has 23 or 25 hours.
+
+#: Before clocks go forward in Berlin, in nanoseconds since 1970, and so far back before 1970.
+NOON = 1_711_796_400_000_000_000
+HOUR = 3_600_000_000_000
+ZONES = [None, "UTC", "Europe/Berlin", "+05:30"]
+
+
+def instants(*hours):
+    """Draw from some instants, a few nanoseconds and microseconds apart."""
+    beside = st.sampled_from([0, 0, 1, 999, -1, -1000, 1000])
+    start = st.sampled_from([NOON, NOON, -NOON])
+    return st.builds(
+        lambda start, hour, ns: start + hour * HOUR + ns, start, st.sampled_from(hours), beside
+    )
+
+
+full_applications = st.lists(
+    st.fixed_dictionaries(
+        {
+            "user_id": st.sampled_from(["a", "b"]),
+            "bank": st.sampled_from([1, 2]),
+            "applied_at": instants(24, 25),
+        }
+    ),
+    max_size=6,
+)
+full_events = st.lists(
+    st.fixed_dictionaries(
+        {
+            **{k: st.sampled_from(v) for k, v in EVENT.items() if k != "time"},
+            "user_id": st.sampled_from(["a", "a", "b", "", None]),
+            "bank": st.sampled_from([1, 1, 2, 3, None]),
+            "time": instants(0, 1, 24, 25),
+            "seen": st.one_of(st.none(), instants(24, 25)),
+        }
+    ),
+    max_size=25,
+)
+
+
+def cut(record):
+    """Return a record as the loops want it: one key, null if a part is, and microseconds."""
+    base = int(BASE.replace(tzinfo=UTC).timestamp()) * 1_000_000
+    clocks = {
+        name: None if record[name] is None else record[name] // 1000 - base
+        for name in ("applied_at", "time", "seen")
+        if name in record
+    }
+    parts = record["user_id"], record["bank"]
+    return {**record, **clocks, "user_id": None if None in parts else parts}
+
+
+def full_frame(frame, records, zone, unit, clocks):
+    """Replace the keys and clocks of a frame; units coarser than nanoseconds cut them."""
+    frame["user_id"] = pd.Series([r["user_id"] for r in records], dtype="str")
+    frame["bank"] = pd.array([r["bank"] for r in records], dtype="Int64")
+    for name in clocks:
+        column = pd.Series([r[name] for r in records], dtype="Int64").astype("datetime64[ns, UTC]")
+        column = column.dt.floor("us").dt.as_unit(unit) if unit == "us" else column
+        frame[name] = column.dt.tz_convert(zone) if zone else column.dt.tz_localize(None)
+    return frame
+
+
+def instantly(value):
+    """Return what a time in any zone is in UTC, without its zone."""
+    if isinstance(value, datetime) and value.tzinfo:
+        return value.astimezone(UTC).replace(tzinfo=None)
+    return value
+
+
+@ibis_on_duckdb
+@pytest.mark.parametrize(("engine", "n"), [("frames", 50), ("ibis", 15)])
+def test_agrees_with_two_plain_loops_whatever_keys_and_clocks(engine, n):
+    @given(
+        full_applications,
+        full_events,
+        st.sampled_from(ZONES),
+        st.sampled_from(["us", "ns"]),
+        st.sampled_from([None, 1, 24 * HOUR // 1000]),
+        st.booleans(),
+        st.sampled_from([(), ("rank",), ("seen", "amount"), ("page", "item")]),
+    )
+    @settings(max_examples=n, deadline=None)
+    def check(applications, events, zone, unit, lookback, known, order):
+        if engine == "ibis" and zone is not None:
+            unit = "us"  # Ibis knows no nanoseconds in a zone
+        blank = [{**r, "user_id": None, "time": None, "seen": None} for r in events]
+        tables = [
+            full_frame(
+                pd.DataFrame({"application_id": np.arange(len(applications))}),
+                applications,
+                zone,
+                unit,
+                ["applied_at"],
+            ),
+            full_frame(event_frame(blank), events, zone, unit, ["time", "seen"]),
+        ]
+        options = {
+            "by": ("user_id", "bank"),
+            "lookback": None if lookback is None else timedelta(microseconds=lookback),
+            "known_at": "seen" if known else None,
+            "order": order or None,
+            "return_report": True,
+        }
+        if engine == "ibis":
+            connection = ibis.duckdb.connect()
+            attached, report = attach_behaviors(*ibis_tables(connection, *tables), **options)
+            rows = attached.to_pyarrow().sort_by("application_id")["behaviors"].to_pylist()
+            connection.disconnect()
+        else:
+            X, report = attach_behaviors(*tables, **options)
+            rows = lists(X)
+        found = [[{k: instantly(v) for k, v in e.items()} for e in row or ()] for row in rows]
+        histories, counts = slowly(
+            [cut(r) for r in applications],
+            [cut(r) for r in events],
+            lookback=lookback,
+            known=known,
+            order=order,
+        )
+        assert found == histories
+        assert report.to_dict() == counts
+        n_pairs = sum(
+            (a["user_id"], a["bank"]) == (e["user_id"], e["bank"])
+            for a in applications
+            for e in events
+        )
+        assert report.filter(like="pairs_").sum() == n_pairs
+
+    check()
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_row_is_what_its_application_gets_alone_from_its_past(known):
+    generator = random.Random(1)
+    applications, events = many(APPLICATION, 8, generator), many(EVENT, 150, generator)
+    options = {"known_at": "seen" if known else None, "lookback": timedelta(microseconds=4)}
+    whole = attach_behaviors(
+        application_frame(applications), event_frame(events), **options, return_report=True
+    )
+    alone = []
+    for application in applications:
+        limit = application["applied_at"]
+        altered = []
+        for event in events:
+            if event["time"] >= limit:  # another event, or none
+                altered += many(
+                    EVENT | {"time": [event["time"]]}, generator.choice([0, 1, 2]), generator
+                )
+            elif known and (event["seen"] is None or event["seen"] >= limit):
+                altered += many(
+                    EVENT | {"seen": [event["seen"]]}, generator.choice([0, 1]), generator
+                )
+            else:
+                altered.append(event)
+        generator.shuffle(altered)
+        part = attach_behaviors(
+            application_frame([application]), event_frame(altered), **options, return_report=True
+        )
+        alone.append(part)
+    assert [lists(part)[0] for part, _ in alone] == lists(whole[0])
+    used = ["applications", "applications_with_events", "pairs_used", "pairs_before_lookback"]
+    assert sum(report[used] for _, report in alone).tolist() == whole[1][used].tolist()
 
 
 # --------------------------------------------------------------------------------------------------
