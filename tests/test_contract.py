@@ -251,19 +251,17 @@ def test_abstracting_and_sessionizing_do_not_mind_each_other(session, table):
 
 # ---- the learned table, however it was learned
 
-rule_tables = st.lists(
-    st.fixed_dictionaries(
-        {
-            "operation": st.sampled_from(
-                ["login", "*_detail", "fund_*", "page.?ack", "*", "[*]", "missing", "l[!a]*", "zz"]
-            ),
-            "field": st.sampled_from([CLICK, TRANSFORM, WIDGET]),
-            "behavior": st.sampled_from(["p", "q", "detail"]),
-        },
-        optional={"item": st.sampled_from([None, "*", "A17", "[*]", "B*", "?*", "missing"])},
-    ),
-    max_size=4,
+rule = st.fixed_dictionaries(
+    {
+        "operation": st.sampled_from(
+            ["login", "fund_buy", "*_detail", "fund_*", "page.?ack", "*", "[*]", "l[!a]*", "zz"]
+        ),
+        "field": st.sampled_from([CLICK, CLICK, TRANSFORM, WIDGET]),
+        "behavior": st.sampled_from(["p", "q", "detail"]),
+    },
+    optional={"item": st.sampled_from([None, "*", "A17", "[*]", "B*", "?*", "missing"])},
 )
+rule_tables = st.one_of(st.just([]), *[st.lists(rule, min_size=2, max_size=5)] * 2)
 
 
 @st.composite
@@ -313,6 +311,8 @@ def test_transform_reads_the_learned_table_and_nothing_else(old, new, rules, n_b
                 one_of = [f"{given_name}:{text_of(e, 'item')}", f"{given_name}:other"]
                 assert e["behavior"] in (one_of if is_type(rule) else [given_name])
     assert model.report(drawn(*old))["unseen_operations"] == 0
+    roomy = BehaviorAbstractor(rules, n_behaviors, n_items=200).fit(drawn(*old))
+    assert roomy.report(drawn(*old))["items_not_kept"] == 0
 
 
 @given(
@@ -338,6 +338,18 @@ def test_the_learned_table_is_all_there_is_to_keep(
             for Z in (train, drawn(*new)):
                 assert plain(again.transform(Z)) == plain(model.transform(Z))
                 assert_series_equal(again.report(Z), model.report(Z))
+
+
+def test_an_item_without_a_name_comes_through_a_file(tmp_path):
+    log = [event(k, "detail", item=item) for k, item in enumerate(["", "A17", None])]
+    X = applications([log])
+    model = BehaviorAbstractor().fit(X)
+    model.rules_.to_csv(tmp_path / "rules.csv", index=False)
+    again = BehaviorAbstractor(tmp_path / "rules.csv").fit(applications([None]))
+    for one in (model, again):
+        found = [e["behavior"] for e in plain(one.transform(X))[0]]
+        assert found == ["detail:other", "detail:A17", "detail:missing"]
+        assert one.report(X)["items_not_kept"] == 1
 
 
 @given(amount=st.sampled_from([None, math.nan, 0.0, -2.0]), item=st.sampled_from([None, "", "Z"]))

@@ -56,8 +56,8 @@ class BehaviorAbstractor(BehaviorTransformer):
         Most transform operations and function widgets, the two ``other`` included. What `rules`
         name is always kept, and counts. The paper has 42 and 37.
     n_items : int, default=200
-        Most items to tell apart, over all types of item clicks. The rest become
-        ``<type>:other``. What `rules` name is always kept, and counts.
+        Most items to tell apart, over all types of item clicks. The rest, and an item that is an
+        empty text, become ``<type>:other``. What `rules` name is always kept, and counts.
     column : str, default="behaviors"
         The nested column.
     applied_at : str or None, default="applied_at"
@@ -257,7 +257,8 @@ class BehaviorAbstractor(BehaviorTransformer):
         counts: dict[tuple[str, str], int] = {}
         for operation, item, count in evidence.item_counts(table):
             rule = of_item(table.of_operation(operation), item)
-            if rule is not None and rule.is_type:
+            # A file could not tell an item without a name from a rule for any item.
+            if rule is not None and rule.is_type and item:
                 key = rule.behavior, item
                 counts[key] = counts.get(key, 0) + count
         named = {rule.behavior for rule in rules if rule.field == ITEM_CLICK and not rule.is_type}
