@@ -341,6 +341,17 @@ def test_the_learned_table_is_all_there_is_to_keep(
                 assert_series_equal(again.report(Z), model.report(Z))
 
 
+def test_the_first_rule_wins_be_it_a_glob_or_a_name():
+    rules = [
+        {"operation": "l*", "field": WIDGET, "behavior": "first"},
+        {"operation": "login", "field": TRANSFORM, "behavior": "second"},
+    ]
+    X = applications([[event(0, "login"), event(1, "logout")]])
+    for table, wanted in ((rules, "first"), (rules[::-1], "second")):
+        (row,) = plain(BehaviorAbstractor(table).fit_transform(X))
+        assert [e["behavior"] for e in row] == [wanted, "first"]
+
+
 def test_an_item_without_a_name_comes_through_a_file(tmp_path):
     log = [event(k, "detail", item=item) for k, item in enumerate(["", "A17", None])]
     X = applications([log])
