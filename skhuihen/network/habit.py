@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from skhuihen.network.fused import UserItemAwareScan
 from skhuihen.network.recurrence import fill_uniform, packed_scan
 
 
@@ -75,3 +76,14 @@ class UserItemAwareGRU(nn.Module):
             return h + u * (p - h)
 
         return packed_scan(step, [gates], sizes, x.new_zeros(sizes[0], n))
+
+    def forward_fused(self, x: Tensor, context: Tensor, sizes: Sequence[int]) -> Tensor:
+        """Return what `forward` returns, faster (see `skhuihen.network.fused`)."""
+        n = self.hidden_dim
+        constant = torch.addmm(self.bias, context, self.w_context)
+        # At each step the applicants still running are the first ones.
+        applicant = torch.cat([torch.arange(size, device=x.device) for size in sizes])
+        gates = torch.addmm(constant.index_select(0, applicant), x, self.w_input)
+        return UserItemAwareScan.apply(
+            *gates.split(n, dim=1), *self.w_state.split(n, dim=1), self.w_reset, sizes
+        )

@@ -41,6 +41,8 @@ class HUIHEN(nn.Module):
         The ablations. Without `hierarchical` one plain GRU reads all behaviors of an
         application, its last state is H, and there is no T; each application must then come as
         one session.
+    fused : bool, default=True
+        Run both GRUs in their fast form; False runs the plain form of the same equations.
     """
 
     def __init__(
@@ -58,8 +60,10 @@ class HUIHEN(nn.Module):
         user_item_aware: bool = True,
         field_aware: bool = True,
         hierarchical: bool = True,
+        fused: bool = True,
     ) -> None:
         super().__init__()
+        self.fused = fused
         self.profile_sizes = tuple(profile_sizes)
         self.intention_dim = intention_dim if hierarchical else 0
         self.habit_dim = habit_dim
@@ -112,13 +116,33 @@ class HUIHEN(nn.Module):
         mapped = iter(self.profile_field_aware([field for field in fields if field.shape[1]]))
         return [next(mapped) if field.shape[1] else None for field in fields]
 
-    def map_behaviors(self, batch: Batch) -> Tensor:
-        """Return the field-wise behaviors in packed order, scaled by their amounts."""
+    def map_distinct_behaviors(self) -> Tensor:
+        """Return the field-wise vector of each distinct behavior."""
         table = torch.cat(self.behavior_field_aware(self.behavior_embedding()))
         # The row behind the last is for behaviors never seen in training: no vector, only time.
-        table = torch.cat([table, table.new_zeros(1, table.shape[1])])
+        return torch.cat([table, table.new_zeros(1, table.shape[1])])
+
+    def map_behaviors(self, batch: Batch) -> Tensor:
+        """Return the field-wise behaviors in packed order, scaled by their amounts."""
+        table = self.map_distinct_behaviors()
         # index_select, unlike table[...], has a gradient that repeats to the bit on two threads.
         return table.index_select(0, batch.behavior) * batch.scale[:, None]
+
+    def read_sessions(self, batch: Batch) -> Tensor:
+        """Return the intention of each session, longest first."""
+        assert self.intention is not None
+        if not isinstance(self.intention, TimeAwareGRU):
+            return self.intention(self.map_behaviors(batch), batch.event_steps)
+        week, month = self.period_field_aware(self.period_embedding())
+        if self.fused:
+            return self.intention.forward_fused(self.map_distinct_behaviors(), week, month, batch)
+        return self.intention(
+            self.map_behaviors(batch),
+            batch.interval,
+            week.index_select(0, batch.weekday),
+            month.index_select(0, batch.monthday),
+            batch.event_steps,
+        )
 
     def read_behaviors(
         self, batch: Batch, user: Tensor | None, item: Tensor | None
@@ -141,29 +165,18 @@ class HUIHEN(nn.Module):
         h = batch.profile.new_zeros(len(batch), self.habit_dim)
         if not batch.event_steps:
             return t, h
-        x = self.map_behaviors(batch)
         if self.intention is None:
-            habit = self.habit(x, batch.event_steps)
+            habit = self.habit(self.map_behaviors(batch), batch.event_steps)
             return t, h.index_copy(0, batch.applicants, habit.index_select(0, batch.last_session))
 
-        if self.time_aware:
-            week, month = self.period_field_aware(self.period_embedding())
-            intention = self.intention(
-                x,
-                batch.interval,
-                week.index_select(0, batch.weekday),
-                month.index_select(0, batch.monthday),
-                batch.event_steps,
-            )
-        else:
-            intention = self.intention(x, batch.event_steps)
-
+        intention = self.read_sessions(batch)
         sessions = intention.index_select(0, batch.session)
-        if self.user_item_aware:
+        if isinstance(self.habit, UserItemAwareGRU):
             present = [field for field in (user, item) if field is not None]
             context = torch.cat([*present, h.new_zeros(len(batch), 0)], dim=1)
             context = context.index_select(0, batch.applicants)
-            habit = self.habit(sessions, context, batch.session_steps)
+            read = self.habit.forward_fused if self.fused else self.habit
+            habit = read(sessions, context, batch.session_steps)
         else:
             habit = self.habit(sessions, batch.session_steps)
         last = intention.index_select(0, batch.last_session)

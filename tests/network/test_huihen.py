@@ -73,9 +73,11 @@ def assert_follows_the_paper(net, of_paper, applications):
     [dict(zip(SWITCHES, on, strict=True)) for on in itertools.product((True, False), repeat=5)],
     ids=lambda switches: "-".join(name for name, on in switches.items() if not on) or "none",
 )
-def test_every_ablation_follows_the_paper(switches):
+@pytest.mark.parametrize("fused", [True, False])
+def test_every_ablation_follows_the_paper(fused, switches):
     applications = draw(hierarchical=switches["hierarchical"])
-    assert_follows_the_paper(make(**switches), architecture(**switches), applications)
+    net = make(**switches, fused=fused)
+    assert_follows_the_paper(net, architecture(**switches), applications)
 
 
 @pytest.mark.parametrize("user_item_aware", [True, False])
