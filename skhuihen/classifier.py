@@ -395,12 +395,14 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         """Return X as a frame, its columns checked against those of `fit`."""
         if isinstance(X, pd.DataFrame) or hasattr(X, "__arrow_c_stream__"):
             frame = as_frame(X, self.behaviors)
-            reserved = [
+            # Only names are compared; the values are read where they are used.
+            compared = [
                 column
                 for column in frame.columns
-                if column in set(self.id_columns) or is_datetime(frame[column])
+                if column not in self.id_columns and not is_datetime(frame[column])
             ]
-            validate_data(self, frame.drop(columns=reserved), reset=reset, skip_check_array=True)
+            names = pd.DataFrame(columns=pd.Index(compared), index=frame.index[:0])
+            validate_data(self, names, reset=reset, skip_check_array=True)
             for column in frame.columns:
                 if column != self.behaviors and is_nested(frame[column]):
                     raise ValueError(
@@ -496,7 +498,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         label: NDArray[np.int64] | None = None,
         weight: NDArray[np.floating] | None = None,
     ) -> ApplicationDataset:
-        profile = self.profile_encoder_.transform(self._profile(frame))
+        profile = self.profile_encoder_.transform(frame)
         if weight is not None:
             weight = weight.astype(self.dtype)
         return ApplicationDataset(profile, self._events(behaviors), label, weight)

@@ -12,7 +12,6 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
-from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils._param_validation import Interval
@@ -132,28 +131,10 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         if not columns:
             self.field_sizes_ = (0, 0, 0)
             return self
-        self._encoder = ColumnTransformer(
-            [
-                (f"{field}_{kind}", self._encoder_of(kind), self._columns_of(field, kind))
-                for field in PROFILE_FIELDS
-                for kind in ("numbers", "categories")
-            ],
-            verbose_feature_names_out=_plain_name,
-        ).set_output(transform="default")  # whatever the global setting is
-        encoded = self._encoder.fit_transform(self._plain(frame))
-        self._scaler = (
-            StandardScaler()
-            .set_output(transform="default")
-            .fit(encoded, sample_weight=sample_weight)
-        )
-        parts = self._encoder.output_indices_
-        self.field_sizes_ = tuple(
-            sum(
-                parts[f"{field}_{kind}"].stop - parts[f"{field}_{kind}"].start
-                for kind in ("numbers", "categories")
-            )
-            for field in PROFILE_FIELDS
-        )
+        self._fit_encoders(frame)
+        # numpy in and out, whatever the global setting is.
+        scaler = StandardScaler().set_output(transform="default")
+        self._scaler = scaler.fit(self._encode(frame), sample_weight=sample_weight)
         return self
 
     def transform(self, X: Any) -> NDArray[np.floating]:
@@ -179,8 +160,8 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
             )
         if not self.n_features_in_ or not len(frame):
             return np.empty((len(frame), sum(self.field_sizes_)), dtype=self.dtype)
-        encoded = self._encoder.transform(self._plain(frame))
-        return self._scaler.transform(encoded).astype(self.dtype, copy=False)
+        scaled = (self._encode(frame) - self._scaler.mean_) / self._scaler.scale_
+        return scaled.astype(self.dtype, copy=False)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the names of the encoded columns.
@@ -197,7 +178,7 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         if not self.n_features_in_:
             return np.empty(0, dtype=object)
-        return unique_names(self._encoder.get_feature_names_out())
+        return unique_names(self._names)
 
     def _find_fields(self, frame: pd.DataFrame) -> dict[str, list[str]]:
         if self.profile_fields is not None:
@@ -248,33 +229,65 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
                 raise ValueError(f"profile_fields names the column {column!r} more than once.")
         return fields
 
-    def _columns_of(self, field: str, kind: str) -> list[str]:
-        wanted = kind == "numbers"
-        return [str(column) for column in self.fields_[field] if self._is_number[column] == wanted]
+    def _fit_encoders(self, frame: pd.DataFrame) -> None:
+        """Let scikit-learn's encoders say what becomes of each value, and note it.
 
-    def _encoder_of(self, kind: str) -> Any:
-        if kind == "numbers":
-            return SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
-        return OneHotEncoder(
-            handle_unknown="infrequent_if_exist",
-            min_frequency=self.min_frequency,
-            sparse_output=False,
-        )
+        They would check their input column by column at every call, which takes longer than all
+        the rest of scoring a single application.
+        """
+        self._numbers = [c for c, is_number in self._is_number.items() if is_number]
+        self._categories = [c for c, is_number in self._is_number.items() if not is_number]
+        names: list[str] = []
+        self._medians, self._with_indicator = np.empty(0), np.empty(0, dtype=np.int64)
+        if self._numbers:
+            imputer = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
+            imputer.set_output(transform="default").fit(self._read_numbers(frame))
+            self._medians, self._with_indicator = imputer.statistics_, imputer.indicator_.features_
+            names += list(imputer.get_feature_names_out([str(c) for c in self._numbers]))
+        source = [*self._numbers, *(self._numbers[i] for i in self._with_indicator)]
+        self._one_hot: dict[Any, tuple[dict[str, int], NDArray[np.float64]]] = {}
+        for column in self._categories:
+            encoder = OneHotEncoder(
+                handle_unknown="infrequent_if_exist",
+                min_frequency=self.min_frequency,
+                sparse_output=False,
+            )
+            texts = np.array(_texts(frame[column]), dtype=object)
+            encoder.set_output(transform="default").fit(texts[:, None])
+            (known,) = encoder.categories_
+            unknown = "".join(known) + "?"  # longer than all that are known
+            table = encoder.transform(np.append(known, unknown)[:, None])
+            self._one_hot[column] = {text: row for row, text in enumerate(known)}, table
+            names += list(encoder.get_feature_names_out([str(column)]))
+            source += [column] * table.shape[1]
+        field_of = {
+            column: position
+            for position, field in enumerate(PROFILE_FIELDS)
+            for column in self.fields_[field]
+        }
+        fields = np.array([field_of[column] for column in source])
+        self._order = np.argsort(fields, kind="stable")
+        self._names = np.array(names, dtype=object)[self._order]
+        self.field_sizes_ = tuple(np.bincount(fields, minlength=len(PROFILE_FIELDS)).tolist())
 
-    def _plain(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the profile as float and text columns, whatever dtypes it came in."""
-        plain = {}
-        for column, is_number in self._is_number.items():
-            values = frame[column]
-            if column in self._without_value:
-                plain[str(column)] = np.full(len(frame), np.nan)
-            elif is_number:
-                plain[str(column)] = _numbers(values)
-            else:
-                texts = values.astype(object)
-                texts = texts.where(values.notna(), MISSING).map(as_text)
-                plain[str(column)] = texts.to_numpy(object)
-        return pd.DataFrame(plain, index=frame.index)
+    def _encode(self, frame: pd.DataFrame) -> NDArray[np.float64]:
+        """Return the encoded columns, field by field."""
+        numbers = self._read_numbers(frame)
+        missing = np.isnan(numbers)
+        encoded = [np.where(missing, self._medians, numbers), missing[:, self._with_indicator]]
+        for column, (row_of, table) in self._one_hot.items():
+            # The last row is that of what is not known.
+            rows = [row_of.get(text, -1) for text in _texts(frame[column])]
+            encoded.append(table[np.array(rows, dtype=np.int64)])
+        return np.hstack(encoded)[:, self._order]
+
+    def _read_numbers(self, frame: pd.DataFrame) -> NDArray[np.float64]:
+        """Return the numeric columns, NaN where a value is missing."""
+        numbers = np.full((len(frame), len(self._numbers)), np.nan)
+        for position, column in enumerate(self._numbers):
+            if column not in self._without_value:
+                numbers[:, position] = _numbers(frame[column])
+        return numbers
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -294,11 +307,6 @@ def _read(X: Any) -> pd.DataFrame:
             "but one."
         )
     return frame
-
-
-def _plain_name(transformer: str, name: str) -> str:
-    """Name an encoded column as its encoder does."""
-    return name
 
 
 def is_datetime(column: pd.Series) -> bool:
@@ -337,13 +345,14 @@ def _is_number(column: pd.Series) -> bool:
 
 def _numbers(column: pd.Series) -> NDArray[np.float64]:
     """Return a numeric or boolean column as floats; refuse texts and infinities."""
-    if column.isna().all():  # then the dtype says nothing
-        return np.full(len(column), np.nan)
-    if not _is_number(column):
-        raise TypeError(
-            f"Profile column {column.name!r} held numbers in fit and is of dtype {column.dtype} "
-            "now. Convert it with pandas.to_numeric."
-        )
+    if not (isinstance(column.dtype, np.dtype) and column.dtype.kind in "fiub"):
+        if column.isna().all():  # then the dtype says nothing
+            return np.full(len(column), np.nan)
+        if not _is_number(column):
+            raise TypeError(
+                f"Profile column {column.name!r} held numbers in fit and is of dtype "
+                f"{column.dtype} now. Convert it with pandas.to_numeric."
+            )
     numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
     n_infinite = int(np.isinf(numbers).sum())
     if n_infinite:
@@ -352,6 +361,15 @@ def _numbers(column: pd.Series) -> NDArray[np.float64]:
             "or missing values are wanted. Replace them, for example by NaN."
         )
     return numbers
+
+
+def _texts(column: pd.Series) -> list[str]:
+    """Return texts or categories as Python strings, ``"missing"`` where there is none."""
+    values = column.to_numpy(object)
+    return [
+        MISSING if missing else as_text(value)
+        for value, missing in zip(values, pd.isna(values), strict=True)
+    ]
 
 
 def _refuse_identifier(column: pd.Series, is_number: bool) -> None:

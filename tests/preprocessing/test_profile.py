@@ -17,7 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import config_context
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils._param_validation import InvalidParameterError
 
 from skhuihen import ProfileEncoder
@@ -588,3 +592,41 @@ def test_a_real_lender(data_folder):
     kept = {name for name in names if name.startswith("bank_name_clients_")}
     assert {f"bank_name_clients_{bank}" for bank in held.index[held >= 0.01]} <= kept
     assert not {f"bank_name_clients_{bank}" for bank in held.index[held < 0.01]} & kept
+
+
+def test_the_encoding_is_that_of_scikit_learns_encoders():
+    rng = np.random.default_rng(0)
+    n = 300
+    X = pd.DataFrame(
+        {
+            "user__age": rng.normal(40, 9, n),
+            "user__city": rng.choice(["a", "b", "c", "rare"], n, p=[0.5, 0.3, 0.195, 0.005]),
+            "device__months": np.where(rng.random(n) < 0.2, np.nan, rng.normal(size=n)),
+            "device__rooted": rng.random(n) < 0.1,
+            "item__product": rng.choice(["cash", "goods"], n),
+        }
+    )
+    numbers, texts = ["user__age"], ["user__city"]
+    one_hot = OneHotEncoder(
+        handle_unknown="infrequent_if_exist", min_frequency=0.01, sparse_output=False
+    )
+    impute = SimpleImputer(add_indicator=True, strategy="median")
+    of_scikit_learn = make_pipeline(
+        ColumnTransformer(
+            [
+                ("user numbers", impute, numbers),
+                ("user texts", one_hot, texts),
+                ("device", impute, ["device__months", "device__rooted"]),
+                ("item", one_hot, ["item__product"]),
+            ]
+        ),
+        StandardScaler(),
+    )
+    expected = of_scikit_learn.fit_transform(X.astype({"device__rooted": float}))
+    encoder = ProfileEncoder().fit(X)
+    np.testing.assert_allclose(encoder.transform(X), expected, rtol=0, atol=1e-12)
+    new = X.head(4).assign(user__city=["a", "rare", "new", None], item__product="other")
+    filled = new.fillna({"user__city": "missing"}).astype({"device__rooted": float})
+    np.testing.assert_allclose(
+        encoder.transform(new), of_scikit_learn.transform(filled), rtol=0, atol=1e-12
+    )
