@@ -1,0 +1,131 @@
+"""How long an epoch of training takes, beside the usual ways and beside LightGBM.
+
+All contenders run in one process on one thread, round by round, so that what slows the machine
+slows them all; medians are compared. HUIHEN and its variants are trained by `HUIHENClassifier.fit`
+itself, collation and skorch included. The padded network would take minutes an epoch: its time is
+that of some batches, and grows with their number alone, since padding makes them all alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import torch
+from lightgbm import LGBMClassifier
+from measuring import describe_machine, peak_memory, save_table
+from padded import PaddedHUIHEN, pad
+from torch.nn.functional import cross_entropy
+from workload import N_APPLICATIONS, make_prepared
+
+from skhuihen import HUIHENClassifier
+
+BATCH_SIZE = 256
+VARIANTS: dict[str, dict] = {
+    "HUIHEN": {},
+    "HUIHEN, plain path": {"net_params": {"module__fused": False}},
+    "hierarchical torch.nn.GRU, packed": {"time_aware": False, "user_item_aware": False},
+}
+PADDED, TREES = "HUIHEN, padded", "LightGBM, 100 trees"
+
+
+def fit(X: pd.DataFrame, y: np.ndarray, **parameters: object) -> HUIHENClassifier:
+    """Train one epoch."""
+    parameters = {"early_stopping": False, "max_epochs": 1, **parameters}
+    return HUIHENClassifier(batch_size=BATCH_SIZE, random_state=0, **parameters).fit(X, y)
+
+
+def train_on(module: torch.nn.Module, batches: list) -> float:
+    """Return the seconds of forward, backward and step over batches made before."""
+    module.train()
+    optimizer = torch.optim.Adam(module.parameters(), lr=1e-3)
+    started = time.perf_counter()
+    for batch, y in batches:
+        optimizer.zero_grad()
+        cross_entropy(module(batch), y).backward()
+        optimizer.step()
+    return time.perf_counter() - started
+
+
+def check_equal(
+    model: HUIHENClassifier, padded: PaddedHUIHEN, batch: tuple, of_padded: tuple
+) -> None:
+    """Raise if the two networks do not give the same scores."""
+    with torch.no_grad():
+        packed = model.net_.module_.eval()(batch[0])
+        torch.testing.assert_close(padded.eval()(of_padded[0]), packed, rtol=0, atol=1e-5)
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--applications", type=int, default=N_APPLICATIONS)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--padded-batches", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--output", help="folder for the table as CSV")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    X, y = make_prepared(arguments.applications)
+    n_batches = -(-len(X) // BATCH_SIZE)
+
+    model = fit(X, y)
+    dataset = model._dataset(X, model._read_behaviors(X), y)
+    starts = [min(i * BATCH_SIZE, len(X) - BATCH_SIZE) for i in range(n_batches)]
+    parts = [range(start, start + BATCH_SIZE) for start in starts]
+    padded = PaddedHUIHEN(model.net_.module_)
+    padded_batches = [
+        (pad(dataset, rows, 50, 25), torch.from_numpy(y[list(rows)]))
+        for rows in parts[: arguments.padded_batches]
+    ]
+    check_equal(model, padded, dataset.__getitems__(parts[0]), padded_batches[0])
+    columns = np.random.default_rng(0).normal(size=(len(X), 200))
+    trees = LGBMClassifier(n_estimators=100, n_jobs=arguments.threads, verbose=-1)
+
+    def epoch(**parameters: object) -> float:
+        return float(fit(X, y, **parameters).history_["dur"].sum())
+
+    def timed(function: Callable[[], object]) -> float:
+        started = time.perf_counter()
+        function()
+        return time.perf_counter() - started
+
+    contenders: dict[str, Callable[[], float]] = {
+        name: (lambda parameters=parameters: epoch(**parameters))
+        for name, parameters in VARIANTS.items()
+    }
+    contenders[PADDED] = lambda: train_on(padded, padded_batches) * n_batches / len(padded_batches)
+    contenders[TREES] = lambda: timed(lambda: trees.fit(columns, y))
+    ours = model.net_.module_
+    bare = "forward, backward and step alone"
+    contenders[bare] = lambda: train_on(ours, [dataset.__getitems__(rows) for rows in parts])
+    with_validation = "HUIHEN, with a held-out tenth scored"
+    contenders[with_validation] = lambda: epoch(early_stopping=True)
+
+    rounds = [{name: run() for name, run in contenders.items()} for _ in range(arguments.rounds)]
+    table = pd.DataFrame(rounds).median().to_frame("seconds")
+    table["to HUIHEN"] = table["seconds"] / table.loc["HUIHEN", "seconds"]
+    train_rows = int(0.9 * len(X))
+    around = (
+        1 - table.loc[bare, "seconds"] * train_rows / len(X) / table.loc[with_validation, "seconds"]
+    )
+    memory = {
+        "HUIHEN": peak_memory(lambda: train_on(ours, [dataset.__getitems__(parts[0])])),
+        PADDED: peak_memory(lambda: train_on(padded, padded_batches[:1])),
+    }
+    table["MB per batch"] = pd.Series(memory)
+    n_sessions = dataset.events.n_sessions.sum()
+    n_behaviors = len(dataset.events.behavior)
+    print(f"{len(X)} applications, {n_sessions} sessions, {n_behaviors} behaviors")
+    print(f"Batches of {BATCH_SIZE}, {arguments.rounds} rounds, {arguments.threads} thread(s)")
+    print(describe_machine(), "\n")
+    print(table.round(2).to_string())
+    print(f"\nAround forward, backward and step, scoring a held-out tenth included: {around:.1%}")
+    save_table(table, arguments.output, "training")
+
+
+if __name__ == "__main__":
+    main()
