@@ -28,14 +28,14 @@ from skorch.helper import predefined_split
 from torch.utils.data import Dataset, Subset
 
 from skhuihen.behaviors import Behaviors, as_frame, is_nested, read_as_of
-from skhuihen.network.batch import ApplicationDataset, Batch, Events
+from skhuihen.network.batch import ApplicationDataset, Events
 from skhuihen.network.huihen import HUIHEN
 from skhuihen.preprocessing.profile import ProfileEncoder, is_datetime
 from skhuihen.preprocessing.vocabulary import BehaviorVocabulary
 from skhuihen.training import HUIHENNet, ProgressBar, ValidationAUC
 
-#: Applications scored at once; larger batches save nothing.
-SCORING_BATCH = 1024
+#: Applications scored at once: what belongs to them should fit into the cache of a processor.
+SCORING_BATCH = 256
 
 
 class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
@@ -100,7 +100,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, in scikit-learn's sense.
     device : str, default="cpu"
-        Where torch computes.
+        Where torch computes, such as ``"cuda"``; ``"auto"`` takes a GPU if torch finds one. The
+        data lie there as flat arrays while it trains or scores.
     dtype : {"float32", "float64"}, default="float32"
         What torch computes in.
     callbacks : list of skorch callbacks, default=None
@@ -305,8 +306,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 f"{list(frame.columns)}."
             )
         self.vocabulary_ = BehaviorVocabulary().fit(behaviors)
-        dataset = self._dataset(frame, behaviors, label, weight)
-        self._train(dataset)
+        self._train(self._dataset(frame, behaviors, label, weight, self._find_device()))
         return self
 
     def decision_function(self, X: Any) -> NDArray[np.floating]:
@@ -450,12 +450,17 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 "Use those instead."
             )
         try:
-            torch.empty(0, device=self.device)
+            torch.empty(0, device=self._find_device())
         except (RuntimeError, AssertionError) as error:
             raise ValueError(
                 f"device={self.device!r} is not to be had here ({error}). Use 'cpu', or install a "
                 "torch that knows the device."
             ) from error
+
+    def _find_device(self) -> str:
+        if self.device == "auto":
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        return self.device
 
     def _encode_labels(self, y: NDArray[Any]) -> NDArray[np.int64]:
         kind = type_of_target(y, input_name="y")
@@ -497,11 +502,12 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         behaviors: Behaviors,
         label: NDArray[np.int64] | None = None,
         weight: NDArray[np.floating] | None = None,
+        device: str | torch.device = "cpu",
     ) -> ApplicationDataset:
         profile = self.profile_encoder_.transform(frame)
         if weight is not None:
             weight = weight.astype(self.dtype)
-        return ApplicationDataset(profile, self._events(behaviors), label, weight)
+        return ApplicationDataset(profile, self._events(behaviors), label, weight, device)
 
     def _events(self, behaviors: Behaviors) -> Events:
         n_events = behaviors.n_events
@@ -544,7 +550,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         net = self._make_net(shuffling).initialize()
         net.module_.to(getattr(torch, self.dtype))
         # One generator for weights and dropout: torch's own would be shared with the caller.
-        net.module_.reset_parameters(torch.Generator(self.device).manual_seed(int(seeds[1])))
+        generator = torch.Generator(net.device).manual_seed(int(seeds[1]))
+        net.module_.reset_parameters(generator)
         rate = float(np.average(dataset.y, weights=dataset.weight))
         net.module_.interaction.start_at(float(np.log(rate) - np.log1p(-rate)))
         net.train_split = None if valid is None else predefined_split(valid)
@@ -601,7 +608,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             "optimizer__weight_decay": self.weight_decay,
             "max_epochs": self.max_epochs,
             "batch_size": self.batch_size,
-            "device": self.device,
+            "device": self._find_device(),
             "callbacks": callbacks,
             "callbacks__print_log": None,
             "verbose": 0,
@@ -630,15 +637,16 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 stacklevel=3,
             )
             behaviors = _no_events(len(frame))
-        dataset = self._dataset(frame, behaviors)
         module = self.net_.module_.eval()
+        # Where the weights are, which may have been loaded on another machine.
+        device = next(module.parameters()).device
+        dataset = self._dataset(frame, behaviors, device=device)
         result = np.empty((len(dataset), width), dtype=self.dtype)
         with torch.inference_mode():
             for start in range(0, len(dataset), SCORING_BATCH):
                 rows = range(start, min(start + SCORING_BATCH, len(dataset)))
                 batch, _ = dataset.__getitems__(rows)
-                part: Batch = batch.to(self.net_.device)
-                result[start : rows.stop] = function(module, part).cpu().numpy()
+                result[start : rows.stop] = function(module, batch).cpu().numpy()
         return result
 
     def __sklearn_tags__(self) -> Tags:

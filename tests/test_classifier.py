@@ -443,3 +443,22 @@ def test_unknown_behaviors_add_time_but_no_vector(
     scores = fitted.predict_proba(other)
     assert np.isfinite(scores).all()
     assert not np.allclose(scores, fitted.predict_proba(X))
+
+
+def test_device_auto_takes_the_cpu_where_there_is_no_gpu(X: pd.DataFrame, bank: Any) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    scores = [quick(device=device).fit(X, bank.y).predict_proba(X) for device in ("auto", "cpu")]
+    np.testing.assert_array_equal(*scores)
+
+
+def test_a_gpu_gives_what_the_cpu_gives(X: pd.DataFrame, bank: Any) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU is at hand")
+    model = quick().fit(X, bank.y)
+    on_cpu = model.predict_proba(X)
+    model.net_.module_.to("cuda")
+    np.testing.assert_allclose(model.predict_proba(X), on_cpu, rtol=0, atol=1e-5)
+    # Weights and dropout are drawn differently on each device.
+    trained_there = quick(device="cuda").fit(X, bank.y).predict_proba(X)
+    assert np.isfinite(trained_there).all()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
+
+#: The arrays of `Batch` that have one value for each behavior.
+OF_EVENTS = ("behavior", "scale", "interval", "weekday", "monthday")
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,9 @@ class ApplicationDataset(Dataset):
         1 for overdue. Zeros if None.
     weight : float ndarray of shape (n_applications,), default=None
         Ones if None.
+    device : str or torch.device, default="cpu"
+        Where the flat arrays lie and the batches are cut; only positions travel there for each
+        batch.
     """
 
     def __init__(
@@ -121,12 +128,20 @@ class ApplicationDataset(Dataset):
         events: Events,
         y: NDArray[np.int64] | None = None,
         weight: NDArray[np.floating] | None = None,
+        device: str | torch.device = "cpu",
     ) -> None:
         n = len(profile)
         self.profile = profile
         self.events = events
         self.y = np.zeros(n, dtype=np.int64) if y is None else y
         self.weight = np.ones(n, dtype=profile.dtype) if weight is None else weight
+        self.device = torch.device(device)
+        of_events = {name: getattr(events, name) for name in OF_EVENTS}
+        of_applications = {"profile": self.profile, "weight": self.weight, "y": self.y}
+        self._on_device = {
+            name: self._send(np.require(array, requirements="W"))  # torch warns of other arrays
+            for name, array in (of_events | of_applications).items()
+        }
         self._session_start = _starts(events.session_lengths)
         self._first_session = _starts(events.n_sessions)
 
@@ -152,21 +167,24 @@ class ApplicationDataset(Dataset):
         rank = np.empty_like(by_length)
         rank[by_length] = np.arange(len(by_length))
         last = (first + counts - 1)[by_count]
+        events_at, rows_at = self._send(event_index), self._send(rows)
+        flat = {
+            name: array.index_select(0, events_at if name in OF_EVENTS else rows_at)
+            for name, array in self._on_device.items()
+        }
+        y = flat.pop("y")
         batch = Batch(
-            profile=torch.from_numpy(self.profile[rows]),
-            weight=torch.from_numpy(self.weight[rows]),
-            behavior=torch.from_numpy(events.behavior[event_index]),
-            scale=torch.from_numpy(events.scale[event_index]),
-            interval=torch.from_numpy(events.interval[event_index]),
-            weekday=torch.from_numpy(events.weekday[event_index]),
-            monthday=torch.from_numpy(events.monthday[event_index]),
-            session=torch.from_numpy(rank[session_index]),
-            applicants=torch.from_numpy(applicants[by_count]),
-            last_session=torch.from_numpy(rank[last]),
+            **flat,
+            session=self._send(rank[session_index]),
+            applicants=self._send(applicants[by_count]),
+            last_session=self._send(rank[last]),
             event_steps=event_steps,
             session_steps=session_steps,
         )
-        return batch, torch.from_numpy(self.y[rows])
+        return batch, y
+
+    def _send(self, array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array).to(self.device)
 
 
 def pack(

@@ -37,8 +37,9 @@ def test_pack_agrees_with_a_loop(lengths, random):
 @given(histories, st.data())
 def test_batches_agree_with_a_loop(history, data):
     applications = draw_applications(history, n_profile=2, n_behaviors=5)
-    dataset = as_dataset(applications)
-    dataset.weight = np.arange(1.0, len(history) + 1)
+    unweighted = as_dataset(applications)
+    weight = np.arange(1.0, len(history) + 1)
+    dataset = ApplicationDataset(unweighted.profile, unweighted.events, unweighted.y, weight)
     rows = data.draw(st.lists(st.integers(0, len(history) - 1), min_size=1, max_size=8))
 
     batch, y = dataset.__getitems__(rows)
