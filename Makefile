@@ -32,8 +32,9 @@ lint: $(VENV)/.tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.demo
-	OMP_NUM_THREADS=1 $(BIN)/python examples/benchmarks/stages.py
+# All benchmarks, one after the other; writes docs/speed.md. Nothing else should run meanwhile.
+bench: $(VENV)/.tests
+	OMP_NUM_THREADS=1 $(BIN)/python examples/benchmarks/run.py
 
 clean:
 	rm -rf $(VENV) demo_output

@@ -33,6 +33,10 @@ def test_demo_on_a_tiny_bank(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_benchmark(tmp_path: Path) -> None:
-    script = EXAMPLES / "benchmarks" / "stages.py"
-    assert "HUIHEN, one epoch" in run(script, "--applications", "200", "--rounds", "1")
+def test_benchmarks(tmp_path: Path) -> None:
+    script = EXAMPLES / "benchmarks" / "run.py"
+    run(script, "--quick", "--output", tmp_path, "--tables", tmp_path / "tables")
+    page = (tmp_path / "speed.md").read_text()
+    for name in ("HUIHEN, padded", "LightGBM", "groupby-apply", "whole Pipeline", "Sessionizer"):
+        assert name in page
+    assert (tmp_path / "images" / "scaling.png").stat().st_size > 10_000

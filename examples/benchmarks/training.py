@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 from lightgbm import LGBMClassifier
-from measuring import describe_machine, peak_memory, save_table
+from measuring import interleaved, peak_memory, report, seconds
 from padded import PaddedHUIHEN, pad
 from torch.nn.functional import cross_entropy
 from workload import N_APPLICATIONS, make_prepared
@@ -29,7 +29,10 @@ VARIANTS: dict[str, dict] = {
     "HUIHEN, plain path": {"net_params": {"module__fused": False}},
     "hierarchical torch.nn.GRU, packed": {"time_aware": False, "user_item_aware": False},
 }
-PADDED, TREES = "HUIHEN, padded", "LightGBM, 100 trees"
+PADDED = "HUIHEN, padded"
+TREES = "LightGBM, 100 trees, 200 columns"
+BARE = "forward, backward and step of HUIHEN alone"
+WITH_VALIDATION = "HUIHEN, training on nine tenths and scoring one"
 
 
 def fit(X: pd.DataFrame, y: np.ndarray, **parameters: object) -> HUIHENClassifier:
@@ -66,7 +69,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--padded-batches", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", help="folder for the table as CSV")
+    parser.add_argument("--output", help="folder for the table")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     X, y = make_prepared(arguments.applications)
@@ -88,43 +91,35 @@ def main() -> None:
     def epoch(**parameters: object) -> float:
         return float(fit(X, y, **parameters).history_["dur"].sum())
 
-    def timed(function: Callable[[], object]) -> float:
-        started = time.perf_counter()
-        function()
-        return time.perf_counter() - started
-
     contenders: dict[str, Callable[[], float]] = {
         name: (lambda parameters=parameters: epoch(**parameters))
         for name, parameters in VARIANTS.items()
     }
     contenders[PADDED] = lambda: train_on(padded, padded_batches) * n_batches / len(padded_batches)
-    contenders[TREES] = lambda: timed(lambda: trees.fit(columns, y))
+    contenders[TREES] = lambda: seconds(lambda: trees.fit(columns, y))
     ours = model.net_.module_
-    bare = "forward, backward and step alone"
-    contenders[bare] = lambda: train_on(ours, [dataset.__getitems__(rows) for rows in parts])
-    with_validation = "HUIHEN, with a held-out tenth scored"
-    contenders[with_validation] = lambda: epoch(early_stopping=True)
+    # What has no contender: the parts of an epoch of ours.
+    batches = [dataset.__getitems__(rows) for rows in parts]
+    contenders[BARE] = lambda: train_on(ours, batches)
+    contenders[WITH_VALIDATION] = lambda: epoch(early_stopping=True)
+    medians = interleaved(contenders, arguments.rounds)
 
-    rounds = [{name: run() for name, run in contenders.items()} for _ in range(arguments.rounds)]
-    table = pd.DataFrame(rounds).median().to_frame("seconds")
-    table["to HUIHEN"] = table["seconds"] / table.loc["HUIHEN", "seconds"]
-    train_rows = int(0.9 * len(X))
-    around = (
-        1 - table.loc[bare, "seconds"] * train_rows / len(X) / table.loc[with_validation, "seconds"]
-    )
+    of_training = medians[BARE] * (1 - HUIHENClassifier().validation_fraction)
+    around = 1 - of_training / medians[WITH_VALIDATION]
     memory = {
-        "HUIHEN": peak_memory(lambda: train_on(ours, [dataset.__getitems__(parts[0])])),
+        "HUIHEN": peak_memory(lambda: train_on(ours, batches[:1])),
         PADDED: peak_memory(lambda: train_on(padded, padded_batches[:1])),
     }
+    table = pd.DataFrame({"times HUIHEN's": medians / medians["HUIHEN"], "seconds": medians})
     table["MB per batch"] = pd.Series(memory)
-    n_sessions = dataset.events.n_sessions.sum()
-    n_behaviors = len(dataset.events.behavior)
-    print(f"{len(X)} applications, {n_sessions} sessions, {n_behaviors} behaviors")
-    print(f"Batches of {BATCH_SIZE}, {arguments.rounds} rounds, {arguments.threads} thread(s)")
-    print(describe_machine(), "\n")
-    print(table.round(2).to_string())
-    print(f"\nAround forward, backward and step, scoring a held-out tenth included: {around:.1%}")
-    save_table(table, arguments.output, "training")
+    n_sessions, n_behaviors = dataset.events.n_sessions.sum(), len(dataset.events.behavior)
+    lines = [
+        f"{len(X):,} applications, {n_sessions:,} sessions, {n_behaviors:,} behaviors; batches of "
+        f"{BATCH_SIZE}; {arguments.threads} thread(s); medians of {arguments.rounds} rounds.",
+        f"Everything around forward, backward and step, scoring the held-out tenth included, is "
+        f"{around:.1%} of an epoch.",
+    ]
+    report("training", "Training: one epoch", lines, table.round(2), arguments.output)
 
 
 if __name__ == "__main__":

@@ -151,6 +151,26 @@ class Sessionizer(BehaviorTransformer):
         self._cut(as_of.behaviors)
         return self._remember_columns(frame)
 
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit_transform(self, X: Any, y: Any = None) -> pd.DataFrame:
+        """Do what `fit` and `transform` do, reading X once.
+
+        Parameters
+        ----------
+        X : DataFrame or other table of shape (n_applications, n_columns)
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        DataFrame
+            See `transform`.
+        """
+        frame, as_of = self._read(X)
+        result = self._with_events(frame, self._cut(as_of.behaviors)[0])
+        self._remember_columns(frame)
+        return result
+
     def transform(self, X: Any) -> pd.DataFrame:
         """Cut each application's behaviors into sessions.
 

@@ -1,0 +1,73 @@
+"""Run all benchmarks, one after the other, and write ``docs/speed.md`` from what they print.
+
+``--quick`` runs small sizes, to see that everything works; its figures mean nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from measuring import describe_machine
+
+HERE = Path(__file__).resolve().parent
+DOCS = HERE.parents[1] / "docs"
+#: Script, its arguments, those of a quick run, and the tables that it makes.
+RUNS = [
+    (
+        "training.py",
+        [],
+        ["--applications", "600", "--rounds", "1", "--padded-batches", "1"],
+        ["training"],
+    ),
+    ("preparation.py", [], ["--events", "100000", "--rounds", "1"], ["preparation"]),
+    (
+        "scoring.py",
+        [],
+        ["--applications", "800", "--rounds", "1", "--singles", "20"],
+        ["scoring_bulk", "scoring_one"],
+    ),
+    (
+        "scaling.py",
+        [],
+        ["--sizes", "10000", "20000", "--applications", "300"],
+        ["scaling", "scaling_memory", "scaling_caps"],
+    ),
+]
+HEAD = """\
+# Speed
+
+Written by `make bench` (`examples/benchmarks/run.py`); do not edit by hand. Absolute times wander
+between runs and machines; compare ratios inside one run. `examples/benchmarks/gpu.py` runs the
+contenders on a GPU, where there is one; no figures from one stand here yet.
+
+{machine}
+"""
+
+
+def main() -> None:
+    """Run, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--output", type=Path, default=DOCS, help="folder for speed.md")
+    parser.add_argument("--tables", type=Path, default=Path("demo_output/benchmarks"))
+    arguments = parser.parse_args()
+    parts = [HEAD.format(machine=describe_machine())]
+    for script, full, quick, tables in RUNS:
+        chosen = quick if arguments.quick else full
+        command = [sys.executable, str(HERE / script), *chosen, "--output", str(arguments.tables)]
+        subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        parts += [(arguments.tables / f"{table}.md").read_text() for table in tables]
+    images = arguments.output / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    (images / "scaling.png").write_bytes((arguments.tables / "scaling.png").read_bytes())
+    parts.append("![Time and memory against the number of events](images/scaling.png)\n")
+    (arguments.output / "speed.md").write_text("\n".join(parts))
+    print(f"\nWrote {arguments.output / 'speed.md'}")
+
+
+if __name__ == "__main__":
+    main()
