@@ -5,17 +5,19 @@ from __future__ import annotations
 import glob
 import os
 import warnings
+from functools import partial
 from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from sklearn.base import _fit_context
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skhuihen.behaviors import MISSING, Behaviors, decode
 from skhuihen.preprocessing._base import COLUMN_CONSTRAINTS, BehaviorTransformer
+from skhuihen.preprocessing.grouping import Groups
 from skhuihen.preprocessing.rules import (
     ANY,
     COLUMNS,
@@ -29,6 +31,12 @@ from skhuihen.preprocessing.rules import (
     other_of,
     read_rules,
 )
+
+#: Microseconds within which behaviors are neighbors: the paper's session ends where more lies
+#: between two of them.
+SESSION_GAP = 3_600_000_000
+#: Groups that are told apart as neighbors; the rarer ones are counted together.
+MOST_NEIGHBORS = 256
 
 
 class BehaviorAbstractor(BehaviorTransformer):
@@ -125,6 +133,7 @@ class BehaviorAbstractor(BehaviorTransformer):
         "rules": [None, pd.DataFrame, str, os.PathLike, list],
         "n_behaviors": [Interval(Integral, 2, None, closed="left")],
         "n_items": [Interval(Integral, 0, None, closed="left")],
+        "merge": [StrOptions({"auto", "frequency"})],
         **COLUMN_CONSTRAINTS,
     }
 
@@ -134,6 +143,7 @@ class BehaviorAbstractor(BehaviorTransformer):
         n_behaviors: int = 45,
         n_items: int = 200,
         *,
+        merge: str = "auto",
         column: str = "behaviors",
         applied_at: str | None = "applied_at",
         lookback: Any = None,
@@ -141,6 +151,7 @@ class BehaviorAbstractor(BehaviorTransformer):
         self.rules = rules
         self.n_behaviors = n_behaviors
         self.n_items = n_items
+        self.merge = merge
         self.column = column
         self.applied_at = applied_at
         self.lookback = lookback
@@ -221,8 +232,7 @@ class BehaviorAbstractor(BehaviorTransformer):
         """Return rules for every operation seen, in the order of their names."""
         table = RuleTable(rules)
         learned: dict[str, list[Rule]] = {}
-        unnamed: list[tuple[int, str]] = []  # (minus the number of events, operation)
-        field_of: dict[str, str] = {}
+        unnamed: list[int] = []
         for code in np.argsort(evidence.operations):
             operation = evidence.operations[code]
             name = glob.escape(operation)
@@ -233,19 +243,23 @@ class BehaviorAbstractor(BehaviorTransformer):
             learned[operation] = found
             if found and found[-1].item == ANY:
                 continue
-            field_of[operation] = evidence.field_of(code)
-            if field_of[operation] == ITEM_CLICK:
-                found.append(Rule(name, ANY, ITEM_CLICK, operation))
-            else:
-                unnamed.append((-int(evidence.n_events[code]), operation))
+            unnamed.append(code)
 
+        fields = [evidence.field_of(code) for code in unnamed]
+        groups = Groups(
+            [evidence.operations[code] for code in unnamed], fields, evidence.n_events[unnamed]
+        )
         named = {(rule.field, rule.behavior) for rule in rules if rule.field != ITEM_CLICK}
         room = self.n_behaviors - len(named)
-        if len(unnamed) > room:
-            room = max(0, room - 2)  # the two "other"
-        for position, (_, operation) in enumerate(sorted(unnamed)):
-            field = field_of[operation]
-            behavior = operation if position < room else other_of(field)
+        if self.merge == "auto":
+            groups.merge_families(room)
+        if groups.n_behaviors > room:
+            room -= 2  # the two "other"
+            if self.merge == "auto":
+                groups.merge_neighbors(room, partial(evidence.count_neighbors, unnamed))
+            groups.drop_rare(room)
+        for code, field, behavior in zip(unnamed, fields, groups.behaviors(), strict=True):
+            operation = evidence.operations[code]
             learned[operation].append(Rule(glob.escape(operation), ANY, field, behavior))
         return [rule for found in learned.values() for rule in found]
 
@@ -329,6 +343,7 @@ class _Evidence:
     """What events say about their operations."""
 
     def __init__(self, behaviors: Behaviors) -> None:
+        self._behaviors = behaviors
         self.operation, self.operations = behaviors.texts("operation")
         self.item = np.zeros(behaviors.n_events, dtype=np.int64)
         self.items = [MISSING]
@@ -351,6 +366,50 @@ class _Evidence:
         if 2 * self._with_item[code] > self.n_events[code]:
             return ITEM_CLICK
         return FUNCTION_WIDGET
+
+    def count_neighbors(self, codes: list[int], group: np.ndarray) -> np.ndarray:
+        """Count what stands beside the groups of some operations in sessions.
+
+        Parameters
+        ----------
+        codes : list of int
+            Operations. Each of the others is a group of its own.
+        group : int64 ndarray of shape (n_codes,)
+            The group of each of them, numbered from 0.
+
+        Returns
+        -------
+        int64 ndarray of shape (n_groups, n_columns)
+            How often each of the most frequent groups came directly after, and directly before,
+            an event of the group, within the hour that keeps a session together. One column on
+            each side is for all the rarer groups. A group's own events do not count.
+        """
+        n_groups = int(group.max(initial=-1)) + 1
+        group_of = np.full(len(self.operations), -1)
+        group_of[codes] = group
+        others = [code for code in np.argsort(self.operations) if group_of[code] < 0]
+        group_of[others] = n_groups + np.arange(len(others))
+        group_of_event = group_of[self.operation]
+        near = (np.diff(self._behaviors.rows) == 0) & (
+            np.diff(self._behaviors.times()) <= SESSION_GAP
+        )
+        before, after = group_of_event[:-1][near], group_of_event[1:][near]
+        differ = before != after
+        before, after = before[differ], after[differ]
+
+        by_frequency = np.argsort(-np.bincount(group_of_event), kind="stable")
+        column_of = np.empty(len(by_frequency), dtype=np.int64)
+        column_of[by_frequency] = np.minimum(np.arange(len(by_frequency)), MOST_NEIGHBORS)
+        n_columns = MOST_NEIGHBORS + 1
+        return np.hstack(
+            [
+                np.bincount(
+                    one[one < n_groups] * n_columns + column_of[other[one < n_groups]],
+                    minlength=n_groups * n_columns,
+                ).reshape(n_groups, n_columns)
+                for one, other in ((before, after), (after, before))
+            ]
+        )
 
     def item_pairs(self, table: RuleTable) -> tuple[np.ndarray, list[tuple[str, str]]]:
         """Return the distinct pairs of operation and item where the item decides.

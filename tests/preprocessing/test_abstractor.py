@@ -72,7 +72,10 @@ def evidence(events):
 
 
 class SlowAbstractor:
-    """One event at a time; tuples (operation, item, field, behavior) for rules."""
+    """``merge="frequency"``, one event at a time.
+
+    Rules are tuples (operation, item, field, behavior).
+    """
 
     def __init__(self, rules=(), n_behaviors=45, n_items=200):
         self.rules = [
@@ -188,7 +191,7 @@ rule_tables = st.lists(
 @settings(max_examples=90, deadline=None)
 def test_agrees_with_the_slow_reading(old, new, rules, n_behaviors, n_items):
     train = drawn(*old)
-    model = BehaviorAbstractor(rules, n_behaviors, n_items).fit(train)
+    model = BehaviorAbstractor(rules, n_behaviors, n_items, merge="frequency").fit(train)
     slow = SlowAbstractor(rules, n_behaviors, n_items).fit(used_events(*old))
     for histories, applied_at in (old, new):
         X = drawn(histories, applied_at)
@@ -613,6 +616,7 @@ def test_names_of_columns_are_parameters():
         {"n_behaviors": 1},
         {"n_behaviors": 2.5},
         {"n_items": -1},
+        {"merge": "names"},
         {"column": None},
         {"applied_at": 3},
     ],
@@ -702,7 +706,7 @@ def test_many_operations_of_both_kinds():
         for _ in range(121 - k):
             log.append(event(rng.integers(0, 1000) * MINUTE / HOUR, f"op{k:03}", amount=amount))
     X = applications([log])
-    model = BehaviorAbstractor(n_behaviors=45).fit(X)
+    model = BehaviorAbstractor(n_behaviors=45, merge="frequency").fit(X)
     assert model.n_behaviors_ == 45
     names = {b for _, b in tokens(model.transform(X))}
     assert names == {f"op{k:03}" for k in range(43)} | {f"{WIDGET}:other", f"{TRANSFORM}:other"}
