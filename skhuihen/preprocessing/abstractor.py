@@ -46,8 +46,10 @@ class BehaviorAbstractor(BehaviorTransformer):
     moves money and drops the item, a *function widget* is all the rest and drops the page. What
     `rules` name is done as they say. For any other operation, `fit` looks at the evidence: if
     most of its events have an amount, it is a transform operation; else, if most have an item,
-    an item click; else a function widget. The most frequent behaviors are kept, the rare ones
-    become the ``other`` of their field. Labels are never looked at.
+    an item click; else a function widget. Within its field, it is merged with those that it
+    belongs with by name, then, as far as still needed, with those that have the same neighbors in
+    sessions, and what is too rare to tell becomes the ``other`` of its field. Labels are never
+    looked at.
 
     Each event gets two subfields, ``field`` and ``behavior``; nothing else changes, except that
     events at or after the application are cut off and time order is restored.
@@ -66,6 +68,10 @@ class BehaviorAbstractor(BehaviorTransformer):
     n_items : int, default=200
         Most items to tell apart, over all types of item clicks. The rest, and an item that is an
         empty text, become ``<type>:other``. What `rules` name is always kept, and counts.
+    merge : {"auto", "frequency"}, default="auto"
+        How to merge what `rules` do not name. ``"auto"`` goes by names, neighbors and rarity, in
+        this order, as the notes say. ``"frequency"`` keeps the most frequent operations; all
+        others become the ``other`` of their field, and each item click is a type of its own.
     column : str, default="behaviors"
         The nested column.
     applied_at : str or None, default="applied_at"
@@ -95,6 +101,31 @@ class BehaviorAbstractor(BehaviorTransformer):
 
     Notes
     -----
+    With ``merge="auto"``, operations that fit into `n_behaviors` stay as they are. Otherwise
+    operations of a field are merged, step by step, until they fit:
+
+    1. By *names*, read as paths of words or codes from the product or page to the button. A word
+       with which three or more widgets end is a button that stands on many pages; each is one
+       behavior (``FundListPage.confirm`` and ``transfer_page.confirm``, or ``181-507-813`` and
+       ``182-510-813``). Then come families that begin with the same words, the closest first
+       (``fund/list`` before ``fund``): transform operations of one type of product, the other
+       widgets of one page. Of a family no more is merged than needed, the rarest first.
+    2. By *neighbors*, if names are not enough: how often each group stands directly before and
+       after each other, within an hour. Groups with fewer than 50 neighbors, or not among the
+       1,000 with most, say too little and become the ``other`` of their field, the rarest first.
+       Then those are merged whose neighbors differ least, by Ward's method on the square roots of
+       the neighbors' shares, weighted by their number: what is frequent and unlike all else stays.
+    3. By *rarity*: the rarest groups become ``other``, if there are still too many.
+
+    Among equally close families, that with the fewest events comes first; remaining ties are
+    settled by name. So the order of rows does not matter, and events of one instant stand in the
+    order of ``seq``. Item clicks whose names begin with the same word are one type, since the
+    paper divides them by product; types do not count for `n_behaviors`.
+
+    A merged group is called by the words that it shares, with ``_click`` or ``_transform`` behind
+    them, or, if merged by neighbors, by its most frequent group with ``_etc`` behind it; a name
+    that would come twice gets a number. Operations that stay alone keep their names.
+
     `transform` never learns. An operation that `fit` did not see goes, by the evidence of the
     event alone, to the ``other`` of its field; a `UserWarning` tells if this happens to more
     than 5% of the events, and `report` counts it. A missing operation is the operation
@@ -104,6 +135,9 @@ class BehaviorAbstractor(BehaviorTransformer):
     ----------
     The HUIHEN paper, section 3.2 (categories of behavior) and section 5.3.2 (452 operations
     become 42).
+
+    J. H. Ward, "Hierarchical grouping to optimize an objective function", Journal of the American
+    Statistical Association 58 (1963).
 
     Examples
     --------

@@ -139,13 +139,13 @@ def _families(begins: list[Words], ends: list[str | None], field: str) -> list[F
     rest.difference_update(*firsts.values())
     lasts = _sharing(ends, rest, 2) if field != ITEM_CLICK else {}
 
-    members: dict[tuple[bool, Words], list[int]] = {
-        (False, (word,)): found for word, found in (firsts | lasts).items()
-    }
+    members: dict[tuple[bool, Words], list[int]] = {}
     for found in firsts.values():
         for i in found:
-            for length in range(2, len(begins[i]) + 1):
+            for length in range(1, len(begins[i]) + 1):
                 members.setdefault((False, begins[i][:length]), []).append(i)
+    for word, found in lasts.items():
+        members.setdefault((False, (word,)), []).extend(found)
     members |= {(True, (word,)): found for word, found in buttons.items()}
     return [Family(*key, tuple(found)) for key, found in members.items() if len(found) > 1]
 

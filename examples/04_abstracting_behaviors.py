@@ -1,0 +1,78 @@
+"""04. From hundreds of raw operations to some forty behaviors, and a table that a banker can edit.
+
+Merges the pages and transaction codes of a real bank's app, if its files are there
+(`skhuihen.datasets.load_cmb2020` says which), else the operations of a simulated bank. Then
+edits the table as a banker would, passes it back, and shows what it changed. At the end, a
+simulated bank's true grouping is compared with what was found.
+
+Run it as ``python examples/04_abstracting_behaviors.py [folder]``; without a folder,
+``SKHUIHEN_DATA`` names it.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+from sklearn.metrics import adjusted_rand_score
+
+from skhuihen import BehaviorAbstractor, attach_behaviors
+from skhuihen.datasets import load_cmb2020, make_loan_data
+
+
+def count(X: pd.DataFrame, abstractor: BehaviorAbstractor) -> pd.Series:
+    """Return the number of events of each behavior."""
+    return abstractor.transform(X)["behaviors"].nest["behavior"].value_counts()
+
+
+folder = sys.argv[1] if len(sys.argv) > 1 else None
+simulated = make_loan_data(n_new=1000, n_old=0, random_state=0)
+try:
+    data, source = load_cmb2020(folder), "China Merchants Bank, FinTech contest 2020"
+except FileNotFoundError:
+    if folder is not None:
+        raise
+    data, source = simulated, "A simulated bank"
+X = attach_behaviors(data.applications, data.events)
+
+# 1. What is found. Item clicks are left out: their items are told apart one by one.
+abstractor = BehaviorAbstractor().fit(X)
+table = abstractor.rules_
+found = table[table["field"] != "item_click"].groupby(["field", "behavior"])["operation"].agg(list)
+n_events = count(X, abstractor)
+print(f"{source}: {table['operation'].nunique()} operations\n")
+for (field, behavior), operations in found.items():
+    shown = ", ".join(operations[:5]) + (", ..." if len(operations) > 5 else "")
+    print(f"{field:20}{behavior:30}{n_events.get(behavior, 0):8,} events  {shown}")
+
+# 2. The table goes to a banker, who merges two behaviors and renames one, and comes back.
+widgets = found["function_widget"].drop("function_widget:other", errors="ignore").index
+one, two = n_events[n_events.index.isin(widgets)].index[:2]
+renamed = n_events[n_events.index.isin(found["transform_operation"].index)].index[0]
+with tempfile.TemporaryDirectory() as exported:
+    path = Path(exported) / "behaviors.csv"
+    table.to_csv(path, index=False)
+    edited = pd.read_csv(path, dtype=str, keep_default_na=False)
+    edited["behavior"] = edited["behavior"].replace({two: one, renamed: "money moved"})
+    edited.to_csv(path, index=False)
+    again = BehaviorAbstractor(path).fit(X)
+
+print(f"\nEdited: {two!r} merged into {one!r}, {renamed!r} renamed to 'money moved'.")
+effect = pd.DataFrame({"before": n_events, "after": count(X, again)}).fillna(0).astype(int)
+print(effect[effect["before"] != effect["after"]].to_string())
+print(f"behaviors: {abstractor.n_behaviors_} before, {again.n_behaviors_} after")
+
+# 3. Where the truth is known: do operations that belong together come together?
+truth = simulated.operation_groups.set_index("operation")[["field", "behavior"]].agg(
+    "/".join, axis=1
+)
+X = attach_behaviors(simulated.applications, simulated.events)
+print("\nAdjusted Rand index with the true grouping of a simulated bank, each operation once:")
+for merge in ("frequency", "auto"):
+    rules = BehaviorAbstractor(merge=merge).fit(X).rules_
+    rules = rules[rules["item"] == "*"].set_index("operation")
+    learned = rules[["field", "behavior"]].agg("/".join, axis=1)
+    both = pd.concat([truth, learned], axis=1, join="inner").T.to_numpy()
+    print(f"    merge={merge!r:12} {adjusted_rand_score(*both):.3f}")
