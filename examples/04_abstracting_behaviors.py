@@ -49,7 +49,7 @@ for (field, behavior), operations in found.items():
 
 # 2. The table goes to a banker, who merges two behaviors and renames one, and comes back.
 widgets = found["function_widget"].drop("function_widget:other", errors="ignore").index
-one, two = n_events[n_events.index.isin(widgets)].index[:2]
+two, one = n_events[n_events.index.isin(widgets)].index[-2:]
 renamed = n_events[n_events.index.isin(found["transform_operation"].index)].index[0]
 with tempfile.TemporaryDirectory() as exported:
     path = Path(exported) / "behaviors.csv"

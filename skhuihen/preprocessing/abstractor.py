@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skhuihen.behaviors import MISSING, Behaviors, decode
 from skhuihen.preprocessing._base import COLUMN_CONSTRAINTS, BehaviorTransformer
-from skhuihen.preprocessing.grouping import Groups
+from skhuihen.preprocessing.grouping import Groups, count_neighbors
 from skhuihen.preprocessing.rules import (
     ANY,
     COLUMNS,
@@ -32,11 +32,8 @@ from skhuihen.preprocessing.rules import (
     read_rules,
 )
 
-#: Microseconds within which behaviors are neighbors: the paper's session ends where more lies
-#: between two of them.
+#: Microseconds. The paper ends a session where more lies between two behaviors.
 SESSION_GAP = 3_600_000_000
-#: Groups that are told apart as neighbors; the rarer ones are counted together.
-MOST_NEIGHBORS = 256
 
 
 class BehaviorAbstractor(BehaviorTransformer):
@@ -109,7 +106,8 @@ class BehaviorAbstractor(BehaviorTransformer):
        behavior (``FundListPage.confirm`` and ``transfer_page.confirm``, or ``181-507-813`` and
        ``182-510-813``). Then come families that begin with the same words, the closest first
        (``fund/list`` before ``fund``): transform operations of one type of product, the other
-       widgets of one page. Of a family no more is merged than needed, the rarest first.
+       widgets of one page. Of equally close families the rarest members are merged first, and
+       no more than needed.
     2. By *neighbors*, if names are not enough: how often each group stands directly before and
        after each other, within an hour. Groups with fewer than 50 neighbors, or not among the
        1,000 with most, say too little and become the ``other`` of their field, the rarest first.
@@ -117,8 +115,8 @@ class BehaviorAbstractor(BehaviorTransformer):
        the neighbors' shares, weighted by their number: what is frequent and unlike all else stays.
     3. By *rarity*: the rarest groups become ``other``, if there are still too many.
 
-    Among equally close families, that with the fewest events comes first; remaining ties are
-    settled by name. So the order of rows does not matter, and events of one instant stand in the
+    Among the buttons, that with the fewest events comes first; ties are settled by name. So the
+    order of rows does not matter, and events of one instant stand in the
     order of ``seq``. Item clicks whose names begin with the same word are one type, since the
     paper divides them by product; types do not count for `n_behaviors`.
 
@@ -402,48 +400,30 @@ class _Evidence:
         return FUNCTION_WIDGET
 
     def count_neighbors(self, codes: list[int], group: np.ndarray) -> np.ndarray:
-        """Count what stands beside the groups of some operations in sessions.
+        """Count the neighbors of groups of operations.
 
         Parameters
         ----------
         codes : list of int
-            Operations. Each of the others is a group of its own.
+            Some operations. Each of the others is a group of its own.
         group : int64 ndarray of shape (n_codes,)
-            The group of each of them, numbered from 0.
+            The group of each, numbered from 0.
 
         Returns
         -------
         int64 ndarray of shape (n_groups, n_columns)
-            How often each of the most frequent groups came directly after, and directly before,
-            an event of the group, within the hour that keeps a session together. One column on
-            each side is for all the rarer groups. A group's own events do not count.
+            See `skhuihen.preprocessing.grouping.count_neighbors`.
         """
         n_groups = int(group.max(initial=-1)) + 1
         group_of = np.full(len(self.operations), -1)
         group_of[codes] = group
+        # In the order of names, as all that settles ties.
         others = [code for code in np.argsort(self.operations) if group_of[code] < 0]
         group_of[others] = n_groups + np.arange(len(others))
-        group_of_event = group_of[self.operation]
         near = (np.diff(self._behaviors.rows) == 0) & (
             np.diff(self._behaviors.times()) <= SESSION_GAP
         )
-        before, after = group_of_event[:-1][near], group_of_event[1:][near]
-        differ = before != after
-        before, after = before[differ], after[differ]
-
-        by_frequency = np.argsort(-np.bincount(group_of_event), kind="stable")
-        column_of = np.empty(len(by_frequency), dtype=np.int64)
-        column_of[by_frequency] = np.minimum(np.arange(len(by_frequency)), MOST_NEIGHBORS)
-        n_columns = MOST_NEIGHBORS + 1
-        return np.hstack(
-            [
-                np.bincount(
-                    one[one < n_groups] * n_columns + column_of[other[one < n_groups]],
-                    minlength=n_groups * n_columns,
-                ).reshape(n_groups, n_columns)
-                for one, other in ((before, after), (after, before))
-            ]
-        )
+        return count_neighbors(group_of[self.operation], near, n_groups)
 
     def item_pairs(self, table: RuleTable) -> tuple[np.ndarray, list[tuple[str, str]]]:
         """Return the distinct pairs of operation and item where the item decides.

@@ -18,15 +18,18 @@ from skhuihen.preprocessing.rules import (
     other_of,
 )
 
-#: An operation with fewer neighbors than this is too rare to tell what it resembles.
+#: A group with fewer neighbors than this is too rare to tell what it resembles.
 FEW_NEIGHBORS = 50
 #: Most groups to compare with one another; bounds memory and time.
 MOST_COMPARED = 1000
+#: Groups that are told apart as neighbors; the rarer ones are counted together.
+MOST_NEIGHBORS = 256
 _ENDING = {ITEM_CLICK: "_click", TRANSFORM_OPERATION: "_transform", FUNCTION_WIDGET: ""}
 _ETC = "_etc"
 
 #: Takes the group of each operation; returns, for each group, how often each other was beside it.
 CountNeighbors = Callable[[NDArray[np.int64]], NDArray[np.int64]]
+_Members = tuple[NDArray[np.int64], str]  # of a family, and what to call them together
 
 
 class Groups:
@@ -66,61 +69,85 @@ class Groups:
         """Merge operations whose names show that they belong together.
 
         It ends where no more than ``room`` groups are left. Buttons that stand on many pages come
-        first, and each is merged whole; then families that share most words, the rarest members
-        of each first. Among equally close ones, that with the fewest events comes first. Item
-        clicks have no limit: all their families are merged.
+        first, those with the fewest events first, and each is merged whole. Then come families,
+        those that share most words first; of all equally close ones, the rarest members are
+        merged, as many as needed. Item clicks have no limit: all their families are merged.
         """
-        families = []
+        buttons: list[_Members] = []
+        close: dict[int, list[_Members]] = {}  # by the number of shared words
         for field in FIELDS:
             mine = np.flatnonzero(self.fields == field)
-            names = [self.names[i] for i in mine.tolist()]
-            for family in find_families(names, field):
+            families = find_families([self.names[i] for i in mine.tolist()], field)
+            for family in sorted(families, key=lambda family: (-len(family.words), family)):
                 members = mine[list(family.members)]
-                closeness = not family.is_button, -len(family.words)
-                order = *closeness, int(self.n_events[members].sum()), field, family.words
-                families.append((order, members, family, field))
-        for _, members, family, field in sorted(families, key=lambda found: found[0]):
-            groups = np.unique(self.group[members])
-            if field != ITEM_CLICK:
-                excess = self.n_behaviors - room
-                if excess <= 0:
-                    continue
-                if not family.is_button:
-                    groups = self._by_frequency(groups)[: excess + 1]
-            self._merge(groups, family.title + _ENDING[field])
+                title = family.title + _ENDING[field]
+                if field == ITEM_CLICK:
+                    self._merge(self.group[members], title)
+                elif family.is_button:
+                    buttons.append((members, title))
+                else:
+                    close.setdefault(len(family.words), []).append((members, title))
+        for members, title in sorted(buttons, key=lambda button: self.n_events[button[0]].sum()):
+            if self.n_behaviors > room:
+                self._merge(self.group[members], title)
+        for _, equally_close in sorted(close.items(), reverse=True):
+            self._merge_rarest(equally_close, room)
+
+    def _merge_rarest(self, families: list[_Members], room: int) -> None:
+        """Merge the rarest members of families, until no more than ``room`` groups are left."""
+        candidates = sorted(
+            (int(self.n_events[number]), -number, position)
+            for position, (members, _) in enumerate(families)
+            for number in np.unique(self.group[members]).tolist()
+        )
+        excess = self.n_behaviors - room
+        chosen: list[list[int]] = [[] for _ in families]
+        for _, number, position in candidates:
+            if excess > 0:
+                excess -= len(chosen[position]) > 0  # the first of a family saves nothing
+                chosen[position].append(-number)
+        for numbers, (_, title) in zip(chosen, families, strict=True):
+            if len(numbers) > 1:
+                self._merge(np.array(numbers), title)
 
     def merge_neighbors(self, room: int, count_neighbors: CountNeighbors) -> None:
         """Merge groups of a field that have the same neighbors in sessions.
 
-        Until no more than ``room`` are left, groups with too few neighbors are dropped, the
-        rarest first; then the two are merged whose neighbors lose the least by it (Ward's method
-        on the square roots of the shares of the neighbors, weighted by their number).
+        It ends where no more than ``room`` groups are left. First, groups with too few neighbors
+        are dropped, the rarest first. Then, again and again, those two are merged whose profiles
+        of neighbors differ least: by Ward's method on the square roots of the shares, weighted by
+        the number of neighbors. What names tell apart stays apart: of two groups that are merged,
+        one at least is an operation that shares its name with no other.
         """
-        numbers, group = np.unique(self.group, return_inverse=True)
-        counts = count_neighbors(group)[self.kept[numbers]].astype(np.float64)
-        numbers = numbers[self.kept[numbers]]
+        numbers, group, sizes = np.unique(self.group, return_inverse=True, return_counts=True)
+        kept = self.kept[numbers]
+        counts = count_neighbors(group)[kept].astype(np.float64)
+        numbers, named = numbers[kept], sizes[kept] > 1
         weights = counts.sum(axis=1)
-        by_weight = np.lexsort([numbers, -weights])
         few = weights < FEW_NEIGHBORS
-        few[by_weight[MOST_COMPARED:]] = True
+        few[np.argsort(-weights, kind="stable")[MOST_COMPARED:]] = True
         self._drop(numbers[few], room)
-        numbers, counts, weights = numbers[~few], counts[~few], weights[~few]
+        numbers, named, counts, weights = (a[~few] for a in (numbers, named, counts, weights))
 
         centers = np.sqrt(counts / weights[:, np.newaxis])
         loss = _loss(centers, weights, centers, weights)
-        apart = self.fields[numbers][:, np.newaxis] != self.fields[numbers]
-        loss[apart | np.eye(len(numbers), dtype=bool)] = np.inf
+        loss[self.fields[numbers][:, np.newaxis] != self.fields[numbers]] = np.inf
+        loss[np.ix_(named, named)] = np.inf
+        np.fill_diagonal(loss, np.inf)
         while self.n_behaviors > room and np.isfinite(loss).any():
             pair = np.array(np.unravel_index(loss.argmin(), loss.shape))
-            keep, gone = pair
-            frequent = numbers[pair[self.n_events[numbers[pair]].argmax()]]
-            self._merge(numbers[pair], self.titles[frequent].removesuffix(_ETC) + _ETC)
+            keep, gone = pair  # in the order of numbers
+            speaks = max(pair, key=lambda i: (named[i], self.n_events[numbers[i]], -i))
+            self._merge(numbers[pair], self.titles[numbers[speaks]].removesuffix(_ETC) + _ETC)
             centers[keep] = np.average(centers[pair], axis=0, weights=weights[pair])
             weights[keep] = weights[pair].sum()
+            named[keep] |= named[gone]
             loss[gone, :] = loss[:, gone] = np.inf
-            fresh = _loss(centers[[keep]], weights[[keep]], centers, weights)[0]
-            comparable = np.isfinite(loss[keep])
-            loss[keep, comparable] = loss[comparable, keep] = fresh[comparable]
+            if named[keep]:
+                loss[keep, named] = loss[named, keep] = np.inf
+            open_pairs = np.isfinite(loss[keep])
+            fresh = _loss(centers[[keep]], weights[[keep]], centers, weights)[0, open_pairs]
+            loss[keep, open_pairs] = loss[open_pairs, keep] = fresh
 
     def drop_rare(self, room: int) -> None:
         """Drop the rarest groups, until no more than ``room`` are left."""
@@ -145,7 +172,7 @@ class Groups:
         self.group[np.isin(self.group, rest)] = first
         self.n_events[first] = self.n_events[numbers].sum()
         self.kept[rest] = False
-        if len(rest):  # else they were one group before, of a longer name
+        if len(rest):  # else they were one group before, by a longer name
             self.titles[first] = title
 
     def _drop(self, numbers: NDArray[np.int64], room: int) -> None:
@@ -156,6 +183,43 @@ class Groups:
     def _by_frequency(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Put groups in order, the rarest first."""
         return numbers[np.lexsort([-numbers, self.n_events[numbers]])]
+
+
+def count_neighbors(
+    group: NDArray[np.int64], near: NDArray[np.bool_], n_groups: int
+) -> NDArray[np.int64]:
+    """Count what stands beside the events of each group.
+
+    Parameters
+    ----------
+    group : int64 ndarray of shape (n_events,)
+        The group of each event, in the order of time.
+    near : bool ndarray of shape (n_events - 1,)
+        Whether an event and the next are of one session.
+    n_groups : int
+        Number of groups to count for, from 0 on.
+
+    Returns
+    -------
+    int64 ndarray of shape (n_groups, n_columns)
+        How often each of the most frequent groups stands directly behind an event of the group,
+        and how often directly before. The last column of each half is for all other groups. Events
+        of the same group are no neighbors, since what resembles another stands beside itself.
+    """
+    before, after = group[:-1], group[1:]
+    beside = near & (before != after)
+    before, after = before[beside], after[beside]
+    by_frequency = np.argsort(-np.bincount(group), kind="stable")
+    column = np.empty_like(by_frequency)
+    column[by_frequency] = np.minimum(np.arange(len(by_frequency)), MOST_NEIGHBORS)
+    n_columns = MOST_NEIGHBORS + 1
+    halves = []
+    for one, other in ((before, after), (after, before)):
+        wanted = one < n_groups
+        cell = one[wanted] * n_columns + column[other[wanted]]
+        counts = np.bincount(cell, minlength=n_groups * n_columns)
+        halves.append(counts.reshape(n_groups, n_columns))
+    return np.hstack(halves)
 
 
 def _loss(

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from skhuihen.preprocessing.rules import FUNCTION_WIDGET, ITEM_CLICK
 
-#: A run of capitals (but not the first letter of a word), a word, or a run of digits.
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+")
-#: Capitals and digits without a separator, which may be a code, such as ``CQA`` or ``0132``.
+#: What stands between separators: without the underscore among them, and with it.
+_LEVEL, _PIECE = re.compile(r"\w+"), re.compile(r"[^\W_]+")
+#: A version, a run of capitals (but not the first letter of a word), a word, or a run of digits.
+_WORD = re.compile(r"(?<![^\W_])[vV]\d+|[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+")
+#: Capitals and digits, which may be a code, such as ``CQA`` or ``0132``.
 _CODE = re.compile(r"[A-Z0-9]{3,}")
-#: Digits beside words tell variants of one thing, as in ``confirm_2`` and ``confirm.v3``.
-_VARIANT = re.compile(r"v?\d+")
-#: The same word at the end of so many names is a button that stands on many pages.
+#: Digits beside words tell variants of one thing, as in ``confirm_2`` and ``confirm.v3`` ...
+_VARIANT = re.compile(r"[vV]?\d+")
+#: ... but so many of them are a name of their own, as in ``event_00535``.
+_NUMBER = re.compile(r"\d{3,}")
+#: The same end of so many names is a button that stands on many pages.
 _MANY = 3
-#: A word in a larger share of a field's names tells nothing apart.
+#: A word in a larger share of the names of a field tells nothing apart.
 _MOST = 0.75
 
 Words = tuple[str, ...]
+Path = tuple[Words, ...]
 
 
 @dataclass(frozen=True, order=True)
 class Family:
-    """Operations of a field whose names begin, or end, with the same words.
+    """Operations of a field whose names share words.
 
     Attributes
     ----------
@@ -47,8 +52,12 @@ class Family:
         return ("-" if all(word.isdigit() for word in self.words) else "_").join(self.words)
 
 
-def split(name: str) -> Words:
-    """Split a name at separators, at changes of case, and between letters and digits.
+def split(name: str) -> Path:
+    """Split a name into the levels of its path, and these into words.
+
+    Levels stand between separators: all characters but letters, digits and the underscore. The
+    words of a level stand between underscores, changes of case, and letters and digits. In a
+    name without separators each word is a level.
 
     Parameters
     ----------
@@ -56,18 +65,22 @@ def split(name: str) -> Words:
 
     Returns
     -------
-    tuple of str
-        The words. All characters but letters and digits are separators.
+    tuple of tuple of str
 
     Examples
     --------
     >>> from skhuihen.preprocessing.names import split
-    >>> split("FundListPage.confirm")
-    ('Fund', 'List', 'Page', 'confirm')
+    >>> split("FundListPage.quick_buy")
+    (('Fund', 'List', 'Page'), ('quick', 'buy'))
     >>> split("181-507-813")
-    ('181', '507', '813')
+    (('181',), ('507',), ('813',))
+    >>> split("fund_buy")
+    (('fund',), ('buy',))
     """
-    return tuple(_WORD.findall(name))
+    levels = [tuple(_WORD.findall(level)) for level in _LEVEL.findall(name)]
+    if len(levels) == 1:
+        levels = [(word,) for word in levels[0]]
+    return tuple(level for level in levels if level)
 
 
 def find_families(names: Sequence[str], field: str) -> list[Family]:
@@ -83,80 +96,103 @@ def find_families(names: Sequence[str], field: str) -> list[Family]:
     Returns
     -------
     list of Family
-        In no particular order; those that share more words lie inside those that share fewer.
+        In no particular order. Families lie inside one another or apart.
 
     Notes
     -----
-    A name is read as a path, from the product or page to the button. If three or more function
-    widgets end with the same word, it is a button that stands on many pages, and the page is
+    A name is read as a path, from the product or page to the button or action. If three or more
+    function widgets end alike, they are a button that stands on many pages, and the page is
     dropped. All others belong together by how they begin: transform operations and item clicks by
-    the type of product, widgets by the page. An operation whose first word no other has may still
-    end as another does, unless it is an item click.
+    the type of product, widgets by the page. Within such a family those that also end alike are
+    closer, whatever the page between (``fund/list/buy`` and ``FundDetail.buy``); those whose end
+    no other has are the closer, the longer they begin alike. An operation whose first word no
+    other has may still end as another does, unless it is an item click.
 
     Case is ignored. So are words in more than three quarters of the names, since they tell
-    nothing apart, and digits behind words where endings are compared. Where nothing but a code is
-    left, in capitals and digits and all of one length, such as ``CQA`` or ``0132``, its first
-    half is the path.
+    nothing apart, and, in ends, digits and versions behind words. If nothing is left but capitals
+    and digits (``CQA``, ``0132``), or a number of three or more digits behind a word
+    (``event_00535``), it is a code. Codes of one length belong together by their first half,
+    rounded up, if these halves are at most three quarters as many as the codes; otherwise a
+    number says nothing, and capitals are a word.
     """
-    begins, ends = _read([split(name) for name in names], most=_MOST)
-    families = _families(begins, ends, field)
+    families = _families(*_read(names, _MOST), field)
     if field == ITEM_CLICK and not families:  # all are of one type
-        families = _families(*_read([split(name) for name in names], most=1.0), field)
+        families = _families(*_read(names, 1.0), field)
     return families
 
 
-def _read(names: list[Words], most: float) -> tuple[list[Words], list[str | None]]:
-    """Return the words with which each name begins, and the one with which it ends."""
-    counts = Counter(word for words in names for word in {word.lower() for word in words})
-    telling = [
-        tuple(word for word in words if counts[word.lower()] <= most * len(names)) or words
-        for words in names
-    ]
-    codes = {words[0] for words in telling if len(words) == 1 and _CODE.fullmatch(words[0])}
-    if len({len(code) for code in codes}) > 1:
-        codes = set()
+def _read(names: Sequence[str], most: float) -> tuple[list[Words], list[str]]:
+    """Return the words with which names begin, and their ends; empty if they say nothing."""
+    paths = [split(name) for name in names]
+    counts = Counter(word for path in paths for word in {word.lower() for word in _flat(path)})
+    common = {word for word, count in counts.items() if count > most * len(names)}
     begins: list[Words] = []
-    ends: list[str | None] = []
-    for words in telling:
-        if len(words) == 1 and words[0] in codes:
-            code = words[0]
-            begins.append((code[: (len(code) + 1) // 2], code))
-            ends.append(None)  # the second half means nothing without the first
-        else:
-            lower = tuple(word.lower() for word in words)
-            plain = [word for word in lower if not _VARIANT.fullmatch(word)] or lower
-            begins.append(lower)
-            ends.append(plain[-1] if plain else None)
+    ends: list[str] = []
+    codes: dict[int, list[tuple[int, str]]] = {}  # by length
+    for i, (name, path) in enumerate(zip(names, paths, strict=True)):
+        telling = _without(path, lambda word: word.lower() in common) or path
+        plain = _without(telling, _VARIANT.fullmatch) or telling
+        begins.append(tuple(word.lower() for word in _flat(telling)))
+        ends.append("_".join(plain[-1]).lower() if plain else "")
+        code = _code(name, _flat(telling), common)
+        codes.setdefault(len(code), []).append((i, code))
+    codes.pop(0, None)
+    for length, found in codes.items():
+        halves = [code[: (length + 1) // 2] for _, code in found]
+        for (i, code), half in zip(found, halves, strict=True):
+            if len(set(halves)) <= _MOST * len(halves):
+                begins[i], ends[i] = (half, code), ""
+            elif code.isdigit():
+                begins[i], ends[i] = (), ""
     return begins, ends
 
 
-def _families(begins: list[Words], ends: list[str | None], field: str) -> list[Family]:
+def _code(name: str, telling: Words, common: set[str]) -> str:
+    """Return the code that a name is, or nothing."""
+    if telling and _NUMBER.fullmatch(telling[-1]) and len(telling) <= 2:
+        return telling[-1] if all(word.isalpha() for word in telling[:-1]) else ""
+    pieces = _PIECE.findall(name)
+    rest = [piece for piece in pieces if piece.lower() not in common] or pieces
+    return rest[0] if len(rest) == 1 and _CODE.fullmatch(rest[0]) else ""
+
+
+def _families(begins: list[Words], ends: list[str], field: str) -> list[Family]:
     """Return the families of a field."""
     rest = set(range(len(begins)))
     buttons = _sharing(ends, rest, _MANY) if field == FUNCTION_WIDGET else {}
     rest.difference_update(*buttons.values())
-    firsts = _sharing([words[0] if words else None for words in begins], rest, 2)
+    firsts = _sharing(["".join(words[:1]) for words in begins], rest, 2)
     rest.difference_update(*firsts.values())
     lasts = _sharing(ends, rest, 2) if field != ITEM_CLICK else {}
 
     members: dict[tuple[bool, Words], list[int]] = {}
-    for found in firsts.values():
+    for first, found in firsts.items():
+        longer = [i for i in found if len(begins[i]) > 1]
+        end_alike = set().union(*_sharing(ends, longer, 2).values())
         for i in found:
-            for length in range(1, len(begins[i]) + 1):
-                members.setdefault((False, begins[i][:length]), []).append(i)
-    for word, found in lasts.items():
-        members.setdefault((False, (word,)), []).extend(found)
-    members |= {(True, (word,)): found for word, found in buttons.items()}
+            words = (first, ends[i]) if i in end_alike else begins[i]
+            for length in range(1, len(words) + 1):
+                members.setdefault((False, words[:length]), []).append(i)
+    for last, found in lasts.items():
+        members.setdefault((False, (last,)), []).extend(found)
+    members |= {(True, (end,)): found for end, found in buttons.items()}
     return [Family(*key, tuple(found)) for key, found in members.items() if len(found) > 1]
 
 
-def _sharing(
-    words: Sequence[str | None], candidates: Iterable[int], least: int
-) -> dict[str, list[int]]:
+def _sharing(words: Sequence[str], candidates: Iterable[int], least: int) -> dict[str, list[int]]:
     """Return the candidates that have a word in common, by word, where they are enough."""
     found: dict[str, list[int]] = {}
     for i in sorted(candidates):
-        word = words[i]
-        if word is not None:
-            found.setdefault(word, []).append(i)
+        if words[i]:
+            found.setdefault(words[i], []).append(i)
     return {word: members for word, members in found.items() if len(members) >= least}
+
+
+def _flat(path: Path) -> Words:
+    return tuple(word for level in path for word in level)
+
+
+def _without(path: Path, unwanted: Callable[[str], object]) -> Path:
+    """Return a path without some words, and without the levels that they leave empty."""
+    levels = (tuple(word for word in level if not unwanted(word)) for level in path)
+    return tuple(level for level in levels if level)

@@ -1,0 +1,137 @@
+"""What names share."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skhuihen.preprocessing.names import Family, find_families, split
+
+CLICK, TRANSFORM, WIDGET = "item_click", "transform_operation", "function_widget"
+
+
+def families(names, field):
+    """Return {title: names}, buttons with a star."""
+    return {
+        f.title + "*" * f.is_button: {names[i] for i in f.members}
+        for f in find_families(names, field)
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("181-507-813", ["181", "507", "813"]),
+        ("fund/list/buy", ["fund", "list", "buy"]),
+        ("FundListPage.confirm", ["Fund", "List", "Page", "confirm"]),
+        ("transfer_page.back", ["transfer", "page", "back"]),
+        ("app:Pay by QR", ["app", "Pay", "by", "QR"]),
+        ("back_v2 dev2", ["back", "v2", "dev", "2"]),
+        ("HTTPError", ["HTTP", "Error"]),
+        ("payQR", ["pay", "QR"]),
+        ("page2.confirm13", ["page", "2", "confirm", "13"]),
+        ("A_SUBMITTED", ["A", "SUBMITTED"]),
+        ("überWeisung", ["über", "Weisung"]),
+        ("基金_购买", ["基金", "购买"]),
+        ("**", []),
+        ("", []),
+    ],
+)
+def test_split(name, words):
+    assert split(name) == tuple(words)
+
+
+def test_a_button_on_many_pages_drops_the_page():
+    names = ["FundListPage.confirm", "loan_page/confirm", "card-confirm2", "transfer confirm.v3"]
+    names += ["fund_list", "fund_rank", "loan_confirm_hint"]
+    assert families(names, WIDGET) == {"confirm*": set(names[:4]), "fund": set(names[4:6])}
+
+
+def test_codes_of_buttons_and_of_products():
+    names = [f"{module}-{page}-813" for module in (181, 182) for page in (507, 508)]
+    names += ["181-600-001", "181-600-002", "181-601-003"]
+    assert families(names, WIDGET) == {
+        "813*": set(names[:4]),
+        "181": set(names[4:]),
+        "181-600": set(names[4:6]),
+    }
+    assert families(names, TRANSFORM) == {
+        "181": {*names[:2], *names[4:]},
+        "182": set(names[2:4]),
+        "181-600": set(names[4:6]),
+    }
+
+
+def test_a_transform_operation_goes_by_its_product():
+    names = ["fund/list/buy", "fund/list/redeem", "fundQuickBuy", "loan/buy", "card/buy", "x"]
+    assert families(names, TRANSFORM) == {
+        "fund": set(names[:3]),
+        "fund_list": set(names[:2]),
+        "buy": set(names[3:5]),  # nobody else's product
+    }
+
+
+def test_item_clicks_go_by_their_product_alone():
+    names = ["fund_detail", "fund_list_item", "loan_detail", "card_detail"]
+    assert families(names, CLICK) == {"fund": {"fund_detail", "fund_list_item"}}
+    assert families(names[:2], CLICK) == {"fund": set(names[:2])}  # there is no other product
+
+
+def test_two_of_a_kind_are_no_button():
+    names = ["fund_confirm", "fund_list", "loan_confirm", "loan_list", "message"]
+    assert families(names, WIDGET) == {"fund": set(names[:2]), "loan": set(names[2:4])}
+
+
+def test_words_in_most_names_tell_nothing():
+    names = [f"app/{page}/{x}/click" for page in ("fund", "loan") for x in "ab"] + ["missing"]
+    assert families(names, WIDGET) == {"fund": set(names[:2]), "loan": set(names[2:4])}
+
+
+def test_codes_of_one_length():
+    names = ["page/CQA", "page/CQE", "page/CTR", "page/EGA"]
+    assert families(names, WIDGET) == {"CQ": {"page/CQA", "page/CQE"}}
+    assert families(["0132", "0136", "0212"], TRANSFORM) == {"01": {"0132", "0136"}}
+    assert families(["LOGIN", "LOGOUT", "HOME"], WIDGET) == {}  # words, not codes
+
+
+def test_case_and_separators_make_no_difference():
+    names = ["FundList", "fund_list", "FUND-LIST", "fund", "loan", "card"]
+    assert families(names, TRANSFORM)["fund_list"] == set(names[:3])
+
+
+words = st.sampled_from(["fund", "loan", "list", "back", "7", "A1", "Page"])
+name_lists = st.lists(
+    st.lists(words, max_size=4).map("/".join) | st.text("AB01x_", max_size=4), unique=True
+)
+
+
+@given(names=name_lists, field=st.sampled_from([CLICK, TRANSFORM, WIDGET]), data=st.data())
+def test_families_share_their_words(names, field, data):
+    found = find_families(names, field)
+    for family in found:
+        assert len(family.members) >= 2
+        for name in (names[i] for i in family.members):
+            whole = "".join(split(name)).lower()
+            assert all(word.lower() in whole for word in family.words)
+        if family.is_button:
+            assert field == WIDGET
+            assert len(family.members) >= 3
+    # A button is in no other family; families lie inside one another or apart.
+    for one in found:
+        for other in found:
+            a, b = set(one.members), set(other.members)
+            assert a <= b or b <= a or not a & b
+            assert a == b or not (a & b and (one.is_button or other.is_button))
+
+    mixed = data.draw(st.permutations(names))
+    again = {
+        (f.is_button, f.words, *sorted(mixed[i] for i in f.members))
+        for f in find_families(mixed, field)
+    }
+    assert again == {(f.is_button, f.words, *sorted(names[i] for i in f.members)) for f in found}
+
+
+def test_title():
+    assert Family(False, ("fund", "list"), (0, 1)).title == "fund_list"
+    assert Family(False, ("181", "507"), (0, 1)).title == "181-507"
