@@ -101,24 +101,25 @@ class BehaviorAbstractor(BehaviorTransformer):
     With ``merge="auto"``, operations that fit into `n_behaviors` stay as they are. Otherwise
     operations of a field are merged, step by step, until they fit:
 
-    1. By *names*, read as paths of words or codes from the product or page to the button. A word
-       with which three or more widgets end is a button that stands on many pages; each is one
-       behavior (``FundListPage.confirm`` and ``transfer_page.confirm``, or ``181-507-813`` and
-       ``182-510-813``). Then come families that begin with the same words, the closest first
-       (``fund/list`` before ``fund``): transform operations of one type of product, the other
-       widgets of one page. Of equally close families the rarest members are merged first, and
-       no more than needed.
-    2. By *neighbors*, if names are not enough: how often each group stands directly before and
+    1. By *names*, read as paths from the product or page to the button or action. An end that
+       three or more widgets share is a button that stands on many pages: it is one behavior
+       (``FundListPage.confirm`` and ``transfer_page.confirm``, or ``181-507-813`` and
+       ``182-510-813``). Then transform operations are merged by product and action
+       (``fund/list/buy`` and ``FundDetail.buy``) and at last by product, the other widgets by
+       page; of equally close operations the rarest come first, and no more are merged than
+       needed. Codes (``CQA``, ``0132``) go by their first half, if such halves recur.
+    2. By *neighbors*, if that is not enough: how often each group stands directly before and
        after each other, within an hour. Groups with fewer than 50 neighbors, or not among the
-       1,000 with most, say too little and become the ``other`` of their field, the rarest first.
-       Then those are merged whose neighbors differ least, by Ward's method on the square roots of
-       the neighbors' shares, weighted by their number: what is frequent and unlike all else stays.
+       1,000 with most, become the ``other`` of their field, the rarest first. Then those are
+       merged, or become ``other``, whose neighbors differ least, by Ward's method on the square
+       roots of the neighbors' shares, weighted by their number. One of the two at least is an
+       operation that shares its name with no other: what names tell apart stays apart.
     3. By *rarity*: the rarest groups become ``other``, if there are still too many.
 
     Among the buttons, that with the fewest events comes first; ties are settled by name. So the
-    order of rows does not matter, and events of one instant stand in the
-    order of ``seq``. Item clicks whose names begin with the same word are one type, since the
-    paper divides them by product; types do not count for `n_behaviors`.
+    order of rows does not matter, and events of one instant stand in the order of ``seq``. Item
+    clicks whose names begin with the same word are one type, since the paper divides them by
+    product; types do not count for `n_behaviors`.
 
     A merged group is called by the words that it shares, with ``_click`` or ``_transform`` behind
     them, or, if merged by neighbors, by its most frequent group with ``_etc`` behind it; a name

@@ -116,38 +116,52 @@ class Groups:
         It ends where no more than ``room`` groups are left. First, groups with too few neighbors
         are dropped, the rarest first. Then, again and again, those two are merged whose profiles
         of neighbors differ least: by Ward's method on the square roots of the shares, weighted by
-        the number of neighbors. What names tell apart stays apart: of two groups that are merged,
-        one at least is an operation that shares its name with no other.
+        the number of neighbors. What has been dropped takes part, as the ``other`` of its field.
+        What names tell apart stays apart: one of the two at least shares its name with no other
+        operation, or is the ``other``.
         """
         numbers, group, sizes = np.unique(self.group, return_inverse=True, return_counts=True)
-        kept = self.kept[numbers]
-        counts = count_neighbors(group)[kept].astype(np.float64)
-        numbers, named = numbers[kept], sizes[kept] > 1
-        weights = counts.sum(axis=1)
-        few = weights < FEW_NEIGHBORS
-        few[np.argsort(-weights, kind="stable")[MOST_COMPARED:]] = True
-        self._drop(numbers[few], room)
-        numbers, named, counts, weights = (a[~few] for a in (numbers, named, counts, weights))
+        counts = count_neighbors(group).astype(np.float64)
+        few = counts.sum(axis=1) < FEW_NEIGHBORS
+        few[np.argsort(-counts.sum(axis=1), kind="stable")[MOST_COMPARED:]] = True
+        kept, fields = self.kept[numbers], self.fields[numbers]
+        self._drop(numbers[few & kept], room)
+        if self.n_behaviors <= room:
+            return
 
+        dropped = [np.flatnonzero(few & kept & (fields == field)) for field in FIELDS]
+        dropped = [rows for rows in dropped if counts[rows].any()]
+        n_others = len(dropped)
+        for rows in dropped:
+            counts[rows[0]] = counts[rows].sum(axis=0)
+        rows = np.array([*(rows[0] for rows in dropped), *np.flatnonzero(~few & kept)], dtype=int)
+        numbers, fields, counts = numbers[rows], fields[rows], counts[rows]
+        named = sizes[rows] > 1
+        named[:n_others] = False
+
+        weights = counts.sum(axis=1)
         centers = np.sqrt(counts / weights[:, np.newaxis])
         loss = _loss(centers, weights, centers, weights)
-        loss[self.fields[numbers][:, np.newaxis] != self.fields[numbers]] = np.inf
+        loss[fields[:, np.newaxis] != fields] = np.inf
         loss[np.ix_(named, named)] = np.inf
         np.fill_diagonal(loss, np.inf)
         while self.n_behaviors > room and np.isfinite(loss).any():
             pair = np.array(np.unravel_index(loss.argmin(), loss.shape))
-            keep, gone = pair  # in the order of numbers
-            speaks = max(pair, key=lambda i: (named[i], self.n_events[numbers[i]], -i))
-            self._merge(numbers[pair], self.titles[numbers[speaks]].removesuffix(_ETC) + _ETC)
+            keep, gone = pair
+            if keep < n_others:
+                self.kept[numbers[gone]] = False
+            else:
+                speaks = max(pair, key=lambda i: (named[i], self.n_events[numbers[i]], -i))
+                self._merge(numbers[pair], self.titles[numbers[speaks]].removesuffix(_ETC) + _ETC)
+                named[keep] |= named[gone]
             centers[keep] = np.average(centers[pair], axis=0, weights=weights[pair])
             weights[keep] = weights[pair].sum()
-            named[keep] |= named[gone]
             loss[gone, :] = loss[:, gone] = np.inf
             if named[keep]:
                 loss[keep, named] = loss[named, keep] = np.inf
-            open_pairs = np.isfinite(loss[keep])
-            fresh = _loss(centers[[keep]], weights[[keep]], centers, weights)[0, open_pairs]
-            loss[keep, open_pairs] = loss[open_pairs, keep] = fresh
+            still = np.isfinite(loss[keep])
+            fresh = _loss(centers[[keep]], weights[[keep]], centers, weights)[0, still]
+            loss[keep, still] = loss[still, keep] = fresh
 
     def drop_rare(self, room: int) -> None:
         """Drop the rarest groups, until no more than ``room`` are left."""

@@ -17,8 +17,8 @@ _WORD = re.compile(r"(?<![^\W_])[vV]\d+|[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+")
 _CODE = re.compile(r"[A-Z0-9]{3,}")
 #: Digits beside words tell variants of one thing, as in ``confirm_2`` and ``confirm.v3`` ...
 _VARIANT = re.compile(r"[vV]?\d+")
-#: ... but so many of them are a name of their own, as in ``event_00535``.
-_NUMBER = re.compile(r"\d{3,}")
+#: ... but so many of them, or digits amid letters, are an identifier: ``00535``, ``u0aa0b1``.
+_IDENTIFIER = re.compile(r"(\D*\d){3,}\D*|(\D*\d){2}\D+|\D*\d\D+\d")
 #: The same end of so many names is a button that stands on many pages.
 _MANY = 3
 #: A word in a larger share of the names of a field tells nothing apart.
@@ -109,11 +109,11 @@ def find_families(names: Sequence[str], field: str) -> list[Family]:
     other has may still end as another does, unless it is an item click.
 
     Case is ignored. So are words in more than three quarters of the names, since they tell
-    nothing apart, and, in ends, digits and versions behind words. If nothing is left but capitals
-    and digits (``CQA``, ``0132``), or a number of three or more digits behind a word
-    (``event_00535``), it is a code. Codes of one length belong together by their first half,
-    rounded up, if these halves are at most three quarters as many as the codes; otherwise a
-    number says nothing, and capitals are a word.
+    nothing apart, and, in ends, digits and versions behind words. A name of which nothing is left
+    but capitals and digits (``CQA``, ``0132``), an identifier (``u0aa0b1``), or an identifier
+    behind a word that is the same in all such names (``event_00535``), is a code. Codes of one
+    length belong together by their first half, rounded up, if there are at most three quarters
+    as many halves as codes. Otherwise they say nothing, or are words, if they have no digits.
     """
     families = _families(*_read(names, _MOST), field)
     if field == ITEM_CLICK and not families:  # all are of one type
@@ -128,32 +128,42 @@ def _read(names: Sequence[str], most: float) -> tuple[list[Words], list[str]]:
     common = {word for word, count in counts.items() if count > most * len(names)}
     begins: list[Words] = []
     ends: list[str] = []
-    codes: dict[int, list[tuple[int, str]]] = {}  # by length
-    for i, (name, path) in enumerate(zip(names, paths, strict=True)):
+    for path in paths:
         telling = _without(path, lambda word: word.lower() in common) or path
         plain = _without(telling, _VARIANT.fullmatch) or telling
         begins.append(tuple(word.lower() for word in _flat(telling)))
         ends.append("_".join(plain[-1]).lower() if plain else "")
-        code = _code(name, _flat(telling), common)
-        codes.setdefault(len(code), []).append((i, code))
-    codes.pop(0, None)
-    for length, found in codes.items():
-        halves = [code[: (length + 1) // 2] for _, code in found]
-        for (i, code), half in zip(found, halves, strict=True):
-            if len(set(halves)) <= _MOST * len(halves):
-                begins[i], ends[i] = (half, code), ""
-            elif code.isdigit():
+    for codes in _codes(names, common):
+        halves = {i: code[: (len(code) + 1) // 2] for i, code in codes.items()}
+        recurring = len(set(halves.values())) <= _MOST * len(halves)
+        for i, code in codes.items():
+            if recurring:
+                begins[i], ends[i] = (halves[i], code), ""
+            elif not code.isalpha():
                 begins[i], ends[i] = (), ""
     return begins, ends
 
 
-def _code(name: str, telling: Words, common: set[str]) -> str:
-    """Return the code that a name is, or nothing."""
-    if telling and _NUMBER.fullmatch(telling[-1]) and len(telling) <= 2:
-        return telling[-1] if all(word.isalpha() for word in telling[:-1]) else ""
-    pieces = _PIECE.findall(name)
-    rest = [piece for piece in pieces if piece.lower() not in common] or pieces
-    return rest[0] if len(rest) == 1 and _CODE.fullmatch(rest[0]) else ""
+def _codes(names: Sequence[str], common: set[str]) -> list[dict[int, str]]:
+    """Return the names that are codes, by position, for each length of a code."""
+    found: dict[int, str] = {}
+    prefixed: dict[int, str] = {}  # the word before the code
+    for i, name in enumerate(names):
+        pieces = [
+            "".join(word for word in _WORD.findall(piece) if word.lower() not in common)
+            for piece in _PIECE.findall(name)
+        ]
+        *before, last = [piece for piece in pieces if piece] or [""]
+        if not before and (_CODE.fullmatch(last) or _IDENTIFIER.fullmatch(last)):
+            found[i] = last
+        elif len(before) == 1 and before[0].isalpha() and _IDENTIFIER.fullmatch(last):
+            found[i], prefixed[i] = last, before[0].lower()
+    if len(set(prefixed.values())) > 1:  # then these words tell the names apart
+        found = {i: code for i, code in found.items() if i not in prefixed}
+    by_length: dict[int, dict[int, str]] = {}
+    for i, code in found.items():
+        by_length.setdefault(len(code), {})[i] = code
+    return list(by_length.values())
 
 
 def _families(begins: list[Words], ends: list[str], field: str) -> list[Family]:
@@ -167,8 +177,8 @@ def _families(begins: list[Words], ends: list[str], field: str) -> list[Family]:
 
     members: dict[tuple[bool, Words], list[int]] = {}
     for first, found in firsts.items():
-        longer = [i for i in found if len(begins[i]) > 1]
-        end_alike = set().union(*_sharing(ends, longer, 2).values())
+        ending = [i for i in found if ends[i].split("_")[0] != first]
+        end_alike = set().union(*_sharing(ends, ending, 2).values())
         for i in found:
             words = (first, ends[i]) if i in end_alike else begins[i]
             for length in range(1, len(words) + 1):

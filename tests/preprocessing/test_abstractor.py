@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal, assert_series_equal
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.metrics import adjusted_rand_score
 from sklearn.utils._param_validation import InvalidParameterError
 
-from skhuihen import BehaviorAbstractor, Sessionizer
+from skhuihen import BehaviorAbstractor, Sessionizer, attach_behaviors
+from skhuihen.datasets import make_loan_data
 from tests.preprocessing.strategies import (
     HOUR,
     MINUTE,
@@ -404,6 +406,100 @@ def test_one_name_in_two_fields_counts_twice():
         "x",
         *[f"{WIDGET}:other"] * 3,
     ]
+
+
+# ---- merging by names and neighbors
+
+
+def of_operation(model):
+    """Return field and behavior, or type, of each operation."""
+    table = model.rules_[model.rules_["item"] == "*"].drop_duplicates("operation")
+    return table.set_index("operation")[["field", "behavior"]].agg("/".join, axis=1)
+
+
+def test_one_behavior_for_a_button_and_one_type_for_a_product():
+    log = [
+        event(0, "FundListPage.confirm"),
+        event(1, "loan_page/confirm"),
+        event(2, "card-confirm"),
+        event(3, "fund/detail", item="A17"),
+        event(4, "fund/list", item="A17"),
+        event(5, "loan/list", item="A17"),
+        event(6, "home"),
+    ]
+    X = applications([log])
+    assert [b for _, b in tokens(BehaviorAbstractor(n_behaviors=3).fit_transform(X))] == [
+        *["confirm"] * 3,
+        *["fund_click:A17"] * 2,
+        "loan/list:A17",
+        "home",
+    ]
+    apart = BehaviorAbstractor(n_behaviors=4, merge="frequency").fit_transform(X)
+    assert [b for _, b in tokens(apart)][3:5] == ["fund/detail:A17", "fund/list:A17"]
+
+
+def test_a_group_joins_the_behavior_of_a_rule_that_has_its_name():
+    rules = [{"operation": "go_back", "field": WIDGET, "behavior": "back"}]
+    names = ["go_back", "fund.back", "loan.back", "card.back", "home"]
+    X = applications([[event(k, name) for k, name in enumerate(names)]])
+    model = BehaviorAbstractor(rules, n_behaviors=3).fit(X)
+    assert [b for _, b in tokens(model.transform(X))] == [*["back"] * 4, "home"]
+    assert model.n_behaviors_ == 2
+
+
+@pytest.mark.parametrize(("minutes", "wanted"), [(60, {"xw_etc"}), (61, {"hq", f"{WIDGET}:other"})])
+def test_neighbors_are_at_most_an_hour_apart(minutes, wanted):
+    names = ["xw", "hq", "zu", "yt", "hq"] * 60
+    log = [event(k * minutes / 60, name) for k, name in enumerate(names)]
+    # Each row is a history of its own: its last event is no neighbor of the next row's first.
+    X = applications([log, [event(0, "hq")] * 9])
+    assert {b for _, b in tokens(BehaviorAbstractor(n_behaviors=3).fit_transform(X))} == wanted
+
+
+def test_the_order_of_rows_does_not_matter_where_neighbors_do():
+    rng = np.random.default_rng(0)
+    names = ["".join(letters) for letters in rng.choice([*"abcdefgh"], (40, 8))]
+    rows = [
+        [event(k / 100, names[i], amount=1.0 if i < 20 else None) for k, i in enumerate(some)]
+        for some in rng.integers(0, 40, size=(60, 100))
+    ]
+    models = [
+        BehaviorAbstractor(n_behaviors=9).fit(applications([rows[i] for i in order]))
+        for order in (range(60), rng.permutation(60))
+    ]
+    assert_frame_equal(models[0].rules_, models[1].rules_)
+    assert models[0].rules_["behavior"].str.endswith("_etc").any()
+    assert models[0].n_behaviors_ <= 9
+
+
+@pytest.fixture(scope="module")
+def bank():
+    return make_loan_data(n_new=400, n_old=0, random_state=0)
+
+
+def test_agrees_with_the_true_grouping_of_a_simulated_bank(bank):
+    X = attach_behaviors(bank.applications, bank.events)
+    truth = bank.operation_groups.set_index("operation")[["field", "behavior"]].agg(
+        "/".join, axis=1
+    )
+    agreement = {}
+    for merge in ("auto", "frequency"):
+        model = BehaviorAbstractor(merge=merge).fit(X)
+        assert model.n_behaviors_ <= 45
+        pairs = pd.concat([truth, of_operation(model)], axis=1, join="inner")
+        pairs = pairs[~pairs[0].str.startswith(CLICK)]
+        assert len(pairs) > 45
+        agreement[merge] = adjusted_rand_score(pairs[0], pairs[1])
+    assert agreement["auto"] > agreement["frequency"] + 0.25
+
+
+def test_the_table_of_a_simulated_bank_round_trips(bank, tmp_path):
+    X = attach_behaviors(bank.applications, bank.events)
+    model = BehaviorAbstractor().fit(X)
+    model.rules_.to_csv(tmp_path / "rules.csv", index=False)
+    again = BehaviorAbstractor(tmp_path / "rules.csv").fit(X)
+    assert_frame_equal(again.rules_, model.rules_)
+    assert tokens(again.transform(X)) == tokens(model.transform(X))
 
 
 # ---- what fit did not see

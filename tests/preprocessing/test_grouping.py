@@ -181,8 +181,11 @@ def test_rare_neighbors_share_a_column():
     assert counts.sum() == 2 * (n - 1)
 
 
-def slow_ward(counts, fields, n_groups):
-    """Merge the pair of one field that adds the least to the variance within groups."""
+def slow_ward(counts, fields, named, other, n_groups):
+    """Merge the pair of one field that adds the least to the variance within groups.
+
+    Groups that have the name of a family stay apart; `other` is the group of what was dropped.
+    """
     shares = [np.sqrt(row / row.sum()) for row in counts]
     weights = [row.sum() for row in counts]
 
@@ -190,13 +193,17 @@ def slow_ward(counts, fields, n_groups):
         center = sum(weights[i] * shares[i] for i in members) / sum(weights[i] for i in members)
         return sum(weights[i] * ((shares[i] - center) ** 2).sum() for i in members)
 
+    def may_merge(a, b):
+        apart = any(i in named for i in a) and any(i in named for i in b)
+        return fields[a[0]] == fields[b[0]] and (not apart or other in a + b)
+
     clusters = [[i] for i in range(len(counts))]
-    while len(clusters) > n_groups:
+    while len(clusters) - (other is not None) > n_groups:
         pairs = [
             (spread(a + b) - spread(a) - spread(b), a, b)
             for k, a in enumerate(clusters)
             for b in clusters[k + 1 :]
-            if fields[a[0]] == fields[b[0]]
+            if may_merge(a, b)
         ]
         if not pairs:
             break
@@ -205,40 +212,56 @@ def slow_ward(counts, fields, n_groups):
     return sorted(clusters)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_merges_as_ward_says(seed):
+@pytest.mark.parametrize("with_other", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_merges_as_ward_says(seed, with_other):
     rng = np.random.default_rng(seed)
-    fields = rng.choice([TRANSFORM, WIDGET], 14).tolist()
-    counts = rng.poisson(rng.gamma(0.5, 60, size=(14, 8))) + 10
-    names = [f"{chr(97 + i)}" for i in range(14)]
-    for room in (2, 5, 9):
-        groups = Groups(names, fields, counts.sum(axis=1))
+    # Ten operations whose names say nothing, and three families of two.
+    names = [*"abcdefghij", "k_u", "k_v", "l_w", "l_x", "m_y", "m_z"]
+    of_name = [*range(10), 10, 10, 11, 11, 12, 12]
+    fields = np.array([*rng.choice([TRANSFORM, WIDGET], 10), WIDGET, WIDGET, WIDGET])
+    fields[:2] = WIDGET
+    counts = rng.poisson(rng.gamma(0.5, 60, size=(13, 8))) + 10
+    if with_other:
+        counts[0] = rng.multinomial(FEW_NEIGHBORS - 1, np.full(8, 1 / 8))
+    for room in (3, 5, 9):
+        groups = Groups(names, fields[of_name].tolist(), counts.sum(axis=1)[of_name])
+        groups.merge_families(0)
+        assert groups.n_behaviors == 13
         groups.merge_neighbors(room, lambda group: counts)
-        wanted = slow_ward(counts, fields, room)
-        found = sorted([ord(name) - 97 for name in group] for group in grouped(groups).values())
-        assert found == wanted
-        for behavior, members in grouped(groups).items():
-            frequent = max(members, key=lambda name: counts[ord(name) - 97].sum())
-            if len(members) == 1:
-                assert behavior == members[0]
-            else:  # of the parts that were merged, not always of all members
-                assert behavior.endswith("_etc")
+        other = 0 if with_other else None
+        wanted = slow_ward(counts, fields, {10, 11, 12}, other, room)
+        found = grouped(groups)
+        assert (
+            sorted(sorted({of_name[names.index(n)] for n in f}) for f in found.values()) == wanted
+        )
+        for behavior, members in found.items():
+            families = {name[0] for name in members if "_" in name}
+            if with_other and "a" in members:
+                assert behavior == "function_widget:other"
+            elif families:
+                title = families.pop()
+                assert behavior == title + "_etc" * (len(members) > 2)
+            elif len(members) > 1:
                 assert behavior.removesuffix("_etc") in members
-                assert len(members) > 2 or behavior == f"{frequent}_etc"
+                assert behavior.endswith("_etc")
+
+
+def test_the_most_frequent_speaks_for_those_merged():
+    groups = of_one_field({"a": 1, "b": 3, "c": 2})
+    groups.merge_neighbors(1, lambda group: np.full((3, 4), 50))
+    assert groups.behaviors() == ["b_etc"] * 3
 
 
 def test_who_has_few_neighbors_is_dropped_and_only_if_needed():
     names = list("abcd")
     counts = np.full((4, 2), FEW_NEIGHBORS)
     counts[:2] = FEW_NEIGHBORS // 2, FEW_NEIGHBORS // 2 - 1
-    n_events = np.array([1, 2, 3, 4])
     other = "function_widget:other"
     for room, wanted in ((4, names), (3, [other, *"bcd"]), (2, [other, other, *"cd"])):
-        groups = Groups(names, [WIDGET] * 4, n_events)
+        groups = Groups(names, [WIDGET] * 4, np.array([1, 2, 3, 4]))
         groups.merge_neighbors(room, lambda group: counts)
         assert groups.behaviors() == wanted
-    groups.merge_neighbors(1, lambda group: np.full((4, 2), FEW_NEIGHBORS))
-    assert groups.behaviors() == [other, other, "d_etc", "d_etc"]
 
 
 def test_classes_are_found_by_neighbors_alone():
