@@ -112,9 +112,10 @@ class BehaviorAbstractor(BehaviorTransformer):
        after each other, within an hour. Groups with fewer than 50 neighbors, or not among the
        1,000 with most, become the ``other`` of their field, the rarest first. Then those are
        merged, or become ``other``, whose neighbors differ least, by Ward's method on the square
-       roots of the neighbors' shares, weighted by their number. One of the two at least is an
-       operation that shares its name with no other: what names tell apart stays apart.
-    3. By *rarity*: the rarest groups become ``other``, if there are still too many.
+       roots of the neighbors' shares, weighted by their number. But what names tell apart stays
+       apart: families are not merged with one another.
+    3. By *rarity*, if there are still too many: the rarest widgets become ``other``, and if
+       that is not enough, the rarest transform operations.
 
     Among the buttons, that with the fewest events comes first; ties are settled by name. So the
     order of rows does not matter, and events of one instant stand in the order of ``seq``. Item

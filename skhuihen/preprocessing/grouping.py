@@ -117,8 +117,9 @@ class Groups:
         are dropped, the rarest first. Then, again and again, those two are merged whose profiles
         of neighbors differ least: by Ward's method on the square roots of the shares, weighted by
         the number of neighbors. What has been dropped takes part, as the ``other`` of its field.
-        What names tell apart stays apart: one of the two at least shares its name with no other
-        operation, or is the ``other``.
+        What names tell apart stays apart: families are not merged with one another, and those of
+        transform operations do not go to ``other``. If there are still too many groups, the
+        rarest widgets are dropped: they are what is least related to the business.
         """
         numbers, group, sizes = np.unique(self.group, return_inverse=True, return_counts=True)
         counts = count_neighbors(group).astype(np.float64)
@@ -137,7 +138,7 @@ class Groups:
         rows = np.array([*(rows[0] for rows in dropped), *np.flatnonzero(~few & kept)], dtype=int)
         numbers, fields, counts = numbers[rows], fields[rows], counts[rows]
         named = sizes[rows] > 1
-        named[:n_others] = False
+        named[:n_others] = fields[:n_others] == TRANSFORM_OPERATION  # no family goes there
 
         weights = counts.sum(axis=1)
         centers = np.sqrt(counts / weights[:, np.newaxis])
@@ -162,6 +163,7 @@ class Groups:
             still = np.isfinite(loss[keep])
             fresh = _loss(centers[[keep]], weights[[keep]], centers, weights)[0, still]
             loss[keep, still] = loss[still, keep] = fresh
+        self._drop(np.flatnonzero(self.kept & (self.fields == FUNCTION_WIDGET)), room)
 
     def drop_rare(self, room: int) -> None:
         """Drop the rarest groups, until no more than ``room`` are left."""

@@ -181,10 +181,11 @@ def test_rare_neighbors_share_a_column():
     assert counts.sum() == 2 * (n - 1)
 
 
-def slow_ward(counts, fields, named, other, n_groups):
+def slow_ward(counts, fields, named, others, n_groups):
     """Merge the pair of one field that adds the least to the variance within groups.
 
-    Groups that have the name of a family stay apart; `other` is the group of what was dropped.
+    Families, which are `named`, stay apart. What was dropped is `others`; no family of transform
+    operations goes there.
     """
     shares = [np.sqrt(row / row.sum()) for row in counts]
     weights = [row.sum() for row in counts]
@@ -194,11 +195,13 @@ def slow_ward(counts, fields, named, other, n_groups):
         return sum(weights[i] * ((shares[i] - center) ** 2).sum() for i in members)
 
     def may_merge(a, b):
-        apart = any(i in named for i in a) and any(i in named for i in b)
-        return fields[a[0]] == fields[b[0]] and (not apart or other in a + b)
+        families = sum(bool(named & set(members)) for members in (a, b))
+        if others & {*a, *b}:
+            families *= 2 * (fields[a[0]] == TRANSFORM)
+        return fields[a[0]] == fields[b[0]] and families < 2
 
     clusters = [[i] for i in range(len(counts))]
-    while len(clusters) - (other is not None) > n_groups:
+    while len(clusters) - len(others) > n_groups:
         pairs = [
             (spread(a + b) - spread(a) - spread(b), a, b)
             for k, a in enumerate(clusters)
@@ -212,39 +215,57 @@ def slow_ward(counts, fields, named, other, n_groups):
     return sorted(clusters)
 
 
-@pytest.mark.parametrize("with_other", [False, True])
-@pytest.mark.parametrize("seed", range(4))
-def test_merges_as_ward_says(seed, with_other):
+@pytest.mark.parametrize("with_others", [False, True])
+@pytest.mark.parametrize("seed", range(6))
+def test_merges_as_ward_says(seed, with_others):
     rng = np.random.default_rng(seed)
-    # Ten operations whose names say nothing, and three families of two.
-    names = [*"abcdefghij", "k_u", "k_v", "l_w", "l_x", "m_y", "m_z"]
-    of_name = [*range(10), 10, 10, 11, 11, 12, 12]
-    fields = np.array([*rng.choice([TRANSFORM, WIDGET], 10), WIDGET, WIDGET, WIDGET])
-    fields[:2] = WIDGET
-    counts = rng.poisson(rng.gamma(0.5, 60, size=(13, 8))) + 10
-    if with_other:
-        counts[0] = rng.multinomial(FEW_NEIGHBORS - 1, np.full(8, 1 / 8))
-    for room in (3, 5, 9):
+    # Ten operations whose names say nothing, and four families of two.
+    names = [*"abcdefghij", "k_p", "k_q", "l_r", "l_s", "m_t", "m_u", "n_v", "n_w"]
+    of_name = [*range(10), 10, 10, 11, 11, 12, 12, 13, 13]
+    fields = np.array(
+        [WIDGET, TRANSFORM, *rng.choice([TRANSFORM, WIDGET], 8), *[WIDGET] * 2, *[TRANSFORM] * 2]
+    )
+    counts = rng.poisson(rng.gamma(0.5, 60, size=(14, 8))) + 10
+    if with_others:
+        counts[:2] = rng.multinomial(FEW_NEIGHBORS - 1, np.full(8, 1 / 8), size=2)
+    for room in (4, 6, 9):
         groups = Groups(names, fields[of_name].tolist(), counts.sum(axis=1)[of_name])
         groups.merge_families(0)
-        assert groups.n_behaviors == 13
+        assert groups.n_behaviors == 14
         groups.merge_neighbors(room, lambda group: counts)
-        other = 0 if with_other else None
-        wanted = slow_ward(counts, fields, {10, 11, 12}, other, room)
+        assert groups.n_behaviors == room
         found = grouped(groups)
-        assert (
-            sorted(sorted({of_name[names.index(n)] for n in f}) for f in found.values()) == wanted
-        )
-        for behavior, members in found.items():
-            families = {name[0] for name in members if "_" in name}
-            if with_other and "a" in members:
-                assert behavior == "function_widget:other"
+        members = sorted(sorted({of_name[names.index(n)] for n in f}) for f in found.values())
+        others = {0, 1} if with_others else set()
+        assert members == slow_ward(counts, fields, {10, 11, 12, 13}, others, room)
+        for behavior, operations in found.items():
+            families = {name[0] for name in operations if "_" in name}
+            if with_others and {"a", "b"} & set(operations):
+                assert behavior.endswith(":other")
             elif families:
-                title = families.pop()
-                assert behavior == title + "_etc" * (len(members) > 2)
-            elif len(members) > 1:
-                assert behavior.removesuffix("_etc") in members
+                title = families.pop() + "_transform" * (operations[-1] >= "m")
+                assert behavior == title + "_etc" * (len(operations) > 2)
+            elif len(operations) > 1:
+                assert behavior.removesuffix("_etc") in operations
                 assert behavior.endswith("_etc")
+
+
+def test_widgets_are_dropped_before_transform_operations():
+    names = ["a_1", "a_2", "b_1", "b_2", "c_1", "c_2", "d_1", "d_2"]
+    n_events = np.array([1, 1, 2, 2, 8, 8, 9, 9])
+    counts = np.full((4, 2), FEW_NEIGHBORS)
+    widgets = ["function_widget:other"] * 4
+    for room, wanted in ((3, [*widgets[:2], "d", "d"]), (2, widgets)):
+        groups = Groups(names, [TRANSFORM] * 4 + [WIDGET] * 4, n_events)
+        groups.merge_families(0)
+        groups.merge_neighbors(room, lambda group: counts)
+        assert groups.behaviors() == [*["a_transform"] * 2, *["b_transform"] * 2, *wanted]
+    groups.drop_rare(1)
+    assert groups.behaviors() == [
+        *["transform_operation:other"] * 2,
+        *["b_transform"] * 2,
+        *widgets,
+    ]
 
 
 def test_the_most_frequent_speaks_for_those_merged():
