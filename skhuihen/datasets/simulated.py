@@ -59,8 +59,8 @@ _BANKS = {
         sizes={
             "profile": 0.58,
             "nonlinear": 0.92,
-            "impulsive": 1.1,
-            "hesitant": 0.9,
+            "impulsive": 1.0,
+            "hesitant": -0.7,
             "month_end": 1.8,
             "habit": 2.0,
         },
@@ -73,8 +73,8 @@ _BANKS = {
         sizes={
             "profile": 0.62,
             "nonlinear": 0.86,
-            "impulsive": 1.0,
-            "hesitant": 0.8,
+            "impulsive": 0.9,
+            "hesitant": -0.6,
             "month_end": 1.6,
             "habit": 1.8,
         },
@@ -165,7 +165,7 @@ def make_loan_data(
     month_end_effect: float = 1.0,
     habit_effect: float = 1.0,
     name_noise: float = 1.0,
-    late_share: float = 0.03,
+    late_share: float = 0.1,
     drift: float = 0.0,
     overdue_rate: float | None = None,
     max_sessions: int = 200,
@@ -181,7 +181,8 @@ def make_loan_data(
     - *profile*: what lines and categories of the profile add;
     - *nonlinear*: steps, curves and products of profile columns;
     - *impulsive*: the last session before the application is short and its intervals are short;
-    - *hesitant*: one interval of the last session is long, minutes, and the others are short;
+    - *hesitant*: one interval of the last session is long, minutes, and the others are short. Who
+      stops to think is deliberate: it lowers the risk;
     - *month_end*: the app is used late in the month, from the 24th on, before the salary;
     - *habit*: over the whole history, a large share of the investment products clicked are risky.
       How much it matters, and to which side, depends on the credit product applied for.
@@ -226,7 +227,7 @@ def make_loan_data(
         Share of each behavior's further names that the app uses, the popular ones first. At 0
         every behavior, items included, goes by one clean name, its own. It bears on names only,
         not on the risk, so it has no column in `effects`.
-    late_share : float, default=0.03
+    late_share : float, default=0.1
         Share of the visits and, on top, of the transactions that the bank learns of hours or days
         late; a twentieth as many events are never recorded. The last session before an
         application is known by then. At 0 all is recorded within seconds.

@@ -310,7 +310,7 @@ class App:
         """
         n = len(visit)
         delay = np.minimum(rng.geometric(0.6, n) - 1, 4)
-        hours = np.minimum(np.exp(rng.normal(np.log(9.0), 1.0, len(visits.length))), 240.0)
+        hours = np.minimum(np.exp(rng.normal(np.log(15.0), 1.0, len(visits.length))), 240.0)
         whole = rng.random(len(visits.length)) < self.late_share
         late = whole[visit]
         delay = np.where(late, (hours * 3_600).astype(np.int64)[visit], delay)
