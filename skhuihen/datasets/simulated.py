@@ -58,11 +58,11 @@ _BANKS = {
         n_old_overdue=9_501,
         sizes={
             "profile": 0.58,
-            "nonlinear": 0.92,
+            "nonlinear": 0.93,
             "impulsive": 1.0,
             "hesitant": -0.7,
-            "month_end": 1.8,
-            "habit": 2.0,
+            "month_end": 1.6,
+            "habit": 1.8,
         },
     ),
     "B": _Bank(
@@ -72,11 +72,11 @@ _BANKS = {
         n_old_overdue=982,
         sizes={
             "profile": 0.62,
-            "nonlinear": 0.86,
+            "nonlinear": 0.88,
             "impulsive": 0.9,
             "hesitant": -0.6,
-            "month_end": 1.6,
-            "habit": 1.8,
+            "month_end": 1.4,
+            "habit": 1.6,
         },
     ),
 }
@@ -312,10 +312,9 @@ def make_loan_data(
     table_1 = _BANKS[bank]
     n_new = table_1.n_new if n_new is None else n_new
     n_old = table_1.n_old if n_old is None else n_old
-    rate, old_rate = overdue_rate, overdue_rate
-    if rate is None or old_rate is None:
-        rate = table_1.n_overdue / table_1.n_new
-        old_rate = table_1.n_old_overdue / table_1.n_old
+    rate, old_rate = table_1.n_overdue / table_1.n_new, table_1.n_old_overdue / table_1.n_old
+    if overdue_rate is not None:
+        rate = old_rate = overdue_rate
     effect = {
         "profile": profile_effect,
         "nonlinear": nonlinear_effect,
@@ -329,8 +328,9 @@ def make_loan_data(
 
     rng = _generator(random_state)
     # A stream for each part: the parts that an argument does not touch stay as they are.
+    seeds = rng.integers(2**63, size=8)
     old_rng, old_label_rng, new_rng, people_rng, history_rng, label_rng, after_rng, stranger_rng = (
-        rng.spawn(8)
+        map(np.random.default_rng, seeds)
     )
     n_users = n_new - int(_REPEAT_SHARE * n_new)
     first_user = 1 + n_old

@@ -293,7 +293,7 @@ def test_behavior_effects_can_be_read_from_the_tables(bank):
     assert_frame_equal(careless[["impulsive", "hesitant"]], slow[["impulsive", "hesitant"]])
 
 
-def test_the_future_does_not_bear_on_the_risk(data):
+def test_the_future_does_not_bear_on_the_risk():
     """Neither later events nor what was recorded later changes a measure."""
     bank = make_loan_data(300, 0, late_share=0.2, random_state=3)
     app = simulated.App(simulated.Catalog("A", 1.0), 0.2)
@@ -530,7 +530,7 @@ def test_drift_changes_the_old_data_alone(data):
 
     assert (shares(none) + 0.02 < shares(half)).all()
     assert (shares(half) + 0.02 < shares(full)).all()
-    assert old_auc(none) - 0.02 > old_auc(half) > old_auc(full) + 0.02
+    assert old_auc(none) - 0.02 > old_auc(half) > old_auc(full) + 0.01
     assert old_auc(full) > 0.5
     assert full.old_probability.mean() == pytest.approx(9501 / 142521)
 

@@ -204,7 +204,8 @@ def _buttons(bank: str, rng: np.random.Generator) -> list[_Button]:
 
 def _names_by_page(buttons: list[_Button], rng: np.random.Generator) -> list[str]:
     """Name buttons as two teams do: `FundListPage.quickBuy` and `fund/list/quick_buy`."""
-    camel = dict(zip(product(_MODULES, _PAGES), rng.random(96) < 0.55, strict=True))
+    pages = list(product(_MODULES, _PAGES))
+    camel = dict(zip(pages, rng.random(len(pages)) < 0.55, strict=True))
     names = []
     for button in buttons:
         if camel[button.module, button.page]:
@@ -269,7 +270,8 @@ class Catalog:
         position = BANKS.index(bank)
         of_behavior = np.array([behavior.n_names[position] for behavior in BEHAVIORS])
         self.exists = of_behavior > 0
-        kept = np.where(self.exists, 1 + np.round(name_noise * (of_behavior - 1)), 0)
+        further = np.round(name_noise * (of_behavior - 1)).astype(np.int64)
+        kept = np.where(self.exists, 1 + further, 0)
         buttons, names = _names(bank)
         in_use = [i for i, button in enumerate(buttons) if button.rank < kept[button.behavior]]
         self._buttons = [buttons[i] for i in in_use]
@@ -285,8 +287,8 @@ class Catalog:
             dtype="str",
         )
         self.products = _make_products(bank)
-        self._first = np.cumsum(kept.astype(np.int64)) - kept.astype(np.int64)
-        self._weights = self._name_weights(int(kept.max()))
+        self._first = np.cumsum(kept) - kept
+        self._weights = self._name_weights(kept.max())
 
     def _name_weights(self, most: int) -> FloatArray:
         """Tabulate, for every topic and behavior, how often each name of the behavior is used."""
