@@ -202,8 +202,9 @@ def test_early_stopping_keeps_the_best_epoch(X: pd.DataFrame, bank: Any) -> None
 def test_class_weight_moves_the_probabilities(X: pd.DataFrame, bank: Any) -> None:
     plain = quick().fit(X, bank.y).predict_proba(X)[:, 1].mean()
     balanced = quick(class_weight="balanced").fit(X, bank.y).predict_proba(X)[:, 1].mean()
-    assert plain == pytest.approx(0.3, abs=0.1)
-    assert balanced == pytest.approx(0.5, abs=0.1)
+    assert plain == pytest.approx(0.3, abs=0.15)
+    assert balanced == pytest.approx(0.5, abs=0.15)
+    assert balanced > plain + 0.1
 
 
 def test_zero_weight_rows_are_left_out(X: pd.DataFrame, bank: Any) -> None:
