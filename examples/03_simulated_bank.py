@@ -46,7 +46,11 @@ def real_log(folder: str | None) -> pd.DataFrame | None:
         if path.is_file():
             # The header names four columns, but the rows have three, the time in the third.
             return pd.read_csv(
-                path, skiprows=1, usecols=[0, 2], names=["user_id", "page", "time"], parse_dates=[1]
+                path,
+                skiprows=1,
+                usecols=[0, 2],
+                names=["user_id", "page", "time"],
+                parse_dates=["time"],
             )
     return None
 

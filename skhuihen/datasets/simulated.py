@@ -229,8 +229,8 @@ def make_loan_data(
         not on the risk, so it has no column in `effects`.
     late_share : float, default=0.1
         Share of the visits and, on top, of the transactions that the bank learns of hours or days
-        late; a twentieth as many events are never recorded. The last session before an
-        application is known by then. At 0 all is recorded within seconds.
+        late; a twentieth as many events are never recorded. The visit that ends in an
+        application is always known by then. At 0 all is recorded within seconds.
     drift : float, default=0.0
         How different the old applicants are, from 0 to 1: poorer, less schooled and after other
         credits, and with other weights of the terms of `profile` and `nonlinear`. The new ones
