@@ -23,8 +23,8 @@ _MEAN_LATE = 0.37
 _CLICKS_BESIDE = 3
 _EVENTS_BESIDE = 20
 
-# How much an appetite for risk says about the credit applied for. It makes cash go overdue; who
-# asks for an advance on a salary is bound by it, the more so the more there is at stake.
+# What an appetite for risk does to the credit applied for: cash can be staked, an advance is paid
+# back out of the next salary.
 _APPETITE_MATTERS = {"cash": 1.5, "installment": 0.7, "salary_advance": -0.7}
 
 
@@ -108,11 +108,8 @@ def _last_session(known: _Known, events: Events, n: int) -> tuple[FloatArray, Fl
     length = np.diff(begins, append=len(kept))
     interval = np.log1p(np.diff(time[kept], prepend=0).clip(0))
     interval[begins] = 0.0
-    total, longest = np.zeros((2, len(begins)))
-    if len(begins):
-        total = np.add.reduceat(interval, begins)
-        longest = np.maximum.reduceat(interval, begins)
-
+    total = np.add.reduceat(interval, begins)
+    longest = np.maximum.reduceat(interval, begins)
     typical = total / np.maximum(length - 1, 1)
     others = (total - longest) / np.maximum(length - 2, 1)
     impulsive = np.full(n, _MEAN_IMPULSE)
