@@ -49,7 +49,8 @@ class _Bank(NamedTuple):
 
 # The sizes of the profile are such that, at the number of applications and the overdue rate of
 # Table 1, logistic regression and LightGBM on the profile score about what the paper reports for
-# them (AUC 0.62 and 0.67 at bank A, 0.62 and 0.65 at bank B).
+# them (AUC 0.62 and 0.67 at bank A, 0.62 and 0.65 at bank B); at one seed the mean is off by
+# some 0.01 at A and 0.03 at B. `examples/03_simulated_bank.py --table-1` shows it.
 _BANKS = {
     "A": _Bank(
         n_new=26_602,
