@@ -1,0 +1,253 @@
+"""The join, run by a DuckDB of our own, for one partition of the applications after another.
+
+DuckDB spills to disk what it joins and sorts, but not the lists that it collects. So the
+applications are cut into partitions, stretches of consecutive rows with about equally many pairs;
+one pass over the events writes down which partition needs which, and then each is joined by itself.
+What a pair is, and which are used, `Join` alone says.
+"""
+
+from __future__ import annotations
+
+import glob
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
+from tqdm.auto import tqdm
+
+from skhuihen.point_in_time import Join, Names
+
+_ROW = "__row"
+_PARTITION = "__partition"
+# Events that are on their way to their partitions at a time.
+_BATCH = 2**17
+# What DuckDB needs for a pair, in multiples of its event's size in Arrow.
+_OVERHEAD = 8
+
+
+class EmbeddedJoin:
+    """The join of applications and events that DuckDB reads, but does not own.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        As `open_duckdb` gives it.
+    applications : pyarrow.Table
+        The columns that the join needs, and no others.
+    events : pyarrow.Table or pyarrow.dataset.FileSystemDataset
+        All columns.
+    names : Names
+        The columns that the caller named.
+    lookback : int or None
+        In microseconds.
+    """
+
+    def __init__(
+        self,
+        connection: Any,
+        applications: pa.Table,
+        events: pa.Table | ds.Dataset,
+        names: Names,
+        lookback: int | None,
+    ) -> None:
+        self.connection = connection
+        self.applications = applications.append_column(_ROW, pa.array(np.arange(len(applications))))
+        self.events = self._show(events, "events")
+        self.names = names
+        self.lookback = lookback
+        self.join = Join(
+            self._show(self.applications, "applications"), self.events, names, lookback
+        )
+        self.zones = {field.name: getattr(field.type, "tz", None) for field in events.schema}
+        self.zones["time"] = self.join.clock.timezone
+
+    def _show(self, table: pa.Table | ds.Dataset, title: str) -> Any:
+        import ibis
+
+        schema = _load(self.connection, table, title)
+        return ibis.table(ibis.Schema.from_pyarrow(schema), name=title)
+
+    def _query(self, expression: Any) -> Any:
+        import ibis
+
+        return self.connection.sql(ibis.to_sql(expression, dialect="duckdb"))
+
+    def run(self, expression: Any) -> pa.Table:
+        """Run an expression over the whole tables."""
+        return self._query(expression).to_arrow_table()
+
+    def histories(
+        self, folder: Path, n_partitions: int | None, verbose: int
+    ) -> Iterator[pa.ChunkedArray]:
+        """Yield the nested column of one partition after another, in order of the rows.
+
+        Afterwards the tables are no longer whole. The events wait in the folder for their turn.
+        """
+        import ibis
+
+        stretches = self._stretches(n_partitions)
+        parts: Iterable[pa.Table | None] = [None]
+        if len(stretches) > 1:
+            parts = self._events_of(stretches, folder / "events.arrow")
+        attached = ibis.to_sql(self.join.attached().order_by(_ROW), dialect="duckdb")
+        bar = tqdm(stretches, "attach_behaviors", unit="partition", disable=not verbose)
+        for (start, stop), part in zip(bar, parts, strict=True):
+            if part is not None:
+                _load(self.connection, self.applications.slice(start, stop - start), "applications")
+                _load(self.connection, part, "events")
+            histories = self.connection.sql(attached).to_arrow_table()[self.names.name]
+            yield _nested(histories, self.zones)
+
+    def _stretches(self, n_partitions: int | None) -> list[tuple[int, int]]:
+        """Cut the rows into stretches with about equally many pairs."""
+        n_rows = len(self.applications)
+        if n_partitions == 1 or not n_rows:
+            return [(0, n_rows)]
+        found = self.run(self.join.pairs_by_application())
+        pairs = np.zeros(n_rows, np.int64)
+        pairs[found[_ROW].to_numpy()] = found["pairs"].to_numpy()
+        n = n_partitions or self._enough_partitions(int(pairs.sum()))
+        # Rows without pairs take room too.
+        before = np.concatenate([[0], np.cumsum(pairs + 1)])
+        cuts = np.searchsorted(before, before[-1] * np.arange(1, n) // n)
+        return list(pairwise(np.unique([0, *cuts, n_rows]).tolist()))
+
+    def _enough_partitions(self, n_pairs: int) -> int:
+        """Return how many partitions keep the lists of each within DuckDB's limit."""
+        sample = self.connection.sql(f"SELECT * FROM events LIMIT {_BATCH}").to_arrow_table()
+        width = sample.nbytes / max(1, len(sample))
+        limit = "parse_formatted_bytes(current_setting('memory_limit'))"
+        ((available,),) = self.connection.sql(f"SELECT {limit}").fetchall()
+        return max(1, math.ceil(n_pairs * width * _OVERHEAD / available))
+
+    def _events_of(self, stretches: list[tuple[int, int]], path: Path) -> Iterator[pa.Table]:
+        """Write down the events that each stretch needs, then yield them in turn."""
+        numbers = np.repeat(np.arange(len(stretches)), [stop - start for start, stop in stretches])
+        numbered = self.applications.append_column(_PARTITION, pa.array(numbers))
+        join = Join(self._show(numbered, "applications"), self.events, self.names, self.lookback)
+        batches = self._query(join.events_by(_PARTITION)).to_arrow_reader(_BATCH)
+        schema = batches.schema.remove(batches.schema.get_field_index(_PARTITION))
+        places: list[list[int]] = [[] for _ in stretches]
+        with pa.ipc.new_file(
+            path, schema, options=pa.ipc.IpcWriteOptions(compression="lz4")
+        ) as file:
+            for batch in batches:
+                partitions = batch[_PARTITION].to_numpy()
+                order = np.argsort(partitions, kind="stable")
+                batch = batch.drop_columns(_PARTITION).take(pa.array(order))
+                present, starts = np.unique(partitions[order], return_index=True)
+                for partition, (start, stop) in zip(
+                    present, pairwise([*starts, len(batch)]), strict=True
+                ):
+                    places[partition].append(file.stats.num_record_batches)
+                    file.write_batch(batch.slice(start, stop - start))
+        with pa.memory_map(str(path)) as source:
+            file = pa.ipc.open_file(source)
+            for found in places:
+                yield pa.Table.from_batches([file.get_batch(place) for place in found], schema)
+
+
+def concat_chunks(pieces: list[pa.ChunkedArray]) -> pa.ChunkedArray:
+    """Put pieces of one column together without copying them."""
+    return pa.chunked_array([chunk for piece in pieces for chunk in piece.chunks], pieces[0].type)
+
+
+@contextmanager
+def open_duckdb(folder: Path, memory_limit: str | None) -> Iterator[Any]:
+    """Open an in-memory DuckDB that leaves nothing behind.
+
+    Raises
+    ------
+    MemoryError
+        If the memory limit is not enough.
+    """
+    import duckdb
+
+    settings: dict[str, str | bool | int | float | list[str]] = {
+        # Without a folder of its own an in-memory database spills into the working directory.
+        "temp_directory": str(folder / "duckdb"),
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "python_enable_replacements": False,
+    }
+    if memory_limit is not None:
+        settings["memory_limit"] = memory_limit
+    try:
+        with duckdb.connect(":memory:", config=settings) as connection:
+            # The machine's zone would otherwise label the times that come back.
+            connection.execute("SET TimeZone = 'UTC'")
+            yield connection
+    except duckdb.OutOfMemoryException as error:
+        raise MemoryError(
+            "The join needs more memory than DuckDB may use. Give a larger memory_limit=..., or "
+            f"make each partition smaller with a larger n_partitions=... ({error})"
+        ) from error
+
+
+def _load(connection: Any, table: pa.Table | ds.Dataset, title: str) -> pa.Schema:
+    """Show a table to DuckDB, its timestamps cut to microseconds, and return the schema.
+
+    DuckDB would round nanoseconds, which can move an event to the other side of the application,
+    and neither compares nor orders those that have a zone.
+    """
+    schema = table.schema
+    in_memory = isinstance(table, pa.Table)
+    connection.register(f"{title}_as_given", table if in_memory else schema.empty_table())
+    source = f"{title}_as_given" if in_memory else _parquet(table)
+    types = connection.sql(f"DESCRIBE {title}_as_given").fetchall()
+    columns = []
+    for position, (field, (_, kind, *_)) in enumerate(zip(schema, types, strict=True)):
+        name = '"' + field.name.replace('"', '""') + '"'
+        values = f"CAST({name} AS {kind})"
+        if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
+            zone = field.type.tz
+            ns = f"epoch_ns({values})"
+            make = "make_timestamp" if zone is None else "make_timestamptz"
+            values = f"{make}(({ns} - (({ns} % 1000) + 1000) % 1000) // 1000)"
+            schema = schema.set(position, field.with_type(pa.timestamp("us", zone)))
+        columns.append(f"{values} AS {name}")
+    connection.execute(
+        f"CREATE OR REPLACE VIEW {title} AS SELECT {', '.join(columns)} FROM {source}"
+    )
+    return schema
+
+
+def _parquet(files: ds.FileSystemDataset) -> str:
+    """Have DuckDB read the files itself: with less memory than Arrow, and knowing their sizes.
+
+    Of a source whose size it does not know it may put all rows into the hash table of a join.
+    """
+    paths = ", ".join("'" + glob.escape(path).replace("'", "''") + "'" for path in files.files)
+    in_folders = len(files.partitioning.schema) > 0
+    return (
+        f"read_parquet([{paths}], union_by_name = true, hive_partitioning = {in_folders}, "
+        "hive_types_autocast = false)"
+    )
+
+
+def _nested(histories: pa.ChunkedArray, zones: dict[str, str | None]) -> pa.ChunkedArray:
+    """Put zones back into DuckDB's lists, and empty lists in the place of missing ones."""
+    fields = [
+        pa.field(
+            field.name,
+            pa.timestamp(field.type.unit, zones[field.name])
+            if pa.types.is_timestamp(field.type)
+            else field.type,
+        )
+        for field in histories.type.value_type
+    ]
+    histories = histories.cast(pa.large_list(pa.struct(fields)))
+    chunks = [
+        pa.LargeListArray.from_arrays(
+            np.concatenate([[0], np.cumsum(chunk.value_lengths().fill_null(0).to_numpy())]),
+            chunk.flatten(),
+        )
+        for chunk in histories.chunks
+    ]
+    return pa.chunked_array(chunks, histories.type)

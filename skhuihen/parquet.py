@@ -1,0 +1,113 @@
+"""Parquet files: opened as one table, read as pandas noted them, written part by part."""
+
+from __future__ import annotations
+
+import glob
+import json
+import re
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+from nested_pandas.series.ext_array import NestedExtensionArray
+
+_UNNAMED_INDEX = r"__index_level_\d+__"
+
+
+def is_parquet(table: Any) -> bool:
+    """Say whether this is a path or a list of paths."""
+    if isinstance(table, (list, tuple)):
+        return len(table) > 0 and all(isinstance(part, (str, Path)) for part in table)
+    return isinstance(table, (str, Path))
+
+
+def open_parquet(paths: Any, parameter: str) -> ds.Dataset:
+    """Open a file, a folder, a glob or a list of files as one table, read when it is needed."""
+    parts = [str(path) for path in (paths if isinstance(paths, (list, tuple)) else [paths])]
+    files = []
+    for part in parts:
+        found = sorted(glob.glob(part, recursive=True)) if glob.has_magic(part) else [part]
+        if not found or not Path(found[0]).exists():
+            raise FileNotFoundError(f"{parameter}: no Parquet file is at {part!r}.")
+        files += found
+    one_folder = len(files) == 1 and Path(files[0]).is_dir()
+    source = files[0] if one_folder else files
+    options = {"format": "parquet", "partitioning": "hive" if one_folder else None}
+    try:
+        first = ds.dataset(source, **options)
+        # By default pyarrow drops the columns that the first file lacks.
+        schemas = [first.schema, *(part.physical_schema for part in first.get_fragments())]
+        schema = pa.unify_schemas(schemas, promote_options="permissive")
+        # What pandas calls an index without a name; a DataFrame's own is no column either.
+        columns = [field for field in schema if not re.fullmatch(_UNNAMED_INDEX, field.name)]
+        schema = pa.schema(columns, schema.metadata)
+        return ds.dataset(source, schema=schema, **options)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise ValueError(
+            f"{parameter}: the files at {parts} cannot be read as one Parquet table ({error}). "
+            "Read other formats into a DataFrame first; give all files the same column types."
+        ) from error
+
+
+def as_pandas(table: pa.Table) -> pd.DataFrame:
+    """Convert what Parquet held, with the dtypes that pandas noted there, to a fresh index."""
+    nested = [field.name for field in table.schema if pa.types.is_nested(field.type)]
+    plain = table.drop_columns(nested)
+    notes = plain.schema.pandas_metadata
+    if notes:
+        # pandas cannot read its own notes on nested columns.
+        notes["columns"] = [n for n in notes["columns"] if n["field_name"] not in nested]
+        plain = plain.replace_schema_metadata({"pandas": json.dumps(notes)})
+    frame = plain.to_pandas()
+    named = [level for level in frame.index.names if level is not None]
+    frame = frame.reset_index(named).reset_index(drop=True)
+    for column in nested:
+        values: Any = pd.array(table[column], dtype=pd.ArrowDtype(table[column].type))
+        frame.insert(min(table.column_names.index(column), frame.shape[1]), column, values)
+    return frame
+
+
+@contextmanager
+def work_folder(output: Path | None) -> Iterator[Path]:
+    """Open a folder that goes away with all that is in it.
+
+    Beside the output, so that parts which are complete need only be renamed.
+    """
+    parent, name = (None, "skhuihen") if output is None else (output.parent, f".{output.name}")
+    with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=parent) as folder:
+        yield Path(folder)
+
+
+def write_parts(
+    frame: pd.DataFrame, name: str, pieces: Iterable[pa.ChunkedArray], folder: Path, output: Path
+) -> int:
+    """Write a frame and the pieces of its nested column as one Parquet file for each piece.
+
+    The files come to be in the folder, and are moved to the output when all are complete.
+    Returns the number of events.
+    """
+    parts = folder / "parts"
+    parts.mkdir()
+    start = n_events = 0
+    schema = None
+    for number, piece in enumerate(pieces):
+        part = frame.iloc[start : start + len(piece)]
+        if schema is None:
+            # Of the whole frame, since pandas may know a column's type by its later values alone.
+            schema = pa.Schema.from_pandas(
+                frame.assign(**{name: NestedExtensionArray(pa.nulls(len(frame), piece.type))})
+            )
+        table = pa.Table.from_pandas(part.assign(**{name: NestedExtensionArray(piece)}), schema)
+        # The whole frame's range of rows, not the part's.
+        table = table.replace_schema_metadata(schema.metadata)
+        pq.write_table(table, parts / f"part-{number:05d}.parquet")
+        start += len(piece)
+        n_events += sum(len(chunk.values) for chunk in piece.chunks)
+    parts.rename(output)
+    return n_events

@@ -1,0 +1,314 @@
+"""The point-in-time join, as Ibis expressions that any engine may run, and its counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+# Floats of this size and above have lost digits: two users would become one.
+_EXACT_FLOAT = 2**53
+
+_APPLIED_AT = "__applied_at"
+_TIME = "__time"
+_KNOWN_AT = "__known_at"
+
+_USUAL = ("operation", "item", "amount")
+_REPORTED = (
+    "applications",
+    "applications_with_events",
+    "events",
+    "events_of_nobody",
+    "events_with_null_key",
+    "pairs_used",
+    "pairs_too_late",
+    "pairs_known_too_late",
+    "pairs_before_lookback",
+)
+
+Run = Callable[[Any], pa.Table]
+
+
+@dataclass(frozen=True)
+class Names:
+    """The columns that the caller named."""
+
+    by: tuple[str, ...]
+    applied_at: str
+    time: str
+    known_at: str | None
+    order: tuple[str, ...]
+    name: str
+
+    @property
+    def of_applications(self) -> list[str]:
+        """Those that the applications must have."""
+        return [*self.by, self.applied_at]
+
+    @property
+    def of_events(self) -> list[str]:
+        """Those that the events must have."""
+        second = [] if self.known_at is None else [self.known_at]
+        return [*self.by, self.time, "operation", *second, *self.order]
+
+
+class Join:
+    """The point-in-time join of two Ibis tables, for any engine; nothing here runs.
+
+    Engines disagree on where nulls stand in an order, and some refuse to aggregate in an order. So
+    a window whose keys leave nulls no choice numbers the events; they are collected in any order,
+    and each list is then sorted by that number, the first subfield.
+    """
+
+    def __init__(self, applications: Any, events: Any, names: Names, lookback: int | None) -> None:
+        import ibis
+
+        self.names = names
+        self.given = events
+        self.columns = list(applications.columns)
+        self.clock = _clock(applications.schema(), events.schema(), names)
+        keys = [f"__key{i}" for i in range(len(names.by))]
+        event_keys = [f"__event_key{i}" for i in range(len(names.by))]
+        # What tells applications apart as far as events go, so that twins are joined once.
+        self.pair = [*keys, _APPLIED_AT]
+        self.applications = applications.mutate(
+            **{
+                key: _key(applications[column], events[column].type())
+                for key, column in zip(keys, names.by, strict=True)
+            },
+            **{_APPLIED_AT: _cut(applications[names.applied_at], self.clock)},
+        )
+
+        others = subfields(events.columns, names)[1:]
+        # Neutral names, since an event's column may be called what a key is called.
+        self.fields = {"time": _TIME} | {column: f"__field{i}" for i, column in enumerate(others)}
+        clocks = {_TIME: names.time} | ({_KNOWN_AT: names.known_at} if names.known_at else {})
+        self.event_keys = {
+            key: _key(events[column], applications[column].type())
+            for key, column in zip(event_keys, names.by, strict=True)
+        }
+        self.events = events.select(
+            **self.event_keys,
+            **{clock: _cut(events[column], self.clock) for clock, column in clocks.items()},
+            **{f"__field{i}": _clean(events[column], column) for i, column in enumerate(others)},
+        )
+
+        self.twins = self.applications.group_by(self.pair).aggregate(__twins=ibis._.count())
+        self.on_keys = list(zip(keys, event_keys, strict=True))
+        self.from_events = [(key, own) for own, key in self.on_keys]
+        self.joined = self.twins.inner_join(self.events, self.on_keys)
+        self.reasons = self._reasons(lookback)
+
+    def _reasons(self, lookback: int | None) -> dict[str, Any]:
+        """Say of each pair whether it is used, or the first reason why not."""
+        import ibis
+
+        applied_at, time = self.joined[_APPLIED_AT], self.joined[_TIME]
+        early = time < applied_at
+        known = recent = ibis.literal(True)
+        if self.names.known_at is not None:
+            known = (self.joined[_KNOWN_AT] < applied_at).fill_null(False)
+        if lookback is not None:
+            # In microseconds, since a day has 23 or 25 hours twice a year in some zones.
+            recent = time >= applied_at - ibis.interval(microseconds=lookback)
+        return {
+            "pairs_used": early & known & recent,
+            "pairs_too_late": ~early,
+            "pairs_known_too_late": early & ~known,
+            "pairs_before_lookback": early & known & ~recent,
+        }
+
+    def attached(self) -> Any:
+        """Return the applications with the nested column."""
+        import ibis
+
+        used = self.joined.filter(self.reasons["pairs_used"])
+        ranks = [used[_TIME]]
+        for column in _ranking(self.fields, self.names):
+            values = used[self.fields[column]]
+            if is_sortable(values.type()):
+                ranks += [_is_null(values), values]
+        numbered = used.mutate(
+            __seq=ibis.row_number().over(
+                ibis.window(group_by=[used[column] for column in self.pair], order_by=ranks)
+            )
+        )
+        event = ibis.struct(
+            {
+                "seq": numbered["__seq"],
+                **{column: numbered[field] for column, field in self.fields.items()},
+            }
+        )
+        name = self.names.name
+        histories = numbered.group_by(self.pair).aggregate(**{name: event.collect()})
+        histories = histories.mutate(**{name: histories[name].sort()})
+        return self.applications.left_join(histories, self.pair).select(*self.columns, name)
+
+    def pairs_by_application(self) -> Any:
+        """Return the applications that have pairs, with their number in the column ``pairs``."""
+        import ibis
+
+        by_pair = self.joined.group_by(self.pair).aggregate(pairs=ibis._.count())
+        return self.applications.inner_join(by_pair, self.pair).select(*self.columns, "pairs")
+
+    def events_by(self, group: str) -> Any:
+        """Return events as they were given, once for each group of applications with their key.
+
+        Groups are the values of a column of the applications, and a column of what is returned.
+        """
+        users = self.applications.select(*(own for own, _ in self.on_keys), group).distinct()
+        keyed = self.given.mutate(**self.event_keys)
+        return keyed.inner_join(users, self.from_events).select(*self.given.columns, group)
+
+    def application_counts(self) -> Any:
+        """Return one row: how many applications there are, and nulls in each of their columns."""
+        return self.applications.aggregate(
+            applications=self.applications.count(),
+            **{column: _is_null(self.applications[column]).sum() for column in self.pair},
+        )
+
+    def event_counts(self) -> Any:
+        """Return one row: how many events there are, without a time, and without a key."""
+        keyless = _is_null(self.events[self.on_keys[0][1]])
+        for _, key in self.on_keys[1:]:
+            keyless |= _is_null(self.events[key])
+        return self.events.aggregate(
+            events=self.events.count(),
+            null_times=_is_null(self.events[_TIME]).sum(),
+            events_with_null_key=keyless.sum(),
+        )
+
+    def stranger_counts(self) -> Any:
+        """Return one row: how many events no application has the key of."""
+        strangers = self.events.anti_join(self.twins, self.from_events)
+        return strangers.aggregate(events_of_nobody=strangers.count())
+
+    def pair_counts(self) -> Any:
+        """Return one row: how many pairs there are of each kind, and applications with events."""
+        by_pair = self.joined.group_by([*self.pair, "__twins"]).aggregate(
+            **{reason: holds.sum() for reason, holds in self.reasons.items()}
+        )
+        twins = by_pair["__twins"]
+        return by_pair.aggregate(
+            applications_with_events=(by_pair["pairs_used"] > 0).ifelse(twins, 0).sum(),
+            **{reason: (by_pair[reason] * twins).sum() for reason in self.reasons},
+        )
+
+
+def subfields(columns: Sequence[str], names: Names) -> list[str]:
+    """Name the subfields after ``seq``: first the time, whatever its column is called."""
+    usual = [column for column in _USUAL if column in columns]
+    taken = {*usual, *names.by, names.time}
+    return ["time", *usual, *(column for column in columns if column not in taken)]
+
+
+def _ranking(subfields: Mapping[str, str], names: Names) -> list[str]:
+    """Name the subfields that settle the order within an instant, the weightiest first."""
+    ranking = [column for column in [*names.order, *subfields] if column in subfields]
+    return [column for column in dict.fromkeys(ranking) if column != "time"]
+
+
+def _is_null(values: Any) -> Any:
+    return values.isnull()  # noqa: PD003 (Ibis has no isna)
+
+
+def is_sortable(dtype: Any) -> bool:
+    """Say whether every engine can order values of a type."""
+    return any(
+        (
+            dtype.is_numeric(),
+            dtype.is_string(),
+            dtype.is_boolean(),
+            dtype.is_timestamp(),
+            dtype.is_date(),
+        )
+    )
+
+
+def _clock(applications: Any, events: Any, names: Names) -> Any:
+    """Return the type of all times, in microseconds."""
+    import ibis
+
+    zones = [
+        dtype.timezone
+        for dtype in (applications[names.applied_at], events[names.time])
+        if dtype.is_timestamp()
+    ]
+    return ibis.expr.datatypes.Timestamp(timezone=next(iter(zones), None), scale=6)
+
+
+def _cut(values: Any, clock: Any) -> Any:
+    """Cut times to microseconds."""
+    import ibis
+
+    dtype = values.type()
+    if dtype.is_null() or (dtype.scale is not None and dtype.scale < 6):
+        return values.cast(clock)
+    if dtype.scale is None or dtype.scale == 6:
+        return values
+    rounded = values.cast(clock)  # to nearest, on DuckDB
+    return ibis.ifelse(rounded > values, rounded - ibis.interval(microseconds=1), rounded)
+
+
+def _key(values: Any, other: Any) -> Any:
+    """Make a key comparable with the one in the other table; null where it cannot be trusted."""
+    dtype = values.type()
+    if dtype.is_null():
+        return values.cast("string" if other.is_null() else other)
+    # pandas makes floats of integers among missing values.
+    if dtype.is_numeric() and (dtype.is_floating() or other.is_floating()):
+        values = values.cast("float64")
+    if dtype.is_floating():
+        values = (values.abs() < _EXACT_FLOAT).ifelse(values, None)  # NaN is not less either
+    return values
+
+
+def _clean(values: Any, column: str) -> Any:
+    """Give the usual subfields their types where a table has none, and amounts no NaN."""
+    dtype = values.type()
+    if dtype.is_null() and column in _USUAL:
+        return values.cast("float64" if column == "amount" else "string")
+    if dtype.is_floating() and column == "amount":
+        return values.isnan().ifelse(None, values)
+    return values
+
+
+# --------------------------------------------------------------------------------------------------
+# Counts.
+
+
+def audit_tables(run: Run, join: Join) -> dict[str, int]:
+    """Count rows, and refuse nulls where they must not be."""
+    names = join.names
+    counts = _row(run, join.application_counts())
+    for key, column in zip(join.pair, names.of_applications, strict=True):
+        n_nulls = counts.pop(key)
+        if n_nulls:
+            is_float = join.applications[column].type().is_floating()
+            also = " (or floats of 2**53 and more, which have lost digits)" if is_float else ""
+            raise ValueError(
+                f"Column {column!r} of applications has {n_nulls} missing values{also}; every "
+                "application needs one. Fill them in or leave these applications out."
+            )
+    counts |= _row(run, join.event_counts())
+    n_nulls = counts.pop("null_times")
+    if n_nulls:
+        raise ValueError(
+            f"Column {names.time!r} of events has {n_nulls} missing times; every event needs one. "
+            "Fill them in or leave these events out."
+        )
+    return counts | _row(run, join.stranger_counts())
+
+
+def report_pairs(run: Run, join: Join, audit: dict[str, int]) -> pd.Series:
+    """Add the numbers of pairs to those of rows."""
+    counts = audit | _row(run, join.pair_counts())
+    return pd.Series({reason: counts[reason] for reason in _REPORTED}, name="report", dtype="int64")
+
+
+def _row(run: Run, expression: Any) -> dict[str, int]:
+    """Run an expression that makes one row of counts; a sum over nothing is null."""
+    return {column: int(count or 0) for column, count in run(expression).to_pylist()[0].items()}
