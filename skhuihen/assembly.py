@@ -23,7 +23,14 @@ from sklearn.utils import check_scalar
 
 from skhuihen.behaviors import as_frame, microseconds_of
 from skhuihen.embedded import EmbeddedJoin, concat_chunks, open_duckdb
-from skhuihen.parquet import as_pandas, is_parquet, open_parquet, work_folder, write_parts
+from skhuihen.parquet import (
+    as_pandas,
+    is_parquet,
+    open_parquet,
+    schema_to_write,
+    work_folder,
+    write_parts,
+)
 from skhuihen.point_in_time import Join, Names, audit_tables, is_sortable, report_pairs, subfields
 
 _SIZE = r"\d+(\.\d+)?\s*[KMGT]i?B"
@@ -70,7 +77,8 @@ def attach_behaviors(
         differs. A missing value means that the event was not known yet.
     order : str or sequence of str, default=None
         The columns of ``events`` that order events of one instant. Ties are settled by operation,
-        item and amount, then by the further columns as they come; missing values come last.
+        item and amount, then by the further columns as they come; missing values come last. Events
+        that differ in lists or other columns without an order alone come as it happens.
     lookback : str or timedelta, default=None
         How long before the application events count, for example ``"180D"``. None: forever.
     name : str, default="behaviors"
@@ -100,7 +108,8 @@ def attach_behaviors(
         so that each element is a DataFrame.
 
         With ``output`` the path of that folder comes back. Its files, in the order of their names,
-        hold the same rows in the same order; `pandas.read_parquet` reads it as the same frame.
+        hold the same rows in the same order; `nested_pandas.read_parquet` makes the
+        nested column of them; to other readers it is a list of structs.
 
         From Ibis tables an unexecuted Ibis table comes back, on the same backend; its rows are in
         no order, and an application without events has a null.
@@ -255,8 +264,7 @@ def _attach_embedded(
     frame = _read_applications(applications)
     _check_absent(list(frame.columns), names.name)
     _require(list(frame.columns), names.of_applications, "applications")
-    if output is not None:
-        _check_writable(frame)
+    schema = None if output is None else schema_to_write(frame)
     keys = _as_arrow(frame[names.of_applications], "applications", names)
     source = _read_events(events, names)
     _check(_ibis_schema(keys.schema, "applications"), _ibis_schema(source.schema, "events"), names)
@@ -267,11 +275,11 @@ def _attach_embedded(
         audit = audit_tables(embedded.run, embedded.join)
         report = report_pairs(embedded.run, embedded.join, audit) if return_report else None
         pieces = embedded.histories(folder, n_partitions, verbose)
-        if output is None:
+        if output is None or schema is None:
             column = NestedExtensionArray(concat_chunks(list(pieces)))
             X, n_used = frame.assign(**{names.name: column}), column.flat_length
         else:
-            X, n_used = output, write_parts(frame, names.name, pieces, folder, output)
+            X, n_used = output, write_parts(frame, schema, names.name, pieces, folder, output)
     if report is not None:
         return X, report
     _warn_of_strangers(audit, n_used, names)
@@ -329,16 +337,6 @@ def _check_embedded(
             f"memory_limit={memory_limit!r} is no size. Write it with its unit, as in '500MB' or "
             "'2GB'."
         )
-
-
-def _check_writable(frame: pd.DataFrame) -> None:
-    try:
-        pa.Schema.from_pandas(frame)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
-        raise TypeError(
-            f"applications cannot be written as Parquet ({error}). Convert the column, for "
-            "example with .astype(str), or drop it."
-        ) from error
 
 
 def _check_absent(columns: Sequence[Any], name: str) -> None:

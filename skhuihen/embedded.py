@@ -147,7 +147,7 @@ class EmbeddedJoin:
                 ):
                     places[partition].append(file.stats.num_record_batches)
                     file.write_batch(batch.slice(start, stop - start))
-        with pa.memory_map(str(path)) as source:
+        with pa.OSFile(str(path)) as source:
             file = pa.ipc.open_file(source)
             for found in places:
                 yield pa.Table.from_batches([file.get_batch(place) for place in found], schema)
@@ -184,9 +184,10 @@ def open_duckdb(folder: Path, memory_limit: str | None) -> Iterator[Any]:
             connection.execute("SET TimeZone = 'UTC'")
             yield connection
     except duckdb.OutOfMemoryException as error:
+        reason = str(error).splitlines()[0]
         raise MemoryError(
             "The join needs more memory than DuckDB may use. Give a larger memory_limit=..., or "
-            f"make each partition smaller with a larger n_partitions=... ({error})"
+            f"make each partition smaller with a larger n_partitions=... ({reason})"
         ) from error
 
 

@@ -15,7 +15,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
-from nested_pandas.series.ext_array import NestedExtensionArray
 
 _UNNAMED_INDEX = r"__index_level_\d+__"
 
@@ -84,8 +83,29 @@ def work_folder(output: Path | None) -> Iterator[Path]:
         yield Path(folder)
 
 
+def schema_to_write(frame: pd.DataFrame) -> pa.Schema:
+    """Return the types and pandas' notes for all parts of a frame, or refuse what has none.
+
+    They are the whole frame's, since a part may have no values that tell a column's type.
+    """
+    for column in frame:
+        try:
+            pa.array(frame[column], from_pandas=True)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+            raise TypeError(
+                f"Column {column!r} of applications cannot be written as Parquet ({error}). "
+                "Convert it, for example with .astype(str), or drop it."
+            ) from error
+    return pa.Schema.from_pandas(frame)
+
+
 def write_parts(
-    frame: pd.DataFrame, name: str, pieces: Iterable[pa.ChunkedArray], folder: Path, output: Path
+    frame: pd.DataFrame,
+    schema: pa.Schema,
+    name: str,
+    pieces: Iterable[pa.ChunkedArray],
+    folder: Path,
+    output: Path,
 ) -> int:
     """Write a frame and the pieces of its nested column as one Parquet file for each piece.
 
@@ -95,17 +115,10 @@ def write_parts(
     parts = folder / "parts"
     parts.mkdir()
     start = n_events = 0
-    schema = None
     for number, piece in enumerate(pieces):
-        part = frame.iloc[start : start + len(piece)]
-        if schema is None:
-            # Of the whole frame, since pandas may know a column's type by its later values alone.
-            schema = pa.Schema.from_pandas(
-                frame.assign(**{name: NestedExtensionArray(pa.nulls(len(frame), piece.type))})
-            )
-        table = pa.Table.from_pandas(part.assign(**{name: NestedExtensionArray(piece)}), schema)
-        # The whole frame's range of rows, not the part's.
-        table = table.replace_schema_metadata(schema.metadata)
+        table = pa.Table.from_pandas(frame.iloc[start : start + len(piece)], schema)
+        # Of the nested column pandas gets no note: it could not read one that has a time zone.
+        table = table.replace_schema_metadata(schema.metadata).append_column(name, piece)
         pq.write_table(table, parts / f"part-{number:05d}.parquet")
         start += len(piece)
         n_events += sum(len(chunk.values) for chunk in piece.chunks)
