@@ -112,7 +112,7 @@ class EmbeddedJoin:
         found = self.run(self.join.pairs_by_application())
         pairs = np.zeros(n_rows, np.int64)
         pairs[found[_ROW].to_numpy()] = found["pairs"].to_numpy()
-        n = n_partitions or self._enough_partitions(int(pairs.sum()))
+        n = min(n_rows, n_partitions or self._enough_partitions(int(pairs.sum())))
         # Rows without pairs take room too.
         before = np.concatenate([[0], np.cumsum(pairs + 1)])
         cuts = np.searchsorted(before, before[-1] * np.arange(1, n) // n)
@@ -134,19 +134,17 @@ class EmbeddedJoin:
         batches = self._query(join.events_by(_PARTITION)).to_arrow_reader(_BATCH)
         schema = batches.schema.remove(batches.schema.get_field_index(_PARTITION))
         places: list[list[int]] = [[] for _ in stretches]
-        with pa.ipc.new_file(
-            path, schema, options=pa.ipc.IpcWriteOptions(compression="lz4")
-        ) as file:
+        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        with pa.ipc.new_file(path, schema, options=options) as file:
             for batch in batches:
                 partitions = batch[_PARTITION].to_numpy()
                 order = np.argsort(partitions, kind="stable")
-                batch = batch.drop_columns(_PARTITION).take(pa.array(order))
+                ordered = batch.drop_columns(_PARTITION).take(pa.array(order))
                 present, starts = np.unique(partitions[order], return_index=True)
-                for partition, (start, stop) in zip(
-                    present, pairwise([*starts, len(batch)]), strict=True
-                ):
+                stops = [*starts[1:], len(ordered)]
+                for partition, start, stop in zip(present, starts, stops, strict=True):
                     places[partition].append(file.stats.num_record_batches)
-                    file.write_batch(batch.slice(start, stop - start))
+                    file.write_batch(ordered.slice(start, stop - start))
         with pa.OSFile(str(path)) as source:
             file = pa.ipc.open_file(source)
             for found in places:

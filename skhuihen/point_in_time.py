@@ -267,8 +267,10 @@ def _key(values: Any, other: Any) -> Any:
 
 
 def _clean(values: Any, column: str) -> Any:
-    """Give the usual subfields their types where a table has none, and amounts no NaN."""
+    """Give the usual subfields their types where a table has none, amounts no NaN; cut times."""
     dtype = values.type()
+    if dtype.is_timestamp() and (dtype.scale or 0) > 6:  # as frames lose them in `_load`
+        return _cut(values, dtype.copy(scale=6))
     if dtype.is_null() and column in _USUAL:
         return values.cast("float64" if column == "amount" else "string")
     if dtype.is_floating() and column == "amount":
