@@ -152,6 +152,18 @@ def attach_behaviors(
     An element read by ``X["behaviors"].iloc[i]`` shows its times in UTC and without their zone;
     ``X["behaviors"].nest["time"]`` keeps it.
 
+    Events in Parquet may be larger than memory; ``applications`` may not. At a time there are in
+    memory: Python and the buffers that files are read through (about 350 MB), what DuckDB is given
+    (``memory_limit``), and the events of one partition with their lists. The number of partitions
+    that is chosen lets those events take an eighth of ``memory_limit`` as Arrow has them, in which
+    DuckDB joins them with room to spare. Without ``output`` the result is added to that. Events
+    wait for their partition in a temporary folder, beside ``output`` or where `tempfile` makes
+    one; it has an event once for each partition that needs it, and goes away whatever happens.
+    With ``memory_limit="500MB"`` and ``output``, 5 million events took 676 MB at most and 20 million
+    821 MB on two cores (``examples/benchmarks/join_memory.py``).
+
+    ``output`` is there only when it is complete.
+
     For Ibis tables nothing is executed without ``return_report``, so missing keys and times cannot
     be refused: such applications get no events, and such events belong to no application. With
     ``return_report`` they are refused as in frames.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 
@@ -358,6 +360,16 @@ def test_warns_without_a_report_as_ever(bank, tmp_path):
     with pytest.warns(UserWarning, match="no application has an event") as caught:
         attach_behaviors(applications, late, output=tmp_path / "out", n_partitions=2)
     assert caught[0].filename == __file__
+
+
+@pytest.mark.slow
+def test_benchmark():
+    script = Path(__file__).resolve().parents[1] / "examples" / "benchmarks" / "join_memory.py"
+    command = [sys.executable, script, "--millions", "0.05"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    for way in ("pandas", "frame auto 500MB", "folder auto 500MB"):
+        assert way in result.stdout
 
 
 # --------------------------------------------------------------------------------------------------

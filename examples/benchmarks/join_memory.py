@@ -113,13 +113,13 @@ def main() -> None:
         return
     limit = arguments.memory_limit
     ways = ["frame 1 -", f"frame auto {limit}", "folder 1 -", f"folder auto {limit}"]
-    rows = []
-    for millions in sorted(arguments.millions):
+    print("million events  to, partitions, limit  parts  seconds  peak MB")
+    for millions in (sizes := sorted(arguments.millions)):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             # In a process too: a child's peak begins at what its parent held when it started it.
             run(f"simulate {int(millions * 1e6)} {arguments.per_user}", folder)
-            for way in ["nothing", *ways] if rows else ["nothing", "pandas", *ways]:
+            for way in ["nothing", *(["pandas"] if millions == sizes[0] else []), *ways]:
                 seconds, peak = run(way, folder)
                 output = folder / "output"
                 parts = list(output.iterdir()) if output.exists() else []
@@ -127,10 +127,9 @@ def main() -> None:
                     part.unlink()
                 if parts:
                     output.rmdir()
-                row = {"million events": millions, "to, partitions, limit": way}
-                row |= {"parts": len(parts) or "", "seconds": seconds, "peak MB": peak}
-                rows.append(row)
-    print(pd.DataFrame(rows).round({"seconds": 1, "peak MB": 0}).to_string(index=False))
+                n_parts = str(len(parts) or "")
+                row = f"{millions:14g}  {way:>21}  {n_parts:>5}  {seconds:7.1f}  {peak:7.0f}"
+                print(row, flush=True)
 
 
 if __name__ == "__main__":
