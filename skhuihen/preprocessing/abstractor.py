@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import warnings
-from functools import partial
+from functools import cached_property, partial
 from numbers import Integral
 from typing import Any, Self
 
@@ -205,18 +205,40 @@ class BehaviorAbstractor(BehaviorTransformer):
         -------
         self
         """
-        rules = read_rules(self.rules)
         frame, as_of = self._read(X)
-        evidence = _Evidence(as_of.behaviors)
+        return self._learn(frame, as_of.behaviors)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit_transform(self, X: Any, y: Any = None) -> pd.DataFrame:
+        """Do what `fit` and `transform` do, reading X once.
+
+        Parameters
+        ----------
+        X : DataFrame or other table of shape (n_applications, n_columns)
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        DataFrame
+            See `transform`.
+        """
+        frame, as_of = self._read(X)
+        self._learn(frame, as_of.behaviors)
+        return self._with_events(frame, self._apply(as_of.behaviors)[0])
+
+    def _learn(self, frame: pd.DataFrame, behaviors: Behaviors) -> Self:
+        rules = read_rules(self.rules)
+        evidence = _Evidence(behaviors)
         learned = self._learn_operations(evidence, rules)
         # The given rules come last: their globs are for operations not seen yet.
         self.rules_ = pd.DataFrame(
             self._learn_items(evidence, learned, rules), columns=COLUMNS
         ).drop_duplicates(ignore_index=True)
         self._table = RuleTable([Rule(*row) for row in self.rules_.itertuples(index=False)])
-        behaviors = {_behavior(rule) for rule in self._table.rules}
-        self.n_items_ = sum(field == ITEM_CLICK for field, _ in behaviors)
-        self.n_behaviors_ = len(behaviors) - self.n_items_
+        distinct = {_behavior(rule) for rule in self._table.rules}
+        self.n_items_ = sum(field == ITEM_CLICK for field, _ in distinct)
+        self.n_behaviors_ = len(distinct) - self.n_items_
         return self._remember_columns(frame)
 
     def transform(self, X: Any) -> pd.DataFrame:
@@ -302,9 +324,12 @@ class BehaviorAbstractor(BehaviorTransformer):
     ) -> list[Rule]:
         """Put rules for the frequent items of each type in front of the rules for the type."""
         table = RuleTable(learned)
+        rules_of = [table.of_operation(operation) for operation in evidence.operations]
+        pair, pairs = evidence.item_pairs(rules_of)
+        n_events = np.bincount(pair[pair >= 0], minlength=len(pairs)).tolist()
         counts: dict[tuple[str, str], int] = {}
-        for operation, item, count in evidence.item_counts(table):
-            rule = of_item(table.of_operation(operation), item)
+        for (code, item), count in zip(pairs, n_events, strict=True):
+            rule = of_item(rules_of[code], item)
             # A file could not tell an item without a name from a rule for any item.
             if rule is not None and rule.is_type and item:
                 key = rule.behavior, item
@@ -332,32 +357,34 @@ class BehaviorAbstractor(BehaviorTransformer):
         tokens: dict[tuple[str, str], int] = {}
         for field in FIELDS:
             tokens[field, other_of(field)] = len(tokens)
-        of_operation = np.full(len(evidence.operations), -1)
-        for code, operation in enumerate(evidence.operations):
-            rules = self._table.of_operation(operation)
+        rules_of = [self._table.of_operation(operation) for operation in evidence.operations]
+        of_operation = np.full(len(rules_of), -1)
+        for code, rules in enumerate(rules_of):
             if rules and rules[0].item == ANY and not rules[0].is_type:
                 of_operation[code] = tokens.setdefault(_behavior(rules[0]), len(tokens))
         token = of_operation[evidence.operation]
 
-        pair_of_event, pairs = evidence.item_pairs(self._table)
+        pair_of_event, pairs = evidence.item_pairs(rules_of)
         of_pair = np.full(len(pairs), -1)
         rest = np.zeros(len(pairs), dtype=bool)
-        for position, (operation, item) in enumerate(pairs):
-            rule = of_item(self._table.of_operation(operation), item)
+        for position, (code, item) in enumerate(pairs):
+            rule = of_item(rules_of[code], item)
             if rule is not None:
                 of_pair[position] = tokens.setdefault(_behavior(rule), len(tokens))
                 rest[position] = rule.is_type
-        has_pair = pair_of_event >= 0
-        token[has_pair] = of_pair[pair_of_event[has_pair]]
+        has_pair = np.flatnonzero(pair_of_event >= 0)
+        pair_of_event = pair_of_event[has_pair]
+        token[has_pair] = of_pair[pair_of_event]
 
         unseen = token < 0
-        token[unseen] = evidence.field[unseen]
+        if unseen.any():
+            token[unseen] = evidence.field[unseen]
         fields, names = zip(*tokens, strict=True)
         report = pd.Series(
             {
                 "events_used": behaviors.n_events,
                 "unseen_operations": int(unseen.sum()),
-                "items_not_kept": int(rest[pair_of_event[has_pair]].sum()),
+                "items_not_kept": int(rest[pair_of_event].sum()),
             }
         )
         return (
@@ -379,25 +406,48 @@ class _Evidence:
     def __init__(self, behaviors: Behaviors) -> None:
         self._behaviors = behaviors
         self.operation, self.operations = behaviors.texts("operation")
-        self.item = np.zeros(behaviors.n_events, dtype=np.int64)
-        self.items = [MISSING]
-        has_item = np.zeros(behaviors.n_events, dtype=bool)
-        if "item" in behaviors.fields:
-            self.item, self.items = behaviors.texts("item")
-            has_item = behaviors.fields["item"].is_valid().to_numpy(zero_copy_only=False)
-        has_amount = ~np.isnan(behaviors.numbers("amount"))
-        #: Position in FIELDS of each event, by the event alone.
-        self.field = np.where(has_amount, 1, np.where(has_item, 0, 2))
-        n = len(self.operations)
-        self.n_events = np.bincount(self.operation, minlength=n)
-        self._with_amount = np.bincount(self.operation[has_amount], minlength=n)
-        self._with_item = np.bincount(self.operation[has_item], minlength=n)
+
+    @cached_property
+    def item(self) -> tuple[np.ndarray, list[str]]:
+        """Item of each event, as a code, and the distinct items."""
+        if "item" not in self._behaviors.fields:
+            return np.zeros(self._behaviors.n_events, dtype=np.int64), [MISSING]
+        return self._behaviors.texts("item")
+
+    @cached_property
+    def _has_item(self) -> np.ndarray:
+        if "item" not in self._behaviors.fields:
+            return np.zeros(self._behaviors.n_events, dtype=bool)
+        return self._behaviors.fields["item"].is_valid().to_numpy(zero_copy_only=False)
+
+    @cached_property
+    def _has_amount(self) -> np.ndarray:
+        return ~np.isnan(self._behaviors.numbers("amount"))
+
+    @property
+    def field(self) -> np.ndarray:
+        """Position in FIELDS of each event, by the event alone."""
+        return np.where(self._has_amount, 1, np.where(self._has_item, 0, 2))
+
+    @cached_property
+    def n_events(self) -> np.ndarray:
+        """Number of events of each operation."""
+        return self._count(np.ones(self._behaviors.n_events, dtype=bool))
+
+    @cached_property
+    def _n_with(self) -> tuple[np.ndarray, np.ndarray]:
+        """Number of events of each operation with an amount, and with an item."""
+        return self._count(self._has_amount), self._count(self._has_item)
+
+    def _count(self, mask: np.ndarray) -> np.ndarray:
+        return np.bincount(self.operation[mask], minlength=len(self.operations))
 
     def field_of(self, code: int) -> str:
         """Return the field of an operation, by what most of its events have."""
-        if 2 * self._with_amount[code] > self.n_events[code]:
+        with_amount, with_item = self._n_with
+        if 2 * with_amount[code] > self.n_events[code]:
             return TRANSFORM_OPERATION
-        if 2 * self._with_item[code] > self.n_events[code]:
+        if 2 * with_item[code] > self.n_events[code]:
             return ITEM_CLICK
         return FUNCTION_WIDGET
 
@@ -427,43 +477,40 @@ class _Evidence:
         )
         return count_neighbors(group_of[self.operation], near, n_groups)
 
-    def item_pairs(self, table: RuleTable) -> tuple[np.ndarray, list[tuple[str, str]]]:
+    def item_pairs(self, rules_of: list[list[Rule]]) -> tuple[np.ndarray, list[tuple[int, str]]]:
         """Return the distinct pairs of operation and item where the item decides.
 
         Parameters
         ----------
-        table : RuleTable
+        rules_of : list of list of Rule
+            The rules that may hold for each operation.
 
         Returns
         -------
         pair : int64 ndarray of shape (n_events,)
             The pair of each event, -1 where the operation alone decides.
-        pairs : list of (operation, item)
+        pairs : list of (int, str)
+            Codes of operations, and items.
         """
         chosen = [
             code
-            for code, operation in enumerate(self.operations)
-            for first in table.of_operation(operation)[:1]
-            if first.item != ANY or first.is_type
+            for code, rules in enumerate(rules_of)
+            if rules and (rules[0].item != ANY or rules[0].is_type)
         ]
+        pair_of_event = np.full(len(self.operation), -1)
+        if not chosen:
+            return pair_of_event, []
+        item, items = self.item
         rank = np.full(len(self.operations), -1)
         rank[chosen] = np.arange(len(chosen))
-        mine = rank[self.operation] >= 0
-        pair = rank[self.operation[mine]] * len(self.items) + self.item[mine]
+        mine = np.flatnonzero(rank[self.operation] >= 0)
+        pair = rank[self.operation[mine]] * len(items) + item[mine]
         # Counting in a table of all possible pairs is faster than sorting events.
-        present = np.zeros(len(chosen) * len(self.items), dtype=bool)
+        present = np.zeros(len(chosen) * len(items), dtype=bool)
         present[pair] = True
-        distinct = np.flatnonzero(present)
         number = np.cumsum(present) - 1
-        pair_of_event = np.full(len(self.operation), -1)
         pair_of_event[mine] = number[pair]
         return pair_of_event, [
-            (self.operations[chosen[code // len(self.items)]], self.items[code % len(self.items)])
-            for code in distinct
+            (chosen[code // len(items)], items[code % len(items)])
+            for code in np.flatnonzero(present).tolist()
         ]
-
-    def item_counts(self, table: RuleTable) -> list[tuple[str, str, int]]:
-        """Return operation, item and number of events where the item decides."""
-        pair, pairs = self.item_pairs(table)
-        counts = np.bincount(pair[pair >= 0], minlength=len(pairs))
-        return [(*names, int(count)) for names, count in zip(pairs, counts, strict=True)]

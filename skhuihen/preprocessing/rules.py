@@ -55,9 +55,14 @@ class RuleTable:
 
     def of_operation(self, operation: str) -> list[Rule]:
         """Return the rules that may hold for an operation, up to the first for any item."""
-        positions = self._by_name.get(operation, []) + [
-            position for position, glob in self._globs if glob.match(operation)
-        ]
+        positions = list(self._by_name.get(operation, ()))
+        # What a rule for the name itself decides needs no glob behind it.
+        decided = next((at for at in positions if self.rules[at].item == ANY), len(self.rules))
+        for position, glob in self._globs:
+            if position > decided:
+                break
+            if glob.match(operation):
+                positions.append(position)
         found = []
         for position in sorted(positions):
             found.append(self.rules[position])
