@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import pyarrow.dataset as ds
 from nested_pandas.series.ext_array import NestedExtensionArray
 from sklearn.utils import check_scalar
 
-from skhuihen.behaviors import as_frame, microseconds_of
+from skhuihen.behaviors import UNFIT, as_frame, is_unicode, microseconds_of
 from skhuihen.embedded import EmbeddedJoin, concat_chunks, open_duckdb
 from skhuihen.parquet import (
     as_pandas,
@@ -191,6 +191,10 @@ def attach_behaviors(
     >>> int(report["pairs_too_late"])
     1
     """
+    for parameter, column in (("applied_at", applied_at), ("time", time), ("name", name)):
+        _check_name(column, parameter)
+    if known_at is not None:
+        _check_name(known_at, "known_at")
     names = Names(
         by=_as_names(by, "by"),
         applied_at=applied_at,
@@ -220,13 +224,36 @@ def attach_behaviors(
 
 
 def _as_names(value: str | Sequence[str], parameter: str) -> tuple[str, ...]:
-    names = (value,) if isinstance(value, str) else tuple(value)
+    names = (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
+    for name in names:
+        _check_name(name, parameter)
     if not names or len(set(names)) < len(names):
         raise ValueError(
             f"{parameter}={value!r} is no choice of columns. Name one column, or several distinct "
             "ones."
         )
     return names
+
+
+def _check_name(name: Any, parameter: str) -> None:
+    """Refuse what can be no column's name in the join."""
+    if not isinstance(name, str):
+        raise TypeError(
+            f"{parameter} names {name!r} of type {type(name).__name__}; the name of a column is "
+            "wanted, a string."
+        )
+    own = parameter in ("by", "applied_at", "name") and name.startswith("__")
+    if own or _is_unusable(name):
+        raise ValueError(
+            f"{parameter} names {name!r}, which the join cannot carry: it is empty, holds a zero "
+            "byte or broken text, or begins with two underscores, as the join's own columns do. "
+            "Rename the column."
+        )
+
+
+def _is_unusable(name: str) -> bool:
+    """Tell names that DuckDB cannot quote."""
+    return not name or "\0" in name or not is_unicode(name)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -407,14 +434,16 @@ def _check(applications: Any, events: Any, names: Names) -> None:
 
 def _check_subfields(events: Any, names: Names) -> None:
     columns = ["seq", *subfields(events.names, names)]
-    lowered = [column.lower() for column in columns]
-    # Engines mind no case in the names of a struct's fields.
-    clashing = [column for column in columns if lowered.count(column.lower()) > 1]
-    if clashing:
-        raise ValueError(
-            f"Columns of events clash as subfields: {clashing}. 'seq' and 'time' are set by the "
-            "join, and names that differ in case alone are one name to it. Rename or drop some."
-        )
+    # Engines mind no case, neither in the names of a struct's fields nor in those of columns.
+    for group in (columns, events.names):
+        lowered = [column.lower() for column in group]
+        clashing = [column for column in group if lowered.count(column.lower()) > 1]
+        if clashing:
+            raise ValueError(
+                f"Columns of events clash as subfields: {clashing}. 'seq' and 'time' are set by "
+                "the join, and names that differ in case alone are one name to it. Rename or drop "
+                "some."
+            )
 
 
 def _check_types(events: Any, names: Names) -> None:
@@ -477,7 +506,7 @@ def _read_applications(applications: Any) -> pd.DataFrame:
     if is_parquet(applications):
         return as_pandas(open_parquet(applications, "applications").to_table())
     if isinstance(applications, pd.DataFrame) or hasattr(applications, "__arrow_c_stream__"):
-        return as_frame(applications)
+        return as_frame(applications, parameter="applications")
     raise TypeError(_not_a_table(applications, "applications"))
 
 
@@ -485,9 +514,12 @@ def _read_events(events: Any, names: Names) -> pa.Table | ds.Dataset:
     if is_parquet(events):
         return open_parquet(events, "events")
     if isinstance(events, pd.DataFrame):
-        return _as_arrow(events, "events", names)
+        return _as_arrow(as_frame(events, parameter="events"), "events", names)
     if hasattr(events, "__arrow_c_stream__"):
-        return pa.table(events)
+        try:
+            return pa.table(events)
+        except pa.ArrowInvalid as error:  # a stream of one column, not of a table
+            raise TypeError(_not_a_table(events, "events")) from error
     raise TypeError(_not_a_table(events, "events"))
 
 
@@ -511,7 +543,7 @@ def _as_arrow(frame: pd.DataFrame, parameter: str, names: Names) -> pa.Table:
             )
         try:
             columns[column] = pa.array(frame[column], from_pandas=True)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        except UNFIT as error:
             raise TypeError(
                 f"Column {column!r} of {parameter} holds values that do not fit one type "
                 f"({error}). Convert it, for example with .astype(str)."
@@ -529,10 +561,16 @@ def _ibis_schema(schema: pa.Schema, parameter: str) -> Any:
     import ibis
 
     for field in schema:
+        if _is_unusable(field.name):
+            raise ValueError(
+                f"{parameter} has a column named {field.name!r}, which the join cannot carry. "
+                "Rename it."
+            )
         if (
             pa.types.is_duration(field.type)
             or pa.types.is_interval(field.type)
             or pa.types.is_float16(field.type)
+            or pa.types.is_decimal256(field.type)
             or pa.types.is_union(field.type)
             or isinstance(field.type, pa.BaseExtensionType)
         ):

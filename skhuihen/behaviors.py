@@ -7,7 +7,7 @@ that say which stretch of them belongs to which application. No step loops over 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -23,6 +23,10 @@ from nested_pandas.series.ext_array import NestedExtensionArray
 from numpy.typing import NDArray
 
 MISSING = "missing"
+#: The sum of squares of numbers up to this does not overflow.
+HUGE = 1e150
+#: What Arrow raises for objects that have no type in common.
+UNFIT = (pa.ArrowException, OverflowError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -166,7 +170,7 @@ class Behaviors:
         return _microseconds(self.require(name), f"subfield {name!r}")
 
     def numbers(self, name: str) -> NDArray[np.float64]:
-        """Return a numeric subfield, NaN where it is missing or absent; infinities are refused."""
+        """Return a numeric subfield, NaN where it is missing or absent."""
         values = self.fields.get(name)
         if values is None or pa.types.is_null(values.type):
             return np.full(self.n_events, np.nan)
@@ -180,12 +184,7 @@ class Behaviors:
                 "Convert it with pandas.to_numeric."
             )
         numbers = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-        n_infinite = int(np.isinf(numbers).sum())
-        if n_infinite:
-            raise ValueError(
-                f"Subfield {name!r} holds {n_infinite} infinite values; finite numbers or "
-                "missing values are wanted. Replace them, for example by NaN."
-            )
+        check_finite(numbers, f"Subfield {name!r}")
         return numbers
 
     def integers(self, name: str) -> NDArray[np.int64]:
@@ -226,10 +225,29 @@ class Behaviors:
         return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
 
 
+def check_finite(numbers: NDArray[np.float64], what: str) -> None:
+    """Refuse infinite numbers, and those of which no sum of squares can be taken; NaN may be."""
+    for limit, kind in (
+        (np.finfo(float).max, "infinite values"),
+        (HUGE, f"values beyond {HUGE:g}"),
+    ):
+        n = int((np.abs(numbers) > limit).sum())
+        if n:
+            raise ValueError(
+                f"{what} holds {n} {kind}; finite numbers or missing values are wanted. Replace "
+                "them, for example by NaN."
+            )
+
+
 def decode(codes: NDArray[np.integer], texts: list[str]) -> pa.Array:
     """Return the text subfield that codes and distinct texts stand for."""
     dictionary = pa.array(texts, pa.string())
     return pa.DictionaryArray.from_arrays(codes.astype(np.int32), dictionary).dictionary_decode()
+
+
+def is_unicode(text: str) -> bool:
+    """Tell text from what was read in the wrong encoding, which Arrow cannot hold."""
+    return text == text.encode(errors="replace").decode()
 
 
 def as_text(value: Any) -> str:
@@ -237,15 +255,23 @@ def as_text(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def as_frame(X: Any, column: str | None = None) -> pd.DataFrame:
+def is_table(X: Any) -> bool:
+    """Tell whether X may be a table, rather than an array or a list."""
+    return isinstance(X, pd.DataFrame) or hasattr(X, "__arrow_c_stream__") or _cure(X) is not None
+
+
+def as_frame(X: Any, column: str | None = None, *, parameter: str = "X") -> pd.DataFrame:
     """Return any table as a pandas DataFrame.
 
     Parameters
     ----------
     X : DataFrame or object with the Arrow stream interface
-        pandas frames come back as they are; polars frames and pyarrow tables are converted once.
+        pandas frames come back as they are (of subclasses, such as NestedFrame, the plain frame);
+        polars frames and pyarrow tables are converted once.
     column : str, default=None
         The nested column, if the table may have one.
+    parameter : str, default="X"
+        What messages call the table.
 
     Returns
     -------
@@ -254,17 +280,22 @@ def as_frame(X: Any, column: str | None = None) -> pd.DataFrame:
     Raises
     ------
     TypeError
-        If ``X`` is no table.
+        If ``X`` is no table, or one whose rows are not in memory.
+    ValueError
+        If columns are of one name, or their names of several levels.
     """
     if isinstance(X, pd.DataFrame):
-        if not X.columns.is_unique:
-            raise ValueError(
-                f"X has more than one column {X.columns[X.columns.duplicated()][0]!r}. Rename or "
-                "drop all but one."
-            )
-        return X
+        _check_column_names(X.columns, parameter)
+        # A NestedFrame has methods of its own, which warn or do something else.
+        return _readable(X if type(X) is pd.DataFrame else pd.DataFrame(X), parameter)
+    cure = _cure(X)
+    if cure is not None:
+        raise TypeError(
+            f"{parameter} is a {type(X).__name__}, which can be read only once or keeps no order "
+            f"of rows; a table in memory is wanted. Make one with .{cure}()."
+        )
     not_a_table = TypeError(
-        f"X is a {type(X).__name__}; a table with one row per application is wanted: a "
+        f"{parameter} is a {type(X).__name__}; a table with one row per application is wanted: a "
         "pandas or polars DataFrame or a pyarrow Table. skhuihen.attach_behaviors makes one; a "
         "ColumnTransformer in front keeps it after set_output(transform='pandas')."
     )
@@ -274,8 +305,15 @@ def as_frame(X: Any, column: str | None = None) -> pd.DataFrame:
         table = pa.table(X)
     except pa.ArrowInvalid as error:  # a stream of one column, not of a table
         raise not_a_table from error
+    _check_column_names(pd.Index(table.column_names, dtype=object), parameter)
     plain = [name for name in table.column_names if name != column]
-    frame = table.select(plain).to_pandas(ignore_metadata=True)
+    try:
+        frame = table.select(plain).to_pandas(ignore_metadata=True)
+    except UNFIT as error:
+        raise TypeError(
+            f"{parameter} has a column of a type that pandas cannot hold ({error}); its columns "
+            f"are {_typed(table.select(plain))}. Convert it, or drop it."
+        ) from error
     if column in table.column_names:
         position = table.column_names.index(column)
         nested = Behaviors.from_column(
@@ -283,6 +321,72 @@ def as_frame(X: Any, column: str | None = None) -> pd.DataFrame:
         )
         frame.insert(position, column, nested.to_array())
     return frame
+
+
+def _cure(X: Any) -> str | None:
+    """Return the method that brings a stream or a lazy table into memory; None for all else.
+
+    A stream, read in `fit`, would have no row left for `transform`; a query may give its rows in
+    another order each time, while labels stay where they are.
+    """
+    # Of polars LazyFrames, pyarrow RecordBatchReaders, DuckDB relations and Ibis tables.
+    for method in ("collect", "read_all", "to_arrow_table", "to_pyarrow"):
+        if callable(getattr(type(X), method, None)):
+            return method
+    return None
+
+
+def _typed(table: pa.Table) -> str:
+    return ", ".join(f"{field.name!r} ({field.type})" for field in table.schema)
+
+
+def _readable(frame: pd.DataFrame, parameter: str) -> pd.DataFrame:
+    """Replace or refuse the columns of Arrow dtypes that pandas can carry but not look into."""
+    changed: dict[Any, Any] = {}
+    for name, dtype in frame.dtypes.items():
+        if not isinstance(dtype, pd.ArrowDtype):
+            continue
+        kind = _without_views(dtype.pyarrow_dtype)
+        if kind != dtype.pyarrow_dtype:
+            values = frame[name].array.__arrow_array__().cast(kind)
+            changed[name] = pd.array(values, dtype=pd.ArrowDtype(kind))
+            continue
+        try:
+            _ = dtype.type
+        except NotImplementedError as error:
+            raise TypeError(
+                f"Column {name!r} of {parameter} is of Arrow type {kind}, which pandas cannot "
+                "read. Convert it, or drop it."
+            ) from error
+    if changed:
+        frame = frame.copy(deep=False)
+        for name, column in changed.items():
+            frame[name] = column
+    return frame
+
+
+def _check_column_names(columns: pd.Index, parameter: str) -> None:
+    """Refuse columns that cannot be told apart by a name."""
+    if columns.nlevels > 1:
+        raise ValueError(
+            f"{parameter} has column names of {columns.nlevels} levels, such as {columns[0]!r}; "
+            "one level is wanted. Name the columns anew."
+        )
+    for name in columns:
+        if not isinstance(name, Hashable):
+            raise TypeError(
+                f"{parameter} has a column named {name!r} of type {type(name).__name__}; names "
+                "should be strings. Rename it."
+            )
+        if isinstance(name, str) and not is_unicode(name):
+            raise ValueError(
+                f"{parameter} has a column named {name!r}, which is not valid Unicode. Rename it."
+            )
+    if not columns.is_unique:
+        raise ValueError(
+            f"{parameter} has more than one column {columns[columns.duplicated()][0]!r}. Rename or "
+            "drop all but one."
+        )
 
 
 def is_nested(column: pd.Series) -> bool:
@@ -482,7 +586,7 @@ def _lists_of_objects(column: pd.Series) -> pa.Array:
                     for event in value
                     if isinstance(event, dict)
                 )
-    except (pa.ArrowException, OverflowError, ValueError) as error:
+    except UNFIT as error:
         raise TypeError(
             _not_nested(column, f"objects that do not fit together ({error})")
         ) from error
@@ -558,7 +662,7 @@ def _application_times(X: pd.DataFrame, applied_at: str, behaviors: Behaviors) -
         )
     try:
         values = pa.array(X[applied_at], from_pandas=True)
-    except pa.ArrowException as error:
+    except UNFIT as error:
         raise TypeError(
             f"Column {applied_at!r} holds objects that are not all timestamps ({error}). "
             "Convert it with pandas.to_datetime."

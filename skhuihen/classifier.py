@@ -27,7 +27,7 @@ from skorch.callbacks import Callback, EarlyStopping
 from skorch.helper import predefined_split
 from torch.utils.data import Dataset, Subset
 
-from skhuihen.behaviors import Behaviors, as_frame, is_nested, read_as_of
+from skhuihen.behaviors import Behaviors, as_frame, is_nested, is_table, read_as_of
 from skhuihen.network.batch import ApplicationDataset, Events
 from skhuihen.network.huihen import HUIHEN
 from skhuihen.preprocessing.profile import ProfileEncoder, is_datetime
@@ -270,6 +270,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         """
         self._check_parameters()
         frame = self._check_table(X, reset=True)
+        if not len(frame):
+            raise ValueError("X has no row; applications of both classes are wanted.")
         if y is None:
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y "
@@ -393,7 +395,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def _check_table(self, X: Any, *, reset: bool) -> pd.DataFrame:
         """Return X as a frame, its columns checked against those of `fit`."""
-        if isinstance(X, pd.DataFrame) or hasattr(X, "__arrow_c_stream__"):
+        if is_table(X):
             frame = as_frame(X, self.behaviors)
             # Only names are compared; the values are read where they are used.
             compared = [

@@ -80,7 +80,16 @@ class EmbeddedJoin:
 
     def run(self, expression: Any) -> pa.Table:
         """Run an expression over the whole tables."""
-        return self._query(expression).to_arrow_table()
+        import duckdb
+
+        try:
+            return self._query(expression).to_arrow_table()
+        except (duckdb.ConversionException, duckdb.OutOfRangeException) as error:
+            raise ValueError(
+                f"Column {self.names.applied_at!r} of applications or {self.names.time!r} of "
+                f"events holds times too far away to count in microseconds ({error}). Leave such "
+                "rows out."
+            ) from error
 
     def histories(
         self, folder: Path, n_partitions: int | None, verbose: int

@@ -47,7 +47,7 @@ def open_parquet(paths: Any, parameter: str) -> ds.Dataset:
         columns = [field for field in schema if not re.fullmatch(_UNNAMED_INDEX, field.name)]
         schema = pa.schema(columns, schema.metadata)
         return ds.dataset(source, schema=schema, **options)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
         raise ValueError(
             f"{parameter}: the files at {parts} cannot be read as one Parquet table ({error}). "
             "Read other formats into a DataFrame first; give all files the same column types."

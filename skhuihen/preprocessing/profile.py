@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from numbers import Real
 from typing import Any, Self
 
@@ -18,7 +19,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils._tags import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from skhuihen.behaviors import MISSING, as_frame, as_text, is_nested
+from skhuihen.behaviors import MISSING, as_frame, as_text, check_finite, is_nested
 from skhuihen.preprocessing._base import unique_names
 
 PROFILE_FIELDS = ("user", "device", "item")
@@ -161,6 +162,14 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         if not self.n_features_in_ or not len(frame):
             return np.empty((len(frame), sum(self.field_sizes_)), dtype=self.dtype)
         scaled = (self._encode(frame) - self._scaler.mean_) / self._scaler.scale_
+        # What is finite here may overflow in a narrower type, or in the layers behind.
+        too_far = np.abs(scaled).max(axis=0) > np.sqrt(np.finfo(self.dtype).max)
+        if too_far.any():
+            raise ValueError(
+                f"Profile column {self.get_feature_names_out()[too_far][0]!r} holds values so far "
+                f"from those of fit that {np.dtype(self.dtype)} cannot hold them normalized. "
+                "Replace them, for example by NaN."
+            )
         return scaled.astype(self.dtype, copy=False)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
@@ -320,7 +329,8 @@ def is_datetime(column: pd.Series) -> bool:
 
 def _is_number(column: pd.Series) -> bool:
     """Tell numbers and booleans from texts and categories; refuse anything else."""
-    dtype = column.infer_objects().dtype
+    with _refusing_broken_text(column.name):
+        dtype = column.infer_objects().dtype
     if isinstance(dtype, pd.CategoricalDtype):
         return False
     if isinstance(dtype, pd.ArrowDtype) and pa.types.is_dictionary(dtype.pyarrow_dtype):
@@ -343,6 +353,18 @@ def _is_number(column: pd.Series) -> bool:
     )
 
 
+@contextmanager
+def _refusing_broken_text(column: Any) -> Iterator[None]:
+    """Name the column whose text is no Unicode, which pandas' text dtype cannot hold."""
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"Profile column {column!r} holds text that is not valid Unicode ({error}). Read it "
+            "with the right encoding, or replace what is broken."
+        ) from error
+
+
 def _numbers(column: pd.Series) -> NDArray[np.float64]:
     """Return a numeric or boolean column as floats; refuse texts and infinities."""
     if not (isinstance(column.dtype, np.dtype) and column.dtype.kind in "fiub"):
@@ -354,22 +376,18 @@ def _numbers(column: pd.Series) -> NDArray[np.float64]:
                 f"{column.dtype} now. Convert it with pandas.to_numeric."
             )
     numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
-    n_infinite = int(np.isinf(numbers).sum())
-    if n_infinite:
-        raise ValueError(
-            f"Profile column {column.name!r} holds {n_infinite} infinite values; finite numbers "
-            "or missing values are wanted. Replace them, for example by NaN."
-        )
+    check_finite(numbers, f"Profile column {column.name!r}")
     return numbers
 
 
 def _texts(column: pd.Series) -> list[str]:
     """Return texts or categories as Python strings, ``"missing"`` where there is none."""
-    values = column.to_numpy(object)
-    return [
-        MISSING if missing else as_text(value)
-        for value, missing in zip(values, pd.isna(values), strict=True)
-    ]
+    with _refusing_broken_text(column.name):
+        values = column.to_numpy(object)
+        return [
+            MISSING if missing else as_text(value)
+            for value, missing in zip(values, pd.isna(values), strict=True)
+        ]
 
 
 def _refuse_identifier(column: pd.Series, is_number: bool) -> None:
