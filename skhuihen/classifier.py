@@ -398,15 +398,18 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         if is_table(X):
             frame = as_frame(X, self.behaviors)
             # Only names are compared; the values are read where they are used.
+            reserved = set(self.id_columns)
             compared = [
                 column
-                for column in frame.columns
-                if column not in self.id_columns and not is_datetime(frame[column])
+                for column, dtype in zip(frame.columns, frame.dtypes, strict=True)
+                if column not in reserved and (_is_plain(dtype) or not is_datetime(frame[column]))
             ]
             names = pd.DataFrame(columns=pd.Index(compared), index=frame.index[:0])
             validate_data(self, names, reset=reset, skip_check_array=True)
-            for column in frame.columns:
-                if column != self.behaviors and is_nested(frame[column]):
+            for column, dtype in zip(frame.columns, frame.dtypes, strict=True):
+                if _is_plain(dtype) or column == self.behaviors:
+                    continue
+                if is_nested(frame[column]):
                     raise ValueError(
                         f"Column {column!r} holds events, but behaviors={self.behaviors!r} is "
                         f"where they are looked for. Pass behaviors={column!r}, or drop it."
@@ -661,6 +664,11 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
 def _no_events(n_applications: int) -> Behaviors:
     return Behaviors(np.zeros(n_applications + 1, dtype=np.int64), {})
+
+
+def _is_plain(dtype: Any) -> bool:
+    """Tell numbers and booleans of numpy, which need no look to know that they are."""
+    return isinstance(dtype, np.dtype) and dtype.kind in "fiub"
 
 
 def _as_it_is(batch: Any) -> Any:

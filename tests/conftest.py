@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
+
+from tests.containers import CONTAINERS
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +29,9 @@ def data_folder() -> Callable[[str], Path]:
         return folder
 
     return find
+
+
+@pytest.fixture(params=CONTAINERS.values(), ids=CONTAINERS.keys())
+def container(request: pytest.FixtureRequest) -> Callable[[pd.DataFrame], Any]:
+    """Convert a frame with a nested column to each container that is accepted."""
+    return request.param

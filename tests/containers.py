@@ -1,0 +1,135 @@
+"""One table of applications in every container that a bank may hand over.
+
+Each function takes a pandas frame whose nested column has the dtype of nested_pandas, and keeps
+rows and columns; what has no index loses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import nested_pandas as npd
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+
+
+def as_it_is(X: pd.DataFrame) -> Any:
+    return X
+
+
+def as_nested_frame(X: pd.DataFrame) -> Any:
+    return npd.NestedFrame(X)
+
+
+def as_arrow_column(X: pd.DataFrame) -> Any:
+    """Give pandas an Arrow ``list<struct>`` column."""
+    return X.assign(behaviors=X["behaviors"].array.to_arrow_ext_array(list_struct=True))
+
+
+def as_arrow_columns(X: pd.DataFrame) -> Any:
+    """Give pandas nothing but Arrow dtypes."""
+    return as_arrow(X).to_pandas(types_mapper=pd.ArrowDtype)
+
+
+def as_lists_of_dicts(X: pd.DataFrame) -> Any:
+    return X.assign(behaviors=pd.Series(_lists(X).to_pylist(), X.index, dtype=object))
+
+
+def as_frames(X: pd.DataFrame) -> Any:
+    frames = [
+        pa.Table.from_struct_array(row.values).to_pandas() if row.is_valid else None
+        for row in _lists(X)
+    ]
+    return X.assign(behaviors=pd.Series(frames, X.index, dtype=object))
+
+
+def as_polars(X: pd.DataFrame) -> Any:
+    return pl.from_arrow(as_arrow(X))
+
+
+def as_arrow(X: pd.DataFrame) -> Any:
+    """Return a table whose nested column is a ``large_list``, without what pandas noted."""
+    return pa.Table.from_pandas(X, preserve_index=False).replace_schema_metadata()
+
+
+def as_arrow_lists(X: pd.DataFrame) -> Any:
+    """Return a table whose nested column is a ``list``, as Parquet and Spark have it."""
+    return _cast(as_arrow(X), lambda kind: kind)
+
+
+def as_chunks(X: pd.DataFrame) -> Any:
+    table = as_arrow(X)
+    return pa.concat_tables([table[:1], table[1:1], table[1:4], table[4:]])
+
+
+def as_slice(X: pd.DataFrame) -> Any:
+    """Return the middle of a longer table: offsets do not start at 0."""
+    table = as_arrow(X)
+    longer = pa.concat_tables([table[-3:], table, table[:2]]).combine_chunks()
+    return longer.slice(len(table[-3:]), len(table))
+
+
+def as_dictionaries(X: pd.DataFrame) -> Any:
+    """Return a table with dictionary-encoded text."""
+    return _cast(
+        as_arrow(X), lambda kind: pa.dictionary(pa.int32(), pa.string()) if _is_text(kind) else kind
+    )
+
+
+def as_views(X: pd.DataFrame) -> Any:
+    return _cast(as_arrow(X), lambda kind: pa.string_view() if _is_text(kind) else kind)
+
+
+def as_record_batch(X: pd.DataFrame) -> Any:
+    return pa.RecordBatch.from_pandas(X, preserve_index=False)
+
+
+CONTAINERS: dict[str, Callable[[pd.DataFrame], Any]] = {
+    "pandas, nested": as_it_is,
+    "nested_pandas": as_nested_frame,
+    "pandas, Arrow column": as_arrow_column,
+    "pandas, Arrow columns": as_arrow_columns,
+    "pandas, lists of dicts": as_lists_of_dicts,
+    "pandas, frames": as_frames,
+    "polars": as_polars,
+    "pyarrow": as_arrow,
+    "pyarrow, list": as_arrow_lists,
+    "pyarrow, chunks": as_chunks,
+    "pyarrow, slice": as_slice,
+    "pyarrow, dictionaries": as_dictionaries,
+    "pyarrow, views": as_views,
+    "pyarrow, record batch": as_record_batch,
+}
+
+
+def _lists(X: pd.DataFrame) -> pa.ChunkedArray:
+    return as_arrow(X)["behaviors"]
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _cast(table: pa.Table, change: Callable[[pa.DataType], pa.DataType]) -> pa.Table:
+    """Change the types of columns and, within a ``list``, of subfields."""
+    columns = {}
+    for field in table.schema:
+        values = table[field.name].combine_chunks()
+        if not pa.types.is_large_list(field.type):
+            columns[field.name] = _encode(values, change(field.type))
+            continue
+        values = values.cast(pa.list_(field.type.value_type))
+        events = pa.StructArray.from_arrays(
+            [_encode(part, change(part.type)) for part in values.values.flatten()],
+            field.type.value_type.names,
+        )
+        columns[field.name] = pa.ListArray.from_arrays(
+            values.offsets, events, mask=values.is_null() if values.null_count else None
+        )
+    return pa.table(columns)
+
+
+def _encode(values: pa.Array, kind: pa.DataType) -> pa.Array:
+    return values.dictionary_encode() if pa.types.is_dictionary(kind) else values.cast(kind)
