@@ -13,7 +13,13 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, _fit_context
 from sklearn.utils import check_random_state, compute_sample_weight
-from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    Options,
+    StrOptions,
+    validate_params,
+)
 from sklearn.utils._tags import Tags
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import (
@@ -28,6 +34,7 @@ from skorch.helper import predefined_split
 from torch.utils.data import Dataset, Subset
 
 from skhuihen.behaviors import Behaviors, as_frame, is_nested, is_table, read_as_of
+from skhuihen.guidance import GuidedDataset, Pretrained, WarmStart, log_odds_of
 from skhuihen.network.batch import ApplicationDataset, Events
 from skhuihen.network.huihen import HUIHEN
 from skhuihen.preprocessing.profile import ProfileEncoder, is_datetime
@@ -158,6 +165,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     >>> model.fit(X, bank.y).predict_proba(X).shape
     (200, 2)
     """
+
+    #: Set by `warm_start_from`, and carried over to clones.
+    _warm_start: WarmStart | None = None
 
     _parameter_constraints: dict = {
         "behaviors": [str],
@@ -297,19 +307,187 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                     )
         weight = weight / weight.mean()
 
-        encoder = ProfileEncoder(self.profile_fields, self.id_columns, dtype=self.dtype)
-        # A global set_config(transform_output=...) is for what users see.
-        encoder.set_output(transform="default")
-        self.profile_encoder_ = encoder.fit(self._profile(frame), sample_weight=weight)
         behaviors = self._read_behaviors(frame)
-        if not encoder.n_features_in_ and not behaviors.n_events:
+        start = self._warm_start
+        pretrained = None if start is None else start.prepare(self, frame)
+        self._fit_encoders(frame, behaviors, weight, pretrained)
+        if not self.profile_encoder_.n_features_in_ and not behaviors.n_events:
             raise ValueError(
                 "X has neither a profile column nor an event to learn from; it has "
                 f"{list(frame.columns)}."
             )
-        self.vocabulary_ = BehaviorVocabulary().fit(behaviors)
-        self._train(self._dataset(frame, behaviors, label, weight, self._find_device()))
+        dataset = self._dataset(frame, behaviors, label, weight, self._find_device())
+        self._train(dataset, log_odds_of(label, weight), pretrained)
         return self
+
+    @validate_params(
+        {
+            "teacher": [StrOptions({"xgboost", "lightgbm"}), HasMethods("predict_proba"), None],
+            "cv": [Interval(Integral, 2, None, closed="left"), HasMethods("split"), None],
+            "guidance_weight": [
+                StrOptions({"learned", "literal"}),
+                Interval(Real, 0, None, closed="left"),
+            ],
+            "max_epochs": [Interval(Integral, 1, None, closed="left"), None],
+            "batch_size": [
+                Interval(Integral, 1, None, closed="left"),
+                Options(Integral, {-1}),
+                None,
+            ],
+        },
+        prefer_skip_nested_validation=True,
+    )
+    def warm_start_from(
+        self,
+        old_X: Any,
+        old_y: Any = None,
+        *,
+        teacher: Any = "xgboost",
+        sample_weight: Any = None,
+        cv: Any = 5,
+        guidance_weight: str | float = "learned",
+        max_epochs: int | None = None,
+        batch_size: int | None = None,
+    ) -> Self:
+        """Pre-train the profile's part on old data that have no behaviors, under a teacher.
+
+        Step one trains at once, with this classifier's parameters as they are now (but for
+        `callbacks` and `class_weight`); `fit` is step two and starts from it, as often as it is
+        called, in clones too. Only parameters that change the shape or the inputs of the
+        pre-trained part (`behavior_dim`, `hidden_units`, `dtype`, `behaviors`, `profile_fields`,
+        `id_columns`) make `fit` run step one again. Warm-starting again replaces the first; a
+        fitted classifier stays as it is until the next `fit`.
+
+        Parameters
+        ----------
+        old_X : DataFrame, other table or array of shape (n_old, n_columns)
+            Old applications with the columns that `fit` will see, behaviors aside; events in it
+            are not read. Columns are matched by name.
+        old_y : array-like of shape (n_old,), default=None
+            Two labels, the same as in `fit`. None, with a fitted teacher: learn from the teacher
+            alone.
+        teacher : {"xgboost", "lightgbm"}, classifier or None, default="xgboost"
+            Gives the guidance probabilities. An unfitted classifier is cloned and fitted on the
+            encoded profile, with labels 0 and 1; a fitted one, such as a scorecard in use, is
+            asked for the old rows as they are, for its columns if it knows them by name. None
+            learns from the labels alone.
+        sample_weight : array-like of shape (n_old,), default=None
+            Weight of each row, for the teacher too. Those of weight 0 are left out.
+        cv : int, splitter or None, default=5
+            Each row's guidance probability comes from a teacher fitted on the other folds: a
+            teacher is too sure of rows that it has seen. None is the paper's way, one teacher
+            that scores its own training rows. Of no effect with a fitted teacher.
+        guidance_weight : {"learned", "literal"} or float, default="learned"
+            The weight alpha of equation 16: learned in a form that cannot run away, learned as
+            the paper prints it, or fixed at a number (see `skhuihen.guidance.GuidedLoss`).
+            Without labels it is 1.
+        max_epochs, batch_size : int, default=None
+            Those of step one; None takes the classifier's own.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If labels are wanted and not there, or a teacher does not know the two classes.
+
+        See Also
+        --------
+        find_old_rows : Find rows that must not be evaluated on.
+        forget_old_data : Drop the old rows.
+
+        Notes
+        -----
+        The paper speaks of the UPI layers alone. The profile encoder and the field matrices of
+        the profile come along here: without them the inputs of those layers would mean something
+        else. What the UPI layers learn about T and H does not, as both are zero in step one.
+
+        References
+        ----------
+        The HUIHEN paper, section 4, Figure 3 and equation 16.
+
+        Examples
+        --------
+        >>> from skhuihen import HUIHENClassifier
+        >>> from skhuihen.datasets import make_loan_data
+        >>> bank = make_loan_data(n_new=200, n_old=1000, overdue_rate=0.2, random_state=0)
+        >>> model = HUIHENClassifier(max_epochs=2, random_state=0)
+        >>> model = model.warm_start_from(bank.old_applications, bank.old_y)
+        >>> model.fit(bank.applications, bank.y).predict_proba(bank.applications).shape
+        (200, 2)
+        """
+        student = super().__sklearn_clone__()
+        student.set_params(callbacks=None, class_weight=None)
+        if max_epochs is not None:
+            student.set_params(max_epochs=max_epochs)
+        if batch_size is not None:
+            student.set_params(batch_size=batch_size)
+        start = WarmStart(student, old_X, old_y, sample_weight, teacher, cv, guidance_weight)
+        start.pretrain(self)
+        self._warm_start = start
+        return self
+
+    @property
+    def warm_start_history_(self) -> pd.DataFrame:
+        """Step one, one row per epoch, as `history_`; with a teacher also both parts of the loss.
+
+        ``train_cross_entropy`` and ``train_divergence`` (and of the held-out part ``valid_...``)
+        are what equation 16 adds up, ``guidance_weight`` is its alpha.
+        """
+        found = None if self._warm_start is None else self._warm_start.known(self)
+        if found is None:
+            raise AttributeError(
+                "There is no warm_start_history_: warm_start_from was not called, or fit has not "
+                "run since a parameter changed that shapes the pre-trained part."
+            )
+        return found.history
+
+    def find_old_rows(self, X: Any) -> NDArray[np.bool_]:
+        """Tell which rows are among the old data of `warm_start_from`: evaluating on them leaks.
+
+        Rows are the same if their encoded profiles are, and the identifiers (`id_columns`) that
+        both tables have. So two people of one thin profile count as one where a table has no
+        identifiers.
+
+        Parameters
+        ----------
+        X : DataFrame, other table or array of shape (n_applications, n_columns)
+
+        Returns
+        -------
+        ndarray of bool of shape (n_applications,)
+        """
+        if self._warm_start is None:
+            raise ValueError("There are no old data: warm_start_from was not called.")
+        return self._warm_start.find(self, super().__sklearn_clone__()._check_table(X, reset=True))
+
+    def forget_old_data(self) -> Self:
+        """Drop the old rows and keep what was learned from them.
+
+        Until then they are held, and pickled with an unfitted classifier, so that step one can
+        be run again when its shape changes; afterwards such a change is an error. A fitted
+        classifier is pickled without them.
+
+        Returns
+        -------
+        self
+        """
+        if self._warm_start is not None:
+            self._warm_start = self._warm_start.without_rows()
+        return self
+
+    def __sklearn_clone__(self) -> Self:
+        twin = super().__sklearn_clone__()
+        twin._warm_start = self._warm_start
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        if "net_" in state and self._warm_start is not None:
+            state = {**state, "_warm_start": self._warm_start.without_rows()}
+        return state
 
     def decision_function(self, X: Any) -> NDArray[np.floating]:
         """Return the log-odds of overdue.
@@ -429,6 +607,26 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         )
         return pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])])
 
+    def _make_encoder(self) -> ProfileEncoder:
+        encoder = ProfileEncoder(self.profile_fields, self.id_columns, dtype=self.dtype)
+        # A global set_config(transform_output=...) is for what users see.
+        return encoder.set_output(transform="default")
+
+    def _fit_encoders(
+        self,
+        frame: pd.DataFrame,
+        behaviors: Behaviors,
+        weight: NDArray[np.floating],
+        pretrained: Pretrained | None = None,
+    ) -> None:
+        """Learn profile and behaviors; a pre-trained network goes with its own encoder."""
+        if pretrained is None:
+            encoder = self._make_encoder()
+            self.profile_encoder_ = encoder.fit(self._profile(frame), sample_weight=weight)
+        else:
+            self.profile_encoder_ = pretrained.encoder
+        self.vocabulary_ = BehaviorVocabulary().fit(behaviors)
+
     def _profile(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return what may be profile: all but the events, even where none came with the data."""
         return frame.drop(columns=self.behaviors, errors="ignore")
@@ -448,7 +646,13 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                     f"callbacks holds {callback!r}; skorch callbacks, or pairs of a name and a "
                     "callback, are wanted."
                 )
-        own = {"callbacks", "train_split", *type(self)._parameter_constraints}
+        own = {
+            "module",
+            "criterion",
+            "callbacks",
+            "train_split",
+            *type(self)._parameter_constraints,
+        }
         for name in sorted(own & set(self.net_params or {})):
             raise ValueError(
                 f"net_params names {name!r}, which is set by this classifier's own parameters. "
@@ -544,7 +748,14 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     # Training and scoring.
 
-    def _train(self, dataset: ApplicationDataset) -> None:
+    def _train(
+        self,
+        dataset: ApplicationDataset | GuidedDataset,
+        log_odds: float,
+        pretrained: Pretrained | None = None,
+        **net_params: Any,
+    ) -> None:
+        """Train a new network, at first with these odds of overdue."""
         random = check_random_state(self.random_state)
         seeds = random.randint(np.iinfo(np.int32).max, size=2)
         train: Dataset = dataset
@@ -552,13 +763,15 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         if self.early_stopping:
             train, valid = self._hold_out(dataset, random)
         shuffling = torch.Generator().manual_seed(int(seeds[0]))
-        net = self._make_net(shuffling).initialize()
+        net = self._make_net(shuffling, **net_params).initialize()
         net.module_.to(getattr(torch, self.dtype))
         # One generator for weights and dropout: torch's own would be shared with the caller.
         generator = torch.Generator(net.device).manual_seed(int(seeds[1]))
         net.module_.reset_parameters(generator)
-        rate = float(np.average(dataset.y, weights=dataset.weight))
-        net.module_.interaction.start_at(float(np.log(rate) - np.log1p(-rate)))
+        if pretrained is None:
+            net.module_.interaction.start_at(log_odds)
+        else:
+            pretrained.start(net.module_, log_odds)
         net.train_split = None if valid is None else predefined_split(valid)
         net.train(train)
         net.train_split = None  # a fitted classifier holds no row
@@ -572,7 +785,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.n_iter_ = len(rows)
 
     def _hold_out(
-        self, dataset: ApplicationDataset, random: np.random.RandomState
+        self, dataset: ApplicationDataset | GuidedDataset, random: np.random.RandomState
     ) -> tuple[Subset, Subset]:
         """Split off `validation_fraction` of each class, but at least one row."""
         held_out = []
@@ -589,7 +802,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         train = np.setdiff1d(np.arange(len(dataset)), valid)
         return Subset(dataset, train.tolist()), Subset(dataset, valid.tolist())
 
-    def _make_net(self, shuffling: torch.Generator) -> HUIHENNet:
+    def _make_net(
+        self, shuffling: torch.Generator, title: str = "", **net_params: Any
+    ) -> HUIHENNet:
         callbacks = [("valid_auc", ValidationAUC()), *(self.callbacks or [])]
         if self.early_stopping:
             stopping = EarlyStopping(
@@ -601,12 +816,14 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             )
             callbacks.append(("early_stopping", stopping))
         if self.verbose:
-            callbacks.append(("progress_bar", ProgressBar(type(self).__name__)))
+            callbacks.append(("progress_bar", ProgressBar(type(self).__name__ + title)))
         switches = (
             *("behavior_dim", "intention_dim", "habit_dim", "hidden_units", "dropout"),
             *("log_interval", "time_aware", "user_item_aware", "field_aware", "hierarchical"),
         )
         params = {
+            "module": HUIHEN,
+            "criterion": torch.nn.CrossEntropyLoss,
             "criterion__reduction": "none",
             "optimizer": torch.optim.Adam,
             "lr": self.lr,
@@ -627,8 +844,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             "module__profile_sizes": self.profile_encoder_.field_sizes_,
             **{f"module__{name}": getattr(self, name) for name in switches},
             **(self.net_params or {}),
+            **net_params,
         }
-        return HUIHENNet(HUIHEN, torch.nn.CrossEntropyLoss, **params)
+        return HUIHENNet(**params)
 
     def _compute(self, X: Any, function: Any, width: int) -> NDArray[np.floating]:
         """Apply a function of module and batch to all applications, without gradients."""

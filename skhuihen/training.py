@@ -61,27 +61,34 @@ class ValidationAUC(Callback):
     """Record the AUC on the held-out part at the end of each epoch.
 
     ``valid_auc`` is the AUC; ``valid_score``, by which training stops, is the same but for a
-    sliver of the loss, which decides between epochs of equal AUC.
+    sliver of the loss, which decides between epochs of equal AUC. Without labels it is the loss
+    alone.
     """
 
     def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         """Forget the epoch before."""
-        self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._seen: list[tuple[Tensor, ...]] = []
 
     def on_batch_end(self, net: NeuralNet, batch: Any, training: bool, **kwargs: Any) -> None:
         """Keep scores, labels and weights of held-out batches."""
         if not training:
-            (x, y), logits = batch, kwargs["y_pred"].detach().cpu()
-            self._seen.append((logits[:, 1] - logits[:, 0], y, x.weight))
+            (x, y), logits = batch, kwargs["y_pred"].detach()
+            label = y if y.ndim == 1 else y[:, 0]  # the guidance stands beside it
+            seen = (logits[:, 1] - logits[:, 0], label, x.weight)
+            self._seen.append(tuple(values.cpu() for values in seen))
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Write the two scores into the history."""
         if self._seen:
             score, y, weight = (torch.cat(part).numpy() for part in zip(*self._seen, strict=True))
+            loss = net.history[-1, "valid_loss"]
+            if np.isnan(y).any():  # there are no labels
+                net.history.record("valid_score", -loss)
+                return
             score = np.nan_to_num(score)  # a diverged network has no order, so an AUC of 1/2
             auc = roc_auc_score(y, score, sample_weight=weight)
             net.history.record("valid_auc", auc)
-            net.history.record("valid_score", auc - 1e-6 * net.history[-1, "valid_loss"])
+            net.history.record("valid_score", auc - 1e-6 * loss)
         self._seen = []
 
 
