@@ -430,19 +430,20 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         return self
 
     @property
-    def warm_start_history_(self) -> pd.DataFrame:
-        """Step one, one row per epoch, as `history_`; with a teacher also both parts of the loss.
+    def warm_start_student_(self) -> HUIHENClassifier:
+        """The network of step one, a fitted classifier of profiles.
 
-        ``train_cross_entropy`` and ``train_divergence`` (and of the held-out part ``valid_...``)
-        are what equation 16 adds up, ``guidance_weight`` is its alpha.
+        With a teacher, its `history_` has both parts of the loss too: ``train_cross_entropy`` and
+        ``train_divergence`` (and of the held-out part ``valid_...``) are what equation 16 adds
+        up, ``guidance_weight`` is its alpha.
         """
         found = None if self._warm_start is None else self._warm_start.known(self)
         if found is None:
             raise AttributeError(
-                "There is no warm_start_history_: warm_start_from was not called, or fit has not "
+                "There is no warm_start_student_: warm_start_from was not called, or fit has not "
                 "run since a parameter changed that shapes the pre-trained part."
             )
-        return found.history
+        return found.student
 
     def find_old_rows(self, X: Any) -> NDArray[np.bool_]:
         """Tell which rows are among the old data of `warm_start_from`: evaluating on them leaks.
@@ -624,7 +625,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             encoder = self._make_encoder()
             self.profile_encoder_ = encoder.fit(self._profile(frame), sample_weight=weight)
         else:
-            self.profile_encoder_ = pretrained.encoder
+            self.profile_encoder_ = pretrained.student.profile_encoder_
         self.vocabulary_ = BehaviorVocabulary().fit(behaviors)
 
     def _profile(self, frame: pd.DataFrame) -> pd.DataFrame:

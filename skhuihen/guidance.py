@@ -324,46 +324,34 @@ class Pretrained:
 
     Attributes
     ----------
-    encoder : ProfileEncoder
-        Fitted on the old data.
-    state : dict of str to Tensor
-        The field matrices of the profile and the UPI layers, by their names in the network. Of
-        the first layer only the columns of the profile: those of T and H saw zeros, and weight
-        decay alone has moved them.
+    student : HUIHENClassifier
+        The network of step one, a fitted classifier of profiles.
     log_odds : float
         Of overdue in the old data.
-    history : DataFrame
-        One row per epoch.
     """
 
-    encoder: ProfileEncoder
-    state: dict[str, Tensor]
+    student: HUIHENClassifier
     log_odds: float
-    history: pd.DataFrame
-
-    @classmethod
-    def of(cls, student: HUIHENClassifier, log_odds: float) -> Pretrained:
-        """Take what is to be kept of a student."""
-        module = student.net_.module_
-        state = {
-            name: value.detach().cpu().clone()
-            for name, value in module.named_parameters()
-            if name.startswith(("profile_field_aware.", "interaction."))
-        }
-        (first, *_) = (name for name in state if name.startswith("interaction."))
-        state[first] = state[first][:, module.intention_dim + module.habit_dim :].clone()
-        return cls(student.profile_encoder_, state, log_odds, student.history_)
 
     def start(self, module: HUIHEN, log_odds: float) -> None:
         """Put the pre-trained weights into a new network, and move its odds to the new data's.
 
-        Scores keep their differences: only the last biases move, by what the odds of overdue
-        differ between the old and the new data.
+        Taken over are the field matrices of the profile and the UPI layers; of the first of
+        these only the columns of the profile, for those of T and H saw zeros, and weight decay
+        alone has moved them. Scores keep their differences: only the last biases move, by what
+        the log-odds of overdue differ between the old and the new data.
         """
+        old = self.student.net_.module_
+        trained = [*old.profile_field_aware.parameters(), *old.interaction.parameters()]
+        new = [*module.profile_field_aware.parameters(), *module.interaction.parameters()]
+        first = len(list(old.profile_field_aware.parameters()))
         with torch.no_grad():
-            for name, value in self.state.items():
-                # T and H come first: the last columns are those of the profile.
-                module.get_parameter(name)[..., -value.shape[-1] :].copy_(value)
+            for position, (source, target) in enumerate(zip(trained, new, strict=True)):
+                if position == first:  # T and H stand in front of the profile
+                    n_profile = source.shape[1] - old.intention_dim - old.habit_dim
+                    target[:, -n_profile:] = source[:, -n_profile:]
+                else:
+                    target.copy_(source)
             shift = (log_odds - self.log_odds) / 2
             bias = module.interaction.logits.bias
             bias += torch.tensor([-shift, shift]).to(bias)
@@ -457,7 +445,7 @@ class WarmStart:
                 f"{self.classes}. Code both alike."
             )
         pretrained = self.pretrain(classifier)
-        self._check_columns(pretrained.encoder, classifier, frame)
+        self._check_columns(pretrained.student.profile_encoder_, classifier, frame)
         return pretrained
 
     def pretrain(self, classifier: HUIHENClassifier) -> Pretrained:
@@ -488,7 +476,7 @@ class WarmStart:
         if self.rows is None:
             raise ValueError(NO_ROWS)
         old = self.rows[0]
-        encoder = self.pretrain(classifier).encoder
+        encoder = self.pretrain(classifier).student.profile_encoder_
         shared = [c for c in classifier.id_columns if c in old.columns and c in frame.columns]
 
         def digest(table: pd.DataFrame) -> NDArray[Any]:
@@ -513,7 +501,7 @@ class WarmStart:
         student = clone(self.student)
         student.set_params(**{name: getattr(classifier, name) for name in SHAPING})
         student.classes_ = np.array(self.classes) if self.labeled else np.array(["no label"])
-        frame = student._profile(frame)
+        frame = student._check_table(student._profile(frame), reset=True)
         behaviors = student._read_behaviors(frame)  # none
         student._fit_encoders(frame, behaviors, weight)
         if not student.profile_encoder_.n_features_in_:
@@ -535,7 +523,10 @@ class WarmStart:
                 "optimizer__param_groups": [("guidance_parameter", {"weight_decay": 0.0})],
             }
         student._train(dataset, log_odds, title=", step one", **params)
-        return Pretrained.of(student, log_odds)
+        student.classes_ = np.array(self.classes)
+        for epoch in student.net_.history:
+            epoch.pop("batches", None)  # many, and means are in the history
+        return Pretrained(student, log_odds)
 
     def _guide(
         self,
