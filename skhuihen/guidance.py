@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 #: Guidance probabilities stay this far from 0 and 1, where their logarithms are infinite.
 MARGIN = 1e-5
+#: The learned weight of the guidance is at most one over this.
+EPSILON = 0.01
 #: The parameters of a classifier that give the pre-trained part its shape and its inputs.
 SHAPING = ("behavior_dim", "hidden_units", "behaviors", "profile_fields", "id_columns", "dtype")
 #: Of these, the ones that a teacher's inputs depend on.
@@ -67,10 +69,13 @@ class GuidedLoss(nn.CrossEntropyLoss):
 
     The paper learns :math:`\alpha`, from 1, by this very loss. The divergence is never negative,
     so its gradient only ever pushes :math:`\alpha` down, past zero, from where the loss falls
-    without bound and the network runs away from its teacher. Here the divergence is weighted as
-    in Kendall et al. (2018), :math:`\alpha = e^{-s}` with a penalty :math:`s / 2`, which is least
-    where :math:`\alpha` is one over the mean divergence: positive, and larger the better the
-    network can follow.
+    without bound and the network runs away from its teacher. The penalty
+    :math:`-\frac{1}{2}\log\alpha` of Kendall et al. (2018) keeps it positive, but then it grows
+    without bound where the network can follow its teacher closely. Here
+    :math:`\frac{1}{2}(\epsilon\alpha - \log\alpha)` is added, :math:`\epsilon = 0.01`: the loss
+    has a floor, and for a mean divergence :math:`D` is least at
+    :math:`\alpha = 1 / (D + \epsilon)`. So the weight is between 0 and 100, the larger the better
+    the network can follow.
 
     Parameters
     ----------
@@ -101,7 +106,7 @@ class GuidedLoss(nn.CrossEntropyLoss):
 
     @property
     def alpha(self) -> Tensor:
-        """The weight of the guidance."""
+        """The weight of the guidance; learned as ``exp(-parameter)``, so never negative."""
         parameter = self.guidance_parameter
         return torch.exp(-parameter) if self.form == "learned" else parameter
 
@@ -130,7 +135,9 @@ class GuidedLoss(nn.CrossEntropyLoss):
         """Return the loss of each row, shape (n,)."""
         cross_entropy, divergence = self.parts(logits, target)
         loss = cross_entropy + self.alpha / 2 * divergence
-        return loss + self.guidance_parameter / 2 if self.form == "learned" else loss
+        if self.form != "learned":
+            return loss
+        return loss + (EPSILON * self.alpha + self.guidance_parameter) / 2
 
 
 class GuidedDataset(Dataset):
