@@ -27,9 +27,9 @@ from skhuihen import (
 from skhuihen.datasets import make_loan_data
 
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--applications", type=int, default=300, help="with behaviors")
-parser.add_argument("--old", type=int, default=3000, help="without")
-parser.add_argument("--epochs", type=int, default=10)
+parser.add_argument("--applications", type=int, default=400, help="with behaviors")
+parser.add_argument("--old", type=int, default=6000, help="without")
+parser.add_argument("--epochs", type=int, default=12)
 arguments = parser.parse_args()
 
 bank = make_loan_data(

@@ -139,10 +139,13 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Columns seen in `fit`, without `id_columns` and datetimes. Only for tables.
     n_features_in_ : int
         Their number.
+    warm_start_student_ : HUIHENClassifier
+        After `warm_start_from`, the network of step one: a fitted classifier of profiles.
 
     See Also
     --------
     BehaviorAbstractor, Sessionizer : The steps in front.
+    warm_start_from : Pre-train the profile's part on old data without behaviors.
 
     Notes
     -----

@@ -368,7 +368,7 @@ NO_ROWS = (
     "The old data of warm_start_from are no longer here: forget_old_data() was called, or this is "
     "a copy of a fitted classifier, which keeps no row. Call warm_start_from again."
 )
-_LOCK = threading.Lock()
+_LOCK = threading.RLock()  # a teacher may have a warm start of its own
 _CACHE: OrderedDict[tuple[Any, ...], Pretrained] = OrderedDict()
 
 
@@ -507,7 +507,8 @@ class WarmStart:
         frame, label, weight = self.rows
         student = clone(self.student)
         student.set_params(**{name: getattr(classifier, name) for name in SHAPING})
-        student.classes_ = np.array(self.classes) if self.labeled else np.array(["no label"])
+        # Rows are held out from each class.
+        student.classes_ = np.array(self.classes if self.labeled else ["no label"])
         frame = student._check_table(student._profile(frame), reset=True)
         behaviors = student._read_behaviors(frame)  # none
         student._fit_encoders(frame, behaviors, weight)

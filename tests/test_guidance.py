@@ -74,19 +74,19 @@ def test_the_literal_weight_runs_away() -> None:
         loss.parts(logits, target)[1].item() / 2
     )
     alphas, losses, divergences = zip(
-        *(run_away("literal", n) for n in (50, 500, 2000)), strict=True
+        *(run_away("literal", n) for n in (50, 300, 900)), strict=True
     )
     assert alphas[0] > 0 > alphas[1] > alphas[2]
     assert losses[1] < 0
-    assert losses[2] < 10 * losses[1], "without bound"
+    assert losses[2] < 5 * losses[1], "without bound"
     assert divergences[2] > divergences[1] > divergences[0], "away from the teacher"
 
 
 def test_the_learned_weight_settles() -> None:
     assert GuidedLoss("learned").alpha.item() == 1
-    alpha, loss, divergence = run_away("learned", 3000)
+    alpha, loss, divergence = run_away("learned", 1500)
     assert alpha == pytest.approx(1 / (EPSILON + divergence), rel=0.01)  # the least of the loss
-    assert run_away("learned", 4000) == pytest.approx((alpha, loss, divergence), rel=0.02, abs=1e-6)
+    assert run_away("learned", 2000) == pytest.approx((alpha, loss, divergence), rel=0.02, abs=1e-6)
 
 
 @given(
