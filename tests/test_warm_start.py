@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import pickle
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from sklearn.pipeline import make_pipeline
 from skhuihen import HUIHENClassifier, Sessionizer, attach_behaviors
 from skhuihen import guidance as guidance_module
 from skhuihen.datasets import make_loan_data
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
 @pytest.fixture(scope="module")
@@ -303,13 +306,36 @@ def test_an_unfitted_one_does_not_look_fitted(warm: HUIHENClassifier, X: Any) ->
             _ = model.warm_start_student_
 
 
+@pytest.mark.slow
+def test_table_6_goes_on_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(n_repetitions: int) -> pd.DataFrame:
+        options = f"--rows 400 --epochs 1 --repetitions {n_repetitions} --data bank_b --output"
+        monkeypatch.setattr("sys.argv", ["table6", *options.split(), str(tmp_path)])
+        runpy.run_path(str(EXAMPLES / "paper" / "table6.py"), run_name="__main__")
+        return pd.read_csv(tmp_path / "table6.csv")
+
+    first, second, third = run(1), run(2), run(2)
+    pd.testing.assert_frame_equal(second, third)
+    pd.testing.assert_frame_equal(second.iloc[: len(first)], first)
+    assert second.groupby(["repetition", "arm"]).size().eq(1).all()
+    assert set(second["arm"]) == {"teacher", "MLP", "guided"}
+    summary = pd.read_csv(tmp_path / "table6_summary.csv", index_col="arm")
+    auc = second.pivot_table(index="repetition", columns="arm", values="auc")
+    gain = summary.loc["guided"]
+    assert gain["gain"] == pytest.approx((auc["guided"] - auc["MLP"]).mean())
+    assert gain["low"] < gain["gain"] < gain["high"]
+    assert gain["paper"] == 0.6514
+
+
 # ---- columns
 
 
 def test_the_page_shows_its_real_output() -> None:
-    page = Path(__file__).resolve().parents[1] / "docs" / "warm_start.md"
+    page = str(EXAMPLES.parent / "docs" / "warm_start.md")
     flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
-    failed, tried = doctest.testfile(str(page), module_relative=False, optionflags=flags)
+    failed, tried = doctest.testfile(page, module_relative=False, optionflags=flags)
     assert tried > 0
     assert failed == 0
 
