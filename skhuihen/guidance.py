@@ -595,8 +595,8 @@ class WarmStart:
 
 
 def _is_fitted(teacher: Any) -> bool:
-    """Tell whether a teacher can score; what has no fit can."""
-    if not hasattr(teacher, "fit"):
+    """Tell whether a teacher can score; what scikit-learn cannot fit should."""
+    if not (hasattr(teacher, "fit") and hasattr(teacher, "__sklearn_tags__")):
         return True
     try:
         check_is_fitted(teacher)

@@ -157,6 +157,27 @@ def test_a_fitted_teacher_is_enough(bank: Any) -> None:
         model.warm_start_from(old.drop(columns="user__age"), teacher=teacher)
 
 
+class Service:
+    """No estimator of scikit-learn, but it scores: by age, the older the worse."""
+
+    classes_ = (0, 1)
+
+    def fit(self, *args: Any) -> None:
+        raise AssertionError("it is fitted")
+
+    def predict_proba(self, table: pd.DataFrame) -> np.ndarray:
+        p = (table["user__age"].to_numpy() / 100).clip(0, 1)
+        return np.column_stack([1 - p, p])
+
+
+def test_any_object_that_scores_may_teach(bank: Any) -> None:
+    old = bank.old_applications
+    model = quick().warm_start_from(old, teacher=Service())
+    assert model._warm_start is not None
+    np.testing.assert_allclose(model._warm_start.guidance[None], old["user__age"] / 100)
+    model.fit(bank.applications, bank.y)
+
+
 def test_weights_of_zero_are_left_out(bank: Any) -> None:
     used = np.arange(600) % 3 > 0
     one = quick().warm_start_from(bank.old_applications, bank.old_y, sample_weight=used * 2.0)
