@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
-from skhuihen.behaviors import as_text
+from skhuihen.behaviors import as_text, is_table
 from skhuihen.network.batch import ApplicationDataset
 from skhuihen.network.huihen import HUIHEN
 from skhuihen.preprocessing.profile import ProfileEncoder, _texts
@@ -402,8 +402,7 @@ class WarmStart:
         self.cv = cv
         self.guidance_weight = guidance_weight
         self.token = uuid4().hex
-        is_table = isinstance(old_X, pd.DataFrame) or hasattr(old_X, "__arrow_c_stream__")
-        self.by_position = not is_table
+        self.by_position = not is_table(old_X)
         reader = clone(student)  # what reads a table remembers its columns
         frame = reader._check_table(old_X, reset=True)
         is_unfitted = isinstance(teacher, str) or (teacher is not None and not _is_fitted(teacher))
@@ -431,7 +430,7 @@ class WarmStart:
         if is_unfitted and not isinstance(teacher, str):
             self.teacher = clone(teacher)
         elif teacher is not None and not is_unfitted:
-            table = _columns_of(teacher, frame) if is_table else old_X
+            table = old_X if self.by_position else _columns_of(teacher, frame)
             self.guidance[None] = score(teacher, table, self.classes)[used]
         self.rows: Any = (frame[used], label, weight[used] / weight[used].mean())
         self.pretrained: dict[Any, Pretrained] = {}
