@@ -141,7 +141,7 @@ def summarize(scores: pd.DataFrame) -> pd.DataFrame:
 def save_pictures(
     output: Path, y: np.ndarray, held_out: dict[str, np.ndarray], sessions: pd.DataFrame
 ) -> None:
-    """Save the ROC curves, HUIHEN's KS plot and the sessions of one applicant."""
+    """Save the ROC curves, the first model's KS plot and the sessions of one applicant."""
     output.mkdir(parents=True, exist_ok=True)
     figure = Figure(figsize=(6, 6), layout="constrained")
     ax = figure.subplots()
@@ -153,7 +153,8 @@ def save_pictures(
     figure.savefig(output / "roc.png", dpi=120)
 
     figure = Figure(figsize=(7, 5), layout="constrained")
-    KSDisplay.from_predictions(y, held_out["HUIHEN"][0], name="HUIHEN", ax=figure.subplots())
+    first = next(iter(held_out))
+    KSDisplay.from_predictions(y, held_out[first][0], name=first, ax=figure.subplots())
     figure.savefig(output / "ks.png", dpi=120)
 
     # The applicant of median length among those who went overdue.
