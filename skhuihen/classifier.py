@@ -37,7 +37,7 @@ from skhuihen.behaviors import Behaviors, as_frame, is_nested, is_table, read_as
 from skhuihen.guidance import GuidedDataset, Pretrained, WarmStart, log_odds_of
 from skhuihen.network.batch import ApplicationDataset, Events
 from skhuihen.network.huihen import HUIHEN
-from skhuihen.preprocessing.profile import ProfileEncoder, is_datetime
+from skhuihen.preprocessing.profile import ProfileEncoder, is_datetime, is_plain
 from skhuihen.preprocessing.vocabulary import BehaviorVocabulary
 from skhuihen.training import HUIHENNet, ProgressBar, ValidationAUC
 
@@ -579,17 +579,19 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         """Return X as a frame, its columns checked against those of `fit`."""
         if is_table(X):
             frame = as_frame(X, self.behaviors)
-            # Only names are compared; the values are read where they are used.
             reserved = set(self.id_columns)
+            dtypes = list(zip(frame.columns, frame.dtypes, strict=True))
             compared = [
                 column
-                for column, dtype in zip(frame.columns, frame.dtypes, strict=True)
-                if column not in reserved and (_is_plain(dtype) or not is_datetime(frame[column]))
+                for column, dtype in dtypes
+                if column not in reserved and (is_plain(dtype) or not is_datetime(frame[column]))
             ]
-            names = pd.DataFrame(columns=pd.Index(compared), index=frame.index[:0])
-            validate_data(self, names, reset=reset, skip_check_array=True)
-            for column, dtype in zip(frame.columns, frame.dtypes, strict=True):
-                if _is_plain(dtype) or column == self.behaviors:
+            if reset or compared != list(getattr(self, "feature_names_in_", ())):
+                # Names alone are compared; the values are read where they are used.
+                names = pd.DataFrame(columns=pd.Index(compared), index=frame.index[:0])
+                validate_data(self, names, reset=reset, skip_check_array=True)
+            for column, dtype in dtypes:
+                if is_plain(dtype) or column == self.behaviors:
                     continue
                 if is_nested(frame[column]):
                     raise ValueError(
@@ -717,7 +719,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         weight: NDArray[np.floating] | None = None,
         device: str | torch.device = "cpu",
     ) -> ApplicationDataset:
-        profile = self.profile_encoder_.transform(frame)
+        profile = self.profile_encoder_.encode(frame)
         if weight is not None:
             weight = weight.astype(self.dtype)
         return ApplicationDataset(profile, self._events(behaviors), label, weight, device)
@@ -886,11 +888,6 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
 def _no_events(n_applications: int) -> Behaviors:
     return Behaviors(np.zeros(n_applications + 1, dtype=np.int64), {})
-
-
-def _is_plain(dtype: Any) -> bool:
-    """Tell numbers and booleans of numpy, which need no look to know that they are."""
-    return isinstance(dtype, np.dtype) and dtype.kind in "fiub"
 
 
 def _as_it_is(batch: Any) -> Any:

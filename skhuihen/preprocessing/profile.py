@@ -19,7 +19,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils._tags import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from skhuihen.behaviors import MISSING, as_frame, as_text, check_finite, is_nested
+from skhuihen.behaviors import HUGE, MISSING, as_frame, as_text, check_finite, is_nested
 from skhuihen.preprocessing._base import unique_names
 
 PROFILE_FIELDS = ("user", "device", "item")
@@ -152,7 +152,10 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
             The user's columns, then the device's, then the item's.
         """
         check_is_fitted(self)
-        frame = _read(X)
+        return self.encode(_read(X))
+
+    def encode(self, frame: pd.DataFrame) -> NDArray[np.floating]:
+        """Do what `transform` does, for a frame that `as_frame` has read already."""
         lacking = [column for column in self.feature_names_in_ if column not in frame.columns]
         if lacking:
             raise ValueError(
@@ -293,9 +296,18 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
     def _read_numbers(self, frame: pd.DataFrame) -> NDArray[np.float64]:
         """Return the numeric columns, NaN where a value is missing."""
         numbers = np.full((len(frame), len(self._numbers)), np.nan)
-        for position, column in enumerate(self._numbers):
-            if column not in self._without_value:
-                numbers[:, position] = _numbers(frame[column])
+        dtype_of = dict(zip(frame.columns, frame.dtypes, strict=True))
+        plain = [i for i, column in enumerate(self._numbers) if is_plain(dtype_of[column])]
+        if plain:
+            numbers[:, plain] = frame[[self._numbers[i] for i in plain]].to_numpy(np.float64)
+        for i, column in enumerate(self._numbers):
+            if not is_plain(dtype_of[column]):
+                numbers[:, i] = _numbers(frame[column])
+            if column in self._without_value:
+                numbers[:, i] = np.nan
+        if (np.abs(numbers) > HUGE).any():
+            for column, values in zip(self._numbers, numbers.T, strict=True):
+                check_finite(values, f"Profile column {column!r}")
         return numbers
 
     def __sklearn_tags__(self) -> Tags:
@@ -365,19 +377,21 @@ def _refusing_broken_text(column: Any) -> Iterator[None]:
         ) from error
 
 
+def is_plain(dtype: Any) -> bool:
+    """Tell numbers and booleans of numpy, which need no look to know that they are."""
+    return isinstance(dtype, np.dtype) and dtype.kind in "fiub"
+
+
 def _numbers(column: pd.Series) -> NDArray[np.float64]:
-    """Return a numeric or boolean column as floats; refuse texts and infinities."""
-    if not (isinstance(column.dtype, np.dtype) and column.dtype.kind in "fiub"):
-        if column.isna().all():  # then the dtype says nothing
-            return np.full(len(column), np.nan)
-        if not _is_number(column):
-            raise TypeError(
-                f"Profile column {column.name!r} held numbers in fit and is of dtype "
-                f"{column.dtype} now. Convert it with pandas.to_numeric."
-            )
-    numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
-    check_finite(numbers, f"Profile column {column.name!r}")
-    return numbers
+    """Return a numeric or boolean column of any dtype as floats; refuse texts."""
+    if column.isna().all():  # then the dtype says nothing
+        return np.full(len(column), np.nan)
+    if not _is_number(column):
+        raise TypeError(
+            f"Profile column {column.name!r} held numbers in fit and is of dtype {column.dtype} "
+            "now. Convert it with pandas.to_numeric."
+        )
+    return column.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
 def _texts(column: pd.Series) -> list[str]:
