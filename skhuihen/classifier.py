@@ -42,7 +42,7 @@ from skhuihen.preprocessing.vocabulary import BehaviorVocabulary
 from skhuihen.training import HUIHENNet, ProgressBar, ValidationAUC
 
 #: Applications scored at once: what belongs to them should fit into the cache of a processor.
-SCORING_BATCH = 256
+SCORING_BATCH = 128
 
 
 class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):

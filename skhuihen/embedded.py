@@ -80,15 +80,26 @@ class EmbeddedJoin:
 
     def run(self, expression: Any) -> pa.Table:
         """Run an expression over the whole tables."""
+        import ibis
+
+        return self._fetch(ibis.to_sql(expression, dialect="duckdb"))
+
+    def _fetch(self, query: str) -> pa.Table:
+        """Run a query; what DuckDB refuses in it is in the tables."""
         import duckdb
 
         try:
-            return self._query(expression).to_arrow_table()
+            return self.connection.sql(query).to_arrow_table()
         except (duckdb.ConversionException, duckdb.OutOfRangeException) as error:
             raise ValueError(
                 f"Column {self.names.applied_at!r} of applications or {self.names.time!r} of "
                 f"events holds times too far away to count in microseconds ({error}). Leave such "
                 "rows out."
+            ) from error
+        except (duckdb.IOException, duckdb.InvalidInputException) as error:
+            raise ValueError(
+                f"The Parquet files of applications or events cannot be read to their end "
+                f"({error}). Write them anew."
             ) from error
 
     def histories(
@@ -110,7 +121,7 @@ class EmbeddedJoin:
             if part is not None:
                 _load(self.connection, self.applications.slice(start, stop - start), "applications")
                 _load(self.connection, part, "events")
-            histories = self.connection.sql(attached).to_arrow_table()[self.names.name]
+            histories = self._fetch(attached)[self.names.name]
             yield _nested(histories, self.zones)
 
     def _stretches(self, n_partitions: int | None) -> list[tuple[int, int]]:

@@ -6,7 +6,7 @@ import argparse
 
 import numpy as np
 import pandas as pd
-from measuring import interleaved, peak_memory, report, seconds
+from measuring import interleaved, peak_of, report, seconds
 from workload import make_raw
 
 from skhuihen import BehaviorAbstractor, Sessionizer
@@ -104,9 +104,11 @@ def main() -> None:
             "events": [f"{n:,}" for n in events],
         }
     )
-    arrays = Behaviors.from_column(X["behaviors"]).fields.values()
-    held = sum(array.nbytes for array in arrays) / 2**20
-    rise = peak_memory(lambda: sessionizer.transform(abstractor.transform(X)))
+    result, _, rise = peak_of(lambda: sessionizer.transform(abstractor.transform(X)))
+    before, behind = (
+        sum(array.nbytes for array in Behaviors.from_column(table["behaviors"]).fields.values())
+        for table in (X, result)
+    )
     lines = [
         f"One thread, medians of {arguments.rounds} rounds. Ours is "
         f"{medians[GROUPBY] / medians[SMALL]:.0f} times as fast as groupby-apply of the same "
@@ -116,8 +118,10 @@ def main() -> None:
             if SessionEncoder is not None
             else "; skrub is not installed."
         ),
-        f"The flat arrays of the events take {held:,.0f} MB; the two steps need {rise:,.0f} MB "
-        f"more at their peak, their result included ({rise / held:.1f} times).",
+        f"The flat arrays of the events take {before / 2**20:,.0f} MB, those of the result "
+        f"{behind / 2**20:,.0f} MB. At the peak of the two steps memory rises by {rise:,.0f} MB, "
+        f"the result included: {rise * 2**20 / before:.1f} times the former, "
+        f"{rise * 2**20 / behind:.1f} times the latter.",
     ]
     report("preparation", "Preparation: raw events to sessions", lines, table, arguments.output)
 

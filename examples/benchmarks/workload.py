@@ -66,8 +66,11 @@ def make_prepared(
     return X, y
 
 
-def make_raw(n_events: int, *, per_application: int = 375, random_state: int = 0) -> pd.DataFrame:
-    """Make applications with raw events: 452 operations, 80 items, amounts, pauses of hours."""
+def make_raw(n_events: int, *, per_application: int = 163, random_state: int = 0) -> pd.DataFrame:
+    """Make applications with raw events: 452 operations, 80 items, amounts, pauses of hours.
+
+    As many events for each application as `make_prepared` has behaviors at the mean.
+    """
     rng = np.random.default_rng(random_state)
     n = n_events // per_application
     n_events = n * per_application
