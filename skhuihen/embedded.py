@@ -98,8 +98,8 @@ class EmbeddedJoin:
             ) from error
         except (duckdb.IOException, duckdb.InvalidInputException) as error:
             raise ValueError(
-                f"The Parquet files of applications or events cannot be read to their end "
-                f"({error}). Write them anew."
+                "The join broke off: a Parquet file cannot be read to its end, which is then to be "
+                f"written anew, or the disk is full ({error})."
             ) from error
 
     def histories(

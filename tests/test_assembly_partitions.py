@@ -412,3 +412,22 @@ def test_refuses_what_an_engine_of_the_callers_does_itself():
     events = ibis.table({"user_id": "int64", "time": time, "operation": "string"}, "events")
     with pytest.raises(ValueError, match=r"output, n_partitions cannot be given with Ibis tables"):
         attach_behaviors(applications, events, output="out", n_partitions=2)
+
+
+def test_a_file_that_breaks_off_inside_is_named(tmp_path: Path) -> None:
+    n = 50_000
+    events = pd.DataFrame(
+        {
+            "user_id": np.arange(n) % 10,
+            "time": pd.date_range("2024-01-01", periods=n, freq="s"),
+            "operation": np.random.default_rng(0).choice(list("abcdef"), n),
+        }
+    )
+    path = tmp_path / "events.parquet"
+    events.to_parquet(path)
+    content = bytearray(path.read_bytes())
+    content[1000:-2000] = b"\xff" * (len(content) - 3000)  # what says where the columns are stays
+    path.write_bytes(content)
+    applications = pd.DataFrame({"user_id": range(10), "applied_at": pd.Timestamp("2025-01-01")})
+    with pytest.raises(ValueError, match=r"cannot be read to its end.*events\.parquet"):
+        attach_behaviors(applications, path)
