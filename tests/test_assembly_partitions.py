@@ -425,9 +425,10 @@ def test_a_file_that_breaks_off_inside_is_named(tmp_path: Path) -> None:
     )
     path = tmp_path / "events.parquet"
     events.to_parquet(path)
-    content = bytearray(path.read_bytes())
-    content[1000:-2000] = b"\xff" * (len(content) - 3000)  # what says where the columns are stays
-    path.write_bytes(content)
+    content = path.read_bytes()
+    footer = int.from_bytes(content[-8:-4], "little") + 8  # what says where the columns are
+    broken = content[:1000] + b"\xff" * (len(content) - 1000 - footer) + content[-footer:]
+    path.write_bytes(broken)
     applications = pd.DataFrame({"user_id": range(10), "applied_at": pd.Timestamp("2025-01-01")})
     with pytest.raises(ValueError, match=r"cannot be read to its end.*events\.parquet"):
         attach_behaviors(applications, path)
