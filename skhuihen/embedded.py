@@ -59,6 +59,7 @@ class EmbeddedJoin:
         self.connection = connection
         self.applications = applications.append_column(_ROW, pa.array(np.arange(len(applications))))
         self.events = self._show(events, "events")
+        self.files = list(getattr(events, "files", ()))
         self.names = names
         self.lookback = lookback
         self.join = Join(
@@ -96,10 +97,13 @@ class EmbeddedJoin:
                 f"events holds times too far away to count in microseconds ({error}). Leave such "
                 "rows out."
             ) from error
-        except (duckdb.IOException, duckdb.InvalidInputException) as error:
+        except duckdb.OutOfMemoryException:
+            raise  # said where the connection was opened
+        except duckdb.Error as error:
+            broken = f"one of {self.files} cannot be read to its end, or " if self.files else ""
             raise ValueError(
-                "The join broke off: a Parquet file cannot be read to its end, which is then to be "
-                f"written anew, or the disk is full ({error})."
+                f"The join broke off ({error}): {broken}there is no room left on the disk. Write "
+                "the file anew, or make room."
             ) from error
 
     def histories(
