@@ -8,7 +8,6 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 
-import duckdb
 import nested_pandas as npd
 import numpy as np
 import pandas as pd
@@ -301,7 +300,7 @@ def test_a_broken_file_leaves_nothing_behind(bank, tmp_path, monkeypatch):
     content[4:2000] = b"\xff" * 1996
     last.write_bytes(content)
     for output in (None, work / "out"):
-        with pytest.raises(duckdb.Error):
+        with pytest.raises(ValueError, match=f"{last.name}.* cannot be read to its end"):
             attach_behaviors(applications, files, output=output, n_partitions=4)
     assert list(work.iterdir()) == []
 
@@ -412,23 +411,3 @@ def test_refuses_what_an_engine_of_the_callers_does_itself():
     events = ibis.table({"user_id": "int64", "time": time, "operation": "string"}, "events")
     with pytest.raises(ValueError, match=r"output, n_partitions cannot be given with Ibis tables"):
         attach_behaviors(applications, events, output="out", n_partitions=2)
-
-
-def test_a_file_that_breaks_off_inside_is_named(tmp_path: Path) -> None:
-    n = 50_000
-    events = pd.DataFrame(
-        {
-            "user_id": np.arange(n) % 10,
-            "time": pd.date_range("2024-01-01", periods=n, freq="s"),
-            "operation": np.random.default_rng(0).choice(list("abcdef"), n),
-        }
-    )
-    path = tmp_path / "events.parquet"
-    events.to_parquet(path)
-    content = path.read_bytes()
-    footer = int.from_bytes(content[-8:-4], "little") + 8  # what says where the columns are
-    broken = content[:1000] + b"\xff" * (len(content) - 1000 - footer) + content[-footer:]
-    path.write_bytes(broken)
-    applications = pd.DataFrame({"user_id": range(10), "applied_at": pd.Timestamp("2025-01-01")})
-    with pytest.raises(ValueError, match=r"events\.parquet.* cannot be read to its end"):
-        attach_behaviors(applications, path)
