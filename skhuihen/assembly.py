@@ -21,7 +21,13 @@ import pyarrow.dataset as ds
 from nested_pandas.series.ext_array import NestedExtensionArray
 from sklearn.utils import check_scalar
 
-from skhuihen.behaviors import UNFIT, as_frame, is_unicode, microseconds_of
+from skhuihen.behaviors import (
+    UNFIT,
+    as_frame,
+    is_unicode,
+    microseconds_of,
+    refuse_mixed_zones,
+)
 from skhuihen.embedded import EmbeddedJoin, concat_chunks, open_duckdb
 from skhuihen.parquet import (
     as_pandas,
@@ -391,7 +397,7 @@ def _require(columns: Sequence[Any], wanted: Sequence[str], table: str) -> None:
     if missing:
         raise ValueError(
             f"{table} has no column {', '.join(map(repr, missing))}; it has {list(columns)}. "
-            "Rename a column, or name the right one in the call."
+            "Rename a column to it; keys and times have a parameter each that may name another."
         )
     index = pd.Index(columns)
     if not index.is_unique:
@@ -420,7 +426,8 @@ def _check(applications: Any, events: Any, names: Names) -> None:
         if not (dtype.is_timestamp() or dtype.is_null()):
             raise TypeError(
                 f"Column {column!r} of {table} is of type {dtype}; timestamps are wanted. Convert "
-                "it with pandas.to_datetime, or .cast('timestamp') in Ibis."
+                "it with pandas.to_datetime (utc=True if texts have offsets, unit='s' if numbers "
+                "count seconds), or .cast('timestamp') in Ibis."
             )
     zones = [(table, column, d.timezone) for table, column, d in clocks if not d.is_null()]
     for table, column, zone in zones[1:]:
@@ -549,6 +556,8 @@ def _as_arrow(frame: pd.DataFrame, parameter: str, names: Names) -> pa.Table:
                 f"({error}). Convert it, for example with .astype(str)."
             ) from error
         values = columns[column]
+        if pa.types.is_timestamp(values.type) and pd.api.types.is_object_dtype(frame[column].dtype):
+            refuse_mixed_zones(frame[column], f"rows of column {column!r} of {parameter}")
         untyped = pa.types.is_floating(values.type) and values.null_count == len(values)
         if untyped and column in typed:
             # pandas calls a column without any value a float, which says nothing of its type.

@@ -590,7 +590,7 @@ def _lists_of_objects(column: pd.Series) -> pa.Array:
         raise TypeError(
             _not_nested(column, f"objects that do not fit together ({error})")
         ) from error
-    _refuse_mixed_zones(times, f"events of column {column.name!r}")
+    refuse_mixed_zones(times, f"events of column {column.name!r}")
     return lists
 
 
@@ -608,7 +608,7 @@ def _as_structs(events: pd.DataFrame) -> pa.StructArray:
     )
 
 
-def _refuse_mixed_zones(times: Iterable[Any], what: str) -> None:
+def refuse_mixed_zones(times: Iterable[Any], what: str) -> None:
     """Refuse time objects of several zones, which Arrow would convert to one without a word."""
     zones = {
         str(time.tzinfo) for time in times if isinstance(time, datetime) and time is not pd.NaT
@@ -668,7 +668,7 @@ def _application_times(X: pd.DataFrame, applied_at: str, behaviors: Behaviors) -
             "Convert it with pandas.to_datetime."
         ) from error
     if pd.api.types.is_object_dtype(X[applied_at].dtype):
-        _refuse_mixed_zones(X[applied_at], f"rows of column {applied_at!r}")
+        refuse_mixed_zones(X[applied_at], f"rows of column {applied_at!r}")
     limits = _microseconds(values, f"column {applied_at!r}")
     if behaviors.n_events:
         time = behaviors.require("time")

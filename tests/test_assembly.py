@@ -1002,3 +1002,22 @@ def test_a_real_lenders_loans(data_folder):
     ordered = used.sort_values(["time", "operation"]).groupby("customerid")["time"].agg(list)
     first = loans["customerid"].iloc[0]
     assert flat["time"].loc[0].astype("datetime64[us]").tolist() == ordered[first]
+
+
+@pytest.mark.parametrize("table", ["applications", "events"])
+@pytest.mark.parametrize("other", [None, "UTC"])
+def test_zones_mixed_in_one_column_of_objects_are_refused(table, other):
+    # Arrow would take the hour of the second for one of UTC, or convert it, without a word.
+    times = [pd.Timestamp("2024-06-01 11:00", tz="Europe/Berlin")]
+    times.append(pd.Timestamp("2024-06-02 11:00", tz=other))
+    one_zone = pd.Series([times[0]] * 2)
+    mixed = pd.Series(times, dtype=object)
+    applications = pd.DataFrame({"user_id": [1, 2], "applied_at": one_zone})
+    events = pd.DataFrame({"user_id": [1, 2], "time": one_zone, "operation": "a"})
+    if table == "applications":
+        applications["applied_at"] = mixed
+    else:
+        events["time"] = mixed
+    column = "applied_at" if table == "applications" else "time"
+    with pytest.raises(ValueError, match=f"column '{column}' of {table}.*several time zones"):
+        attach_behaviors(applications, events)
