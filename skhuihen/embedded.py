@@ -86,11 +86,16 @@ class EmbeddedJoin:
         return self._fetch(ibis.to_sql(expression, dialect="duckdb"))
 
     def _fetch(self, query: str) -> pa.Table:
-        """Run a query; what DuckDB refuses in it is in the tables."""
+        with self._explaining():
+            return self.connection.sql(query).to_arrow_table()
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        """Say what DuckDB's errors mean: queries are ours, so what it refuses is in the data."""
         import duckdb
 
         try:
-            return self.connection.sql(query).to_arrow_table()
+            yield
         except (duckdb.ConversionException, duckdb.OutOfRangeException) as error:
             raise ValueError(
                 f"Column {self.names.applied_at!r} of applications or {self.names.time!r} of "
@@ -99,11 +104,12 @@ class EmbeddedJoin:
             ) from error
         except duckdb.OutOfMemoryException:
             raise  # said where the connection was opened
-        except duckdb.Error as error:
-            broken = f"one of {self.files} cannot be read to its end, or " if self.files else ""
+        except (duckdb.Error, OSError) as error:
+            if getattr(error, "errno", None):
+                raise  # the system's own; without a number it is DuckDB's, passed on by Arrow
+            broken = f" If one of {self.files} is broken, write it anew." if self.files else ""
             raise ValueError(
-                f"The join broke off ({error}): {broken}there is no room left on the disk. Write "
-                "the file anew, or make room."
+                f"The join broke off: {error}.{broken} If the disk is full, make room."
             ) from error
 
     def histories(
@@ -155,20 +161,21 @@ class EmbeddedJoin:
         numbers = np.repeat(np.arange(len(stretches)), [stop - start for start, stop in stretches])
         numbered = self.applications.append_column(_PARTITION, pa.array(numbers))
         join = Join(self._show(numbered, "applications"), self.events, self.names, self.lookback)
-        batches = self._query(join.events_by(_PARTITION)).to_arrow_reader(_BATCH)
-        schema = batches.schema.remove(batches.schema.get_field_index(_PARTITION))
         places: list[list[int]] = [[] for _ in stretches]
         options = pa.ipc.IpcWriteOptions(compression="lz4")
-        with pa.ipc.new_file(path, schema, options=options) as file:
-            for batch in batches:
-                partitions = batch[_PARTITION].to_numpy()
-                order = np.argsort(partitions, kind="stable")
-                ordered = batch.drop_columns(_PARTITION).take(pa.array(order))
-                present, starts = np.unique(partitions[order], return_index=True)
-                stops = [*starts[1:], len(ordered)]
-                for partition, start, stop in zip(present, starts, stops, strict=True):
-                    places[partition].append(file.stats.num_record_batches)
-                    file.write_batch(ordered.slice(start, stop - start))
+        with self._explaining():
+            batches = self._query(join.events_by(_PARTITION)).to_arrow_reader(_BATCH)
+            schema = batches.schema.remove(batches.schema.get_field_index(_PARTITION))
+            with pa.ipc.new_file(path, schema, options=options) as file:
+                for batch in batches:
+                    partitions = batch[_PARTITION].to_numpy()
+                    order = np.argsort(partitions, kind="stable")
+                    ordered = batch.drop_columns(_PARTITION).take(pa.array(order))
+                    present, starts = np.unique(partitions[order], return_index=True)
+                    stops = [*starts[1:], len(ordered)]
+                    for partition, start, stop in zip(present, starts, stops, strict=True):
+                        places[partition].append(file.stats.num_record_batches)
+                        file.write_batch(ordered.slice(start, stop - start))
         with pa.OSFile(str(path)) as source:
             file = pa.ipc.open_file(source)
             for found in places:

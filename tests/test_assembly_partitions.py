@@ -289,18 +289,29 @@ def test_files_are_read_as_arrow_reads_them(bank, tmp_path):
 # Whatever happens.
 
 
-def test_a_broken_file_leaves_nothing_behind(bank, tmp_path, monkeypatch):
+# A key is read when events are counted, an amount not before they are joined.
+@pytest.mark.parametrize("column", ["user_id", "amount"])
+def test_a_broken_file_is_named_and_leaves_nothing_behind(bank, tmp_path, monkeypatch, column):
     applications, _, files = bank
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(work))
     last = max(files.iterdir())
     content = bytearray(last.read_bytes())
-    # The start of the first column, so that it opens but cannot be read to its end.
-    content[4:2000] = b"\xff" * 1996
+    group = pq.ParquetFile(last).metadata.row_group(0)
+    (chunk,) = (
+        group.column(i)
+        for i in range(group.num_columns)
+        if group.column(i).path_in_schema == column
+    )
+    start, size = (
+        chunk.dictionary_page_offset or chunk.data_page_offset,
+        chunk.total_compressed_size,
+    )
+    content[start : start + size] = b"\xff" * size  # it opens, but cannot be read to its end
     last.write_bytes(content)
     for output in (None, work / "out"):
-        with pytest.raises(ValueError, match=f"{last.name}.* cannot be read to its end"):
+        with pytest.raises(ValueError, match=f"broke off.*{last.name}.* is broken"):
             attach_behaviors(applications, files, output=output, n_partitions=4)
     assert list(work.iterdir()) == []
 

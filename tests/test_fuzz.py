@@ -466,7 +466,7 @@ def arrow_tables(draw: Any) -> pa.Table:
 def test_drawn_tables(table: pa.Table, as_pandas: bool) -> None:
     X = table.to_pandas(types_mapper=pd.ArrowDtype) if as_pandas else table
     n = len(table)
-    names = ["applied_at", "user__", "time", "operation", "item", "amount", "seq", "X ", "X:"]
+    names = ["applied_at", "user_", "time", "operation", "item", "amount", "seq", "X ", "X:"]
     for name, estimate in ESTIMATORS.items():
         if name != "classifier":
             assert_result_or_clear_error(lambda run=estimate: run(X), *names)

@@ -67,9 +67,6 @@ class HUIHEN(nn.Module):
         self.profile_sizes = tuple(profile_sizes)
         self.intention_dim = intention_dim if hierarchical else 0
         self.habit_dim = habit_dim
-        self.hierarchical = hierarchical
-        self.time_aware = time_aware and hierarchical
-        self.user_item_aware = user_item_aware and hierarchical
 
         present = [size for size in self.profile_sizes if size]
         self.profile_field_aware = FieldAware(present, behavior_dim)
@@ -78,7 +75,7 @@ class HUIHEN(nn.Module):
             [behavior_dim] * len(behavior_sizes), behavior_dim, shared=not field_aware
         )
         self.intention: nn.Module | None = None
-        if self.time_aware:
+        if time_aware and hierarchical:
             self.period_embedding = PeriodEmbedding(behavior_dim)
             self.period_field_aware = FieldAware([behavior_dim] * 2, behavior_dim, shared=True)
             self.intention = TimeAwareGRU(
@@ -89,7 +86,7 @@ class HUIHEN(nn.Module):
 
         habit_input = intention_dim if hierarchical else behavior_dim
         self.habit: nn.Module
-        if self.user_item_aware:
+        if user_item_aware and hierarchical:
             n_context = sum(self.profile_sizes[field] > 0 for field in (0, 2))
             self.habit = UserItemAwareGRU(habit_input, n_context * behavior_dim, habit_dim)
         else:
