@@ -247,7 +247,7 @@ def decode(codes: NDArray[np.integer], texts: list[str]) -> pa.Array:
 
 def is_unicode(text: str) -> bool:
     """Tell text from what was read in the wrong encoding, which Arrow cannot hold."""
-    return text == text.encode(errors="replace").decode()
+    return text.isascii() or text == text.encode(errors="replace").decode()
 
 
 def as_text(value: Any) -> str:
@@ -343,9 +343,10 @@ def _typed(table: pa.Table) -> str:
 def _readable(frame: pd.DataFrame, parameter: str) -> pd.DataFrame:
     """Replace or refuse the columns of Arrow dtypes that pandas can carry but not look into."""
     changed: dict[Any, Any] = {}
-    for name, dtype in frame.dtypes.items():
+    for position, dtype in enumerate(frame.dtypes.tolist()):
         if not isinstance(dtype, pd.ArrowDtype):
             continue
+        name = frame.columns[position]
         kind = _without_views(dtype.pyarrow_dtype)
         if kind != dtype.pyarrow_dtype:
             values = frame[name].array.__arrow_array__().cast(kind)
@@ -372,15 +373,17 @@ def _check_column_names(columns: pd.Index, parameter: str) -> None:
             f"{parameter} has column names of {columns.nlevels} levels, such as {columns[0]!r}; "
             "one level is wanted. Name the columns anew."
         )
-    for name in columns:
-        if not isinstance(name, Hashable):
+    for name in columns.tolist():
+        if isinstance(name, str):
+            if not is_unicode(name):
+                raise ValueError(
+                    f"{parameter} has a column named {name!r}, which is not valid Unicode. Rename "
+                    "it."
+                )
+        elif not isinstance(name, Hashable):
             raise TypeError(
                 f"{parameter} has a column named {name!r} of type {type(name).__name__}; names "
                 "should be strings. Rename it."
-            )
-        if isinstance(name, str) and not is_unicode(name):
-            raise ValueError(
-                f"{parameter} has a column named {name!r}, which is not valid Unicode. Rename it."
             )
     if not columns.is_unique:
         raise ValueError(
@@ -450,7 +453,7 @@ def read_as_of(
     Parameters
     ----------
     X : DataFrame
-        One row per application.
+        One row per application, as `as_frame` returns it.
     column : str
         The nested column.
     applied_at : str or None
@@ -472,9 +475,6 @@ def read_as_of(
             f"X has no column {column!r}; it has {list(X.columns)}. Make it with "
             "skhuihen.attach_behaviors, or name the column that holds the events."
         )
-    for name in {column, applied_at}:
-        if (X.columns == name).sum() > 1:
-            raise ValueError(f"X has more than one column {name!r}. Rename or drop all but one.")
     behaviors = Behaviors.from_column(X[column])
     n_events = behaviors.n_events
     n_too_late = n_before = 0
@@ -660,15 +660,16 @@ def _application_times(X: pd.DataFrame, applied_at: str, behaviors: Behaviors) -
             "out of its score. Name the column with applied_at=..., or pass applied_at=None if "
             "the events are cut already."
         )
+    column = X[applied_at]
     try:
-        values = pa.array(X[applied_at], from_pandas=True)
+        values = pa.array(column, from_pandas=True)
     except UNFIT as error:
         raise TypeError(
             f"Column {applied_at!r} holds objects that are not all timestamps ({error}). "
             "Convert it with pandas.to_datetime."
         ) from error
-    if pd.api.types.is_object_dtype(X[applied_at].dtype):
-        refuse_mixed_zones(X[applied_at], f"rows of column {applied_at!r}")
+    if pd.api.types.is_object_dtype(column.dtype):
+        refuse_mixed_zones(column, f"rows of column {applied_at!r}")
     limits = _microseconds(values, f"column {applied_at!r}")
     if behaviors.n_events:
         time = behaviors.require("time")

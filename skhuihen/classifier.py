@@ -37,7 +37,7 @@ from skhuihen.behaviors import Behaviors, as_frame, is_nested, is_table, read_as
 from skhuihen.guidance import GuidedDataset, Pretrained, WarmStart, log_odds_of
 from skhuihen.network.batch import ApplicationDataset, Events
 from skhuihen.network.huihen import HUIHEN
-from skhuihen.preprocessing.profile import ProfileEncoder, is_datetime, is_plain
+from skhuihen.preprocessing.profile import ProfileEncoder, is_clear, is_datetime
 from skhuihen.preprocessing.vocabulary import BehaviorVocabulary
 from skhuihen.training import HUIHENNet, ProgressBar, ValidationAUC
 
@@ -580,18 +580,18 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         if is_table(X):
             frame = as_frame(X, self.behaviors)
             reserved = set(self.id_columns)
-            dtypes = list(zip(frame.columns, frame.dtypes, strict=True))
+            dtypes = list(zip(frame.columns.tolist(), frame.dtypes.tolist(), strict=True))
             compared = [
                 column
                 for column, dtype in dtypes
-                if column not in reserved and (is_plain(dtype) or not is_datetime(frame[column]))
+                if column not in reserved and (is_clear(dtype) or not is_datetime(frame[column]))
             ]
             if reset or compared != list(getattr(self, "feature_names_in_", ())):
                 # Names alone are compared; the values are read where they are used.
                 names = pd.DataFrame(columns=pd.Index(compared), index=frame.index[:0])
                 validate_data(self, names, reset=reset, skip_check_array=True)
             for column, dtype in dtypes:
-                if is_plain(dtype) or column == self.behaviors:
+                if is_clear(dtype) or column == self.behaviors:
                     continue
                 if is_nested(frame[column]):
                     raise ValueError(
@@ -866,7 +866,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 stacklevel=3,
             )
             behaviors = _no_events(len(frame))
-        module = self.net_.module_.eval()
+        module = self.net_.module_
+        if module.training:
+            module.eval()
         # Where the weights are, which may have been loaded on another machine.
         device = next(module.parameters()).device
         dataset = self._dataset(frame, behaviors, device=device)

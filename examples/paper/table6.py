@@ -33,6 +33,8 @@ from skhuihen.datasets import load_creditcard, load_uci_default, make_loan_data
 from skhuihen.guidance import make_teacher
 
 TEST_SHARE = 0.2
+#: From so many rows on, steps of 1,024 rows take the place of steps of 256.
+MANY_ROWS = 100_000
 PAPER = pd.DataFrame(
     {
         "uci": (0.7692, 0.7829),
@@ -118,13 +120,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, help="take a part of the rows only, stratified")
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--patience", type=int, default=10)
-    parser.add_argument("--batch-size", type=int, default=256)
     arguments = parser.parse_args()
-    params = {
-        "max_epochs": arguments.epochs,
-        "n_iter_no_change": arguments.patience,
-        "batch_size": arguments.batch_size,
-    }
 
     arguments.output.mkdir(parents=True, exist_ok=True)
     path = arguments.output / "table6.csv"
@@ -136,6 +132,11 @@ def main() -> None:
             X, _, y, _ = train_test_split(
                 X, y, train_size=arguments.rows, stratify=y, random_state=0
             )
+        params = {
+            "max_epochs": arguments.epochs,
+            "n_iter_no_change": arguments.patience,
+            "batch_size": 256 if len(X) < MANY_ROWS else 1024,
+        }
         settings = f"{len(X)} rows; " + "; ".join(f"{k} {v}" for k, v in params.items())
         known = pd.read_csv(path).query("data == @name")
         if (known["settings"] != settings).any():

@@ -282,7 +282,8 @@ class BehaviorAbstractor(BehaviorTransformer):
         """
         check_is_fitted(self)
         _, as_of = self._read(X)
-        return pd.concat([as_of.counts(), self._apply(as_of.behaviors)[1].iloc[1:]])
+        report = pd.Series(self._apply(as_of.behaviors)[1])
+        return pd.concat([as_of.counts(), report.iloc[1:]])
 
     def _learn_operations(self, evidence: _Evidence, rules: list[Rule]) -> list[Rule]:
         """Return rules for every operation seen, in the order of their names."""
@@ -350,7 +351,7 @@ class BehaviorAbstractor(BehaviorTransformer):
             result.append(rule)
         return result
 
-    def _apply(self, behaviors: Behaviors) -> tuple[Behaviors, pd.Series]:
+    def _apply(self, behaviors: Behaviors) -> tuple[Behaviors, dict[str, int]]:
         """Return the events with field and behavior, and the counts of what was not known."""
         evidence = _Evidence(behaviors)
         # The first three tokens are for unseen operations, in the order of FIELDS.
@@ -380,13 +381,11 @@ class BehaviorAbstractor(BehaviorTransformer):
         if unseen.any():
             token[unseen] = evidence.field[unseen]
         fields, names = zip(*tokens, strict=True)
-        report = pd.Series(
-            {
-                "events_used": behaviors.n_events,
-                "unseen_operations": int(unseen.sum()),
-                "items_not_kept": int(rest[pair_of_event].sum()),
-            }
-        )
+        report = {
+            "events_used": behaviors.n_events,
+            "unseen_operations": int(unseen.sum()),
+            "items_not_kept": int(rest[pair_of_event].sum()),
+        }
         return (
             behaviors.with_fields(
                 field=decode(token, list(fields)), behavior=decode(token, list(names))

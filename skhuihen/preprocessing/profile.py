@@ -296,15 +296,9 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
     def _read_numbers(self, frame: pd.DataFrame) -> NDArray[np.float64]:
         """Return the numeric columns, NaN where a value is missing."""
         numbers = np.full((len(frame), len(self._numbers)), np.nan)
-        dtype_of = dict(zip(frame.columns, frame.dtypes, strict=True))
-        plain = [i for i, column in enumerate(self._numbers) if is_plain(dtype_of[column])]
-        if plain:
-            numbers[:, plain] = frame[[self._numbers[i] for i in plain]].to_numpy(np.float64)
         for i, column in enumerate(self._numbers):
-            if not is_plain(dtype_of[column]):
+            if column not in self._without_value:
                 numbers[:, i] = _numbers(frame[column])
-            if column in self._without_value:
-                numbers[:, i] = np.nan
         if (np.abs(numbers) > HUGE).any():
             for column, values in zip(self._numbers, numbers.T, strict=True):
                 check_finite(values, f"Profile column {column!r}")
@@ -382,8 +376,15 @@ def is_plain(dtype: Any) -> bool:
     return isinstance(dtype, np.dtype) and dtype.kind in "fiub"
 
 
+def is_clear(dtype: Any) -> bool:
+    """Tell dtypes that say by themselves that they are neither times nor events."""
+    return is_plain(dtype) or isinstance(dtype, pd.StringDtype)
+
+
 def _numbers(column: pd.Series) -> NDArray[np.float64]:
     """Return a numeric or boolean column of any dtype as floats; refuse texts."""
+    if is_plain(column.dtype):
+        return column.to_numpy()
     if column.isna().all():  # then the dtype says nothing
         return np.full(len(column), np.nan)
     if not _is_number(column):

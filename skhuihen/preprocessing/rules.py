@@ -52,9 +52,13 @@ class RuleTable:
                 self._globs.append((position, re.compile(fnmatch.translate(rule.operation))))
             else:
                 self._by_name.setdefault(rule.operation, []).append(position)
+        self._known = {operation: self._find(operation) for operation in self._by_name}
 
     def of_operation(self, operation: str) -> list[Rule]:
         """Return the rules that may hold for an operation, up to the first for any item."""
+        return self._known.get(operation) or self._find(operation)
+
+    def _find(self, operation: str) -> list[Rule]:
         positions = list(self._by_name.get(operation, ()))
         # What a rule for the name itself decides needs no glob behind it.
         decided = next((at for at in positions if self.rules[at].item == ANY), len(self.rules))

@@ -207,9 +207,9 @@ class Sessionizer(BehaviorTransformer):
         self._validate_params()
         _, as_of = self._read(X)
         counts = as_of.counts().drop("events_used")
-        return pd.concat([counts, self._cut(as_of.behaviors)[1]])
+        return pd.concat([counts, pd.Series(self._cut(as_of.behaviors)[1])])
 
-    def _cut(self, behaviors: Behaviors) -> tuple[Behaviors, pd.Series]:
+    def _cut(self, behaviors: Behaviors) -> tuple[Behaviors, dict[str, int]]:
         """Return the kept events with their subfields, and the counts of what was done."""
         if self.max_behaviors is not None and self.max_behaviors < self.min_behaviors:
             raise ValueError(
@@ -262,7 +262,7 @@ class Sessionizer(BehaviorTransformer):
         number = np.cumsum(kept) - 1
         first_of_row = np.searchsorted(row[kept], row)
         session_number = (number - first_of_row)[session][keep]
-        return self._describe(behaviors.filter(keep), session_number), pd.Series(report)
+        return self._describe(behaviors.filter(keep), session_number), report
 
     def _cut_at_gaps(self, behaviors: Behaviors) -> NDArray[np.bool_]:
         """Return which events start a session."""

@@ -52,7 +52,15 @@ class BehaviorVocabulary:
         found.sort()
         self.behaviors_ = [(FIELDS[f], behavior, sign) for f, behavior, sign in found]
         self.sizes_ = tuple(sum(f == field for f, _, _ in found) for field in range(len(FIELDS)))
-        self._number = {key: number for number, key in enumerate(found)}
+        # Of each text, the number in each field for amounts of either sign; the last row is that
+        # of texts that are not known.
+        self._row_of: dict[str, int] = {}
+        for _, behavior, _ in found:
+            self._row_of.setdefault(behavior, len(self._row_of))
+        table = np.full((len(self._row_of) + 1, len(FIELDS), 2), len(found))
+        for number, (f, behavior, sign) in enumerate(found):
+            table[self._row_of[behavior], f, 1 if sign else slice(None)] = number
+        self._numbers = table
         return self
 
     def transform(self, behaviors: Behaviors) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -70,12 +78,8 @@ class BehaviorVocabulary:
             ``log1p(|amount|)`` for a transform operation with an amount, else 1.
         """
         field, name, names, negative, amount = _read(behaviors)
-        lookup = np.full((len(FIELDS), len(names), 2), len(self._number))
-        for n, text in enumerate(names):
-            for f in range(len(FIELDS)):
-                plain = self._number.get((f, text, ""), len(self._number))
-                lookup[f, n] = plain, self._number.get((f, text, "-"), plain)
-        number = lookup[field, name, negative.astype(np.int64)]
+        rows = np.array([self._row_of.get(text, -1) for text in names], dtype=np.int64)
+        number = self._numbers[rows[name], field, negative.astype(np.int64)]
         scaled = (field == TRANSFORM) & ~np.isnan(amount)
         scale = np.ones(len(amount))
         scale[scaled] = np.log1p(np.abs(amount[scaled]))
