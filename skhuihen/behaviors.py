@@ -7,10 +7,11 @@ that say which stretch of them belongs to which application. No step loops over 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from itertools import pairwise
 from numbers import Real
 from typing import Any
 
@@ -25,6 +26,8 @@ from numpy.typing import NDArray
 MISSING = "missing"
 #: The sum of squares of numbers up to this does not overflow.
 HUGE = 1e150
+#: Events that are worked on at a time: all that is made of them should stay in a processor's cache.
+PIECE = 250_000
 #: What Arrow raises for objects that have no type in common.
 UNFIT = (pa.ArrowException, OverflowError, TypeError, ValueError)
 
@@ -99,13 +102,18 @@ class Behaviors:
         ValueError
             If an event itself, rather than one of its subfields, is null.
         """
-        lists = _as_lists(column)
+        return cls._from_lists(_as_lists(column), column.name)
+
+    @classmethod
+    def _from_lists(cls, lists: pa.Array | pa.ChunkedArray, name: Any) -> Behaviors:
+        if isinstance(lists, pa.ChunkedArray):
+            lists = lists.combine_chunks()
         lengths = pc.fill_null(pc.list_value_length(lists), 0)
         offsets = np.concatenate([[0], np.cumsum(lengths.to_numpy(), dtype=np.int64)])
         events = lists.flatten()  # unlike .values, minds slices and skips what is under a null
         if events.null_count:
             raise ValueError(
-                f"Column {column.name!r} holds {events.null_count} null events. "
+                f"Column {name!r} holds {events.null_count} null events. "
                 "Leave them out of the lists."
             )
         if pa.types.is_null(events.type):
@@ -118,15 +126,7 @@ class Behaviors:
 
     def to_array(self) -> NestedExtensionArray:
         """Return the array of a nested column; empty histories become empty lists."""
-        # A nested column without subfields could be neither sliced nor written.
-        fields = self.fields or {
-            "time": pa.array([], pa.timestamp("us")),
-            "operation": pa.array([], pa.string()),
-        }
-        events = pa.StructArray.from_arrays(list(fields.values()), list(fields))
-        return NestedExtensionArray(
-            pa.chunked_array([pa.LargeListArray.from_arrays(self.offsets, events)])
-        )
+        return join([self])
 
     # Choosing events.
 
@@ -223,6 +223,20 @@ class Behaviors:
             )
         encoded = pc.fill_null(values, MISSING).dictionary_encode()
         return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
+
+
+def join(pieces: Iterable[Behaviors]) -> NestedExtensionArray:
+    """Return the array of a nested column from the applications of several pieces, one at least."""
+    lists = []
+    for piece in pieces:
+        # A nested column without subfields could be neither sliced nor written.
+        fields = piece.fields or {
+            "time": pa.array([], pa.timestamp("us")),
+            "operation": pa.array([], pa.string()),
+        }
+        events = pa.StructArray.from_arrays(list(fields.values()), list(fields))
+        lists.append(pa.LargeListArray.from_arrays(piece.offsets, events))
+    return NestedExtensionArray(pa.chunked_array(lists))
 
 
 def check_finite(numbers: NDArray[np.float64], what: str) -> None:
@@ -470,12 +484,51 @@ def read_as_of(
         Events with ``applied_at - lookback <= time < applied_at``, ordered by time. Events of
         one instant are ordered by the subfield ``seq``, or keep their given order without it.
     """
+    lists = _lists_of(X, column, applied_at, lookback)
+    return _as_of(X, lists, column, applied_at, lookback, by_session)
+
+
+def read_piecewise(
+    X: pd.DataFrame, column: str, applied_at: str | None, lookback: int | None = None
+) -> Iterator[AsOf]:
+    """Do what `read_as_of` does, for some consecutive applications at a time.
+
+    Yields
+    ------
+    AsOf
+        Of as many applications as have some `PIECE` events, or of one that has more.
+    """
+    lists = _lists_of(X, column, applied_at, lookback)
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
+    piece = np.cumsum(lengths, dtype=np.int64) // PIECE
+    cuts = np.flatnonzero(np.diff(piece)) + 1
+    for start, stop in pairwise([0, *cuts.tolist(), len(X)]):
+        rows = X.iloc[start:stop] if len(cuts) else X
+        yield _as_of(rows, lists.slice(start, stop - start), column, applied_at, lookback)
+
+
+def _lists_of(
+    X: pd.DataFrame, column: str, applied_at: str | None, lookback: int | None
+) -> pa.Array | pa.ChunkedArray:
     if column not in X.columns:
         raise ValueError(
             f"X has no column {column!r}; it has {list(X.columns)}. Make it with "
             "skhuihen.attach_behaviors, or name the column that holds the events."
         )
-    behaviors = Behaviors.from_column(X[column])
+    if applied_at is None and lookback is not None:
+        raise ValueError("lookback needs applied_at: name the column with the application's time.")
+    return _as_lists(X[column])
+
+
+def _as_of(
+    X: pd.DataFrame,
+    lists: pa.Array | pa.ChunkedArray,
+    column: str,
+    applied_at: str | None,
+    lookback: int | None,
+    by_session: bool = False,
+) -> AsOf:
+    behaviors = Behaviors._from_lists(lists, column)
     n_events = behaviors.n_events
     n_too_late = n_before = 0
     limits = None
@@ -490,8 +543,6 @@ def read_as_of(
             n_before = int(old.sum())
             keep &= ~old
         behaviors = behaviors.filter(keep)
-    elif lookback is not None:
-        raise ValueError("lookback needs applied_at: name the column with the application's time.")
     return AsOf(_in_order(behaviors, by_session), n_events, n_too_late, n_before, limits)
 
 
@@ -514,8 +565,8 @@ def microseconds_of(value: Any, parameter: str) -> int:
     return max(1, delta // pd.Timedelta("1us"))
 
 
-def _as_lists(column: pd.Series) -> pa.Array:
-    """Return a nested column as one Arrow array of lists of structs."""
+def _as_lists(column: pd.Series) -> pa.Array | pa.ChunkedArray:
+    """Return a nested column as Arrow lists of structs."""
     dtype = column.dtype
     if isinstance(dtype, NestedDtype):
         lists = column.array.list_array
@@ -534,8 +585,6 @@ def _as_lists(column: pd.Series) -> pa.Array:
         lists = _lists_of_objects(column)
     else:
         raise TypeError(_not_nested(column, f"dtype {dtype}"))
-    if isinstance(lists, pa.ChunkedArray):
-        lists = lists.combine_chunks()
     kind = lists.type
     if not (
         (pa.types.is_list(kind) or pa.types.is_large_list(kind))

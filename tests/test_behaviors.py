@@ -814,7 +814,7 @@ def test_refuses_columns_that_are_not_there_or_there_twice():
         read_as_of(X, "behaviors", "at")
     for name in X.columns:
         with pytest.raises(ValueError, match=f"more than one column '{name}'"):
-            used(pd.concat([X, X[[name]]], axis=1))
+            as_frame(pd.concat([X, X[[name]]], axis=1))
 
 
 def test_refuses_an_order_that_is_none():

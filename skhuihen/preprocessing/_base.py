@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -12,7 +12,15 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils._tags import Tags
 from sklearn.utils.validation import _check_feature_names_in
 
-from skhuihen.behaviors import AsOf, Behaviors, as_frame, microseconds_of, read_as_of
+from skhuihen.behaviors import (
+    AsOf,
+    Behaviors,
+    as_frame,
+    join,
+    microseconds_of,
+    read_as_of,
+    read_piecewise,
+)
 
 Constraints = dict[str, list[Any]]
 
@@ -36,17 +44,24 @@ class BehaviorTransformer(TransformerMixin, BaseEstimator):
     def _read(self, X: Any) -> tuple[pd.DataFrame, AsOf]:
         """Return X as a frame, and its events cut to what was known, in order."""
         frame = as_frame(X, self.column)
-        lookback = None if self.lookback is None else microseconds_of(self.lookback, "lookback")
-        return frame, read_as_of(frame, self.column, self.applied_at, lookback)
+        return frame, read_as_of(frame, self.column, self.applied_at, self._lookback())
+
+    def _read_piecewise(self, X: Any) -> tuple[pd.DataFrame, Iterator[AsOf]]:
+        """Do what `_read` does, for some applications at a time."""
+        frame = as_frame(X, self.column)
+        return frame, read_piecewise(frame, self.column, self.applied_at, self._lookback())
+
+    def _lookback(self) -> int | None:
+        return None if self.lookback is None else microseconds_of(self.lookback, "lookback")
 
     def _remember_columns(self, frame: pd.DataFrame) -> Self:
         self.feature_names_in_ = np.asarray(frame.columns, dtype=object)
         self.n_features_in_ = frame.shape[1]
         return self
 
-    def _with_events(self, frame: pd.DataFrame, behaviors: Behaviors) -> pd.DataFrame:
+    def _with_events(self, frame: pd.DataFrame, pieces: Iterable[Behaviors]) -> pd.DataFrame:
         """Return a frame that differs in its nested column alone."""
-        return frame.assign(**{self.column: behaviors.to_array()})
+        return frame.assign(**{self.column: join(pieces)})
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the names of the columns that `transform` returns: those of X.

@@ -25,9 +25,9 @@ from skhuihen.preprocessing.rules import (
     FUNCTION_WIDGET,
     ITEM_CLICK,
     TRANSFORM_OPERATION,
+    ItemRules,
     Rule,
     RuleTable,
-    of_item,
     other_of,
     read_rules,
 )
@@ -206,30 +206,8 @@ class BehaviorAbstractor(BehaviorTransformer):
         self
         """
         frame, as_of = self._read(X)
-        return self._learn(frame, as_of.behaviors)
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit_transform(self, X: Any, y: Any = None) -> pd.DataFrame:
-        """Do what `fit` and `transform` do, reading X once.
-
-        Parameters
-        ----------
-        X : DataFrame or other table of shape (n_applications, n_columns)
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        DataFrame
-            See `transform`.
-        """
-        frame, as_of = self._read(X)
-        self._learn(frame, as_of.behaviors)
-        return self._with_events(frame, self._apply(as_of.behaviors)[0])
-
-    def _learn(self, frame: pd.DataFrame, behaviors: Behaviors) -> Self:
         rules = read_rules(self.rules)
-        evidence = _Evidence(behaviors)
+        evidence = _Evidence(as_of.behaviors)
         learned = self._learn_operations(evidence, rules)
         # The given rules come last: their globs are for operations not seen yet.
         self.rules_ = pd.DataFrame(
@@ -254,16 +232,18 @@ class BehaviorAbstractor(BehaviorTransformer):
             X with the events of the nested column cut, ordered and abstracted.
         """
         check_is_fitted(self)
-        frame, as_of = self._read(X)
-        behaviors, report = self._apply(as_of.behaviors)
-        if report["unseen_operations"] > 0.05 * report["events_used"]:
+        frame, pieces = self._read_piecewise(X)
+        abstracted, reports = zip(*(self._apply(as_of.behaviors) for as_of in pieces), strict=True)
+        n_unseen = sum(report["unseen_operations"] for report in reports)
+        n_used = sum(report["events_used"] for report in reports)
+        if n_unseen > 0.05 * n_used:
             warnings.warn(
-                f"{report['unseen_operations']} of {report['events_used']} events have operations "
-                "that BehaviorAbstractor did not see in fit; they become the 'other' of their "
-                "field. Add rules for them, or fit it anew.",
+                f"{n_unseen} of {n_used} events have operations that BehaviorAbstractor did not "
+                "see in fit; they become the 'other' of their field. Add rules for them, or fit "
+                "it anew.",
                 stacklevel=2,
             )
-        return self._with_events(frame, behaviors)
+        return self._with_events(frame, abstracted)
 
     def report(self, X: Any) -> pd.Series:
         """Count what `transform` would do to the events.
@@ -281,9 +261,11 @@ class BehaviorAbstractor(BehaviorTransformer):
             operation, and ``items_not_kept`` to the ``other`` of a type.
         """
         check_is_fitted(self)
-        _, as_of = self._read(X)
-        report = pd.Series(self._apply(as_of.behaviors)[1])
-        return pd.concat([as_of.counts(), report.iloc[1:]])
+        counts = [
+            pd.concat([as_of.counts(), pd.Series(self._apply(as_of.behaviors)[1]).iloc[1:]])
+            for as_of in self._read_piecewise(X)[1]
+        ]
+        return sum(counts[1:], counts[0])
 
     def _learn_operations(self, evidence: _Evidence, rules: list[Rule]) -> list[Rule]:
         """Return rules for every operation seen, in the order of their names."""
@@ -295,7 +277,7 @@ class BehaviorAbstractor(BehaviorTransformer):
             name = glob.escape(operation)
             found = [
                 Rule(name, rule.item, rule.field, rule.behavior)
-                for rule in table.of_operation(operation)
+                for rule in table.of_operation(operation).rules
             ]
             learned[operation] = found
             if found and found[-1].item == ANY:
@@ -330,7 +312,7 @@ class BehaviorAbstractor(BehaviorTransformer):
         n_events = np.bincount(pair[pair >= 0], minlength=len(pairs)).tolist()
         counts: dict[tuple[str, str], int] = {}
         for (code, item), count in zip(pairs, n_events, strict=True):
-            rule = of_item(rules_of[code], item)
+            rule = rules_of[code].of_item(item)
             # A file could not tell an item without a name from a rule for any item.
             if rule is not None and rule.is_type and item:
                 key = rule.behavior, item
@@ -361,15 +343,15 @@ class BehaviorAbstractor(BehaviorTransformer):
         rules_of = [self._table.of_operation(operation) for operation in evidence.operations]
         of_operation = np.full(len(rules_of), -1)
         for code, rules in enumerate(rules_of):
-            if rules and rules[0].item == ANY and not rules[0].is_type:
-                of_operation[code] = tokens.setdefault(_behavior(rules[0]), len(tokens))
+            if rules.for_any_item is not None:
+                of_operation[code] = tokens.setdefault(_behavior(rules.for_any_item), len(tokens))
         token = of_operation[evidence.operation]
 
         pair_of_event, pairs = evidence.item_pairs(rules_of)
         of_pair = np.full(len(pairs), -1)
         rest = np.zeros(len(pairs), dtype=bool)
         for position, (code, item) in enumerate(pairs):
-            rule = of_item(rules_of[code], item)
+            rule = rules_of[code].of_item(item)
             if rule is not None:
                 of_pair[position] = tokens.setdefault(_behavior(rule), len(tokens))
                 rest[position] = rule.is_type
@@ -476,12 +458,12 @@ class _Evidence:
         )
         return count_neighbors(group_of[self.operation], near, n_groups)
 
-    def item_pairs(self, rules_of: list[list[Rule]]) -> tuple[np.ndarray, list[tuple[int, str]]]:
+    def item_pairs(self, rules_of: list[ItemRules]) -> tuple[np.ndarray, list[tuple[int, str]]]:
         """Return the distinct pairs of operation and item where the item decides.
 
         Parameters
         ----------
-        rules_of : list of list of Rule
+        rules_of : list of ItemRules
             The rules that may hold for each operation.
 
         Returns
@@ -494,7 +476,7 @@ class _Evidence:
         chosen = [
             code
             for code, rules in enumerate(rules_of)
-            if rules and (rules[0].item != ANY or rules[0].is_type)
+            if rules.rules and rules.for_any_item is None
         ]
         pair_of_event = np.full(len(self.operation), -1)
         if not chosen:

@@ -52,11 +52,11 @@ class RuleTable:
                 self._globs.append((position, re.compile(fnmatch.translate(rule.operation))))
             else:
                 self._by_name.setdefault(rule.operation, []).append(position)
-        self._known = {operation: self._find(operation) for operation in self._by_name}
+        self._known = {operation: ItemRules(self._find(operation)) for operation in self._by_name}
 
-    def of_operation(self, operation: str) -> list[Rule]:
+    def of_operation(self, operation: str) -> ItemRules:
         """Return the rules that may hold for an operation, up to the first for any item."""
-        return self._known.get(operation) or self._find(operation)
+        return self._known.get(operation) or ItemRules(self._find(operation))
 
     def _find(self, operation: str) -> list[Rule]:
         positions = list(self._by_name.get(operation, ()))
@@ -75,12 +75,34 @@ class RuleTable:
         return found
 
 
-def of_item(rules: list[Rule], item: str) -> Rule | None:
-    """Return the first of an operation's rules that holds for an item."""
-    for rule in rules:
-        if fnmatch.fnmatchcase(item, rule.item) if is_glob(rule.item) else rule.item == item:
-            return rule
-    return None
+class ItemRules:
+    """The rules that may hold for one operation, in their order, found fast by item."""
+
+    def __init__(self, rules: list[Rule]) -> None:
+        self.rules = rules
+        self._by_name: dict[str, int] = {}
+        self._globs: list[tuple[int, re.Pattern[str]]] = []
+        for position, rule in enumerate(rules):
+            if is_glob(rule.item):
+                self._globs.append((position, re.compile(fnmatch.translate(rule.item))))
+            else:
+                self._by_name.setdefault(rule.item, position)
+
+    @property
+    def for_any_item(self) -> Rule | None:
+        """The rule that decides whatever the item is, if there is one."""
+        first = self.rules[0] if self.rules else None
+        return first if first is not None and first.item == ANY and not first.is_type else None
+
+    def of_item(self, item: str) -> Rule | None:
+        """Return the first rule that holds for an item."""
+        named = self._by_name.get(item, len(self.rules))
+        for position, glob in self._globs:
+            if position > named:
+                break
+            if glob.match(item):
+                return self.rules[position]
+        return self.rules[named] if named < len(self.rules) else None
 
 
 def is_glob(pattern: str) -> bool:

@@ -147,9 +147,7 @@ class Sessionizer(BehaviorTransformer):
         -------
         self
         """
-        frame, as_of = self._read(X)
-        self._cut(as_of.behaviors)
-        return self._remember_columns(frame)
+        return self._remember_columns(self._sessions(X))
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit_transform(self, X: Any, y: Any = None) -> pd.DataFrame:
@@ -166,9 +164,8 @@ class Sessionizer(BehaviorTransformer):
         DataFrame
             See `transform`.
         """
-        frame, as_of = self._read(X)
-        result = self._with_events(frame, self._cut(as_of.behaviors)[0])
-        self._remember_columns(frame)
+        result = self._sessions(X)
+        self._remember_columns(result)
         return result
 
     def transform(self, X: Any) -> pd.DataFrame:
@@ -184,8 +181,7 @@ class Sessionizer(BehaviorTransformer):
             X with the kept events in the nested column, ordered by session and time.
         """
         self._validate_params()
-        frame, as_of = self._read(X)
-        return self._with_events(frame, self._cut(as_of.behaviors)[0])
+        return self._sessions(X)
 
     def report(self, X: Any) -> pd.Series:
         """Count what `transform` would do.
@@ -205,9 +201,15 @@ class Sessionizer(BehaviorTransformer):
             ``applications`` and ``applications_without_sessions`` count rows.
         """
         self._validate_params()
-        _, as_of = self._read(X)
-        counts = as_of.counts().drop("events_used")
-        return pd.concat([counts, pd.Series(self._cut(as_of.behaviors)[1])])
+        counts = [
+            pd.concat([as_of.counts(), pd.Series(self._cut(as_of.behaviors)[1])])
+            for as_of in self._read_piecewise(X)[1]
+        ]
+        return sum(counts[1:], counts[0]).drop("events_used")
+
+    def _sessions(self, X: Any) -> pd.DataFrame:
+        frame, pieces = self._read_piecewise(X)
+        return self._with_events(frame, (self._cut(as_of.behaviors)[0] for as_of in pieces))
 
     def _cut(self, behaviors: Behaviors) -> tuple[Behaviors, dict[str, int]]:
         """Return the kept events with their subfields, and the counts of what was done."""
@@ -308,10 +310,10 @@ class Sessionizer(BehaviorTransformer):
         if self.time_zone is not None and len(time):
             stamps = _in_zone(stamps, self.time_zone)
         return behaviors.with_fields(
-            session=pa.array(session, pa.int64()),
+            session=pa.array(session, pa.int32()),
             interval=pa.array(interval),
-            weekday=pc.day_of_week(stamps),
-            monthday=pc.day(stamps),
+            weekday=pc.day_of_week(stamps).cast(pa.int8()),
+            monthday=pc.day(stamps).cast(pa.int8()),
         )
 
     def __sklearn_tags__(self) -> Tags:

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from skhuihen.preprocessing.rules import (
     FIELDS,
+    ItemRules,
     Rule,
     RuleTable,
     is_glob,
-    of_item,
     other_of,
     read_rules,
 )
@@ -153,7 +153,7 @@ PATTERNS = NAMES | NAMES.map(glob.escape) | st.just("*")
 @settings(max_examples=300, deadline=None)
 def test_the_first_match_wins(rules, operation, item):
     rules = [Rule(*names, FIELDS[2], str(k)) for k, names in enumerate(rules)]
-    found = of_item(RuleTable(rules).of_operation(operation), item)
+    found = RuleTable(rules).of_operation(operation).of_item(item)
     assert found == first_match(rules, operation, item)
 
 
@@ -161,9 +161,9 @@ def test_the_first_match_wins(rules, operation, item):
 @settings(max_examples=200, deadline=None)
 def test_an_escaped_name_is_that_name_alone(name, other):
     table = RuleTable([Rule(glob.escape(name), "*", FIELDS[2], "b")])
-    assert bool(table.of_operation(other)) == (name == other)
-    item = [Rule("a", glob.escape(name), FIELDS[2], "b")]
-    assert (of_item(item, other) is not None) == (name == other)
+    assert bool(table.of_operation(other).rules) == (name == other)
+    item = ItemRules([Rule("a", glob.escape(name), FIELDS[2], "b")])
+    assert (item.of_item(other) is not None) == (name == other)
 
 
 def test_rules_of_an_operation_end_with_the_first_for_any_item():
@@ -173,14 +173,14 @@ def test_rules_of_an_operation_end_with_the_first_for_any_item():
         Rule("a1", "*", FIELDS[0], "2"),
         Rule("a*", "B2", FIELDS[0], "3"),
     ]
-    assert [rule.behavior for rule in RuleTable(rules).of_operation("a1")] == ["1", "2"]
-    assert [rule.behavior for rule in RuleTable(rules).of_operation("a2")] == ["1", "3"]
-    assert RuleTable(rules).of_operation("c") == []
+    assert [rule.behavior for rule in RuleTable(rules).of_operation("a1").rules] == ["1", "2"]
+    assert [rule.behavior for rule in RuleTable(rules).of_operation("a2").rules] == ["1", "3"]
+    assert RuleTable(rules).of_operation("c").rules == []
 
 
 def test_case_counts():
     table = RuleTable([Rule("Fund*", "*", FIELDS[0], "fund")])
-    assert table.of_operation("fund_buy") == []
+    assert table.of_operation("fund_buy").rules == []
 
 
 @pytest.mark.parametrize(

@@ -315,10 +315,10 @@ def test_types_of_the_subfields():
             name: pa.table(result)["behaviors"].type.value_type.field(name).type for name in ADDED
         }
         assert dtypes == {
-            "session": pa.int64(),
+            "session": pa.int32(),
             "interval": pa.float64(),
-            "weekday": pa.int64(),
-            "monthday": pa.int64(),
+            "weekday": pa.int8(),
+            "monthday": pa.int8(),
         }
 
 
