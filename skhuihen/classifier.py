@@ -43,6 +43,8 @@ from skhuihen.training import HUIHENNet, ProgressBar, ValidationAUC
 
 #: Applications scored at once: what belongs to them should fit into the cache of a processor.
 SCORING_BATCH = 128
+#: Applications read at once for scoring, so that memory does not grow with their number.
+READING_BATCH = 16 * SCORING_BATCH
 
 
 class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
@@ -858,27 +860,34 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         """Apply a function of module and batch to all applications, without gradients."""
         check_is_fitted(self)
         frame = self._check_table(X, reset=False)
-        behaviors = self._read_behaviors(frame)
-        if behaviors.n_events and not sum(self.vocabulary_.sizes_):
-            warnings.warn(
-                f"Column {self.behaviors!r} had no event in fit, so nothing was learned of "
-                "behaviors; they are left out of the scores. Fit on histories to use them.",
-                stacklevel=3,
-            )
-            behaviors = _no_events(len(frame))
         module = self.net_.module_
         if module.training:
             module.eval()
         # Where the weights are, which may have been loaded on another machine.
         device = next(module.parameters()).device
-        dataset = self._dataset(frame, behaviors, device=device)
-        result = np.empty((len(dataset), width), dtype=self.dtype)
+        results = [np.empty((0, width), dtype=self.dtype)]
+        n_left_out = 0
         with torch.inference_mode():
-            for start in range(0, len(dataset), SCORING_BATCH):
-                rows = range(start, min(start + SCORING_BATCH, len(dataset)))
-                batch, _ = dataset.__getitems__(rows)
-                result[start : rows.stop] = function(module, batch).cpu().numpy()
-        return result
+            for first in range(
+                0, max(len(frame), 1), READING_BATCH
+            ):  # an empty table is checked too
+                part = frame.iloc[first : first + READING_BATCH]
+                behaviors = self._read_behaviors(part)
+                if not sum(self.vocabulary_.sizes_):
+                    n_left_out += behaviors.n_events
+                    behaviors = _no_events(len(part))
+                dataset = self._dataset(part, behaviors, device=device)
+                for start in range(0, len(part), SCORING_BATCH):
+                    rows = range(start, min(start + SCORING_BATCH, len(part)))
+                    batch, _ = dataset.__getitems__(rows)
+                    results.append(function(module, batch).cpu().numpy())
+        if n_left_out:
+            warnings.warn(
+                f"Column {self.behaviors!r} had no event in fit, so nothing was learned of "
+                "behaviors; they are left out of the scores. Fit on histories to use them.",
+                stacklevel=3,
+            )
+        return np.concatenate(results)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
