@@ -7,16 +7,34 @@ refuses missing values by name, and counts a row of weight two as two rows.
 from __future__ import annotations
 
 from numbers import Integral, Real
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import make_scorer, roc_auc_score, roc_curve
+from scipy import stats
+from scipy.optimize import brentq
+from scipy.special import expit, logit
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import (
+    brier_score_loss,
+    d2_brier_score,
+    make_scorer,
+    roc_auc_score,
+    roc_curve,
+)
 from sklearn.utils import assert_all_finite, check_consistent_length, check_scalar
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_sample_weight, column_or_1d
 
 __all__ = [
+    "AUCInterval",
+    "CalibrationSummary",
+    "PairedTest",
+    "auc_interval",
+    "calibration_summary",
+    "corrected_resampled_ttest",
+    "delong_test",
     "expected_auc",
     "gini_score",
     "gini_scorer",
@@ -25,6 +43,7 @@ __all__ = [
     "ks_scorer",
     "lift_table",
     "population_stability_index",
+    "stability_bins",
 ]
 
 Label = int | float | bool | str
@@ -254,6 +273,298 @@ def expected_auc(probability: ArrayLike, y_score: ArrayLike | None = None) -> fl
     return float(ordered / pairs)
 
 
+class AUCInterval(NamedTuple):
+    """An AUC and its confidence interval, see `auc_interval`."""
+
+    auc: float
+    low: float
+    high: float
+    standard_error: float
+
+
+class PairedTest(NamedTuple):
+    """The difference of two models, see `delong_test` and `corrected_resampled_ttest`."""
+
+    difference: float
+    low: float
+    high: float
+    standard_error: float
+    statistic: float
+    pvalue: float
+
+
+def auc_interval(
+    y_true: ArrayLike,
+    y_score: ArrayLike,
+    *,
+    confidence_level: float = 0.95,
+    pos_label: Label | None = None,
+) -> AUCInterval:
+    """AUC of a score with its confidence interval, by DeLong's standard error.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        Two classes, each with two rows at least.
+    y_score : array-like of shape (n_samples,)
+        A probability or any score that rises with risk; only its order counts.
+    confidence_level : float, default=0.95
+        How often intervals like this one hold the true AUC, strictly between 0 and 1.
+    pos_label : int, float, bool or str, default=None
+        The overdue class. ``None`` takes the greater of the two labels.
+
+    Returns
+    -------
+    interval : AUCInterval
+        Named tuple of floats: ``auc``, ``low``, ``high`` and ``standard_error``. The bounds are
+        NaN where the score separates the classes: nothing then tells how far off the AUC is.
+
+    Raises
+    ------
+    ValueError
+        If `y_true` has not exactly two classes of two rows, anything is missing or infinite, or
+        `confidence_level` is not between 0 and 1.
+
+    See Also
+    --------
+    delong_test : Compares two scores; overlapping intervals do not.
+
+    Notes
+    -----
+    The interval is symmetric in the log-odds of the AUC, so it stays between 0 and 1 [2]_. It
+    holds what other applications would change, the model being as it is, and nothing of what
+    other training rows would change. There are no sample weights: they do not tell how many
+    independent rows there are.
+
+    References
+    ----------
+    .. [1] E. R. DeLong, D. M. DeLong and D. L. Clarke-Pearson, "Comparing the areas under two or
+       more correlated receiver operating characteristic curves: a nonparametric approach",
+       Biometrics 44, 1988. Computed by midranks, as in X. Sun and W. Xu, "Fast implementation of
+       DeLong's algorithm for comparing the areas under correlated receiver operating
+       characteristic curves", IEEE Signal Processing Letters 21, 2014.
+    .. [2] M. S. Pepe, "The Statistical Evaluation of Medical Tests for Classification and
+       Prediction", Oxford University Press, 2003, section 5.2.
+
+    Examples
+    --------
+    >>> from skhuihen.metrics import auc_interval
+    >>> auc, low, high, _ = auc_interval([0, 0, 0, 0, 1, 1, 1], [1, 2, 3, 5, 4, 6, 2])
+    >>> print(f"{auc:.2f} ({low:.2f} to {high:.2f})")
+    0.71 (0.21 to 0.96)
+    """
+    _check_confidence_level(confidence_level)
+    is_overdue, score, _ = _check_binary_scores(y_true, y_score, pos_label, None)
+    auc, error = _mean_and_error(*_placements(is_overdue, score))
+    if auc in (0, 1):
+        return AUCInterval(auc, np.nan, np.nan, error)
+    half = stats.norm.ppf((1 + confidence_level) / 2) * error / (auc * (1 - auc))
+    low, high = expit(logit(auc) + np.array([-half, half]))
+    return AUCInterval(auc, float(low), float(high), error)
+
+
+def delong_test(
+    y_true: ArrayLike,
+    y_score: ArrayLike,
+    other_score: ArrayLike,
+    *,
+    confidence_level: float = 0.95,
+    pos_label: Label | None = None,
+) -> PairedTest:
+    """Test whether two scores of the same applications have the same AUC (DeLong's test).
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        Two classes, each with two rows at least.
+    y_score, other_score : array-like of shape (n_samples,)
+        Probabilities or any scores that rise with risk, of the same rows in the same order.
+    confidence_level : float, default=0.95
+        Of the interval, strictly between 0 and 1.
+    pos_label : int, float, bool or str, default=None
+        The overdue class. ``None`` takes the greater of the two labels.
+
+    Returns
+    -------
+    test : PairedTest
+        Named tuple of floats: ``difference`` (AUC of `y_score` less that of `other_score`), its
+        interval ``low`` and ``high``, its ``standard_error``, ``statistic`` (difference over
+        standard error, standard normal if the AUCs are the same) and the two-sided ``pvalue``.
+        Scores of the same order have a p-value of 1. Where the difference has no spread but is
+        not 0, interval, statistic and p-value are NaN.
+
+    Raises
+    ------
+    ValueError
+        If `y_true` has not exactly two classes of two rows, anything is missing or infinite, or
+        `confidence_level` is not between 0 and 1.
+
+    See Also
+    --------
+    corrected_resampled_ttest : Compares two ways to train, over folds.
+
+    Notes
+    -----
+    The rows must be new to both models, and independent. What other training rows would change is
+    not in it; a test on the pooled rows of a cross-validation takes each row's model as given.
+    There are no sample weights: they do not tell how many independent rows there are.
+
+    References
+    ----------
+    .. [1] E. R. DeLong, D. M. DeLong and D. L. Clarke-Pearson, "Comparing the areas under two or
+       more correlated receiver operating characteristic curves: a nonparametric approach",
+       Biometrics 44, 1988.
+    .. [2] X. Sun and W. Xu, "Fast implementation of DeLong's algorithm for comparing the areas
+       under correlated receiver operating characteristic curves", IEEE Signal Processing Letters
+       21, 2014.
+
+    Examples
+    --------
+    >>> from skhuihen.metrics import delong_test
+    >>> y_true = [0, 0, 0, 0, 1, 1, 1]
+    >>> test = delong_test(y_true, [1, 2, 3, 5, 4, 6, 2], [3, 1, 4, 2, 4, 3, 1])
+    >>> print(f"{test.difference:.2f}, p = {test.pvalue:.2f}")
+    0.17, p = 0.51
+    """
+    _check_confidence_level(confidence_level)
+    is_overdue, score, _ = _check_binary_scores(y_true, y_score, pos_label, None)
+    other = _check_binary_scores(y_true, other_score, pos_label, None, name="other_score")[1]
+    ours, others = _placements(is_overdue, score), _placements(is_overdue, other)
+    # Taken row by row, so that scores of one order differ by nothing, not by a rounding error.
+    difference = [a - b for a, b in zip(ours, others, strict=True)]
+    return _paired_test(*_mean_and_error(*difference), stats.norm, confidence_level)
+
+
+def corrected_resampled_ttest(
+    scores: ArrayLike,
+    other_scores: ArrayLike,
+    *,
+    test_size: float,
+    confidence_level: float = 0.95,
+) -> PairedTest:
+    """Test whether two ways to train score the same, over folds or repeated splits.
+
+    The folds share training rows, so their scores are not independent, and the usual paired t
+    test finds differences where there are none. Nadeau and Bengio's correction widens it.
+
+    Parameters
+    ----------
+    scores, other_scores : array-like of shape (n_splits,)
+        Any score of the two, such as AUC, on the same splits in the same order; two splits at
+        least. Those of repeated cross-validation stand one after the other.
+    test_size : float
+        Share of the rows that each split holds out, strictly between 0 and 1: 0.2 in five-fold
+        cross-validation.
+    confidence_level : float, default=0.95
+        Of the interval, strictly between 0 and 1.
+
+    Returns
+    -------
+    test : PairedTest
+        Named tuple of floats: ``difference`` (mean of `scores` less that of `other_scores`), its
+        interval ``low`` and ``high``, its ``standard_error``, ``statistic`` (difference over
+        standard error) and the two-sided ``pvalue`` by Student's t with ``n_splits - 1`` degrees
+        of freedom. Scores that are the same on all splits have a p-value of 1. Where they differ
+        by the same on all, interval, statistic and p-value are NaN.
+
+    Raises
+    ------
+    ValueError
+        If the two differ in length, have less than two splits, are missing or infinite, or
+        `test_size` or `confidence_level` is not between 0 and 1.
+
+    See Also
+    --------
+    delong_test : Compares two given models on one set of rows.
+
+    Notes
+    -----
+    The squared standard error is ``variance * (1 / n_splits + test_size / (1 - test_size))``,
+    with the sample variance of the differences.
+
+    References
+    ----------
+    .. [1] C. Nadeau and Y. Bengio, "Inference for the generalization error", Machine Learning 52,
+       2003. For repeated cross-validation: R. R. Bouckaert and E. Frank, "Evaluating the
+       replicability of significance tests for comparing learning algorithms", PAKDD 2004.
+
+    Examples
+    --------
+    >>> from skhuihen.metrics import corrected_resampled_ttest
+    >>> auc, other_auc = [0.71, 0.69, 0.73, 0.70, 0.72], [0.69, 0.68, 0.70, 0.70, 0.69]
+    >>> test = corrected_resampled_ttest(auc, other_auc, test_size=0.2)
+    >>> print(f"{test.difference:.3f} ({test.low:.3f} to {test.high:.3f})")
+    0.018 (-0.006 to 0.042)
+    """
+    _check_confidence_level(confidence_level)
+    check_scalar(test_size, "test_size", Real, min_val=0, max_val=1, include_boundaries="neither")
+    columns = []
+    for values, name in ((scores, "scores"), (other_scores, "other_scores")):
+        column = np.asarray(column_or_1d(values, input_name=name), dtype=np.float64)
+        assert_all_finite(column, input_name=name)
+        columns.append(column)
+    check_consistent_length(*columns)
+    difference = columns[0] - columns[1]
+    n = difference.size
+    if n < 2:
+        raise ValueError(f"scores has {n} split; two at least are needed to see a spread.")
+    error = difference.std(ddof=1) * np.sqrt(1 / n + test_size / (1 - test_size))
+    return _paired_test(difference.mean(), error, stats.t(n - 1), confidence_level)
+
+
+def _placements(
+    is_overdue: NDArray[np.bool_], score: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of each overdue row the share of others below it, of each other row of overdue ones above.
+
+    Equal scores count half. The mean of either is the AUC, which depends on both samples of rows.
+    """
+    n_overdue = int(is_overdue.sum())
+    n_others = is_overdue.size - n_overdue
+    if min(n_overdue, n_others) < 2:
+        raise ValueError(
+            f"y_true has {n_overdue} overdue and {n_others} other rows; two of each at least are "
+            "needed to see a spread."
+        )
+    rank = stats.rankdata(score)
+    others_below = (rank[is_overdue] - stats.rankdata(score[is_overdue])) / n_others
+    overdue_below = (rank[~is_overdue] - stats.rankdata(score[~is_overdue])) / n_overdue
+    return others_below, 1 - overdue_below
+
+
+def _mean_and_error(
+    of_overdue: NDArray[np.float64], of_others: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Mean and DeLong's standard error of placements, or of their differences."""
+    variance = sum(part.var(ddof=1) / part.size for part in (of_overdue, of_others))
+    return float(of_overdue.mean()), float(np.sqrt(variance))
+
+
+def _paired_test(
+    difference: float, error: float, distribution: Any, confidence_level: float
+) -> PairedTest:
+    difference, error = float(difference), float(error)
+    if error == 0:
+        if difference == 0:
+            return PairedTest(0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+        return PairedTest(difference, np.nan, np.nan, 0.0, np.nan, np.nan)
+    half = float(distribution.ppf((1 + confidence_level) / 2)) * error
+    statistic = difference / error
+    pvalue = float(2 * distribution.sf(abs(statistic)))
+    return PairedTest(difference, difference - half, difference + half, error, statistic, pvalue)
+
+
+def _check_confidence_level(confidence_level: float) -> None:
+    check_scalar(
+        confidence_level,
+        "confidence_level",
+        Real,
+        min_val=0,
+        max_val=1,
+        include_boundaries="neither",
+    )
+
+
 def lift_table(
     y_true: ArrayLike,
     y_score: ArrayLike,
@@ -280,9 +591,10 @@ def lift_table(
 
     Returns
     -------
-    table : DataFrame of shape (n_bins, 10)
-        Index ``bin``, 1 the riskiest. Of each bin: ``score_min``, ``score_max``, ``count`` (sum of
-        weights), ``overdue``, ``rate`` (overdue / count), ``lift`` (rate over the rate of all).
+    table : DataFrame of shape (n_bins, 11)
+        Index ``bin``, 1 the riskiest. Of each bin: ``score_min``, ``score_mean``, ``score_max``,
+        ``count`` (sum of weights), ``overdue``, ``rate`` (overdue / count), ``lift`` (rate over
+        the rate of all).
         Of this and all riskier bins: ``cumulative_population`` and ``cumulative_capture`` (shares
         of all rows and of all overdue rows), ``cumulative_lift`` (their ratio) and ``ks``
         (``cumulative_capture`` less the same share of the others, signed).
@@ -293,6 +605,10 @@ def lift_table(
     ValueError
         If `y_true` has not exactly two classes, anything is missing or infinite, or `n_bins` is
         below 2.
+
+    See Also
+    --------
+    skhuihen.plotting.LiftDisplay : The picture of it.
 
     Examples
     --------
@@ -313,7 +629,9 @@ def lift_table(
     counted = weight > 0
     is_overdue, score, weight = is_overdue[counted], score[counted], weight[counted]
 
-    rows = pd.DataFrame({"score": score, "count": weight, "overdue": weight * is_overdue})
+    rows = pd.DataFrame(
+        {"score": score, "count": weight, "overdue": weight * is_overdue, "sum": weight * score}
+    )
     of_score = rows.groupby("score").sum().sort_index(ascending=False).reset_index()
     total = of_score["count"].sum()
     # Twice the middle of each run of equal scores: whole numbers stay whole, so no rounding
@@ -326,6 +644,7 @@ def lift_table(
     table = pd.DataFrame(
         {
             "score_min": by_bin["score"].min().reindex(bins),
+            "score_mean": (by_bin["sum"].sum() / by_bin["count"].sum()).reindex(bins),
             "score_max": by_bin["score"].max().reindex(bins),
             "count": by_bin["count"].sum().reindex(bins, fill_value=0),
             "overdue": by_bin["overdue"].sum().reindex(bins, fill_value=0),
@@ -344,23 +663,223 @@ def lift_table(
     return table
 
 
-def population_stability_index(
-    expected: ArrayLike, actual: ArrayLike, *, n_bins: int = 10, floor: float = 1e-4
-) -> float:
-    """How far the distribution of a score or feature has moved.
+class CalibrationSummary(NamedTuple):
+    """How far probabilities are to be believed, see `calibration_summary`."""
 
-    The bins are quantiles of `expected` and stay as they are for every `actual`; the two outer
-    ones are open, so that nothing falls outside. Missing values have a bin of their own, and so
-    has every value that fills a whole quantile bin or more (the zeros of an amount).
+    overdue_rate: float
+    mean_probability: float
+    in_the_large: float
+    intercept: float
+    slope: float
+    expected_error: float
+    brier: float
+    brier_skill: float
+
+
+#: Probabilities nearer to 0 or 1 count as this near, where log-odds are looked at.
+_CERTAIN = 1e-6
+
+
+def calibration_summary(
+    y_true: ArrayLike,
+    y_prob: ArrayLike,
+    *,
+    n_bins: int = 10,
+    pos_label: Label | None = None,
+    sample_weight: ArrayLike | None = None,
+) -> CalibrationSummary:
+    """Tell how far overdue probabilities are to be believed.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        Two classes.
+    y_prob : array-like of shape (n_samples,)
+        Probability of the overdue class, between 0 and 1.
+    n_bins : int, default=10
+        Number of bins of `expected_error`, at least 2: those of `lift_table`.
+    pos_label : int, float, bool or str, default=None
+        The overdue class. ``None`` takes the greater of the two labels.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights of the rows, none negative.
+
+    Returns
+    -------
+    summary : CalibrationSummary
+        Named tuple of floats:
+
+        - ``overdue_rate`` and ``mean_probability``, which should be the same;
+        - ``in_the_large``: what must be added to the log-odds of all rows to make them so. Above
+          0, the probabilities are too low as a whole;
+        - ``intercept`` and ``slope`` of the logistic regression of the outcome on the log-odds,
+          0 and 1 at best. A slope below 1 means probabilities too far from each other, as those
+          of an overfitted model are. NaN where the probabilities separate the classes, or are all
+          the same: then no line is the best;
+        - ``expected_error`` (expected calibration error): mean over the rows of the distance
+          between the overdue rate and the mean probability of their bin. Chance alone makes it
+          positive, the more so in small bins;
+        - ``brier``: mean squared distance of probability and outcome;
+        - ``brier_skill``: 1 less its ratio to that of the overdue rate, given to all rows.
+
+    Raises
+    ------
+    ValueError
+        If `y_true` has not exactly two classes, anything is missing, a probability is outside
+        [0, 1], or `n_bins` is below 2.
+
+    See Also
+    --------
+    sklearn.calibration.CalibrationDisplay : The picture of it.
+    sklearn.calibration.CalibratedClassifierCV : What may mend it.
+
+    Notes
+    -----
+    Bins of equal width, which the name expected calibration error often stands for, hold nearly
+    all rows in one or two bins where overdue is rare; these hold the same number each. For
+    intercepts and slope, probabilities below 1e-6 or above 1 - 1e-6 count as that: the log-odds
+    of 0 and 1 are infinite.
+
+    References
+    ----------
+    .. [1] D. R. Cox, "Two further applications of a model for binary regression", Biometrika 45,
+       1958.
+    .. [2] B. Van Calster et al., "Calibration: the Achilles heel of predictive analytics", BMC
+       Medicine 17, 2019.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skhuihen.metrics import calibration_summary
+    >>> rng = np.random.default_rng(0)
+    >>> log_odds = rng.normal(-2, 1, 20_000)
+    >>> y_true = rng.random(20_000) < 1 / (1 + np.exp(-log_odds))
+    >>> too_sure = 1 / (1 + np.exp(-2 * log_odds))
+    >>> print(f"slope {calibration_summary(y_true, too_sure).slope:.1f}")
+    slope 0.5
+    """
+    is_overdue, probability, weight = _check_binary_scores(
+        y_true, y_prob, pos_label, sample_weight, name="y_prob"
+    )
+    outside = int(((probability < 0) | (probability > 1)).sum())
+    if outside:
+        raise ValueError(
+            f"y_prob must lie between 0 and 1; {outside} of {probability.size} values are "
+            "outside. Pass predict_proba(X)[:, 1], not a score."
+        )
+    table = lift_table(is_overdue, probability, n_bins=n_bins, sample_weight=weight)
+    error = (table["count"] * (table["rate"] - table["score_mean"]).abs()).sum()
+
+    log_odds = logit(np.clip(probability, _CERTAIN, 1 - _CERTAIN))
+    rate = np.average(is_overdue, weights=weight)
+    # Moved by this much to either side, every probability is beyond the rate.
+    reach = np.abs(log_odds).max() + abs(logit(rate)) + 1
+
+    def excess(shift: float) -> float:
+        return float(np.average(expit(log_odds + shift), weights=weight)) - rate
+
+    intercept, slope = _recalibration(is_overdue, log_odds, weight)
+    return CalibrationSummary(
+        overdue_rate=float(rate),
+        mean_probability=float(np.average(probability, weights=weight)),
+        in_the_large=float(brentq(excess, -reach, reach)),
+        intercept=intercept,
+        slope=slope,
+        expected_error=float(error / table["count"].sum()),
+        brier=float(brier_score_loss(is_overdue, probability, sample_weight=weight)),
+        brier_skill=float(d2_brier_score(is_overdue, probability, sample_weight=weight)),
+    )
+
+
+def _recalibration(
+    is_overdue: NDArray[np.bool_],
+    log_odds: NDArray[np.float64],
+    weight: NDArray[np.float64] | None,
+) -> tuple[float, float]:
+    """Intercept and slope of the outcome on the log-odds, NaN where no line is the best."""
+    counted = np.full(log_odds.size, True) if weight is None else weight > 0
+    overdue, others = log_odds[counted & is_overdue], log_odds[counted & ~is_overdue]
+    if others.max() <= overdue.min() or overdue.max() <= others.min():
+        return np.nan, np.nan
+    model = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000, solver="newton-cholesky")
+    model.fit(log_odds[:, None], is_overdue, sample_weight=weight)
+    return float(model.intercept_[0]), float(model.coef_[0, 0])
+
+
+def stability_bins(expected: ArrayLike, *, n_bins: int = 10) -> pd.DataFrame:
+    """Bins of a reference sample and its share of each, to be kept for later samples.
+
+    The bins are quantiles; the two outer ones are open, so that nothing falls outside. Missing
+    values have a bin of their own, and so has every value that fills a whole quantile bin or more
+    (the zeros of an amount).
 
     Parameters
     ----------
     expected : array-like of shape (n_expected,)
         Numbers at the time of reference, such as the training sample. May have missing values.
+    n_bins : int, default=10
+        Number of quantile bins, at least 2.
+
+    Returns
+    -------
+    bins : DataFrame
+        One row per bin, rising, with ``low`` (not in the bin), ``high`` (in it) and ``share``;
+        then one for missing values, named ``missing``, without bounds.
+
+    Raises
+    ------
+    TypeError
+        If the values are not numbers.
+    ValueError
+        If there is no value, or `n_bins` is below 2.
+
+    See Also
+    --------
+    population_stability_index : Takes the bins in the place of the sample.
+
+    Examples
+    --------
+    >>> from skhuihen.metrics import stability_bins
+    >>> stability_bins([1, 2, 3, 4, None], n_bins=2)
+             low  high  share
+    bin
+    1       -inf   2.0    0.4
+    2        2.0   inf    0.4
+    missing  NaN   NaN    0.2
+    """
+    check_scalar(n_bins, "n_bins", Integral, min_val=2)
+    reference = _check_numbers(expected, "expected")
+    edges = _quantile_edges(reference[~np.isnan(reference)], n_bins)
+    return pd.DataFrame(
+        {
+            "low": [-np.inf, *edges, np.nan],
+            "high": [*edges, np.inf, np.nan],
+            "share": _bin_shares(reference, edges),
+        },
+        index=pd.Index([*range(1, edges.size + 2), "missing"], name="bin"),
+    )
+
+
+def population_stability_index(
+    expected: ArrayLike | pd.DataFrame,
+    actual: ArrayLike,
+    *,
+    n_bins: int = 10,
+    floor: float = 1e-4,
+) -> float:
+    """How far the distribution of a score or feature has moved.
+
+    The bins are those of `stability_bins`: learned from `expected`, and the same for every
+    `actual`.
+
+    Parameters
+    ----------
+    expected : array-like of shape (n_expected,), or DataFrame that `stability_bins` made
+        Numbers at the time of reference, such as the training sample, or the bins learned from
+        them then. May have missing values.
     actual : array-like of shape (n_actual,)
         Numbers of the time to be judged. May have missing values.
     n_bins : int, default=10
-        Number of quantile bins, at least 2.
+        Number of quantile bins, at least 2. Of no effect where `expected` is bins.
     floor : float, default=1e-4
         Smallest share that a bin counts with, above 0 and below 1. An empty bin would make the
         index infinite. The floor does not depend on the sample sizes, so figures of large and
@@ -377,7 +896,12 @@ def population_stability_index(
     TypeError
         If the values are not numbers.
     ValueError
-        If a sample is empty, `n_bins` is below 2 or `floor` is not between 0 and 1.
+        If a sample is empty, the bins are not those of `stability_bins`, `n_bins` is below 2 or
+        `floor` is not between 0 and 1.
+
+    See Also
+    --------
+    stability_bins : Learns the bins once, for samples of many months.
 
     References
     ----------
@@ -386,20 +910,45 @@ def population_stability_index(
     Examples
     --------
     >>> import numpy as np
-    >>> from skhuihen.metrics import population_stability_index
+    >>> from skhuihen.metrics import population_stability_index, stability_bins
     >>> rng = np.random.default_rng(0)
     >>> expected, actual = rng.normal(0, 1, 5000), rng.normal(3, 1, 5000)
     >>> round(population_stability_index(expected, actual), 1)
     5.9
+    >>> round(population_stability_index(stability_bins(expected), actual), 1)
+    5.9
     """
-    check_scalar(n_bins, "n_bins", Integral, min_val=2)
     check_scalar(floor, "floor", Real, min_val=0, max_val=1, include_boundaries="neither")
-    reference = _check_numbers(expected, "expected")
-    judged = _check_numbers(actual, "actual")
-    edges = _quantile_edges(reference[~np.isnan(reference)], n_bins)
-    expected_share = np.maximum(_bin_shares(reference, edges), floor)
-    actual_share = np.maximum(_bin_shares(judged, edges), floor)
+    if isinstance(expected, pd.DataFrame):
+        bins = _check_stability_bins(expected)
+    else:
+        bins = stability_bins(expected, n_bins=n_bins)
+    edges = bins["high"].to_numpy()[:-2]
+    expected_share = np.maximum(bins["share"].to_numpy(), floor)
+    actual_share = np.maximum(_bin_shares(_check_numbers(actual, "actual"), edges), floor)
     return float(((actual_share - expected_share) * np.log(actual_share / expected_share)).sum())
+
+
+def _check_stability_bins(bins: pd.DataFrame) -> pd.DataFrame:
+    """Refuse what did not come whole from `stability_bins`, through a file or not."""
+    lacking = [name for name in ("low", "high", "share") if name not in bins]
+    if not lacking:
+        low, high, share = (bins[name].to_numpy(np.float64) for name in ("low", "high", "share"))
+        if (
+            len(bins) > 1
+            and (low[0], high[-2]) == (-np.inf, np.inf)
+            and (low[1:-1] == high[:-2]).all()
+            and (low[:-1] <= high[:-1]).all()
+            and np.isnan([low[-1], high[-1]]).all()
+            and (share >= 0).all()
+            and np.isclose(share.sum(), 1)
+        ):
+            return bins
+    found = f"it lacks {lacking}" if lacking else "rows were changed, lost or put in another order"
+    raise ValueError(
+        f"expected is a DataFrame, but not the bins of stability_bins: {found}. Pass them as they "
+        "were made, or one column of numbers."
+    )
 
 
 def _quantile_edges(values: NDArray[np.float64], n_bins: int) -> NDArray[np.float64]:
@@ -435,12 +984,13 @@ def _check_binary_scores(
     y_score: ArrayLike,
     pos_label: Label | None,
     sample_weight: ArrayLike | None,
+    name: str = "y_score",
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64] | None]:
     """Labels as "is overdue", scores as floats, weights as floats or None."""
     check_consistent_length(y_true, y_score, sample_weight)
     label = _check_one_column(y_true, "y_true")
-    score = np.asarray(_check_one_column(y_score, "y_score"), dtype=np.float64)
-    assert_all_finite(score, input_name="y_score")
+    score = np.asarray(_check_one_column(y_score, name), dtype=np.float64)
+    assert_all_finite(score, input_name=name)
 
     n_missing = int(pd.isna(label).sum())
     if n_missing:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -16,18 +16,19 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_scalar
 from sklearn.utils._response import _get_response_values_binary
 
-from skhuihen.metrics import Label, ks_curve
+from skhuihen.metrics import Label, ks_curve, lift_table
 
 if TYPE_CHECKING:
     from types import ModuleType
 
     from matplotlib.axes import Axes
     from matplotlib.collections import PathCollection
+    from matplotlib.container import BarContainer
     from matplotlib.figure import Figure, SubFigure
     from matplotlib.lines import Line2D
     from matplotlib.text import Text
 
-__all__ = ["KSDisplay", "SessionTimelineDisplay"]
+__all__ = ["KSDisplay", "LiftDisplay", "SessionTimelineDisplay"]
 
 
 class _Style(NamedTuple):
@@ -57,7 +58,74 @@ def _import_pyplot(caller: str) -> ModuleType:
     return plt
 
 
-class KSDisplay:
+class _ScoreDisplayMixin:
+    """What displays of a score have in common."""
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        response_method: str = "auto",
+        pos_label: Label | None = None,
+        name: str | None = None,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Score rows with a fitted classifier, and draw the chart.
+
+        Parameters
+        ----------
+        estimator : estimator instance
+            Fitted binary classifier, or a pipeline that ends in one.
+        X : array-like or DataFrame of shape (n_samples, n_features)
+            What the estimator takes.
+        y : array-like of shape (n_samples,)
+            Outcomes, two classes.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+        response_method : {'auto', 'predict_proba', 'decision_function'}, default='auto'
+            ``'auto'`` tries `predict_proba` first.
+        pos_label : int, float, bool or str, default=None
+            The overdue class. ``None`` takes ``estimator.classes_[1]``.
+        name : str, default=None
+            Name of the model. ``None`` takes the class name of the estimator.
+        ax : matplotlib Axes, default=None
+            Where to draw. ``None`` makes a figure.
+        **kwargs : dict
+            Passed to :meth:`from_predictions`.
+
+        Returns
+        -------
+        display : display of this class
+            The chart.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If `y` has not exactly two classes, or anything is missing or infinite.
+        """
+        _import_pyplot(f"{cls.__name__}.from_estimator")
+        y_score, pos_label = _get_response_values_binary(
+            estimator, X, response_method=response_method, pos_label=pos_label
+        )
+        return cls.from_predictions(  # type: ignore[attr-defined]
+            y,
+            y_score,
+            sample_weight=sample_weight,
+            pos_label=pos_label,
+            name=type(estimator).__name__ if name is None else name,
+            ax=ax,
+            **kwargs,
+        )
+
+
+class KSDisplay(_ScoreDisplayMixin):
     """Kolmogorov-Smirnov chart: how far a score pulls overdue and other applications apart.
 
     Make one with :meth:`from_estimator` or :meth:`from_predictions`.
@@ -213,69 +281,6 @@ class KSDisplay:
         return self
 
     @classmethod
-    def from_estimator(
-        cls,
-        estimator: Any,
-        X: Any,
-        y: ArrayLike,
-        *,
-        sample_weight: ArrayLike | None = None,
-        response_method: str = "auto",
-        pos_label: Label | None = None,
-        name: str | None = None,
-        ax: Axes | None = None,
-        **kwargs: Any,
-    ) -> KSDisplay:
-        """Score rows with a fitted classifier, and draw the chart.
-
-        Parameters
-        ----------
-        estimator : estimator instance
-            Fitted binary classifier, or a pipeline that ends in one.
-        X : array-like or DataFrame of shape (n_samples, n_features)
-            What the estimator takes.
-        y : array-like of shape (n_samples,)
-            Outcomes, two classes.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-        response_method : {'auto', 'predict_proba', 'decision_function'}, default='auto'
-            ``'auto'`` tries `predict_proba` first.
-        pos_label : int, float, bool or str, default=None
-            The overdue class. ``None`` takes ``estimator.classes_[1]``.
-        name : str, default=None
-            Name of the model. ``None`` takes the class name of the estimator.
-        ax : matplotlib Axes, default=None
-            Where to draw. ``None`` makes a figure.
-        **kwargs : dict
-            Passed to :meth:`plot`.
-
-        Returns
-        -------
-        display : KSDisplay
-            The chart.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
-        ValueError
-            If `y` has not exactly two classes, or anything is missing or infinite.
-        """
-        _import_pyplot("KSDisplay.from_estimator")
-        y_score, pos_label = _get_response_values_binary(
-            estimator, X, response_method=response_method, pos_label=pos_label
-        )
-        return cls.from_predictions(
-            y,
-            y_score,
-            sample_weight=sample_weight,
-            pos_label=pos_label,
-            name=type(estimator).__name__ if name is None else name,
-            ax=ax,
-            **kwargs,
-        )
-
-    @classmethod
     def from_predictions(
         cls,
         y_true: ArrayLike,
@@ -330,6 +335,169 @@ class KSDisplay:
             name=name,
         )
         return display.plot(ax=ax, **kwargs)
+
+
+class LiftDisplay(_ScoreDisplayMixin):
+    """Lift chart: how many times the overdue rate of all is that of the riskiest applications.
+
+    Make one with :meth:`from_estimator` or :meth:`from_predictions`.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As :func:`skhuihen.metrics.lift_table` returns it.
+    name : str, default=None
+        Name of the model, for the legend.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the chart.
+    figure_ : matplotlib Figure
+        Figure with the axes.
+    bars_ : matplotlib BarContainer
+        The lift of each bin, as wide as its share of the applications. A bin that ties leave
+        empty has no width.
+    line_ : matplotlib Line2D
+        The lift of each bin together with all riskier ones.
+
+    See Also
+    --------
+    skhuihen.metrics.lift_table : The numbers.
+
+    Examples
+    --------
+    >>> from skhuihen.plotting import LiftDisplay
+    >>> y_score = [0.9, 0.8, 0.7, 0.4, 0.3, 0.2]
+    >>> display = LiftDisplay.from_predictions([1, 1, 0, 1, 0, 0], y_score, n_bins=3)
+    >>> [float(bar.get_height()) for bar in display.bars_]
+    [2.0, 1.0, 0.0]
+    """
+
+    ax_: Axes
+    figure_: Figure | SubFigure
+    bars_: BarContainer
+    line_: Line2D
+
+    def __init__(self, *, table: pd.DataFrame, name: str | None = None) -> None:
+        self.table = table
+        self.name = name
+
+    def plot(self, ax: Axes | None = None, *, name: str | None = None, **kwargs: Any) -> Self:
+        """Draw the chart.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw. ``None`` makes a figure.
+        name : str, default=None
+            Name of the model. ``None`` takes the one given before.
+        **kwargs : dict
+            Passed to the bars, see :meth:`matplotlib.axes.Axes.bar`.
+
+        Returns
+        -------
+        display : LiftDisplay
+            Itself.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        plt = _import_pyplot("LiftDisplay.plot")
+        from matplotlib.ticker import PercentFormatter
+
+        if ax is None:
+            _, ax = plt.subplots()
+        self.ax_, self.figure_ = ax, ax.figure
+
+        right = self.table["cumulative_population"].to_numpy()
+        width = np.diff(right, prepend=0)
+        lift = self.table["lift"].fillna(0).to_numpy()
+        look = {
+            "color": _VERMILLION,
+            "alpha": 0.75,
+            "edgecolor": "white",
+            "label": "lift of the bin",
+        }
+        self.bars_ = ax.bar(right - width, lift, width, align="edge", **{**look, **kwargs})
+        numbers = [f"{value:.1f}" if wide else "" for value, wide in zip(lift, width, strict=True)]
+        ax.bar_label(self.bars_, numbers, padding=2, fontsize=8, color=_INK)
+        (self.line_,) = ax.plot(
+            right,
+            self.table["cumulative_lift"],
+            color=_BLUE,
+            marker="o",
+            markersize=4,
+            label="of the bin and all riskier ones",
+        )
+        random = ax.axhline(1, color=_GRAY, linestyle=":", linewidth=1, label="random order")
+        ax.set(
+            xlabel="Share of applications, riskiest first",
+            xlim=(0, 1),
+            ylabel="Lift (overdue rate over that of all)",
+        )
+        ax.margins(y=0.1)
+        ax.set_ylim(bottom=0)
+        ax.xaxis.set_major_formatter(PercentFormatter(1))
+        title = self.name if name is None else name
+        ax.legend(handles=[self.bars_, self.line_, random], loc="best", title=title)
+        return self
+
+    @classmethod
+    def from_predictions(
+        cls,
+        y_true: ArrayLike,
+        y_score: ArrayLike,
+        *,
+        n_bins: int = 10,
+        sample_weight: ArrayLike | None = None,
+        pos_label: Label | None = None,
+        name: str | None = None,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Draw the chart of scores at hand.
+
+        Parameters
+        ----------
+        y_true : array-like of shape (n_samples,)
+            Outcomes, two classes.
+        y_score : array-like of shape (n_samples,)
+            A probability or any score that rises with risk.
+        n_bins : int, default=10
+            Number of bins, at least 2, each with the same share of the applications where scores
+            are distinct.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+        pos_label : int, float, bool or str, default=None
+            The overdue class. ``None`` takes the greater of the two labels.
+        name : str, default=None
+            Name of the model, for the legend.
+        ax : matplotlib Axes, default=None
+            Where to draw. ``None`` makes a figure.
+        **kwargs : dict
+            Passed to :meth:`plot`.
+
+        Returns
+        -------
+        display : LiftDisplay
+            The chart.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If `y_true` has not exactly two classes, anything is missing or infinite, or `n_bins`
+            is below 2.
+        """
+        _import_pyplot("LiftDisplay.from_predictions")
+        table = lift_table(
+            y_true, y_score, n_bins=n_bins, pos_label=pos_label, sample_weight=sample_weight
+        )
+        return cls(table=table, name=name).plot(ax, **kwargs)
 
 
 class SessionTimelineDisplay:

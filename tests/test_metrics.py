@@ -9,13 +9,19 @@ import pandas as pd
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from scipy.stats import ks_2samp, norm
+from scipy.optimize import minimize
+from scipy.special import expit, logit
+from scipy.stats import ks_2samp, norm, ttest_rel
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import make_scorer, roc_auc_score
+from sklearn.metrics import brier_score_loss, make_scorer, roc_auc_score
 from sklearn.model_selection import cross_val_score
 from sklearn.svm import LinearSVC
 
 from skhuihen.metrics import (
+    auc_interval,
+    calibration_summary,
+    corrected_resampled_ttest,
+    delong_test,
     expected_auc,
     gini_score,
     gini_scorer,
@@ -24,9 +30,11 @@ from skhuihen.metrics import (
     ks_scorer,
     lift_table,
     population_stability_index,
+    stability_bins,
 )
 
-RANKING = [ks_score, gini_score, lift_table]
+RANKING = [ks_score, gini_score, lift_table, calibration_summary]
+UNWEIGHTED = [auc_interval, lambda y, score, **extra: delong_test(y, score, score, **extra)]
 
 # Few distinct scores, so that ties across the classes are the rule.
 labeled_scores = st.lists(
@@ -174,26 +182,36 @@ def test_scorers_pickle(loans):
         assert restored(model, score[:, None], y) == scorer(model, score[:, None], y)
 
 
+BAD_INPUT = [
+    ([1, 1, 1], [0.1, 0.2, 0.3], {}, r"Only one class is present in y_true: \[1\]"),
+    ([0, 1, 1], [0.1, 0.2, 0.3], {"sample_weight": [0, 1, 1]}, "rows of positive weight"),
+    ([0, 1, 2], [0.1, 0.2, 0.3], {}, "two classes, found multiclass"),
+    ([0.1, 0.5, 1], [0.1, 0.2, 0.3], {}, "two classes, found continuous"),
+    ([0, 1, 1], [0.1, np.nan, 0.3], {}, "y_(score|prob) contains NaN"),
+    ([0, 1, 1], [0.1, np.inf, 0.3], {}, "y_(score|prob) contains infinity"),
+    ([0, 1, np.nan], [0.1, 0.2, 0.3], {}, "y_true has 1 missing labels of 3"),
+    (["a", None, "b"], [0.1, 0.2, 0.3], {}, "y_true has 1 missing labels of 3"),
+    ([0, 1], [0.1, 0.2, 0.3], {}, "inconsistent numbers of samples"),
+    ([0, 1, 1], [[0.1, 0.9]] * 3, {}, r"y_(score|prob) has two columns.*predict_proba"),
+    ([0, 1, 1], [0.1, 0.2, 0.3], {"pos_label": "Bad"}, r"pos_label='Bad' is not in y_true"),
+    ([0, 1, 1], [0.1, 0.2, 0.3], {"sample_weight": [1, -1, 1]}, "[Nn]egative"),
+    ([0, 1, 1], [0.1, 0.2, 0.3], {"sample_weight": [1, np.nan, 1]}, "NaN"),
+]
+
+
 @pytest.mark.parametrize("metric", RANKING)
+@pytest.mark.parametrize(("y", "score", "extra", "message"), BAD_INPUT)
+def test_bad_input_is_refused_by_name(metric, y, score, extra, message):
+    with pytest.raises(ValueError, match=message):
+        metric(y, score, **extra)
+
+
+@pytest.mark.parametrize("metric", UNWEIGHTED)
 @pytest.mark.parametrize(
     ("y", "score", "extra", "message"),
-    [
-        ([1, 1, 1], [0.1, 0.2, 0.3], {}, r"Only one class is present in y_true: \[1\]"),
-        ([0, 1, 1], [0.1, 0.2, 0.3], {"sample_weight": [0, 1, 1]}, "rows of positive weight"),
-        ([0, 1, 2], [0.1, 0.2, 0.3], {}, "two classes, found multiclass"),
-        ([0.1, 0.5, 1], [0.1, 0.2, 0.3], {}, "two classes, found continuous"),
-        ([0, 1, 1], [0.1, np.nan, 0.3], {}, "y_score contains NaN"),
-        ([0, 1, 1], [0.1, np.inf, 0.3], {}, "y_score contains infinity"),
-        ([0, 1, np.nan], [0.1, 0.2, 0.3], {}, "y_true has 1 missing labels of 3"),
-        (["a", None, "b"], [0.1, 0.2, 0.3], {}, "y_true has 1 missing labels of 3"),
-        ([0, 1], [0.1, 0.2, 0.3], {}, "inconsistent numbers of samples"),
-        ([0, 1, 1], [[0.1, 0.9]] * 3, {}, r"y_score has two columns.*predict_proba"),
-        ([0, 1, 1], [0.1, 0.2, 0.3], {"pos_label": "Bad"}, r"pos_label='Bad' is not in y_true"),
-        ([0, 1, 1], [0.1, 0.2, 0.3], {"sample_weight": [1, -1, 1]}, "[Nn]egative"),
-        ([0, 1, 1], [0.1, 0.2, 0.3], {"sample_weight": [1, np.nan, 1]}, "NaN"),
-    ],
+    [case for case in BAD_INPUT if "sample_weight" not in case[2]],
 )
-def test_bad_input_is_refused_by_name(metric, y, score, extra, message):
+def test_bad_input_is_refused_where_there_are_no_weights(metric, y, score, extra, message):
     with pytest.raises(ValueError, match=message):
         metric(y, score, **extra)
 
@@ -251,6 +269,180 @@ def test_expected_auc_refuses(p, message):
         expected_auc(p)
 
 
+# Intervals and tests
+
+
+def slow_delong(y, scores):
+    """AUCs and their covariance by DeLong's definition, one pair of rows at a time."""
+    overdue, others = np.flatnonzero(y == 1), np.flatnonzero(y == 0)
+    m, n = len(overdue), len(others)
+    kernel = np.empty((len(scores), m, n))
+    for k, score in enumerate(scores):
+        for i in range(m):
+            for j in range(n):
+                above, below = score[overdue[i]], score[others[j]]
+                kernel[k, i, j] = 1.0 if above > below else 0.5 if above == below else 0.0
+    auc = kernel.mean(axis=(1, 2))
+    covariance = np.zeros((len(scores), len(scores)))
+    for a in range(len(scores)):
+        for b in range(len(scores)):
+            centered = [kernel[k] - auc[k] for k in (a, b)]
+            of_overdue = sum(centered[0][i].mean() * centered[1][i].mean() for i in range(m))
+            of_others = sum(centered[0][:, j].mean() * centered[1][:, j].mean() for j in range(n))
+            covariance[a, b] = of_overdue / (m - 1) / m + of_others / (n - 1) / n
+    return auc, covariance
+
+
+two_scores = st.lists(
+    st.tuples(st.booleans(), st.integers(-3, 3), st.integers(-3, 3)), min_size=4, max_size=30
+).filter(lambda rows: 2 <= sum(overdue for overdue, _, _ in rows) <= len(rows) - 2)
+
+
+@given(two_scores)
+@settings(max_examples=60, deadline=None)
+def test_delong_is_the_slow_delong(rows):
+    y, score, other = columns(rows)
+    auc, covariance = slow_delong(y, [score, other])
+    interval = auc_interval(y, score)
+    assert interval.auc == pytest.approx(auc[0], abs=1e-12)
+    assert interval.auc == pytest.approx(roc_auc_score(y, score), abs=1e-12)
+    assert interval.standard_error**2 == pytest.approx(covariance[0, 0], abs=1e-12)
+
+    test = delong_test(y, score, other)
+    variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
+    assert test.difference == pytest.approx(auc[0] - auc[1], abs=1e-12)
+    assert test.standard_error**2 == pytest.approx(variance, abs=1e-12)
+    turned = delong_test(y, other, score)
+    assert (turned.difference, turned.low) == pytest.approx(
+        (-test.difference, -test.high), nan_ok=True
+    )
+    if variance > 1e-9:
+        z = (auc[0] - auc[1]) / np.sqrt(variance)
+        assert test.statistic == pytest.approx(z)
+        assert test.pvalue == pytest.approx(2 * norm.sf(abs(z)))
+        half = norm.ppf(0.975) * np.sqrt(variance)
+        assert (test.low, test.high) == pytest.approx(
+            (auc[0] - auc[1] - half, auc[0] - auc[1] + half)
+        )
+
+
+def test_delong_error_is_the_bootstraps():
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], [300, 100])
+    common = rng.normal(size=400) + y
+    score = np.round(common + rng.normal(size=400), 1)
+    other = np.round(common + 2 * rng.normal(size=400), 1)
+    kernels = [np.sign(s[y == 1][:, None] - s[y == 0]) / 2 + 0.5 for s in (score, other)]
+    drawn = []
+    for _ in range(2000):
+        overdue, others = rng.integers(0, 100, (100, 1)), rng.integers(0, 300, 300)
+        drawn.append([kernel[overdue, others].mean() for kernel in kernels])
+    auc, other_auc = np.transpose(drawn)
+    # Of 2,000 draws the deviation itself has an error of 1.6%.
+    assert auc_interval(y, score).standard_error == pytest.approx(auc.std(), rel=0.06)
+    difference = auc - other_auc
+    assert delong_test(y, score, other).standard_error == pytest.approx(difference.std(), rel=0.06)
+
+
+def test_auc_interval_holds_the_true_auc_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    true_auc = norm.cdf(1.5 / np.sqrt(2))
+    y = np.repeat([0, 1], [150, 30])
+    held = []
+    for _ in range(1000):
+        _, low, high, _ = auc_interval(y, rng.normal(size=180) + 1.5 * y, confidence_level=0.9)
+        held.append(low <= true_auc <= high)
+    assert np.mean(held) == pytest.approx(0.9, abs=0.03)
+
+
+def test_delong_pvalue_is_uniform_where_nothing_differs():
+    rng = np.random.default_rng(1)
+    y = np.repeat([0, 1], [200, 50])
+    pvalues = []
+    for _ in range(1000):
+        common = rng.normal(size=250) + y
+        score, other = (common + rng.normal(size=250) for _ in range(2))
+        pvalues.append(delong_test(y, score, other).pvalue)
+    for level in (0.05, 0.5):
+        assert np.mean(np.array(pvalues) < level) == pytest.approx(level, abs=0.04)
+
+
+def test_auc_interval_ends():
+    y = [0, 0, 1, 1]
+    for score, auc in (([1, 2, 3, 4], 1), ([4, 3, 2, 1], 0)):
+        np.testing.assert_equal(tuple(auc_interval(y, score)), (auc, np.nan, np.nan, 0))
+    assert auc_interval(y, [5, 5, 5, 5]) == (0.5, 0.5, 0.5, 0)
+    wide = auc_interval(y, [1, 3, 2, 4], confidence_level=0.99)
+    narrow = auc_interval(y, [1, 3, 2, 4], confidence_level=0.5)
+    assert 0 < wide.low < narrow.low < wide.auc < narrow.high < wide.high < 1
+    named = np.where(np.array(y) == 1, "Bad", "Good")
+    assert auc_interval(named, [1, 3, 2, 4], pos_label="Bad") == auc_interval(y, [1, 3, 2, 4])
+
+
+def test_delong_ends(loans):
+    y, score = loans
+    assert delong_test(y, score, np.exp(score)) == (0, 0, 0, 0, 0, 1)
+    apart = delong_test([0, 0, 1, 1], [1, 2, 3, 4], [4, 3, 2, 1])
+    np.testing.assert_equal(tuple(apart), (1, np.nan, np.nan, 0, np.nan, np.nan))
+
+
+def test_corrected_resampled_ttest_by_hand():
+    score, other = [0.7, 0.6, 0.8, 0.7], [0.6, 0.6, 0.5, 0.7]
+    test = corrected_resampled_ttest(score, other, test_size=0.2)
+    # Differences 0.1, 0, 0.3, 0: mean 0.1, sum of squared deviations 0.06.
+    error = np.sqrt(0.06 / 3 * (1 / 4 + 1 / 4))
+    assert test.difference == pytest.approx(0.1)
+    assert test.standard_error == pytest.approx(error)
+    assert test.statistic == pytest.approx(0.1 / error)
+    assert test.high - test.difference == pytest.approx(3.182446 * error)  # t of 3 degrees, 97.5%
+
+
+def test_corrected_resampled_ttest_is_the_usual_one_without_a_common_part():
+    rng = np.random.default_rng(0)
+    score, other = rng.normal(size=(2, 12))
+    usual = ttest_rel(score, other)
+    test = corrected_resampled_ttest(score, other, test_size=1e-12, confidence_level=0.8)
+    assert (test.statistic, test.pvalue) == pytest.approx((usual.statistic, usual.pvalue))
+    assert (test.low, test.high) == pytest.approx(tuple(usual.confidence_interval(0.8)))
+    corrected = corrected_resampled_ttest(score, other, test_size=0.2)
+    assert corrected.pvalue > usual.pvalue
+
+
+def test_corrected_resampled_ttest_ends():
+    assert corrected_resampled_ttest([1, 2], [1, 2], test_size=0.5) == (0, 0, 0, 0, 0, 1)
+    constant = corrected_resampled_ttest([2, 3], [1, 2], test_size=0.5)
+    np.testing.assert_equal(tuple(constant), (1, np.nan, np.nan, 0, np.nan, np.nan))
+
+
+@pytest.mark.parametrize(
+    ("scores", "other", "extra", "message"),
+    [
+        ([0.7], [0.6], {}, "two at least"),
+        ([0.7, 0.6], [0.6], {}, "inconsistent numbers"),
+        ([0.7, np.nan], [0.6, 0.6], {}, "scores contains NaN"),
+        ([0.7, 0.6], [0.6, np.inf], {}, "other_scores contains infinity"),
+        ([0.7, 0.6], [0.6, 0.6], {"test_size": 1}, "test_size"),
+        ([0.7, 0.6], [0.6, 0.6], {"confidence_level": 95}, "confidence_level"),
+    ],
+)
+def test_corrected_resampled_ttest_refuses(scores, other, extra, message):
+    with pytest.raises(ValueError, match=message):
+        corrected_resampled_ttest(scores, other, **{"test_size": 0.2, **extra})
+
+
+@pytest.mark.parametrize("metric", UNWEIGHTED)
+def test_delong_wants_two_rows_of_each_class(metric):
+    with pytest.raises(ValueError, match="1 overdue and 3 other rows; two of each"):
+        metric([0, 0, 0, 1], [1, 2, 3, 4])
+    with pytest.raises(ValueError, match="confidence_level"):
+        metric([0, 0, 1, 1], [1, 2, 3, 4], confidence_level=1)
+
+
+def test_delong_names_the_score_that_is_wrong():
+    with pytest.raises(ValueError, match="other_score contains NaN"):
+        delong_test([0, 0, 1, 1], [1, 2, 3, 4], [1, 2, 3, np.nan])
+
+
 # Lift table
 
 
@@ -261,6 +453,7 @@ def test_lift_table_by_hand():
     expected = pd.DataFrame(
         {
             "score_min": [7.0, 5, 3, 1],
+            "score_mean": [7.5, 5.5, 3.5, 1.5],
             "score_max": [8.0, 6, 4, 2],
             "count": [2, 2, 2, 2],
             "overdue": [2, 1, 0, 0],
@@ -308,9 +501,85 @@ def test_lift_table_of_one_score_fills_one_bin():
 
 @pytest.mark.parametrize("n_bins", [1, 2.5, "ten"])
 def test_n_bins_is_checked(n_bins):
-    for call in (lift_table, population_stability_index):
+    for call in (lift_table, calibration_summary, population_stability_index):
         with pytest.raises((ValueError, TypeError), match="n_bins"):
             call([0, 1], [0, 1], n_bins=n_bins)
+
+
+# Calibration
+
+
+@pytest.fixture
+def probabilities():
+    rng = np.random.default_rng(0)
+    log_odds = rng.normal(-1.5, 1, 2000)
+    return (rng.random(2000) < expit(log_odds)).astype(int), np.round(expit(log_odds), 3)
+
+
+def test_calibration_summary_is_what_it_says(probabilities):
+    y, p = probabilities
+    weight = np.random.default_rng(1).integers(1, 4, y.size)
+    summary = calibration_summary(y, p, sample_weight=weight)
+    assert summary.overdue_rate == pytest.approx(np.average(y, weights=weight))
+    assert summary.mean_probability == pytest.approx(np.average(p, weights=weight))
+    moved = np.average(expit(logit(p) + summary.in_the_large), weights=weight)
+    assert moved == pytest.approx(summary.overdue_rate)
+
+    def loss(line):
+        z = line[0] + line[1] * logit(p)
+        return weight @ (np.logaddexp(0, z) - y * z)
+
+    assert (summary.intercept, summary.slope) == pytest.approx(minimize(loss, [0, 1]).x, abs=1e-4)
+    assert summary.brier == pytest.approx(np.average((p - y) ** 2, weights=weight))
+    rate = np.full(y.size, summary.overdue_rate)
+    of_rate = brier_score_loss(y, rate, sample_weight=weight)
+    assert summary.brier_skill == pytest.approx(1 - summary.brier / of_rate)
+
+
+@given(st.integers(20, 200), st.integers(2, 12), st.integers(0, 100))
+@settings(max_examples=30, deadline=None)
+def test_expected_calibration_error_goes_over_bins_of_one_size(n, n_bins, seed):
+    rng = np.random.default_rng(seed)
+    p = (rng.permutation(n) + 0.5) / n
+    y = np.append([0, 1], rng.integers(0, 2, n - 2))
+    rank = n - 1 - np.argsort(np.argsort(p))
+    bins = ((2 * rank + 1) * n_bins) // (2 * n)
+    gaps = [abs((y - p)[bins == k].sum()) for k in range(n_bins)]
+    assert calibration_summary(y, p, n_bins=n_bins).expected_error == pytest.approx(sum(gaps) / n)
+
+
+def test_calibration_summary_finds_what_was_bent(probabilities):
+    y, p = probabilities
+    right = calibration_summary(y, p)
+    assert (right.in_the_large, right.intercept) == pytest.approx((0, 0), abs=0.25)
+    assert right.slope == pytest.approx(1, abs=0.2)
+    assert right.expected_error < 0.04
+    low = calibration_summary(y, expit(logit(p) - 1))
+    assert low.in_the_large == pytest.approx(right.in_the_large + 1)
+    assert low.slope == pytest.approx(right.slope)
+    assert low.expected_error > 2 * right.expected_error
+    sure = calibration_summary(y, expit(3 * logit(p)))
+    assert sure.slope == pytest.approx(right.slope / 3, rel=1e-3)  # the surest are cut at 1e-6
+    assert sure.intercept == pytest.approx(right.intercept, abs=1e-3)
+    assert sure.brier_skill < right.brier_skill
+
+
+@given(labeled_scores)
+@settings(max_examples=60, deadline=None)
+def test_calibration_summary_takes_any_probabilities(rows):
+    y, score, weight = columns(rows)
+    p = (score + 3) / 6  # 0 and 1 among them
+    summary = calibration_summary(y, p, sample_weight=weight)
+    twice = calibration_summary(np.repeat(y, weight), np.repeat(p, weight))
+    assert tuple(summary) == pytest.approx(tuple(twice), abs=1e-5, rel=1e-4, nan_ok=True)
+    overdue, others = p[y == 1], p[y == 0]
+    separated = others.max() <= overdue.min() or overdue.max() <= others.min()
+    assert np.isnan(summary.slope) == np.isnan(summary.intercept) == separated
+
+
+def test_calibration_summary_refuses_scores():
+    with pytest.raises(ValueError, match=r"2 of 3 values are outside.*predict_proba"):
+        calibration_summary([0, 1, 1], [-0.1, 0.5, 1.1])
 
 
 # Population stability
@@ -384,6 +653,42 @@ def test_psi_bins_are_frozen_by_the_expected_sample():
     assert population_stability_index(np.exp(expected), np.exp(actual)) == pytest.approx(
         population_stability_index(expected, actual)
     )
+
+
+def test_stability_bins_stand_in_for_the_sample(tmp_path):
+    rng = np.random.default_rng(2)
+    expected = np.where(rng.random(400) < 0.1, np.nan, np.round(rng.exponential(size=400), 1))
+    expected[:100] = 0
+    bins = stability_bins(expected)
+    assert bins["share"].sum() == pytest.approx(1)
+    assert bins.loc["missing", "share"] == np.isnan(expected).mean()
+    for _, low, high, share in bins.iloc[:-1].itertuples():
+        assert share == ((expected > low) & (expected <= high)).mean()
+    bins.to_csv(tmp_path / "bins.csv")
+    kept = pd.read_csv(tmp_path / "bins.csv", index_col="bin")
+    for actual in (expected, rng.normal(size=50), [np.nan], [-np.inf, np.inf, 0]):
+        psi = population_stability_index(expected, actual)
+        assert population_stability_index(bins, actual) == psi
+        assert population_stability_index(kept, actual, floor=1e-4) == psi
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda bins: bins.drop(columns="share"),
+        lambda bins: bins.iloc[:-1],
+        lambda bins: bins.iloc[1:],
+        lambda bins: bins.drop(index=2),
+        lambda bins: bins.iloc[::-1],
+        lambda bins: bins.assign(share=bins["share"] * 2),
+        lambda bins: bins.iloc[:0],
+        lambda bins: pd.DataFrame({"age": [30, 40]}),
+    ],
+)
+def test_spoiled_stability_bins_are_refused(spoil):
+    bins = stability_bins(np.arange(10.0), n_bins=3)
+    with pytest.raises(ValueError, match="not the bins of stability_bins"):
+        population_stability_index(spoil(bins), [1, 2])
 
 
 def test_psi_refuses():

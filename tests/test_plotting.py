@@ -22,8 +22,15 @@ from matplotlib.cbook import STEP_LOOKUP_MAP
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
-from skhuihen.metrics import ks_score
-from skhuihen.plotting import KSDisplay, SessionTimelineDisplay, _amount, _duration, _places
+from skhuihen.metrics import ks_score, lift_table
+from skhuihen.plotting import (
+    KSDisplay,
+    LiftDisplay,
+    SessionTimelineDisplay,
+    _amount,
+    _duration,
+    _places,
+)
 
 FIELDS = {
     "item_click": ["fund_click:A17", "insurance_click:other"],
@@ -171,6 +178,63 @@ def test_ks_display_refuses(scores):
         KSDisplay.from_predictions(np.ones(3), [1, 2, 3])
     with pytest.raises(ValueError, match="x_axis must be 'population' or 'score', found 'time'"):
         KSDisplay.from_predictions(y, score, x_axis="time")
+
+
+# Lift
+
+
+def test_lift_display_shows_the_table(scores):
+    y, score = scores
+    score = score + np.random.default_rng(1).random(400) / 100  # no ties
+    display = LiftDisplay.from_predictions(y, score, n_bins=5, name="card")
+    render(display)
+    riskiest_first = y[np.argsort(-score)].reshape(5, 80)
+    lift = riskiest_first.mean(axis=1) / y.mean()
+    assert [bar.get_height() for bar in display.bars_] == pytest.approx(lift)
+    assert [bar.get_x() for bar in display.bars_] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
+    assert [bar.get_width() for bar in display.bars_] == pytest.approx([0.2] * 5)
+    assert texts(display.ax_) == [f"{value:.1f}" for value in lift]
+    cumulative = np.cumsum(lift) / np.arange(1, 6)
+    np.testing.assert_allclose(display.line_.get_ydata(), cumulative)
+    np.testing.assert_allclose(display.line_.get_xdata(), [0.2, 0.4, 0.6, 0.8, 1])
+    assert display.ax_.get_xlim() == (0, 1)
+    assert display.ax_.get_ylim()[0] == 0
+    assert display.ax_.get_legend().get_title().get_text() == "card"
+
+
+@pytest.mark.parametrize(
+    ("y", "score"), [([0, 1], [1, 2]), ([0, 1], [2, 1]), ([0, 1, 1], [3, 3, 3])]
+)
+def test_lift_display_of_extremes(y, score):
+    display = LiftDisplay.from_predictions(y, score)
+    render(display)
+    assert sum(bar.get_width() for bar in display.bars_) == pytest.approx(1)
+    assert len([text for text in texts(display.ax_) if text]) == len(set(score))
+
+
+@pytest.mark.parametrize("estimator", [LogisticRegression(), LinearSVC()])
+def test_lift_display_from_estimator(scores, estimator):
+    y, score = scores
+    named = np.where(y == 1, "overdue", "good")
+    model = estimator.fit(score[:, None], named)
+    weight = 1 + y
+    figure, ax = plt.subplots()
+    display = LiftDisplay.from_estimator(
+        model, score[:, None], named, n_bins=4, sample_weight=weight, ax=ax, color="black"
+    )
+    expected = lift_table(y, score, n_bins=4, sample_weight=weight)
+    np.testing.assert_allclose(display.table["lift"], expected["lift"])
+    assert display.name == type(estimator).__name__
+    assert (display.ax_, display.figure_) == (ax, figure)
+    assert {bar.get_facecolor()[:3] for bar in display.bars_} == {(0, 0, 0)}
+    turned = LiftDisplay.from_estimator(model, score[:, None], named, pos_label="good", name="good")
+    assert turned.name == "good"
+    np.testing.assert_allclose(turned.table["lift"], lift_table(1 - y, -score)["lift"])
+
+
+def test_lift_display_refuses():
+    with pytest.raises(ValueError, match="Only one class"):
+        LiftDisplay.from_predictions(np.ones(3), [1, 2, 3])
 
 
 # Timeline
@@ -498,6 +562,8 @@ sys.modules["matplotlib.pyplot"] = sys.modules["matplotlib"] = None
 for draw in (
     lambda: plotting.KSDisplay.from_predictions([0, 1], [0, 1]),
     lambda: plotting.KSDisplay.from_estimator(None, None, None),
+    lambda: plotting.LiftDisplay.from_predictions([0, 1], [0, 1]),
+    lambda: plotting.LiftDisplay.from_estimator(None, None, None),
     lambda: plotting.SessionTimelineDisplay.from_events(None),
 ):
     try:

@@ -24,13 +24,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import train_test_split
 
 from skhuihen import HUIHENClassifier, ProfileEncoder
 from skhuihen.datasets import load_creditcard, load_uci_default, make_loan_data
 from skhuihen.guidance import make_teacher
+from skhuihen.metrics import corrected_resampled_ttest
 
 TEST_SHARE = 0.2
 #: From so many rows on, steps of 1,024 rows take the place of steps of 256.
@@ -97,13 +97,10 @@ def summarize(results: pd.DataFrame) -> pd.DataFrame:
             row = {"data": name, "arm": arm, "repetitions": auc[arm].count()}
             row["AUC"] = auc[arm].mean()
             row["paper"] = PAPER.loc[name].get(arm)
-            difference = (auc[arm] - auc["MLP"]).dropna() if "MLP" in auc else pd.Series()
-            if arm != "MLP" and len(difference) > 1:
-                n = len(difference)
-                spread = difference.std() * np.sqrt(1 / n + TEST_SHARE / (1 - TEST_SHARE))
-                half = stats.t.ppf(0.975, n - 1) * spread
-                row["gain"] = difference.mean()
-                row["low"], row["high"] = row["gain"] - half, row["gain"] + half
+            paired = auc[[arm, "MLP"]].dropna() if "MLP" in auc and arm != "MLP" else []
+            if len(paired) > 1:
+                test = corrected_resampled_ttest(paired[arm], paired["MLP"], test_size=TEST_SHARE)
+                row["gain"], row["low"], row["high"] = test[:3]
             rows.append(row)
     return pd.DataFrame(rows).set_index(["data", "arm"])
 
