@@ -508,7 +508,10 @@ def corrected_resampled_ttest(
     n = difference.size
     if n < 2:
         raise ValueError(f"scores has {n} split; two at least are needed to see a spread.")
-    error = difference.std(ddof=1) * np.sqrt(1 / n + test_size / (1 - test_size))
+    spread = difference.std(ddof=1)
+    if spread <= 1e-12 * np.abs(columns).max():
+        spread = 0.0  # a rounding error, which would pass for certainty
+    error = spread * np.sqrt(1 / n + test_size / (1 - test_size))
     return _paired_test(difference.mean(), error, stats.t(n - 1), confidence_level)
 
 

@@ -410,8 +410,9 @@ def test_corrected_resampled_ttest_is_the_usual_one_without_a_common_part():
 
 def test_corrected_resampled_ttest_ends():
     assert corrected_resampled_ttest([1, 2], [1, 2], test_size=0.5) == (0, 0, 0, 0, 0, 1)
-    constant = corrected_resampled_ttest([2, 3], [1, 2], test_size=0.5)
-    np.testing.assert_equal(tuple(constant), (1, np.nan, np.nan, 0, np.nan, np.nan))
+    for scores, other in (([2, 3], [1, 2]), ([1.1, 1.3, 1.7], [0.1, 0.3, 0.7])):
+        constant = corrected_resampled_ttest(scores, other, test_size=0.5)
+        np.testing.assert_allclose(constant, (1, np.nan, np.nan, 0, np.nan, np.nan))
 
 
 @pytest.mark.parametrize(
