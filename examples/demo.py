@@ -17,7 +17,8 @@ import pandas as pd
 from joblib import Parallel, delayed
 from lightgbm import LGBMClassifier
 from matplotlib.figure import Figure
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from paper.contenders import WithOldRows
+from sklearn.base import clone
 from sklearn.metrics import RocCurveDisplay, roc_auc_score
 from sklearn.model_selection import RepeatedStratifiedKFold
 from sklearn.pipeline import make_pipeline, make_union
@@ -38,26 +39,6 @@ from skhuihen.plotting import KSDisplay, SessionTimelineDisplay
 
 N_FOLDS = 5
 SEED = 0
-
-
-class WithOldRows(ClassifierMixin, BaseEstimator):
-    """A model of the profile that sees the old applications beside the new ones."""
-
-    def __init__(self, model: Any, old_X: pd.DataFrame, old_y: np.ndarray) -> None:
-        self.model = model
-        self.old_X = old_X
-        self.old_y = old_y
-
-    def fit(self, X: pd.DataFrame, y: np.ndarray) -> WithOldRows:
-        """Fit on old and new rows together."""
-        rows = pd.concat([self.old_X, X[self.old_X.columns]], ignore_index=True)
-        self.model_ = clone(self.model).fit(rows, np.concatenate([self.old_y, y]))
-        self.classes_ = self.model_.classes_
-        return self
-
-    def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
-        """Return the probability of each class."""
-        return self.model_.predict_proba(X[self.old_X.columns])
 
 
 def contenders(data: Bunch, sessionizer: Sessionizer, windows: tuple[str, ...]) -> dict[str, Any]:

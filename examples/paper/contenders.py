@@ -1,0 +1,360 @@
+"""What HUIHEN is compared with: one definition of each contender.
+
+All have the same tuning budget and, where there is something to stop, stop early: a contender
+tries as many settings as every other on a held-out fifth of its training rows, and whatever learns
+in rounds holds out a tenth of its rows and stops where the AUC there no longer improves.
+
+The paper's trees see the profile of the new applications alone. It leaves out what a bank could
+set against HUIHEN with the same data: trees that also see the old applications, trees on window
+statistics of the behaviors, and trees on top of HUIHEN's own vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from lightgbm import LGBMClassifier
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import (
+    GridSearchCV,
+    StratifiedKFold,
+    StratifiedShuffleSplit,
+    train_test_split,
+)
+from sklearn.pipeline import make_pipeline, make_union
+from sklearn.preprocessing import FunctionTransformer
+from xgboost import XGBClassifier
+
+from skhuihen import (
+    BehaviorAbstractor,
+    HUIHENClassifier,
+    ProfileEncoder,
+    Sessionizer,
+    WindowStatistics,
+)
+
+SEED = 0
+
+
+class Budget(NamedTuple):
+    """How long contenders may look for their best.
+
+    Attributes
+    ----------
+    n_settings : int
+        Settings that each contender tries, the first of `SETTINGS` for its kind.
+    n_epochs, n_trees : int
+        Most epochs of networks and most trees.
+    patience : int
+        Epochs or trees without improvement before stopping.
+    batch_size : int
+        Applications in one step of a network. Larger ones make epochs faster, the more so those
+        of the long sequences without sessions.
+    """
+
+    n_settings: int = 3
+    n_epochs: int = 200
+    n_trees: int = 2000
+    patience: int = 30
+    batch_size: int = 64
+
+
+@dataclass
+class Case:
+    """One data set, ready for all contenders.
+
+    Attributes
+    ----------
+    X : DataFrame
+        What `attach_behaviors` returns; without behaviors, only contenders of the profile apply.
+    y : ndarray of int
+    sessionizer : Sessionizer
+        How its behaviors are cut into sessions.
+    windows : sequence of str
+        The windows of its statistics.
+    old : tuple of DataFrame and ndarray, default=None
+        Profiles and labels of old applications.
+    probability : ndarray, default=None
+        The true probabilities of a simulated bank.
+    pretrained : dict
+        Step one by teacher, so that contenders that differ in step two alone share it.
+    """
+
+    X: pd.DataFrame
+    y: np.ndarray
+    sessionizer: Sessionizer = field(default_factory=Sessionizer)
+    windows: Sequence[str] = ("2D", "21D", "60D")
+    old: tuple[pd.DataFrame, np.ndarray] | None = None
+    probability: np.ndarray | None = None
+    pretrained: dict[Any, HUIHENClassifier] = field(default_factory=dict)
+
+
+Factory = Callable[[Case, Budget], Any]
+
+#: What each kind of model tries, as many settings for every kind; the first is its default.
+SETTINGS: dict[str, list[dict[str, Any]]] = {
+    "HUIHEN": [{}, {"dropout": 0.4}, {"lr": 3e-3}],
+    "LightGBM": [{}, {"model__num_leaves": 7}, {"model__num_leaves": 31}],
+    "XGBoost": [{}, {"model__max_depth": 2}, {"model__max_depth": 6}],
+    "random forest": [{}, {"min_samples_leaf": 5}, {"min_samples_leaf": 50}],
+    "logistic regression": [{}, {"C": 0.1}, {"C": 0.01}],
+}
+
+
+class StoppedEarly(ClassifierMixin, BaseEstimator):
+    """Boosted trees that hold out a tenth of their rows to find out when to stop."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> StoppedEarly:
+        """Fit on nine tenths, stop by the last."""
+        X, X_stop, y, y_stop = train_test_split(X, y, test_size=0.1, stratify=y, random_state=SEED)
+        if isinstance(self.model, LGBMClassifier):
+            held_out: dict[str, Any] = {"eval_X": X_stop, "eval_y": y_stop}
+        else:
+            held_out = {"eval_set": [(X_stop, y_stop)], "verbose": False}
+        self.model_ = clone(self.model).fit(X, y, **held_out)
+        self.classes_ = self.model_.classes_
+        return self
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Return the probability of each class."""
+        return self.model_.predict_proba(X)
+
+
+class WithOldRows(ClassifierMixin, BaseEstimator):
+    """A model that sees the old applications beside the new ones, with empty histories."""
+
+    def __init__(self, model: Any, old_X: pd.DataFrame, old_y: np.ndarray) -> None:
+        self.model = model
+        self.old_X = old_X
+        self.old_y = old_y
+
+    def fit(self, X: pd.DataFrame, y: np.ndarray) -> WithOldRows:
+        """Fit on old and new rows together."""
+        rows = pd.concat([self.old_X, X], ignore_index=True)
+        self.model_ = clone(self.model).fit(rows, np.concatenate([self.old_y, y]))
+        self.classes_ = self.model_.classes_
+        return self
+
+    def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
+        """Return the probability of each class."""
+        return self.model_.predict_proba(X)
+
+
+class WithVectors(ClassifierMixin, BaseEstimator):
+    """Trees on features and on the intention and habit vectors of a network, cross-fitted.
+
+    A network's vectors of its own training rows know too much. So the rows are halved: trees learn
+    on one half, from the vectors of a network that was fitted on the other, and the other way
+    round. Each network keeps trees of its own, as the axes of two networks' vectors mean different
+    things; the two probabilities are averaged.
+    """
+
+    def __init__(self, network: Any, features: Any, trees: Any) -> None:
+        self.network = network
+        self.features = features
+        self.trees = trees
+
+    def fit(self, X: pd.DataFrame, y: np.ndarray) -> WithVectors:
+        """Fit both networks, and the trees on top of each."""
+        self.models_ = []
+        for half, other in StratifiedKFold(2, shuffle=True, random_state=SEED).split(X, y):
+            network = FrozenEstimator(clone(self.network).fit(X.iloc[half], y[half]))
+            model = make_pipeline(make_union(clone(self.features), network), clone(self.trees))
+            self.models_.append(model.fit(X.iloc[other], y[other]))
+        self.classes_ = self.models_[0].classes_
+        return self
+
+    def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
+        """Return the probability of each class."""
+        return np.mean([model.predict_proba(X) for model in self.models_], axis=0)
+
+
+def tuned(kind: str, model: Any, budget: Budget) -> Any:
+    """Let a model choose among the settings of its kind on a fifth of its training rows."""
+    if budget.n_settings == 1:
+        return model
+    grid = [
+        {name: [value] for name, value in setting.items()}
+        for setting in SETTINGS[kind][: budget.n_settings]
+    ]
+    fifth = StratifiedShuffleSplit(1, test_size=0.2, random_state=SEED)
+    return GridSearchCV(model, grid, scoring="roc_auc", cv=fifth, error_score="raise")
+
+
+def trees(kind: str, budget: Budget) -> Any:
+    """Return boosted trees, tuned and stopped early."""
+    common: dict[str, Any] = {
+        "n_estimators": budget.n_trees,
+        "learning_rate": 0.03,
+        "subsample": 0.8,
+        "colsample_bytree": 0.8,
+        "n_jobs": 1,
+        "random_state": SEED,
+    }
+    if kind == "LightGBM":
+        model: Any = LGBMClassifier(
+            num_leaves=15,
+            subsample_freq=1,
+            metric="auc",
+            early_stopping_round=budget.patience,
+            verbose=-1,
+            **common,
+        )
+    else:
+        model = XGBClassifier(
+            max_depth=4,
+            eval_metric="auc",
+            early_stopping_rounds=budget.patience,
+            verbosity=0,
+            **common,
+        )
+    return tuned(kind, StoppedEarly(model), budget)
+
+
+def network(budget: Budget) -> HUIHENClassifier:
+    """Return HUIHEN with its defaults."""
+    return HUIHENClassifier(
+        max_epochs=budget.n_epochs,
+        n_iter_no_change=budget.patience,
+        batch_size=budget.batch_size,
+        random_state=SEED,
+    )
+
+
+def warm_started(teacher: str | None, case: Case, budget: Budget) -> HUIHENClassifier:
+    """Return HUIHEN pre-trained on the old applications, if there are any."""
+    if case.old is None:
+        return network(budget)
+    if teacher not in case.pretrained:
+        model = network(budget).warm_start_from(*case.old, teacher=teacher, batch_size=256)
+        case.pretrained[teacher] = model
+    return clone(case.pretrained[teacher])
+
+
+def statistics(case: Case) -> Any:
+    """Return profile and window statistics as numbers, for behind a `BehaviorAbstractor`."""
+    return make_union(ProfileEncoder(), WindowStatistics(case.windows, by="behavior"))
+
+
+def huihen(
+    *,
+    warm_start: bool = True,
+    teacher: str | None = "xgboost",
+    abstract: bool = True,
+    **switches: bool,
+) -> Factory:
+    """Define HUIHEN or an ablation of it; it is cold where there are no old applications."""
+
+    def make(case: Case, budget: Budget) -> Any:
+        of_warm_start = not warm_start or teacher is None
+        if "behaviors" not in case.X or (of_warm_start and case.old is None):
+            return None
+        model = warm_started(teacher, case, budget) if warm_start else network(budget)
+        front = [BehaviorAbstractor()] if abstract else []
+        model = tuned("HUIHEN", model.set_params(**switches), budget)
+        return make_pipeline(*front, clone(case.sessionizer), model)
+
+    return make
+
+
+def of_profile(make_model: Callable[[Budget], Any]) -> Factory:
+    """Define a model of the profile alone."""
+    return lambda case, budget: make_pipeline(ProfileEncoder(), make_model(budget))
+
+
+def logistic(budget: Budget) -> Any:
+    """Return a logistic regression, as scorecards are."""
+    return tuned("logistic regression", LogisticRegression(max_iter=2000), budget)
+
+
+def forest(budget: Budget) -> Any:
+    """Return a random forest; nothing in it stops early."""
+    n_trees = min(500, budget.n_trees)
+    model = RandomForestClassifier(n_trees, min_samples_leaf=20, n_jobs=1, random_state=SEED)
+    return tuned("random forest", model, budget)
+
+
+def mlp(case: Case, budget: Budget) -> Any:
+    """Return the profile's part of HUIHEN: field matrices and UPI layers."""
+    drop = FunctionTransformer(
+        pd.DataFrame.drop, kw_args={"columns": "behaviors", "errors": "ignore"}
+    )
+    return make_pipeline(drop, tuned("HUIHEN", network(budget), budget))
+
+
+def with_windows(kind: str) -> Factory:
+    """Define trees on profile and window statistics."""
+
+    def make(case: Case, budget: Budget) -> Any:
+        if "behaviors" not in case.X:
+            return None
+        return make_pipeline(BehaviorAbstractor(), statistics(case), trees(kind, budget))
+
+    return make
+
+
+def with_old_rows(make_new: Factory) -> Factory:
+    """Define another contender that learns from the old applications too."""
+
+    def make(case: Case, budget: Budget) -> Any:
+        if case.old is None:
+            return None
+        return WithOldRows(make_new(case, budget), *case.old)
+
+    return make
+
+
+def with_vectors(case: Case, budget: Budget) -> Any:
+    """Return trees on profile, window statistics and HUIHEN's vectors; the trees are tuned."""
+    if "behaviors" not in case.X:
+        return None
+    of_sessions = make_pipeline(clone(case.sessionizer), warm_started("xgboost", case, budget))
+    stack = WithVectors(of_sessions, statistics(case), trees("LightGBM", budget))
+    return make_pipeline(BehaviorAbstractor(), stack)
+
+
+#: Name of each contender, and what makes it, unfitted, for a case and a budget; it makes None
+#: where the case lacks what the contender is about.
+ABLATIONS: dict[str, Factory] = {
+    "HUIHEN": huihen(),
+    "HUIHEN, plain GRUs": huihen(time_aware=False, user_item_aware=False),
+    "HUIHEN, no time-aware GRU": huihen(time_aware=False),
+    "HUIHEN, no user-item-aware GRU": huihen(user_item_aware=False),
+    "HUIHEN, no warm start": huihen(warm_start=False),
+    "HUIHEN, no teacher": huihen(teacher=None),
+    "HUIHEN, no sessions": huihen(hierarchical=False),
+    "HUIHEN, no field-aware matrices": huihen(field_aware=False),
+    "HUIHEN, original operations": huihen(abstract=False),
+}
+LIGHTGBM_PROFILE = of_profile(lambda budget: trees("LightGBM", budget))
+BASELINES: dict[str, Factory] = {
+    "XGBoost, profile": of_profile(lambda budget: trees("XGBoost", budget)),
+    "logistic regression, profile": of_profile(logistic),
+    "MLP, profile": mlp,
+    "random forest, profile": of_profile(forest),
+    "LightGBM, profile": LIGHTGBM_PROFILE,
+}
+LEFT_OUT: dict[str, Factory] = {
+    "LightGBM, profile, old and new": with_old_rows(LIGHTGBM_PROFILE),
+    "LightGBM, profile + windows": with_windows("LightGBM"),
+    "XGBoost, profile + windows": with_windows("XGBoost"),
+    "LightGBM, profile + windows, old and new": with_old_rows(with_windows("LightGBM")),
+    "LightGBM, profile + windows + HUIHEN": with_vectors,
+}
+CONTENDERS = ABLATIONS | BASELINES | LEFT_OUT
+#: Those of Tables 2 and 3; two ablations have tables of their own.
+TABLE_2 = [
+    name
+    for name in CONTENDERS
+    if name not in ("HUIHEN, original operations", "HUIHEN, no field-aware matrices")
+]

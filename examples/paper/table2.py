@@ -1,0 +1,14 @@
+"""Table 2 of the paper: HUIHEN, its ablations and other models at bank A, here a simulated one.
+
+At the sizes of Table 1 it takes long; a run goes on where the last one stopped. With one setting
+for each contender and larger batches it takes a fraction of that:
+
+    python examples/paper/table2.py --output results --n-settings 1 --batch-size 256
+    python examples/paper/table2.py --output quick --small
+"""
+
+from contenders import TABLE_2
+from measure import run
+
+if __name__ == "__main__":
+    run("table2", __doc__, ["bank_a"], TABLE_2)

@@ -1,0 +1,11 @@
+"""Table 3 of the paper: HUIHEN, its ablations and other models at bank B, here a simulated one.
+
+python examples/paper/table3.py --output results
+python examples/paper/table3.py --output quick --small
+"""
+
+from contenders import TABLE_2
+from measure import run
+
+if __name__ == "__main__":
+    run("table3", __doc__, ["bank_b"], TABLE_2)
