@@ -333,6 +333,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 StrOptions({"learned", "literal"}),
                 Interval(Real, 0, None, closed="left"),
             ],
+            "pretrained_lr": [Interval(Real, 0, None, closed="left")],
             "max_epochs": [Interval(Integral, 1, None, closed="left"), None],
             "batch_size": [
                 Interval(Integral, 1, None, closed="left"),
@@ -351,6 +352,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         sample_weight: Any = None,
         cv: Any = 5,
         guidance_weight: str | float = "learned",
+        pretrained_lr: float = 0.1,
         max_epochs: int | None = None,
         batch_size: int | None = None,
     ) -> Self:
@@ -386,6 +388,10 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             The weight alpha of equation 16: learned in a form that cannot run away, learned as
             the paper prints it, or fixed at a number (see `skhuihen.guidance.GuidedLoss`).
             Without labels it is 1.
+        pretrained_lr : float, default=0.1
+            Learning rate of the pre-trained weights in step two, in multiples of `lr`. 0 leaves
+            them as they are; 1 makes no difference between old and new weights. Not used if
+            `net_params` sets ``"optimizer__param_groups"``.
         max_epochs, batch_size : int, default=None
             Those of step one; None takes the classifier's own.
 
@@ -407,7 +413,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         -----
         The paper speaks of the UPI layers alone. The profile encoder and the field matrices of
         the profile come along here: without them the inputs of those layers would mean something
-        else. What the UPI layers learn about T and H does not, as both are zero in step one.
+        else. What the UPI layers learn about T and H does not, as both are zero in step one: their
+        weights start at zero, so that step two starts at the scores of step one.
 
         References
         ----------
@@ -429,7 +436,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             student.set_params(max_epochs=max_epochs)
         if batch_size is not None:
             student.set_params(batch_size=batch_size)
-        start = WarmStart(student, old_X, old_y, sample_weight, teacher, cv, guidance_weight)
+        start = WarmStart(
+            student, old_X, old_y, sample_weight, teacher, cv, guidance_weight, pretrained_lr
+        )
         start.pretrain(self)
         self._warm_start = start
         return self
@@ -771,6 +780,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         if self.early_stopping:
             train, valid = self._hold_out(dataset, random)
         shuffling = torch.Generator().manual_seed(int(seeds[0]))
+        if pretrained is not None and "optimizer__param_groups" not in (self.net_params or {}):
+            net_params["optimizer__param_groups"] = pretrained.rates(self.lr)
         net = self._make_net(shuffling, **net_params).initialize()
         net.module_.to(getattr(torch, self.dtype))
         # One generator for weights and dropout: torch's own would be shared with the caller.

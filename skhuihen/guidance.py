@@ -335,33 +335,43 @@ class Pretrained:
         The network of step one, a fitted classifier of profiles.
     log_odds : float
         Of overdue in the old data.
+    lr : float
+        Learning rate of its weights in step two, in multiples of that of new weights.
     """
 
     student: HUIHENClassifier
     log_odds: float
+    lr: float
 
     def start(self, module: HUIHEN, log_odds: float) -> None:
         """Put the pre-trained weights into a new network, and move its odds to the new data's.
 
-        Taken over are the field matrices of the profile and the UPI layers; of the first of
-        these only the columns of the profile, for those of T and H saw zeros, and weight decay
-        alone has moved them. Scores keep their differences: only the last biases move, by what
-        the log-odds of overdue differ between the old and the new data.
+        Taken over are the field matrices of the profile and the UPI layers. In the first of
+        these the columns of T and H saw zeros, and weight decay alone has moved them: they start
+        at zero. So step two starts at the scores of step one, but for the last biases, which move
+        by what the log-odds of overdue differ between the old and the new data.
         """
         old = self.student.net_.module_
-        trained = [*old.profile_field_aware.parameters(), *old.interaction.parameters()]
-        new = [*module.profile_field_aware.parameters(), *module.interaction.parameters()]
-        first = len(list(old.profile_field_aware.parameters()))
         with torch.no_grad():
-            for position, (source, target) in enumerate(zip(trained, new, strict=True)):
-                if position == first:  # T and H stand in front of the profile
-                    n_profile = source.shape[1] - old.intention_dim - old.habit_dim
-                    target[:, -n_profile:] = source[:, -n_profile:]
-                else:
-                    target.copy_(source)
+            for room in ("profile_field_aware", "interaction"):
+                weights = getattr(module, room).named_parameters()
+                trained = dict(getattr(old, room).named_parameters())
+                for name, weight in weights:
+                    if name.endswith("of_vectors"):
+                        weight.zero_()
+                    else:
+                        weight.copy_(trained[name])
             shift = (log_odds - self.log_odds) / 2
-            bias = module.interaction.logits.bias
+            bias: Any = module.interaction.logits.bias
             bias += torch.tensor([-shift, shift]).to(bias)
+
+    def rates(self, lr: float) -> list[tuple[str, dict[str, float]]]:
+        """Return the learning rates of step two by names of weights, as skorch takes them."""
+        return [
+            ("*.of_vectors", {"lr": lr}),
+            ("profile_field_aware.*", {"lr": self.lr * lr}),
+            ("interaction.*", {"lr": self.lr * lr}),
+        ]
 
 
 NO_ROWS = (
@@ -382,7 +392,7 @@ class WarmStart:
     ----------
     student : HUIHENClassifier
         An unfitted one without warm start: step one trains with its parameters.
-    old_X, old_y, sample_weight, teacher, cv, guidance_weight
+    old_X, old_y, sample_weight, teacher, cv, guidance_weight, pretrained_lr
         As in `HUIHENClassifier.warm_start_from`.
     """
 
@@ -395,12 +405,14 @@ class WarmStart:
         teacher: Any,
         cv: Any,
         guidance_weight: str | float,
+        pretrained_lr: float,
     ) -> None:
         student._validate_params()
         student._check_parameters()
         self.student = student
         self.cv = cv
         self.guidance_weight = guidance_weight
+        self.pretrained_lr = pretrained_lr
         self.token = uuid4().hex
         self.by_position = not is_table(old_X)
         reader = clone(student)  # what reads a table remembers its columns
@@ -533,7 +545,7 @@ class WarmStart:
         student.classes_ = np.array(self.classes)
         for epoch in student.net_.history:
             epoch.pop("batches", None)  # many, and means are in the history
-        return Pretrained(student, log_odds)
+        return Pretrained(student, log_odds, self.pretrained_lr)
 
     def _guide(
         self,

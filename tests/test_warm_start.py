@@ -108,18 +108,34 @@ def test_step_two_starts_from_step_one(class_weight: Any, bank: Any, X: pd.DataF
     np.testing.assert_allclose(moved, log_odds(rate) - log_odds(bank.old_y), atol=1e-6)
 
 
-def test_the_columns_of_intention_and_habit_stay_new(warm: HUIHENClassifier, X: Any) -> None:
-    """They see zeros in step one, where weight decay would wear them down."""
+def test_step_two_starts_at_the_scores_of_step_one(warm: HUIHENClassifier, X: Any) -> None:
     y = np.arange(len(X)) % 2
     hot = clone(warm).set_params(lr=1e-12, early_stopping=False).fit(X, y)
-    cold = still(lr=1e-12).fit(X, y)
-    layers = [model.net_.module_.interaction.hidden[0].weight for model in (hot, cold)]
-    torch.testing.assert_close(layers[0][:, :60], layers[1][:, :60])
-    assert not torch.isclose(layers[0][:, 60:], layers[1][:, 60:]).any(dim=0).all()
-    student = warm.warm_start_student_.net_.module_.interaction.hidden[0].weight
-    assert student[:, :60].abs().mean() < layers[1][:, :60].abs().mean()
-    torch.testing.assert_close(layers[0][:, 60:], student[:, 60:])
+    student = warm.warm_start_student_
+    assert np.abs(hot.transform(X)).max() > 0.01  # there are behaviors, and they are read
+    moved = hot.decision_function(X) - student.decision_function(X.drop(columns="behaviors"))
+    np.testing.assert_allclose(moved, moved.mean(), atol=1e-5)
     assert hot.profile_encoder_ is warm.warm_start_student_.profile_encoder_
+
+
+def test_pretrained_weights_have_a_rate_of_their_own(bank: Any, X: Any) -> None:
+    y = np.arange(len(X)) % 2
+
+    def moves(**params: Any) -> tuple[float, float]:
+        model = quick(early_stopping=False)
+        model.warm_start_from(bank.old_applications, bank.old_y, teacher=None, **params)
+        joint = model.fit(X, y).net_.module_.interaction.joint
+        old = model.warm_start_student_.net_.module_.interaction.joint
+        return tuple(
+            float((getattr(joint, name) - getattr(old, name) * factor).abs().max().detach())
+            for name, factor in (("of_profile", 1), ("of_vectors", 0))
+        )
+
+    still, slow, fast = (moves(pretrained_lr=ratio) for ratio in (0, 0.1, 1))
+    assert still[0] == 0
+    assert 0 < slow[0] < 0.3 * fast[0]
+    for _, of_vectors in (still, slow, fast):  # these are new
+        assert of_vectors > 0.001
 
 
 def test_history_has_both_parts_of_the_loss(warm: HUIHENClassifier, bank: Any) -> None:

@@ -92,7 +92,7 @@ class HUIHEN(nn.Module):
         else:
             self.habit = PlainGRU(habit_input, habit_dim)
         self.interaction = UserPropertyInteraction(
-            self.intention_dim + habit_dim + len(present) * behavior_dim, hidden_units, dropout
+            self.intention_dim + habit_dim, len(present) * behavior_dim, hidden_units, dropout
         )
 
     def reset_parameters(self, generator: torch.Generator) -> None:

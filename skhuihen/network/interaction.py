@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain, pairwise
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +34,45 @@ class Dropout(nn.Module):
         return x * keep / (1 - self.rate)
 
 
+class JoiningLinear(nn.Module):
+    """A linear layer that keeps the weights of the first inputs and of the others apart.
+
+    After a warm start the weights of intention and habit are new and those of the profile are
+    not; as two parameters, they can be trained at two rates.
+
+    Parameters
+    ----------
+    n_vectors, n_profile : int
+        Length of intention and habit together, and of the field-wise profiles.
+    width : int
+        Number of outputs.
+    """
+
+    def __init__(self, n_vectors: int, n_profile: int, width: int) -> None:
+        super().__init__()
+        self.of_vectors = nn.Parameter(torch.empty(width, n_vectors))
+        self.of_profile = nn.Parameter(torch.empty(width, n_profile))
+        self.bias = nn.Parameter(torch.empty(width))
+
+    @property
+    def weight(self) -> Tensor:
+        """The whole matrix."""
+        return torch.cat([self.of_vectors, self.of_profile], dim=1)
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Draw the whole matrix as that of any layer."""
+        weight = torch.empty_like(self.weight)
+        nn.init.kaiming_uniform_(weight, a=0.5, generator=generator)
+        nn.init.zeros_(self.bias)
+        with torch.no_grad():
+            self.of_vectors.copy_(weight[:, : self.of_vectors.shape[1]])
+            self.of_profile.copy_(weight[:, self.of_vectors.shape[1] :])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map inputs of shape (n, n_vectors + n_profile)."""
+        return nn.functional.linear(x, self.weight, self.bias)
+
+
 class UserPropertyInteraction(nn.Module):
     """The fully connected layers that join intention, habit and profile.
 
@@ -42,35 +83,42 @@ class UserPropertyInteraction(nn.Module):
 
     Parameters
     ----------
-    input_dim : int
-        Length of intention, habit and field-wise profiles together.
+    n_vectors : int
+        Length of intention and habit together.
+    n_profile : int
+        Length of the field-wise profiles together.
     hidden_units : sequence of int
         Widths of the hidden layers.
     dropout : float
         Rate of the dropout behind each hidden layer.
     """
 
-    def __init__(self, input_dim: int, hidden_units: Sequence[int], dropout: float) -> None:
+    def __init__(
+        self, n_vectors: int, n_profile: int, hidden_units: Sequence[int], dropout: float
+    ) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        for width in hidden_units:
-            layers += [
-                nn.utils.skip_init(nn.Linear, input_dim, width),
-                nn.PReLU(init=0.5),
-                Dropout(dropout),
-            ]
-            input_dim = width
-        self.hidden = nn.Sequential(*layers)
-        self.logits = nn.utils.skip_init(nn.Linear, input_dim, 2)
+        widths = [*hidden_units, 2]
+        linear: list[Any] = [JoiningLinear(n_vectors, n_profile, widths[0])]
+        linear += [nn.utils.skip_init(nn.Linear, *sizes) for sizes in pairwise(widths)]
+        layers = [[layer, nn.PReLU(init=0.5), Dropout(dropout)] for layer in linear[:-1]]
+        self.hidden = nn.Sequential(*chain(*layers))
+        self.logits: nn.Linear | JoiningLinear = linear[-1]
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw weights as He et al. (2015) do for PReLU; biases start at 0."""
         for layer in [*self.hidden, self.logits]:
-            if isinstance(layer, nn.Linear):
+            if isinstance(layer, JoiningLinear):
+                layer.reset_parameters(generator)
+            elif isinstance(layer, nn.Linear):
                 nn.init.kaiming_uniform_(layer.weight, a=0.5, generator=generator)
                 nn.init.zeros_(layer.bias)
             elif isinstance(layer, nn.PReLU):
                 nn.init.constant_(layer.weight, 0.5)
+
+    @property
+    def joint(self) -> JoiningLinear:
+        """The layer that intention, habit and profile enter."""
+        return cast(JoiningLinear, self.hidden[0] if len(self.hidden) else self.logits)
 
     def start_at(self, log_odds: float) -> None:
         """Let the log-odds of overdue of an untrained network scatter about a value.

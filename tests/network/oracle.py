@@ -134,13 +134,20 @@ def plain_gru(p: Parameters, xs: Sequence[Array]) -> Array:
 # Equations 13 and 14, without the activation behind the last layer
 
 
+def matrix(linear: Parameters) -> Array:
+    """Return the matrix of a layer; that of the first has columns for T and H, then others."""
+    if "weight" in linear:
+        return linear["weight"]
+    return join([linear["of_vectors"], linear["of_profile"]], axis=1)
+
+
 def interaction(p: Parameters, x: Array, n_hidden: int) -> Array:
     """Return the two logits. A hidden layer is linear, PReLU and dropout, which is off here."""
     for layer in range(n_hidden):
         linear, slope = part(p, f"hidden.{3 * layer}."), p[f"hidden.{3 * layer + 1}.weight"]
-        z = linear["weight"] @ x + linear["bias"]
+        z = matrix(linear) @ x + linear["bias"]
         x = (z > 0) * z + slope * ((z < 0) * z)
-    return p["logits.weight"] @ x + p["logits.bias"]
+    return matrix(part(p, "logits.")) @ x + p["logits.bias"]
 
 
 def cross_entropy(logits: Array, overdue: int) -> Array:

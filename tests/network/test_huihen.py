@@ -172,7 +172,7 @@ def test_without_behaviors_the_profile_alone_counts(switches):
     batch, _ = everything(applications)
     assert not net.represent(batch).any()
     profiles = torch.cat(net.map_profile(batch.profile), dim=1)
-    n_zeros = net.interaction.hidden[0].in_features - profiles.shape[1]
+    n_zeros = net.interaction.joint.of_vectors.shape[1]
     alone = net.interaction(torch.cat([profiles.new_zeros(3, n_zeros), profiles], dim=1))
     torch.testing.assert_close(net(batch), alone, rtol=0, atol=1e-14)
 
@@ -233,7 +233,8 @@ def test_parameters_of_the_paper():
         "habit.w_reset": (n, n),
         "habit.bias": (3 * n,),
         # T, H and three profile fields.
-        "interaction.hidden.0.weight": (50, n + n + 3 * d),
+        "interaction.hidden.0.of_vectors": (50, n + n),
+        "interaction.hidden.0.of_profile": (50, 3 * d),
         "interaction.hidden.0.bias": (50,),
         "interaction.hidden.1.weight": (1,),
         "interaction.hidden.3.weight": (25, 50),
@@ -266,4 +267,4 @@ def test_ablations_leave_out_what_they_do_not_use():
     assert modules(time_aware=False) == shared | {"intention", "habit"}
     assert modules(hierarchical=False) == shared | {"habit"}
     assert len(make(field_aware=False).behavior_field_aware.weights) == 1
-    assert make(hierarchical=False).interaction.hidden[0].in_features == 4 + 3 * 3
+    assert make(hierarchical=False).interaction.joint.weight.shape[1] == 4 + 3 * 3

@@ -14,7 +14,7 @@ from tests.network.oracle import interaction, stack
 
 
 def make(hidden_units=(6, 4), dropout=0.6):
-    module = UserPropertyInteraction(5, hidden_units, dropout).double()
+    module = UserPropertyInteraction(2, 3, hidden_units, dropout).double()
     module.reset_parameters(torch.Generator().manual_seed(0))
     return module
 
@@ -27,7 +27,7 @@ def test_equations_13_and_14(hidden_units):
         for slope, layer in enumerate(m for m in module.modules() if isinstance(m, nn.PReLU)):
             layer.weight.fill_(0.3 - 0.5 * slope)
         for layer in module.modules():
-            if isinstance(layer, nn.Linear):
+            if hasattr(layer, "bias"):
                 layer.bias.normal_(generator=torch.Generator().manual_seed(1))
     x = np.random.default_rng(0).normal(size=(7, 5))
 
@@ -82,7 +82,7 @@ def test_a_reset_brings_back_slopes_and_biases():
 
 
 def test_weights_are_drawn_as_he_draws_them_for_prelu():
-    module = UserPropertyInteraction(90, (500, 250), 0.6)
+    module = UserPropertyInteraction(60, 30, (500, 250), 0.6)
     module.reset_parameters(torch.Generator().manual_seed(0))
     for layer, fan_in in zip((0, 3), (90, 500), strict=True):
         weight = module.hidden[layer].weight.detach()
