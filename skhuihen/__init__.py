@@ -29,7 +29,7 @@ _HOMES = {
     "Sessionizer": "skhuihen.preprocessing",
     "WindowStatistics": "skhuihen.preprocessing",
 }
-_SUBMODULES = ("datasets", "metrics", "plotting")
+_SUBMODULES = ("datasets", "metrics", "model_selection", "plotting")
 
 __all__ = [
     "BehaviorAbstractor",

@@ -7,7 +7,7 @@ that say which stretch of them belongs to which application. No step loops over 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -274,7 +274,13 @@ def is_table(X: Any) -> bool:
     return isinstance(X, pd.DataFrame) or hasattr(X, "__arrow_c_stream__") or _cure(X) is not None
 
 
-def as_frame(X: Any, column: str | None = None, *, parameter: str = "X") -> pd.DataFrame:
+def as_frame(
+    X: Any,
+    column: str | None = None,
+    *,
+    parameter: str = "X",
+    only: Collection[Any] | None = None,
+) -> pd.DataFrame:
     """Return any table as a pandas DataFrame.
 
     Parameters
@@ -286,6 +292,8 @@ def as_frame(X: Any, column: str | None = None, *, parameter: str = "X") -> pd.D
         The nested column, if the table may have one.
     parameter : str, default="X"
         What messages call the table.
+    only : collection of str, default=None
+        The columns that are wanted, if not all; what is not pandas is not converted beyond them.
 
     Returns
     -------
@@ -320,6 +328,8 @@ def as_frame(X: Any, column: str | None = None, *, parameter: str = "X") -> pd.D
     except pa.ArrowInvalid as error:  # a stream of one column, not of a table
         raise not_a_table from error
     _check_column_names(pd.Index(table.column_names, dtype=object), parameter)
+    if only is not None:
+        table = table.select([name for name in table.column_names if name in only])
     plain = [name for name in table.column_names if name != column]
     try:
         frame = table.select(plain).to_pandas(ignore_metadata=True)
@@ -546,8 +556,8 @@ def _as_of(
     return AsOf(_in_order(behaviors, by_session), n_events, n_too_late, n_before, limits)
 
 
-def microseconds_of(value: Any, parameter: str) -> int:
-    """Turn a pandas offset string or a timedelta into positive microseconds."""
+def microseconds_of(value: Any, parameter: str, *, or_zero: bool = False) -> int:
+    """Turn a pandas offset string or a timedelta into positive microseconds, or zero as well."""
     try:
         # pandas takes a bare number for nanoseconds, which nobody means.
         if isinstance(value, Real) and not isinstance(value, np.timedelta64):
@@ -560,6 +570,8 @@ def microseconds_of(value: Any, parameter: str) -> int:
             f"{parameter}={value!r} is no length of time. Give a pandas offset string such as "
             "'1h' or '30D', or a timedelta."
         ) from error
+    if or_zero and delta == pd.Timedelta(0):
+        return 0
     if pd.isna(delta) or delta <= pd.Timedelta(0):
         raise ValueError(f"{parameter}={value!r} must be a positive length of time.")
     return max(1, delta // pd.Timedelta("1us"))
@@ -701,14 +713,8 @@ def _microseconds(values: pa.Array | pa.ChunkedArray, what: str) -> NDArray[np.i
             return ticks * 1_000_000
 
 
-def _application_times(X: pd.DataFrame, applied_at: str, behaviors: Behaviors) -> NDArray[np.int64]:
-    """Return when each application was made, in microseconds, having checked the time zone."""
-    if applied_at not in X.columns:
-        raise ValueError(
-            f"X has no column {applied_at!r}, so nothing could keep events after the application "
-            "out of its score. Name the column with applied_at=..., or pass applied_at=None if "
-            "the events are cut already."
-        )
+def application_times(X: pd.DataFrame, applied_at: str) -> tuple[NDArray[np.int64], str | None]:
+    """Return when each application was made, in microseconds since 1970, and the time zone."""
     column = X[applied_at]
     try:
         values = pa.array(column, from_pandas=True)
@@ -719,14 +725,26 @@ def _application_times(X: pd.DataFrame, applied_at: str, behaviors: Behaviors) -
         ) from error
     if pd.api.types.is_object_dtype(column.dtype):
         refuse_mixed_zones(column, f"rows of column {applied_at!r}")
-    limits = _microseconds(values, f"column {applied_at!r}")
+    times = _microseconds(values, f"column {applied_at!r}")
+    return times, values.type.tz if len(times) else None
+
+
+def _application_times(X: pd.DataFrame, applied_at: str, behaviors: Behaviors) -> NDArray[np.int64]:
+    """Return when each application was made, in microseconds, having checked the time zone."""
+    if applied_at not in X.columns:
+        raise ValueError(
+            f"X has no column {applied_at!r}, so nothing could keep events after the application "
+            "out of its score. Name the column with applied_at=..., or pass applied_at=None if "
+            "the events are cut already."
+        )
+    limits, zone = application_times(X, applied_at)
     if behaviors.n_events:
         time = behaviors.require("time")
-        if pa.types.is_timestamp(time.type) and time.type.tz != values.type.tz:
+        if pa.types.is_timestamp(time.type) and time.type.tz != zone:
             raise ValueError(
-                f"Column {applied_at!r} is in time zone {values.type.tz} and the events' subfield "
-                f"'time' in {time.type.tz}. Both must be in one zone, or both without: convert one "
-                "with tz_convert, or tz_localize what has none."
+                f"Column {applied_at!r} is in time zone {zone} and the events' subfield 'time' in "
+                f"{time.type.tz}. Both must be in one zone, or both without: convert one with "
+                "tz_convert, or tz_localize what has none."
             )
     return limits
 

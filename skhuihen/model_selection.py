@@ -1,0 +1,258 @@
+"""Validation as a bank meets the future: folds by the time of the application."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.model_selection import BaseCrossValidator
+from sklearn.utils import check_scalar
+from sklearn.utils.validation import check_consistent_length, column_or_1d
+
+from skhuihen.behaviors import application_times, as_frame, microseconds_of
+
+__all__ = ["OutOfTimeSplit"]
+
+Rows = NDArray[np.int64]
+
+
+class OutOfTimeSplit(BaseCrossValidator):
+    """Folds by application time: train on what was known at a cut, test on what came after it.
+
+    Each fold has a cut. Its test part are the applications from the cut to the next one (of the
+    last fold: all from the cut on). Its training part are those whose label was known at the cut:
+    whether a loan is overdue shows only `gap` after the application, so that a bank that trains
+    today has no label for what it granted yesterday. Rows may stand in any order; applications of
+    one instant are never parted by a cut.
+
+    Parameters
+    ----------
+    n_splits : int, default=5
+        Number of folds. 1 is a single out-of-time sample.
+    gap : str or timedelta, default="0D"
+        How long after an application its label is known, such as ``"90D"``. Training rows have
+        ``applied_at + gap <= cut``, and are before the cut in any case.
+    test_size : str or timedelta, default=None
+        Length of each test period; the last one ends with the last application. None takes
+        periods of about equal numbers of applications, ``n // (n_splits + 1)`` each.
+    max_train : str or timedelta, default=None
+        Leave out training rows with ``applied_at < cut - gap - max_train``. None takes all.
+    applied_at : str, default="applied_at"
+        The column with the time of the application.
+    by_user : str, default=None
+        The column that says whose application a row is, such as ``"user_id"``. A user then never
+        stands in both parts of a fold: where one is in the training part, the rows of the same
+        user are left out of the test part. None keeps them, as in production, where users come
+        back.
+
+    See Also
+    --------
+    sklearn.model_selection.TimeSeriesSplit : The same by row numbers.
+    skhuihen.attach_behaviors : Keeps each application's future out of its events.
+
+    Notes
+    -----
+    Users are left out of the test part, not of the training part, for the training part must be
+    what the bank had at the cut. Who comes back later is knowledge from after it, and not a
+    neutral one: who paid may borrow again. So the score is one of users new to the model. Groups
+    passed to `split` do the same as `by_user`.
+
+    The cut is one for labels. Behaviors are cut at each application by `attach_behaviors` and
+    every step after it, wherever the application falls.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skhuihen.model_selection import OutOfTimeSplit
+    >>> X = pd.DataFrame({"applied_at": pd.date_range("2024-01-01", periods=6, freq="30D")})
+    >>> for train, test in OutOfTimeSplit(n_splits=2, gap="45D").split(X):
+    ...     print(train, test)
+    [0] [2 3]
+    [0 1 2] [4 5]
+    """
+
+    __metadata_request__split = {"groups": True}
+
+    def __init__(
+        self,
+        n_splits: int = 5,
+        *,
+        gap: Any = "0D",
+        test_size: Any = None,
+        max_train: Any = None,
+        applied_at: str = "applied_at",
+        by_user: str | None = None,
+    ) -> None:
+        self.n_splits = check_scalar(n_splits, "n_splits", Integral, min_val=1)
+        self.gap = gap
+        self.test_size = test_size
+        self.max_train = max_train
+        self.applied_at = applied_at
+        self.by_user = by_user
+        # Splitters have no fit that could refuse these later.
+        self._gap = microseconds_of(gap, "gap", or_zero=True)
+        self._test_size = None if test_size is None else microseconds_of(test_size, "test_size")
+        self._max_train = None if max_train is None else microseconds_of(max_train, "max_train")
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """Return the number of folds.
+
+        Parameters
+        ----------
+        X, y, groups : object
+            Ignored.
+
+        Returns
+        -------
+        int
+        """
+        return self.n_splits
+
+    def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[tuple[Rows, Rows]]:
+        """Return the rows of the training part and of the test part of each fold, oldest first.
+
+        Parameters
+        ----------
+        X : DataFrame or other table of shape (n_applications, n_columns)
+            With the column `applied_at`, and `by_user` if it is named.
+        y : array-like of shape (n_applications,), default=None
+            If given, both parts of each fold must hold two classes.
+        groups : array-like of shape (n_applications,), default=None
+            The user of each application, in place of `by_user`.
+
+        Returns
+        -------
+        iterator of (int64 ndarray, int64 ndarray)
+
+        Raises
+        ------
+        ValueError
+            If a part of a fold is empty, or holds one class only; if times or users are missing.
+        """
+        periods, fate = self._assign(X, groups)
+        label = None if y is None else column_or_1d(y)
+        check_consistent_length(fate.T, label)
+        folds = []
+        for fold, (start, _) in enumerate(periods):
+            is_of = [fate[fold] == name for name in ("train", "test")]
+            for part, rows in zip(("training", "test"), is_of, strict=True):
+                found = rows if label is None else label[rows]
+                if not rows.any():
+                    lack = "no row"
+                elif label is not None and len(np.unique(found)) < 2:
+                    lack = f"one class only, {found[:1].tolist()[0]!r}"
+                else:
+                    continue
+                counts = pd.Series(fate[fold]).value_counts().to_dict()
+                raise ValueError(
+                    f"The {part} part of fold {fold} (cut at {start}) has {lack}; its rows are "
+                    f"{counts}. Pass fewer n_splits, a shorter gap, or a longer test_size or "
+                    "max_train; report(X) counts the rows of each fold."
+                )
+            train, test = map(np.flatnonzero, is_of)
+            folds.append((train, test))
+        return iter(folds)
+
+    def report(self, X: Any, groups: Any = None) -> pd.DataFrame:
+        """Count what becomes of the applications in each fold.
+
+        Parameters
+        ----------
+        X : DataFrame or other table of shape (n_applications, n_columns)
+        groups : array-like of shape (n_applications,), default=None
+            The user of each application, in place of `by_user`.
+
+        Returns
+        -------
+        DataFrame
+            A row for each fold. ``cut`` and ``end`` are the test period, its end excluded. The
+            others are numbers of applications, each of one fate: ``train``, ``test``,
+            ``too_old`` (beyond `max_train`), ``label_unknown`` (before the cut, by less than
+            `gap`), ``known_user`` (in the test period, by a user in the training part) and
+            ``later`` (after the test period).
+        """
+        periods, fate = self._assign(X, groups)
+        names = ["too_old", "train", "label_unknown", "test", "known_user", "later"]
+        counts = pd.DataFrame({name: (fate == name).sum(axis=1) for name in names})
+        counts.insert(0, "cut", [start for start, _ in periods])
+        counts.insert(1, "end", [end for _, end in periods])
+        return counts.rename_axis("fold")
+
+    def _assign(
+        self, X: Any, groups: Any
+    ) -> tuple[list[tuple[pd.Timestamp, pd.Timestamp]], NDArray[np.str_]]:
+        """Return each fold's test period, and the fate of each application in each fold."""
+        frame = as_frame(X, only=[self.applied_at, self.by_user])
+        for parameter, column in (("applied_at", self.applied_at), ("by_user", self.by_user)):
+            if column is not None and column not in frame.columns:
+                raise ValueError(
+                    f"X has no column {column!r}. Name the right one with {parameter}=..."
+                )
+        time, zone = application_times(frame, self.applied_at)
+        user = self._users(frame, groups)
+        cuts = self._cuts(time)
+        stamps = pd.to_datetime(cuts, unit="us", utc=zone is not None)
+        if zone is not None:
+            stamps = stamps.tz_convert(zone)
+        fates = []
+        for cut, end in pairwise(cuts):
+            known = (time < cut) & (time <= cut - self._gap)
+            old = np.zeros(len(time), dtype=bool)
+            if self._max_train is not None:
+                old = time < cut - self._gap - self._max_train
+            in_test = (time >= cut) & (time < end)
+            seen = np.zeros(len(time), dtype=bool)
+            if user is not None:
+                seen = np.isin(user, user[known & ~old])
+            fates.append(
+                np.select(
+                    [old, known, time < cut, in_test & seen, in_test],
+                    ["too_old", "train", "label_unknown", "known_user", "test"],
+                    default="later",
+                )
+            )
+        return list(pairwise(stamps)), np.array(fates)
+
+    def _users(self, frame: pd.DataFrame, groups: Any) -> NDArray[np.int64] | None:
+        """Return a number for each user; None if users are not asked for."""
+        if groups is None and self.by_user is None:
+            return None
+        if groups is not None and self.by_user is not None:
+            raise ValueError(f"Both groups and by_user={self.by_user!r} say who is who. Pass one.")
+        users = frame[self.by_user] if groups is None else pd.Series(column_or_1d(groups))
+        check_consistent_length(frame, users)
+        code, _ = pd.factorize(users)
+        if (code < 0).any():
+            where = "groups" if groups is not None else f"column {self.by_user!r}"
+            raise ValueError(
+                f"The {where} has {int((code < 0).sum())} missing users. Fill them in, or leave "
+                "the rows out."
+            )
+        return code
+
+    def _cuts(self, time: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the cut of each fold, and where the test period of the last one ends."""
+        ordered = np.sort(time)
+        size = len(time) // (self.n_splits + 1)
+        if not size:
+            raise ValueError(
+                f"n_splits={self.n_splits} folds want {self.n_splits + 1} applications at least; "
+                f"X has {len(time)}."
+            )
+        end = ordered[-1] + 1
+        back = np.arange(self.n_splits, 0, -1)
+        if self._test_size is not None:
+            return np.append(end - back * self._test_size, end)
+        cuts = np.append(ordered[len(time) - back * size], end)
+        if (np.diff(cuts) == 0).any():
+            raise ValueError(
+                f"So many applications are of one instant that n_splits={self.n_splits} cuts do "
+                f"not fall apart: X has {len(np.unique(time))} distinct times in {len(time)} "
+                "rows. Pass fewer n_splits, or a test_size."
+            )
+        return cuts
