@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, _fit_context
-from sklearn.utils import check_random_state, compute_sample_weight
+from sklearn.utils import check_random_state, compute_class_weight
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -27,6 +27,7 @@ from sklearn.utils.validation import (
     _check_y,
     check_consistent_length,
     check_is_fitted,
+    column_or_1d,
     validate_data,
 )
 from skorch.callbacks import Callback, EarlyStopping
@@ -34,7 +35,7 @@ from skorch.helper import predefined_split
 from torch.utils.data import Dataset, Subset
 
 from skhuihen.behaviors import Behaviors, as_frame, is_nested, is_table, read_as_of
-from skhuihen.guidance import GuidedDataset, Pretrained, WarmStart, log_odds_of
+from skhuihen.guidance import GuidedDataset, Pretrained, WarmStart, frozen, log_odds_of
 from skhuihen.network.batch import ApplicationDataset, Events
 from skhuihen.network.huihen import HUIHEN
 from skhuihen.preprocessing.profile import ProfileEncoder, is_clear, is_datetime
@@ -45,6 +46,11 @@ from skhuihen.training import HUIHENNet, ProgressBar, ValidationAUC
 SCORING_BATCH = 128
 #: Applications read at once for scoring, so that memory does not grow with their number.
 READING_BATCH = 16 * SCORING_BATCH
+#: What may change between calls of `partial_fit`; the first three count from then on.
+CHANGEABLE = (
+    *("lr", "batch_size", "verbose"),
+    *("max_epochs", "early_stopping", "validation_fraction", "n_iter_no_change", "random_state"),
+)
 
 
 class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
@@ -133,7 +139,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         One row per epoch: ``train_loss``, ``dur`` (seconds) and, with `early_stopping`,
         ``valid_loss`` and ``valid_auc``.
     n_iter_ : int
-        Number of epochs run.
+        Number of epochs run, those of `partial_fit` included.
     profile_encoder_ : ProfileEncoder
     vocabulary_ : BehaviorVocabulary
         The behaviors that have a vector. Others add no vector, only their time.
@@ -148,6 +154,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     --------
     BehaviorAbstractor, Sessionizer : The steps in front.
     warm_start_from : Pre-train the profile's part on old data without behaviors.
+    partial_fit : Train on with labels that arrive later.
 
     Notes
     -----
@@ -284,45 +291,101 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self
         """
         self._check_parameters()
-        frame = self._check_table(X, reset=True)
-        if not len(frame):
-            raise ValueError("X has no row; applications of both classes are wanted.")
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
-                "is None."
-            )
-        y = _check_y(y, estimator=self)
-        check_consistent_length(frame, y)
-        check_classification_targets(y)
-        weight = _check_sample_weight(
-            sample_weight, frame.index.to_numpy(), dtype=np.float64, ensure_non_negative=True
-        )
-        if not weight.all():
-            used = weight > 0
-            frame, y, weight = frame[used], y[used], weight[used]
+        frame, y, weight = self._check_rows(X, y, sample_weight, reset=True)
         label = self._encode_labels(y)
-        if self.class_weight is not None:
-            weight = weight * compute_sample_weight(self.class_weight, y)
-            for code, name in enumerate(self.classes_.tolist()):
-                if not weight[label == code].any():
-                    raise ValueError(
-                        f"class_weight={self.class_weight!r} leaves the class {name!r} no weight; "
-                        "give both classes a positive one."
-                    )
-        weight = weight / weight.mean()
+        dataset, log_odds, pretrained = self._set_up(frame, y, label, weight)
+        self._train(dataset, log_odds, pretrained)
+        return self
 
-        behaviors = self._read_behaviors(frame)
-        start = self._warm_start
-        pretrained = None if start is None else start.prepare(self, frame)
-        self._fit_encoders(frame, behaviors, weight, pretrained)
-        if not self.profile_encoder_.n_features_in_ and not behaviors.n_events:
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """Train on for one pass over further applications.
+
+        For labels that arrive week by week. The first call sets up what `fit` does, from the rows
+        given and from a warm start if there is one; later ones, and those after `fit`, go on with
+        the same optimizer. No row is held out and nothing stops early.
+
+        Parameters
+        ----------
+        X : DataFrame, other table or array of shape (n_applications, n_columns)
+            With the columns of the first call.
+        y : array-like of shape (n_applications,)
+            After the first call, rows of one class alone are ordinary.
+        classes : array-like of shape (2,), default=None
+            Both labels; needed in the first call if `y` lacks one.
+        sample_weight : array-like of shape (n_applications,), default=None
+            Weight of each application. Those of weight 0 are left out.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If columns, types or labels are other than in the first call, or a parameter was
+            changed that the network was made with. The network is then as it was before.
+
+        Notes
+        -----
+        Encoders, medians, categories and the vocabulary stay those of the first call, or of
+        `fit`: a category not seen there counts as unknown, a behavior adds no vector but its time.
+        So let the first call see many rows, and call `fit` from time to time.
+
+        Weights are divided by the mean weight of the first call: a row of weight two counts twice
+        as much as a row of weight one, whenever it comes. ``class_weight="balanced"`` balances
+        the classes of the first call, and its two weights stay.
+
+        `lr` and `batch_size` may be changed by `set_params` between calls and count from then on.
+        `max_epochs`, `random_state` and the parameters of early stopping are for `fit` alone.
+
+        Calls repeat to the bit, also where the classifier was pickled in between: ``k`` calls on
+        the same rows are ``fit`` with ``max_epochs=k`` and without early stopping. After early
+        stopping training goes on from the best epoch's weights and the last epoch's optimizer.
+
+        Examples
+        --------
+        >>> from skhuihen import HUIHENClassifier
+        >>> from skhuihen.datasets import make_loan_data
+        >>> bank = make_loan_data(n_new=300, n_old=0, overdue_rate=0.2, random_state=0)
+        >>> X, y = bank.applications, bank.y
+        >>> model = HUIHENClassifier(max_epochs=3, random_state=0).fit(X[:200], y[:200])
+        >>> model.partial_fit(X[200:], y[200:]).n_iter_
+        4
+        """
+        if not hasattr(self, "net_"):
+            self._check_parameters()
+            frame, y, weight = self._check_rows(X, y, sample_weight, reset=True)
+            named = np.unique(y if classes is None else column_or_1d(classes))
+            if len(named) == 1:
+                raise ValueError(
+                    f"{'y' if classes is None else 'classes'} holds one class only, "
+                    f"{named.tolist()[0]!r}; name both in the first call, as "
+                    "partial_fit(X, y, classes=[...])."
+                )
+            self._encode_labels(named)
+            label = self._find_labels(y)
+            if self.class_weight == "balanced" and (label.all() or not label.any()):
+                raise ValueError(
+                    "class_weight='balanced' wants rows of both classes in the first call. Pass "
+                    "more rows, or the weights as a dict."
+                )
+            dataset, log_odds, pretrained = self._set_up(frame, y, label, weight)
+            self._train(dataset, log_odds, pretrained, partial=True)
+            return self
+        self._validate_params()
+        self._check_unchanged()
+        if classes is not None and np.unique(classes).tolist() != self.classes_.tolist():
             raise ValueError(
-                "X has neither a profile column nor an event to learn from; it has "
-                f"{list(frame.columns)}."
+                f"classes={classes!r} are not those of the first call, {self.classes_.tolist()}."
             )
-        dataset = self._dataset(frame, behaviors, label, weight, self._find_device())
-        self._train(dataset, log_odds_of(label, weight), pretrained)
+        frame, y, weight = self._check_rows(X, y, sample_weight, reset=False)
+        label = self._find_labels(y)
+        self.profile_encoder_.check_types(frame)
+        weight = weight * self._class_weight[label] / self._mean_weight
+        behaviors = self._read_known_behaviors(frame)
+        dataset = self._dataset(frame, behaviors, label, weight, self._device_of_net())
+        self._train_epoch(self.net_, dataset)
         return self
 
     @validate_params(
@@ -624,6 +687,62 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         )
         return pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])])
 
+    def _check_rows(
+        self, X: Any, y: Any, sample_weight: Any, *, reset: bool
+    ) -> tuple[pd.DataFrame, NDArray[Any], NDArray[np.float64]]:
+        """Return the rows to train on, those of weight 0 left out."""
+        frame = self._check_table(X, reset=reset)
+        if not len(frame):
+            raise ValueError("X has no row; applications of both classes are wanted.")
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
+                "is None."
+            )
+        y = _check_y(y, estimator=self)
+        check_consistent_length(frame, y)
+        check_classification_targets(y)
+        weight = _check_sample_weight(
+            sample_weight, frame.index.to_numpy(), dtype=np.float64, ensure_non_negative=True
+        )
+        if not weight.all():
+            used = weight > 0
+            frame, y, weight = frame[used], y[used], weight[used]
+        return frame, y, weight
+
+    def _set_up(
+        self,
+        frame: pd.DataFrame,
+        y: NDArray[Any],
+        label: NDArray[np.int64],
+        weight: NDArray[np.float64],
+    ) -> tuple[ApplicationDataset, float, Pretrained | None]:
+        """Learn what is learned but once; return the data set and what a network starts from."""
+        self._class_weight = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        for name, of_class in zip(self.classes_.tolist(), self._class_weight, strict=True):
+            if not of_class > 0:
+                raise ValueError(
+                    f"class_weight={self.class_weight!r} leaves the class {name!r} no weight; "
+                    "give both classes a positive one."
+                )
+        weight = weight * self._class_weight[label]
+        self._mean_weight = weight.mean()
+        weight = weight / self._mean_weight
+        behaviors = self._read_behaviors(frame)
+        start = self._warm_start
+        pretrained = None if start is None else start.prepare(self, frame)
+        self._fit_encoders(frame, behaviors, weight, pretrained)
+        if not self.profile_encoder_.n_features_in_ and not behaviors.n_events:
+            raise ValueError(
+                "X has neither a profile column nor an event to learn from; it has "
+                f"{list(frame.columns)}."
+            )
+        dataset = self._dataset(frame, behaviors, label, weight, self._find_device())
+        if label.all() or not label.any():
+            # The log-odds of one class are infinite: count half a row more of each.
+            label, weight = np.append(label, [0, 1]), np.append(weight, [0.5, 0.5])
+        return dataset, log_odds_of(label, weight), pretrained
+
     def _make_encoder(self) -> ProfileEncoder:
         encoder = ProfileEncoder(self.profile_fields, self.id_columns, dtype=self.dtype)
         # A global set_config(transform_output=...) is for what users see.
@@ -688,6 +807,19 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             return "cuda" if torch.cuda.is_available() else "cpu"
         return self.device
 
+    def _device_of_net(self) -> torch.device:
+        """Return where the weights are, which may have been loaded on another machine."""
+        return next(self.net_.module_.parameters()).device
+
+    def _check_unchanged(self) -> None:
+        """Refuse parameters that are not those that the network was made with."""
+        for name, before in self._made_with.items():
+            if frozen(getattr(self, name)) != before:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} was changed: the network was made with "
+                    f"{before!r}, and partial_fit goes on with it. Set it back, or call fit."
+                )
+
     def _encode_labels(self, y: NDArray[Any]) -> NDArray[np.int64]:
         kind = type_of_target(y, input_name="y")
         self.classes_, label = np.unique(y, return_inverse=True)
@@ -701,6 +833,14 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 f"Only binary classification is supported. The type of the target is {kind}."
             )
         return label.astype(np.int64)
+
+    def _find_labels(self, y: NDArray[Any]) -> NDArray[np.int64]:
+        """Return the positions of labels in `classes_`."""
+        known = self.classes_.tolist()
+        unknown = set(y.tolist()) - set(known)
+        if unknown:
+            raise ValueError(f"y holds {sorted(unknown, key=str)[:5]}; the classes are {known}.")
+        return np.searchsorted(self.classes_, y)
 
     def _read_behaviors(self, frame: pd.DataFrame) -> Behaviors:
         """Return the events of each application, cut and in order of session and time."""
@@ -721,6 +861,18 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 "Sessionizer in front, or pass hierarchical=False to do without sessions."
             )
         return behaviors
+
+    def _read_known_behaviors(self, frame: pd.DataFrame) -> Behaviors:
+        """Return the events of a fitted classifier's input; none if it learned of none."""
+        behaviors = self._read_behaviors(frame)
+        if not behaviors.n_events or any(self.vocabulary_.sizes_):
+            return behaviors
+        warnings.warn(
+            f"Column {self.behaviors!r} had no event in fit, so nothing was learned of "
+            "behaviors; they are left out. Fit on histories to use them.",
+            stacklevel=4,
+        )
+        return _no_events(len(frame))
 
     def _dataset(
         self,
@@ -770,14 +922,16 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         dataset: ApplicationDataset | GuidedDataset,
         log_odds: float,
         pretrained: Pretrained | None = None,
+        *,
+        partial: bool = False,
         **net_params: Any,
     ) -> None:
-        """Train a new network, at first with these odds of overdue."""
+        """Train a new network, at first with these odds of overdue; if partial, for one epoch."""
         random = check_random_state(self.random_state)
         seeds = random.randint(np.iinfo(np.int32).max, size=2)
         train: Dataset = dataset
         valid: Dataset | None = None
-        if self.early_stopping:
+        if self.early_stopping and not partial:
             train, valid = self._hold_out(dataset, random)
         shuffling = torch.Generator().manual_seed(int(seeds[0]))
         if pretrained is not None and "optimizer__param_groups" not in (self.net_params or {}):
@@ -791,8 +945,39 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             net.module_.interaction.start_at(log_odds)
         else:
             pretrained.start(net.module_, log_odds)
+        self._made_with = {
+            name: frozen(value)
+            for name, value in self.get_params(deep=False).items()
+            if name not in CHANGEABLE
+        }
+        if partial:
+            self._train_epoch(net, train)
+            return
         net.train_split = None if valid is None else predefined_split(valid)
-        net.train(train)
+        self._run(net, train)
+
+    def _train_epoch(self, net: HUIHENNet, dataset: Dataset) -> None:
+        """Train a network on for one epoch, at the rate and with the batches of now."""
+        net.max_epochs = 1
+        net.train_split = None
+        net.batch_size = self.batch_size
+        if net.lr != self.lr:
+            for group in net.optimizer_.param_groups:
+                group["lr"] *= self.lr / net.lr  # after a warm start there are two rates
+            net.lr = self.lr
+        # There is nothing to stop, and no held-out part to stop by.
+        net.callbacks_ = [
+            (name, callback)
+            for name, callback in net.callbacks_
+            if not isinstance(callback, EarlyStopping | ProgressBar)
+        ]
+        if self.verbose:
+            net.callbacks_.append(("progress_bar", ProgressBar(type(self).__name__)))
+        self._run(net, dataset)
+
+    def _run(self, net: HUIHENNet, dataset: Dataset) -> None:
+        """Train, and keep the network and its history."""
+        net.train(dataset)
         net.train_split = None  # a fitted classifier holds no row
         if not all(parameter.isfinite().all() for parameter in net.module_.parameters()):
             raise ValueError(
@@ -874,30 +1059,17 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         module = self.net_.module_
         if module.training:
             module.eval()
-        # Where the weights are, which may have been loaded on another machine.
-        device = next(module.parameters()).device
+        device = self._device_of_net()
         results = [np.empty((0, width), dtype=self.dtype)]
-        n_left_out = 0
-        with torch.inference_mode():
-            for first in range(
-                0, max(len(frame), 1), READING_BATCH
-            ):  # an empty table is checked too
-                part = frame.iloc[first : first + READING_BATCH]
-                behaviors = self._read_behaviors(part)
-                if not sum(self.vocabulary_.sizes_):
-                    n_left_out += behaviors.n_events
-                    behaviors = _no_events(len(part))
-                dataset = self._dataset(part, behaviors, device=device)
+        # An empty table is looked at too.
+        for first in range(0, max(len(frame), 1), READING_BATCH):
+            part = frame.iloc[first : first + READING_BATCH]
+            dataset = self._dataset(part, self._read_known_behaviors(part), device=device)
+            with torch.inference_mode():
                 for start in range(0, len(part), SCORING_BATCH):
                     rows = range(start, min(start + SCORING_BATCH, len(part)))
                     batch, _ = dataset.__getitems__(rows)
                     results.append(function(module, batch).cpu().numpy())
-        if n_left_out:
-            warnings.warn(
-                f"Column {self.behaviors!r} had no event in fit, so nothing was learned of "
-                "behaviors; they are left out of the scores. Fit on histories to use them.",
-                stacklevel=3,
-            )
         return np.concatenate(results)
 
     def __sklearn_tags__(self) -> Tags:

@@ -630,12 +630,13 @@ def _columns_of(teacher: Any, frame: pd.DataFrame) -> pd.DataFrame:
 
 def _shape_of(classifier: HUIHENClassifier, names: Sequence[str]) -> tuple[Any, ...]:
     """Return some parameters of a classifier in a form that can be looked up."""
-    return tuple(_frozen(getattr(classifier, name)) for name in names)
+    return tuple(frozen(getattr(classifier, name)) for name in names)
 
 
-def _frozen(value: Any) -> Any:
+def frozen(value: Any) -> Any:
+    """Return a parameter in a form that stays as it is."""
     if isinstance(value, Mapping):
-        return tuple(sorted((key, _frozen(item)) for key, item in value.items()))
+        return tuple(sorted((key, frozen(item)) for key, item in value.items()))
     if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, str):
         return tuple(value)
     return value

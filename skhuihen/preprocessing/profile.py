@@ -175,6 +175,16 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
             )
         return scaled.astype(self.dtype, copy=False)
 
+    def check_types(self, frame: pd.DataFrame) -> None:
+        """Refuse numbers where texts were in `fit`; scoring takes them for texts of digits."""
+        for column, is_number in self._is_number.items():
+            values = frame[column]
+            if not is_number and not values.isna().all() and _is_number(values):
+                raise TypeError(
+                    f"Profile column {column!r} held texts or categories in fit and is of dtype "
+                    f"{values.dtype} now. Convert it with .astype(str)."
+                )
+
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the names of the encoded columns.
 
