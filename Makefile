@@ -1,11 +1,12 @@
 # Each target does all of its own set-up in .venv.
 PYTHON ?= python3
 VENV := .venv
+MINIMUM := .venv-minimum
 BIN := $(VENV)/bin
 WORKERS ?= 2
 export MPLBACKEND := Agg
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-minimum lint bench clean
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -17,6 +18,11 @@ $(VENV)/.tests: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[tests]'
 	touch $@ $(VENV)/.demo
 
+$(MINIMUM)/.tests: pyproject.toml constraints-minimum.txt
+	test -x $(MINIMUM)/bin/python || $(PYTHON) -m venv $(MINIMUM)
+	$(MINIMUM)/bin/python -m pip install --quiet -c constraints-minimum.txt -e '.[tests]'
+	touch $@
+
 # make demo                           the simulated bank
 # make demo DATA=path/to/superlender  a real lender's files
 # Two folds run at a time, each on one thread.
@@ -26,6 +32,10 @@ demo: $(VENV)/.demo
 # One torch thread per worker: two workers fill two cores. SCIPY_ARRAY_API: no check is skipped.
 test: $(VENV)/.tests
 	OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+# The same with the oldest versions that are supported.
+test-minimum: $(MINIMUM)/.tests
+	OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 $(MINIMUM)/bin/python -m pytest -n $(WORKERS)
 
 lint: $(VENV)/.tests
 	$(BIN)/ruff check .
@@ -37,4 +47,4 @@ bench: $(VENV)/.tests
 	OMP_NUM_THREADS=1 $(BIN)/python examples/benchmarks/run.py
 
 clean:
-	rm -rf $(VENV) demo_output
+	rm -rf $(VENV) $(MINIMUM) demo_output

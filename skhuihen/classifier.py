@@ -707,6 +707,10 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         )
         if not weight.all():
             used = weight > 0
+            if not used.any():
+                raise ValueError(
+                    "sample_weight is 0 in every row; at least one non-zero weight is wanted."
+                )
             frame, y, weight = frame[used], y[used], weight[used]
         return frame, y, weight
 

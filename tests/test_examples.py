@@ -68,6 +68,7 @@ def test_benchmarks(tmp_path: Path) -> None:
     page = (tmp_path / "speed.md").read_text()
     for name in ("HUIHEN, padded", "LightGBM", "groupby-apply", "whole Pipeline", "Sessionizer"):
         assert name in page
+    assert "| n_jobs=2 |" in page
     assert (tmp_path / "images" / "scaling.png").stat().st_size > 10_000
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import doctest
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 import skhuihen
 
@@ -34,8 +37,26 @@ def test_unknown_name_is_an_attribute_error() -> None:
         _ = skhuihen.nonsense
 
 
+def test_lower_bounds_are_the_versions_that_are_tested() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["plots"]]
+    bounds = {
+        Requirement(text).name: Version(clause.version)
+        for text in asked
+        for clause in Requirement(text).specifier
+        if clause.operator == ">="
+    }
+    lines = (ROOT / "constraints-minimum.txt").read_text().splitlines()
+    pins = {
+        pin.name: Version(str(pin.specifier).removeprefix("=="))
+        for pin in (Requirement(line.split("#")[0]) for line in lines if "==" in line)
+    }
+    assert len(bounds) > 10
+    assert {name: pins.get(name) for name in bounds} == bounds
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["README.md", "docs/user_guide.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/user_guide.md", "docs/out_of_time.md"])
 def test_pages_show_their_real_output(page: str) -> None:
     flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
     failed, tried = doctest.testfile(str(ROOT / page), module_relative=False, optionflags=flags)

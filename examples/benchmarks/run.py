@@ -31,6 +31,12 @@ RUNS = [
         ["scoring_bulk", "scoring_one"],
     ),
     (
+        "cross_validation.py",
+        [],
+        ["--applications", "400", "--epochs", "1", "--rounds", "1"],
+        ["cross_validation"],
+    ),
+    (
         "scaling.py",
         [],
         ["--sizes", "10000", "20000", "--applications", "300"],
