@@ -385,3 +385,13 @@ def test_metadata_routing(X: pd.DataFrame, y: np.ndarray) -> None:
         asked = quick().set_partial_fit_request(sample_weight=True, classes=True)
         request = asked.get_metadata_routing().partial_fit.requests
         assert request == {"sample_weight": True, "classes": True}
+
+
+def test_a_changed_rate_keeps_the_rates_of_a_warm_start_apart() -> None:
+    bank = make_loan_data(n_new=80, n_old=200, overdue_rate=0.4, random_state=0)
+    model = HUIHENClassifier(max_epochs=1, random_state=0)
+    model.warm_start_from(bank.old_applications, bank.old_y, teacher=None)
+    model.partial_fit(bank.applications, bank.y)
+    model.set_params(lr=0.01).partial_fit(bank.applications, bank.y)
+    rates = [group["lr"] for group in model.net_.optimizer_.param_groups]
+    assert sorted(set(np.round(rates, 12))) == [0.001, 0.01]
