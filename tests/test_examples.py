@@ -178,3 +178,20 @@ def test_stacked_trees_see_no_vector_of_a_networks_own_rows(contenders) -> None:
     assert not first & second
     # Each row was seen by one network of the two.
     np.testing.assert_array_equal(model.predict_proba(X), np.full((40, 2), 0.5))
+
+
+@pytest.mark.slow
+def test_growing_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    command = (
+        *(EXAMPLES / "paper" / "growing.py", "--output", tmp_path, "--bank", "B"),
+        *("--repetitions", "1", "--epochs", "2", "--test", "300", "--old", "600"),
+    )
+    run(*command, "--sizes", "300", "--arms", "HUIHEN, no warm start")
+    first = (tmp_path / "growing.csv").read_text()
+    output = run(*command, "--sizes", "300")
+    results = (tmp_path / "growing.csv").read_text()
+    assert results.startswith(first)
+    assert results.count("no warm start") == 1
+    for name in ("HUIHEN, warm start", "LightGBM, profile, old and new rows", "gain"):
+        assert name in output
+    assert (tmp_path / "growing.png").stat().st_size > 10_000
