@@ -1067,7 +1067,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         results = [np.empty((0, width), dtype=self.dtype)]
         # An empty table is looked at too.
         for first in range(0, max(len(frame), 1), READING_BATCH):
-            part = frame.iloc[first : first + READING_BATCH]
+            is_all = len(frame) <= READING_BATCH
+            part = frame if is_all else frame.iloc[first : first + READING_BATCH]
             dataset = self._dataset(part, self._read_known_behaviors(part), device=device)
             with torch.inference_mode():
                 for start in range(0, len(part), SCORING_BATCH):

@@ -54,9 +54,9 @@ def main() -> None:
     lines = [f"One thread, batches as the library cuts them, medians of {arguments.rounds} rounds."]
     report("scoring_bulk", "Scoring: many applications", lines, table, arguments.output)
 
-    classifier = model[-1]
+    abstractor, sessionizer, classifier = (step for _, step in model.steps)
     rows = np.random.default_rng(0).integers(len(raw), size=arguments.singles)
-    total, network = [], []
+    total, network, frames = [], [], []
     for row in rows:
         one = raw.iloc[[row]]
         started = time.perf_counter()
@@ -68,10 +68,22 @@ def main() -> None:
         with torch.inference_mode():
             classifier.net_.module_(data.__getitems__([0])[0])
         network.append(time.perf_counter() - started)
+        # What each step does before and after its own work on flat arrays.
+        abstracted = abstractor.transform(one)
+        as_read = [step._read(X)[1] for step, X in ((abstractor, one), (sessionizer, abstracted))]
+        started = time.perf_counter()
+        for step, X, as_of in zip(
+            (abstractor, sessionizer), (one, abstracted), as_read, strict=True
+        ):
+            frame, _ = step._read(X)
+            step._with_events(frame, [as_of.behaviors])
+        classifier._read_behaviors(classifier._check_table(sessions, reset=False))
+        frames.append(time.perf_counter() - started)
     parts = {
         "whole Pipeline": np.array(total),
         "the network in it": np.array(network),
         "all around the network": np.array(total) - np.array(network),
+        "of that, frames and validation": np.array(frames),
     }
     table = pd.DataFrame(
         {
