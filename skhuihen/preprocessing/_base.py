@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils._tags import Tags
-from sklearn.utils.validation import _check_feature_names_in
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from skhuihen.behaviors import (
     AsOf,
@@ -75,6 +75,7 @@ class BehaviorTransformer(TransformerMixin, BaseEstimator):
         -------
         ndarray of str
         """
+        check_is_fitted(self, "n_features_in_")
         return _check_feature_names_in(self, input_features)
 
     def __sklearn_tags__(self) -> Tags:
