@@ -9,49 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import nested_pandas as npd
 import pandas as pd
-import polars as pl
 import pyarrow as pa
 
-
-def as_it_is(X: pd.DataFrame) -> Any:
-    return X
-
-
-def as_nested_frame(X: pd.DataFrame) -> Any:
-    return npd.NestedFrame(X)
-
-
-def as_arrow_column(X: pd.DataFrame) -> Any:
-    """Give pandas an Arrow ``list<struct>`` column."""
-    return X.assign(behaviors=X["behaviors"].array.to_arrow_ext_array(list_struct=True))
+from skhuihen.utils import containers
+from skhuihen.utils.containers import as_arrow
 
 
 def as_arrow_columns(X: pd.DataFrame) -> Any:
     """Give pandas nothing but Arrow dtypes."""
     return as_arrow(X).to_pandas(types_mapper=pd.ArrowDtype)
-
-
-def as_lists_of_dicts(X: pd.DataFrame) -> Any:
-    return X.assign(behaviors=pd.Series(_lists(X).to_pylist(), X.index, dtype=object))
-
-
-def as_frames(X: pd.DataFrame) -> Any:
-    frames = [
-        pa.Table.from_struct_array(row.values).to_pandas() if row.is_valid else None
-        for row in _lists(X)
-    ]
-    return X.assign(behaviors=pd.Series(frames, X.index, dtype=object))
-
-
-def as_polars(X: pd.DataFrame) -> Any:
-    return pl.from_arrow(as_arrow(X))
-
-
-def as_arrow(X: pd.DataFrame) -> Any:
-    """Return a table whose nested column is a ``large_list``, without what pandas noted."""
-    return pa.Table.from_pandas(X, preserve_index=False).replace_schema_metadata()
 
 
 def as_arrow_lists(X: pd.DataFrame) -> Any:
@@ -87,14 +54,8 @@ def as_record_batch(X: pd.DataFrame) -> Any:
 
 
 CONTAINERS: dict[str, Callable[[pd.DataFrame], Any]] = {
-    "pandas, nested": as_it_is,
-    "nested_pandas": as_nested_frame,
-    "pandas, Arrow column": as_arrow_column,
+    **containers.CONTAINERS,
     "pandas, Arrow columns": as_arrow_columns,
-    "pandas, lists of dicts": as_lists_of_dicts,
-    "pandas, frames": as_frames,
-    "polars": as_polars,
-    "pyarrow": as_arrow,
     "pyarrow, list": as_arrow_lists,
     "pyarrow, chunks": as_chunks,
     "pyarrow, slice": as_slice,
@@ -102,10 +63,6 @@ CONTAINERS: dict[str, Callable[[pd.DataFrame], Any]] = {
     "pyarrow, views": as_views,
     "pyarrow, record batch": as_record_batch,
 }
-
-
-def _lists(X: pd.DataFrame) -> pa.ChunkedArray:
-    return as_arrow(X)["behaviors"]
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -28,7 +28,7 @@ from skhuihen import (
 )
 from skhuihen.behaviors import Behaviors, as_frame, is_nested
 from skhuihen.datasets import make_loan_data
-from tests import containers
+from skhuihen.utils import containers
 from tests.preprocessing.strategies import HOUR, ZERO, applications, event, plain
 
 Container = Callable[[pd.DataFrame], Any]
