@@ -416,6 +416,17 @@ def _check_column_names(columns: pd.Index, parameter: str) -> None:
         )
 
 
+def cure_for_renaming(columns: Iterable[Any], name: str) -> str:
+    """Return what to do where a ColumnTransformer in front put a prefix before a name."""
+    renamed = [column for column in columns if str(column).endswith(f"__{name}")]
+    if not renamed:
+        return ""
+    return (
+        f" {renamed[0]!r} looks like what a ColumnTransformer in front made of {name!r}: pass it "
+        "verbose_feature_names_out=False, and it keeps the names."
+    )
+
+
 def is_nested(column: pd.Series) -> bool:
     """Tell whether a column holds events."""
     dtype = column.dtype
@@ -524,6 +535,7 @@ def _lists_of(
         raise ValueError(
             f"X has no column {column!r}; it has {list(X.columns)}. Make it with "
             "skhuihen.attach_behaviors, or name the column that holds the events."
+            f"{cure_for_renaming(X.columns, column)}"
         )
     if applied_at is None and lookback is not None:
         raise ValueError("lookback needs applied_at: name the column with the application's time.")
@@ -735,7 +747,7 @@ def _application_times(X: pd.DataFrame, applied_at: str, behaviors: Behaviors) -
         raise ValueError(
             f"X has no column {applied_at!r}, so nothing could keep events after the application "
             "out of its score. Name the column with applied_at=..., or pass applied_at=None if "
-            "the events are cut already."
+            f"the events are cut already.{cure_for_renaming(X.columns, applied_at)}"
         )
     limits, zone = application_times(X, applied_at)
     if behaviors.n_events:

@@ -34,7 +34,14 @@ from skorch.callbacks import Callback, EarlyStopping
 from skorch.helper import predefined_split
 from torch.utils.data import Dataset, Subset
 
-from skhuihen.behaviors import Behaviors, as_frame, is_nested, is_table, read_as_of
+from skhuihen.behaviors import (
+    Behaviors,
+    as_frame,
+    cure_for_renaming,
+    is_nested,
+    is_table,
+    read_as_of,
+)
 from skhuihen.guidance import GuidedDataset, Pretrained, WarmStart, frozen, log_odds_of
 from skhuihen.network.batch import ApplicationDataset, Events
 from skhuihen.network.huihen import HUIHEN
@@ -671,6 +678,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                     raise ValueError(
                         f"Column {column!r} holds events, but behaviors={self.behaviors!r} is "
                         f"where they are looked for. Pass behaviors={column!r}, or drop it."
+                        f"{cure_for_renaming([column], self.behaviors)}"
                     )
             return frame
         if (
