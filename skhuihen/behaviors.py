@@ -107,7 +107,14 @@ class Behaviors:
     @classmethod
     def _from_lists(cls, lists: pa.Array | pa.ChunkedArray, name: Any) -> Behaviors:
         if isinstance(lists, pa.ChunkedArray):
-            lists = lists.combine_chunks()
+            try:
+                lists = lists.combine_chunks()
+            except pa.ArrowException as error:
+                raise ValueError(
+                    f"Column {name!r} of {lists.type} holds lists that are broken inside "
+                    f"({error}), as pandas before 3.1 leaves those with a subfield of type null. "
+                    "Cast it to another type, or drop it."
+                ) from error
         lengths = pc.fill_null(pc.list_value_length(lists), 0)
         offsets = np.concatenate([[0], np.cumsum(lengths.to_numpy(), dtype=np.int64)])
         events = lists.flatten()  # unlike .values, minds slices and skips what is under a null

@@ -19,6 +19,9 @@ from skhuihen.behaviors import application_times, as_frame, microseconds_of
 __all__ = ["OutOfTimeSplit"]
 
 Rows = NDArray[np.int64]
+#: What becomes of an application in a fold; the first that holds.
+FATES = ("too_old", "train", "label_unknown", "known_user", "test", "later")
+TRAIN, TEST = FATES.index("train"), FATES.index("test")
 
 
 class OutOfTimeSplit(BaseCrossValidator):
@@ -139,7 +142,7 @@ class OutOfTimeSplit(BaseCrossValidator):
         check_consistent_length(fate.T, label)
         folds = []
         for fold, (start, _) in enumerate(periods):
-            is_of = [fate[fold] == name for name in ("train", "test")]
+            is_of = [fate[fold] == name for name in (TRAIN, TEST)]
             for part, rows in zip(("training", "test"), is_of, strict=True):
                 found = rows if label is None else label[rows]
                 if not rows.any():
@@ -148,7 +151,7 @@ class OutOfTimeSplit(BaseCrossValidator):
                     lack = f"one class only, {found[:1].tolist()[0]!r}"
                 else:
                     continue
-                counts = pd.Series(fate[fold]).value_counts().to_dict()
+                counts = _count(fate)[fold]
                 raise ValueError(
                     f"The {part} part of fold {fold} (cut at {start}) has {lack}; its rows are "
                     f"{counts}. Pass fewer n_splits, a shorter gap, or a longer test_size or "
@@ -177,16 +180,15 @@ class OutOfTimeSplit(BaseCrossValidator):
             ``later`` (after the test period).
         """
         periods, fate = self._assign(X, groups)
-        names = ["too_old", "train", "label_unknown", "test", "known_user", "later"]
-        counts = pd.DataFrame({name: (fate == name).sum(axis=1) for name in names})
+        counts = pd.DataFrame(_count(fate))
         counts.insert(0, "cut", [start for start, _ in periods])
         counts.insert(1, "end", [end for _, end in periods])
         return counts.rename_axis("fold")
 
     def _assign(
         self, X: Any, groups: Any
-    ) -> tuple[list[tuple[pd.Timestamp, pd.Timestamp]], NDArray[np.str_]]:
-        """Return each fold's test period, and the fate of each application in each fold."""
+    ) -> tuple[list[tuple[pd.Timestamp, pd.Timestamp]], NDArray[np.int8]]:
+        """Return each fold's test period, and the fate (by number) of each application in it."""
         frame = as_frame(X, only=[self.applied_at, self.by_user])
         for parameter, column in (("applied_at", self.applied_at), ("by_user", self.by_user)):
             if column is not None and column not in frame.columns:
@@ -209,13 +211,8 @@ class OutOfTimeSplit(BaseCrossValidator):
             seen = np.zeros(len(time), dtype=bool)
             if user is not None:
                 seen = np.isin(user, user[known & ~old])
-            fates.append(
-                np.select(
-                    [old, known, time < cut, in_test & seen, in_test],
-                    ["too_old", "train", "label_unknown", "known_user", "test"],
-                    default="later",
-                )
-            )
+            held = [old, known, time < cut, in_test & seen, in_test, np.ones(len(time), bool)]
+            fates.append(np.argmax(held, axis=0).astype(np.int8))
         return list(pairwise(stamps)), np.array(fates)
 
     def _users(self, frame: pd.DataFrame, groups: Any) -> NDArray[np.int64] | None:
@@ -256,3 +253,9 @@ class OutOfTimeSplit(BaseCrossValidator):
                 "rows. Pass fewer n_splits, or a test_size."
             )
         return cuts
+
+
+def _count(fate: NDArray[np.int8]) -> list[dict[str, int]]:
+    """Return how many applications of each fold have each fate."""
+    counts = [np.bincount(of_fold, minlength=len(FATES)).tolist() for of_fold in fate]
+    return [dict(zip(FATES, of_fold, strict=True)) for of_fold in counts]

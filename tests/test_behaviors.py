@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nested_pandas import NestedDtype
+from packaging.version import Version
 
 from skhuihen.behaviors import (
     Behaviors,
@@ -821,3 +822,19 @@ def test_refuses_an_order_that_is_none():
     X = applications([[{**event(0), "seq": None}, {**event(0), "seq": 1}]])
     with pytest.raises(TypeError, match="'seq' is of type int64 with 1 missing values"):
         used(X)
+
+
+def test_a_subfield_of_type_null_under_arrow_dtypes() -> None:
+    """pandas before 3.1 shortens it to the number of rows: refused, not misread."""
+    events = pa.StructArray.from_arrays(
+        [pa.array(range(8), pa.timestamp("us")), pa.array(["a"] * 8), pa.nulls(8)],
+        ["time", "operation", "amount"],
+    )
+    column = pa.ListArray.from_arrays(pa.array([0, 0, 4, 8], pa.int32()), events)
+    table = pa.table({"behaviors": column})
+    X = table.to_pandas(types_mapper=pd.ArrowDtype)
+    if Version(pd.__version__) < Version("3.1"):
+        with pytest.raises(ValueError, match=r"amount: null.* broken inside"):
+            Behaviors.from_column(X["behaviors"])
+    else:
+        assert np.isnan(Behaviors.from_column(X["behaviors"]).numbers("amount")).sum() == 8

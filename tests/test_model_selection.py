@@ -21,7 +21,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from skhuihen import HUIHENClassifier, Sessionizer, attach_behaviors
 from skhuihen.datasets import make_loan_data
-from skhuihen.model_selection import OutOfTimeSplit
+from skhuihen.model_selection import TRAIN, OutOfTimeSplit
 
 Fold = tuple[set[int], set[int]]
 START = pd.Timestamp("2024-01-01")
@@ -153,7 +153,7 @@ def test_nothing_from_after_the_cut_is_in_the_training_part(
             ]
             _, fate = splitter._assign(X.assign(user_id=others), None)
             fold = found.index((train, test))
-            assert set(np.flatnonzero(fate[fold] == "train").tolist()) == train
+            assert set(np.flatnonzero(fate[fold] == TRAIN).tolist()) == train
 
 
 @settings(max_examples=100, deadline=None)
