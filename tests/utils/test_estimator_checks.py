@@ -210,7 +210,7 @@ def test_a_good_transformer_passes_every_check() -> None:
 def test_each_check_fails_for_what_it_is_there_for(name: str) -> None:
     broken = BROKEN[name]()
     with pytest.raises((AssertionError, AttributeError, ValueError)) as error:
-        getattr(estimator_checks, name)("Broken", broken)
+        getattr(estimator_checks, name)(type(broken).__name__, broken)
     if error.type is AssertionError:
         assert str(error.value)
 
