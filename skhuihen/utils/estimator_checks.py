@@ -306,9 +306,9 @@ def check_input_not_mutated(name: str, estimator: Any) -> None:
     for table in (X, as_lists_of_dicts(X)):
         before, labels = copy.deepcopy(table), y.copy()
         _results(_fit(estimator, table, y), table)
-        pd.testing.assert_frame_equal(
-            table.drop(columns="behaviors"), before.drop(columns="behaviors")
-        )
+        assert table.columns.equals(before.columns), f"{name} changes the columns of X"
+        for column in X.columns.drop("behaviors"):
+            assert table[column].equals(before[column]), f"{name} changes column {column!r} of X"
         assert _histories(table) == _histories(before), f"{name} changes the events of X"
         np.testing.assert_array_equal(y, labels, f"{name} changes y")
 
