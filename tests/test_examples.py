@@ -184,7 +184,7 @@ def test_stacked_trees_see_no_vector_of_a_networks_own_rows(contenders) -> None:
 def test_growing_goes_on_where_it_stopped(tmp_path: Path) -> None:
     command = (
         *(EXAMPLES / "paper" / "growing.py", "--output", tmp_path, "--bank", "B"),
-        *("--repetitions", "1", "--epochs", "2", "--test", "300", "--old", "600"),
+        *("--repetitions", "1", "--epochs", "2", "--test", "300", "--old", "600", "--new", "300"),
     )
     run(*command, "--sizes", "300", "--arms", "HUIHEN, no warm start")
     first = (tmp_path / "growing.csv").read_text()

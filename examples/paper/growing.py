@@ -11,7 +11,7 @@ train on and other seeds.
 Each result is a line of ``growing.csv`` at once; a second run goes on where the first stopped.
 
     python examples/paper/growing.py --output results
-    python examples/paper/growing.py --output quick --bank B --sizes 500 --repetitions 1 --epochs 2
+    python examples/paper/growing.py --output quick --bank B --new 500 --sizes 500 --epochs 2
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from contenders import WithOldRows
 from lightgbm import LGBMClassifier
 from matplotlib.figure import Figure
 from sklearn.base import clone
@@ -103,10 +104,9 @@ class Bank:
         X, y = self.sessions, self.y[rows]
         if arm == OLD_AND_NEW:
             X = self.raw[self.old_X.columns]
-            both = pd.concat([self.old_X, X.iloc[rows]], ignore_index=True)
-            # Slower and longer than on the few new rows alone.
-            trees.set_params(n_estimators=400)
-            model = make_pipeline(ProfileEncoder(), trees).fit(both, np.append(self.old_y, y))
+            # Longer than on the few new rows alone.
+            of_profile = make_pipeline(ProfileEncoder(), trees.set_params(n_estimators=400))
+            model = WithOldRows(of_profile, self.old_X, self.old_y).fit(X.iloc[rows], y)
         elif arm == WINDOWS:
             X = self.raw
             features = make_union(ProfileEncoder(), WindowStatistics(("2D", "21D", "60D")))
@@ -173,19 +173,22 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", type=int, default=SIZES)
     parser.add_argument("--repetitions", type=int, help="default: 3 of the small sizes, 1 of large")
     parser.add_argument("--test", type=int, default=4000, help="held-out applications")
+    parser.add_argument("--new", type=int, default=max(SIZES), help="that sizes are drawn from")
     parser.add_argument("--old", type=int, help="old applications; default: the paper's number")
     parser.add_argument("--epochs", type=int, default=40)
     arguments = parser.parse_args()
+    if max(arguments.sizes) > arguments.new:
+        parser.error(f"--sizes go up to {max(arguments.sizes)}, --new to {arguments.new} only")
     arguments.output.mkdir(parents=True, exist_ok=True)
     path = arguments.output / "growing.csv"
     if not path.exists():
         path.write_text("bank,n_old,settings,size,repetition,arm,auc,best\n")
     for name in arguments.bank:
-        bank = Bank(
-            name, max(arguments.sizes), arguments.test, arguments.old, epochs=arguments.epochs
-        )
+        bank = Bank(name, arguments.new, arguments.test, arguments.old, arguments.epochs)
         n_old, best = len(bank.old_y), expected_auc(bank.probability[bank.test])
-        settings = f"{n_old} old; {arguments.test} test; {arguments.epochs} epochs"
+        settings = (
+            f"{n_old} old; {arguments.new} new; {arguments.test} test; {arguments.epochs} epochs"
+        )
         known = pd.read_csv(path).query("bank == @name")
         if (known["settings"] != settings).any():
             raise SystemExit(f"{path} has results of other settings; name another folder.")

@@ -394,7 +394,7 @@ def is_clear(dtype: Any) -> bool:
 def _numbers(column: pd.Series) -> NDArray[np.float64]:
     """Return a numeric or boolean column of any dtype as floats; refuse texts."""
     if is_plain(column.dtype):
-        return column.to_numpy()
+        return column.to_numpy(dtype=np.float64)
     if column.isna().all():  # then the dtype says nothing
         return np.full(len(column), np.nan)
     if not _is_number(column):

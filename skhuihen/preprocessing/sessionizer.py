@@ -147,7 +147,10 @@ class Sessionizer(BehaviorTransformer):
         -------
         self
         """
-        return self._remember_columns(self._sessions(X))
+        frame, pieces = self._read_piecewise(X)
+        for as_of in pieces:
+            self._cut(as_of.behaviors)
+        return self._remember_columns(frame)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit_transform(self, X: Any, y: Any = None) -> pd.DataFrame:

@@ -23,7 +23,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn import config_context
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError, UnsetMetadataPassedError
 from sklearn.pipeline import Pipeline
@@ -255,6 +255,17 @@ def check_few_rows(name: str, estimator: Any) -> None:
     whole = _results(model, X)
     for rows in (slice(0, 0), slice(7, 8)):
         _assert_alike(_results(model, X.iloc[rows]), _taken(whole, rows), f"{name} on few rows")
+
+
+def check_fit_on_one_row(name: str, estimator: Any) -> None:
+    """Check that one row is enough to learn from, with events and without (two classes are not)."""
+    if is_classifier(estimator):
+        return
+    X, y = make_applications()
+    for row in (0, NULL, EMPTY):
+        one = X.iloc[[row]]
+        for method, result in _results(_fit(estimator, one, y[[row]]), one).items():
+            assert len(result) == 1, f"{name}.{method} of one row, fitted on it"
 
 
 def check_many_rows(name: str, estimator: Any) -> None:
@@ -499,6 +510,7 @@ CHECKS = (
     check_event_order_invariance,
     check_future_events,
     check_few_rows,
+    check_fit_on_one_row,
     check_many_rows,
     check_empty_and_missing_histories,
     check_containers,

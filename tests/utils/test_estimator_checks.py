@@ -141,6 +141,13 @@ class Weightless(Recency):
         return super().fit(X, y)
 
 
+class TwoRows(Recency):
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Recency:
+        if len(as_frame(X, "behaviors")) < 2:
+            raise ValueError("Two rows are wanted.")
+        return super().fit(X, y, sample_weight)
+
+
 class Linked(Recency):
     _doc_link_module = "tests"
 
@@ -181,6 +188,7 @@ BROKEN = {
     "check_event_order_invariance": FirstGiven,
     "check_future_events": Future,
     "check_few_rows": OneRow,
+    "check_fit_on_one_row": TwoRows,
     "check_many_rows": Chunks,
     "check_empty_and_missing_histories": Null,
     "check_containers": PandasOnly,
