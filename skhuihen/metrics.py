@@ -803,7 +803,8 @@ def _recalibration(
     overdue, others = log_odds[counted & is_overdue], log_odds[counted & ~is_overdue]
     if others.max() <= overdue.min() or overdue.max() <= others.min():
         return np.nan, np.nan
-    model = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000, solver="newton-cholesky")
+    # No penalty to speak of; how to ask for none at all differs between versions of scikit-learn.
+    model = LogisticRegression(C=1e12, tol=1e-8, max_iter=1000, solver="newton-cholesky")
     model.fit(log_odds[:, None], is_overdue, sample_weight=weight)
     return float(model.intercept_[0]), float(model.coef_[0, 0])
 

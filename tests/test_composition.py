@@ -10,6 +10,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 import torch
 from lightgbm import LGBMClassifier
 from scipy.special import expit
@@ -37,6 +38,7 @@ from sklearn.model_selection import (
 )
 from sklearn.pipeline import Pipeline, make_pipeline, make_union
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.utils.fixes import parse_version
 
 from skhuihen import (
     BehaviorAbstractor,
@@ -362,7 +364,19 @@ def profile_in_front(**params: Any) -> ColumnTransformer:
     )
 
 
-@pytest.mark.parametrize("output", ["pandas", "polars"])
+@pytest.mark.parametrize(
+    "output",
+    [
+        "pandas",
+        pytest.param(
+            "polars",
+            marks=pytest.mark.skipif(
+                parse_version(sklearn.__version__) < parse_version("1.9"),
+                reason="a ColumnTransformer of scikit-learn 1.8 does not know frames of polars 2.1",
+            ),
+        ),
+    ],
+)
 def test_column_transformer_in_front(output: str, X: pd.DataFrame, y: np.ndarray) -> None:
     front = profile_in_front().set_output(transform=output)
     found = make_pipeline(front, model()).fit(X, y)

@@ -35,9 +35,11 @@ def both(p: float) -> np.ndarray:
 def test_loss_is_equation_16(
     logits: list[float], label: int, guidance: float, weight: float
 ) -> None:
-    p, q = both(expit(logits[1] - logits[0])), both(guidance)
+    log_odds = logits[1] - logits[0]
+    # 1 - p would lose all digits of a p that is nearly 1.
+    p, q = expit(np.array([-log_odds, log_odds])), both(guidance)
     divergence = rel_entr(p, q).sum() + rel_entr(q, p).sum()
-    wanted = np.log1p(np.exp((1 - 2 * label) * (logits[1] - logits[0]))) + weight / 2 * divergence
+    wanted = np.log1p(np.exp((1 - 2 * label) * log_odds)) + weight / 2 * divergence
     outputs = torch.tensor([logits], dtype=torch.float64)
     target = torch.tensor([[label, guidance]], dtype=torch.float64)
     assert GuidedLoss(weight)(outputs, target).item() == pytest.approx(wanted, rel=1e-5, abs=1e-8)
