@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,21 @@ from skhuihen.network.batch import Batch
 
 class StoppedByCallback(Exception):  # noqa: N818  not an error
     """A callback has asked for the end of training."""
+
+
+@contextmanager
+def flushing_denormals() -> Iterator[None]:
+    """Take numbers closer to 0 than 1e-38 for 0 in this thread, and put its mode back.
+
+    Gradients fade on their way back through a history. What is left of them below 1e-38, which
+    nothing can be learned from, takes a processor ten times as long as an ordinary number.
+    """
+    before = bool(torch.tensor([1e-39]) * 1 == 0)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
 
 
 class HUIHENNet(NeuralNet):
@@ -37,7 +53,7 @@ class HUIHENNet(NeuralNet):
     def train(self, dataset: Any) -> None:
         """Train until `max_epochs` or until a callback stops it; Ctrl-C is passed on."""
         self.notify("on_train_begin", X=dataset, y=None)
-        with suppress(StoppedByCallback):
+        with flushing_denormals(), suppress(StoppedByCallback):
             self.fit_loop(dataset)
         self.notify("on_train_end", X=dataset, y=None)
 
