@@ -15,13 +15,20 @@ def flushes() -> bool:
     return bool(torch.tensor([1e-39]) * 1 == 0)
 
 
+@flushing_denormals()
+def interrupted() -> None:
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("before", [False, True])
 def test_the_mode_of_the_thread_is_put_back(before):
     torch.set_flush_denormal(before)
     try:
-        with pytest.raises(KeyboardInterrupt), flushing_denormals():
+        with flushing_denormals():
             assert flushes()
-            raise KeyboardInterrupt
+        assert flushes() == before
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
         assert flushes() == before
     finally:
         torch.set_flush_denormal(False)
