@@ -43,14 +43,19 @@ from skhuihen.behaviors import (
     read_as_of,
 )
 from skhuihen.guidance import GuidedDataset, Pretrained, WarmStart, frozen, log_odds_of
+from skhuihen.margin import base_log_odds, fit_base
 from skhuihen.network.batch import ApplicationDataset, Events
 from skhuihen.network.huihen import HUIHEN
 from skhuihen.preprocessing.profile import ProfileEncoder, is_clear, is_datetime
 from skhuihen.preprocessing.vocabulary import BehaviorVocabulary
-from skhuihen.training import HUIHENNet, ProgressBar, ValidationAUC
+from skhuihen.training import (
+    SCORING_BATCH,
+    BestEpoch,
+    HUIHENNet,
+    ProgressBar,
+    ValidationAUC,
+)
 
-#: Applications scored at once: what belongs to them should fit into the cache of a processor.
-SCORING_BATCH = 128
 #: Applications read at once for scoring, so that memory does not grow with their number.
 READING_BATCH = 16 * SCORING_BATCH
 #: What may change between calls of `partial_fit`; the first three count from then on.
@@ -103,6 +108,14 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         False maps the three behavior fields by one shared matrix.
     hierarchical : bool, default=True
         False reads all behaviors with one plain GRU, without sessions; there is no T.
+    base_estimator : classifier or None, default=None
+        A model to stand on, such as the LightGBM that is in use: the network learns what to add
+        to its log-odds, starts at its scores, and stays there unless early stopping finds an
+        epoch that is better. It is fitted here, on the table that this classifier sees, behaviors
+        included: so let it be a pipeline with `ProfileEncoder`, or with that and
+        `WindowStatistics` in a union, in front. Its log-odds of the training rows come from
+        clones fitted on other folds. ``FrozenEstimator(model)`` is a fitted model to be used as
+        it is.
     lr : float, default=0.001
         Learning rate of Adam.
     weight_decay : float, default=0.001
@@ -147,6 +160,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         ``valid_loss`` and ``valid_auc``.
     n_iter_ : int
         Number of epochs run, those of `partial_fit` included.
+    base_estimator_ : classifier
+        The fitted base model; only with `base_estimator`.
     profile_encoder_ : ProfileEncoder
     vocabulary_ : BehaviorVocabulary
         The behaviors that have a vector. Others add no vector, only their time.
@@ -203,6 +218,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         "user_item_aware": ["boolean"],
         "field_aware": ["boolean"],
         "hierarchical": ["boolean"],
+        "base_estimator": [HasMethods(["fit", "predict_proba"]), None],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
@@ -236,6 +252,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         user_item_aware: bool = True,
         field_aware: bool = True,
         hierarchical: bool = True,
+        base_estimator: Any = None,
         lr: float = 1e-3,
         weight_decay: float = 1e-3,
         max_epochs: int = 200,
@@ -265,6 +282,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.user_item_aware = user_item_aware
         self.field_aware = field_aware
         self.hierarchical = hierarchical
+        self.base_estimator = base_estimator
         self.lr = lr
         self.weight_decay = weight_decay
         self.max_epochs = max_epochs
@@ -391,7 +409,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.profile_encoder_.check_types(frame)
         weight = weight * self._class_weight[label] / self._mean_weight
         behaviors = self._read_known_behaviors(frame)
-        dataset = self._dataset(frame, behaviors, label, weight, self._device_of_net())
+        dataset = self._dataset(
+            frame, behaviors, label, weight, self._device_of_net(), self._margin(frame)
+        )
         self._train_epoch(self.net_, dataset)
         return self
 
@@ -501,7 +521,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         (200, 2)
         """
         student = super().__sklearn_clone__()
-        student.set_params(callbacks=None, class_weight=None)
+        student.set_params(callbacks=None, class_weight=None, base_estimator=None)
         if max_epochs is not None:
             student.set_params(max_epochs=max_epochs)
         if batch_size is not None:
@@ -730,6 +750,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         weight: NDArray[np.float64],
     ) -> tuple[ApplicationDataset, float, Pretrained | None]:
         """Learn what is learned but once; return the data set and what a network starts from."""
+        margin = self._fit_base(frame, y, weight)
         self._class_weight = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
         for name, of_class in zip(self.classes_.tolist(), self._class_weight, strict=True):
             if not of_class > 0:
@@ -749,11 +770,33 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 "X has neither a profile column nor an event to learn from; it has "
                 f"{list(frame.columns)}."
             )
-        dataset = self._dataset(frame, behaviors, label, weight, self._find_device())
+        dataset = self._dataset(frame, behaviors, label, weight, self._find_device(), margin)
         if label.all() or not label.any():
             # The log-odds of one class are infinite: count half a row more of each.
             label, weight = np.append(label, [0, 1]), np.append(weight, [0.5, 0.5])
         return dataset, log_odds_of(label, weight), pretrained
+
+    def _fit_base(
+        self, frame: pd.DataFrame, y: NDArray[Any], weight: NDArray[np.float64]
+    ) -> NDArray[np.floating] | None:
+        """Fit the model to stand on, if there is one; return its log-odds of unseen rows."""
+        if self.base_estimator is None:
+            return None
+        random = check_random_state(self.random_state)
+        self.base_estimator_, margin = fit_base(
+            self.base_estimator, self._table(frame), y, weight, random, self.verbose
+        )
+        return margin
+
+    def _margin(self, frame: pd.DataFrame) -> NDArray[np.floating] | None:
+        """Return the log-odds of the fitted base model, if there is one."""
+        if self.base_estimator is None or not len(frame):
+            return None
+        return base_log_odds(self.base_estimator_, self._table(frame), self.classes_)
+
+    def _table(self, frame: pd.DataFrame) -> Any:
+        """Return the table as it was passed: an array where columns had no names."""
+        return frame if hasattr(self, "feature_names_in_") else frame.to_numpy()
 
     def _make_encoder(self) -> ProfileEncoder:
         encoder = ProfileEncoder(self.profile_fields, self.id_columns, dtype=self.dtype)
@@ -893,11 +936,13 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         label: NDArray[np.int64] | None = None,
         weight: NDArray[np.floating] | None = None,
         device: str | torch.device = "cpu",
+        margin: NDArray[np.floating] | None = None,
     ) -> ApplicationDataset:
         profile = self.profile_encoder_.encode(frame)
-        if weight is not None:
-            weight = weight.astype(self.dtype)
-        return ApplicationDataset(profile, self._events(behaviors), label, weight, device)
+        weight, margin = (
+            None if array is None else array.astype(self.dtype) for array in (weight, margin)
+        )
+        return ApplicationDataset(profile, self._events(behaviors), label, weight, device, margin)
 
     def _events(self, behaviors: Behaviors) -> Events:
         n_events = behaviors.n_events
@@ -947,7 +992,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             train, valid = self._hold_out(dataset, random)
         shuffling = torch.Generator().manual_seed(int(seeds[0]))
         if pretrained is not None and "optimizer__param_groups" not in (self.net_params or {}):
-            net_params["optimizer__param_groups"] = pretrained.rates(self.lr)
+            new_logits = self.base_estimator is not None
+            net_params["optimizer__param_groups"] = pretrained.rates(self.lr, new_logits)
         net = self._make_net(shuffling, **net_params).initialize()
         net.module_.to(getattr(torch, self.dtype))
         # One generator for weights and dropout: torch's own would be shared with the caller.
@@ -957,6 +1003,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             net.module_.interaction.start_at(log_odds)
         else:
             pretrained.start(net.module_, log_odds)
+        if self.base_estimator is not None:
+            net.module_.interaction.start_at_nothing()
         self._made_with = {
             name: frozen(value)
             for name, value in self.get_params(deep=False).items()
@@ -1023,7 +1071,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     ) -> HUIHENNet:
         callbacks = [("valid_auc", ValidationAUC()), *(self.callbacks or [])]
         if self.early_stopping:
-            stopping = EarlyStopping(
+            stopping = BestEpoch(
                 monitor="valid_score",
                 patience=self.n_iter_no_change,
                 threshold=0.0,
@@ -1077,7 +1125,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         for first in range(0, max(len(frame), 1), READING_BATCH):
             is_all = len(frame) <= READING_BATCH
             part = frame if is_all else frame.iloc[first : first + READING_BATCH]
-            dataset = self._dataset(part, self._read_known_behaviors(part), device=device)
+            behaviors, margin = self._read_known_behaviors(part), self._margin(part)
+            dataset = self._dataset(part, behaviors, device=device, margin=margin)
             with torch.inference_mode():
                 for start in range(0, len(part), SCORING_BATCH):
                     rows = range(start, min(start + SCORING_BATCH, len(part)))

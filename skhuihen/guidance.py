@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import StratifiedKFold
-from sklearn.utils import check_random_state
+from sklearn.pipeline import Pipeline
+from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.validation import (
     _check_sample_weight,
     _check_y,
@@ -232,21 +233,22 @@ def make_teacher(name: str, random_state: int) -> Any:
 
 def cross_fit(
     teacher: Any,
-    X: NDArray[np.floating],
-    label: NDArray[np.int64],
+    X: Any,
+    y: NDArray[Any],
     weight: NDArray[np.floating],
     cv: Any,
     random: np.random.RandomState,
     verbose: int = 0,
 ) -> NDArray[np.floating]:
-    """Return the guidance probability of each row, by teachers that did not see it.
+    """Return a probability for each row, by teachers that did not see it.
 
     Parameters
     ----------
     teacher : classifier
         Cloned and fitted on the other folds.
-    X : ndarray of shape (n, n_columns)
-    label : int64 ndarray of shape (n,)
+    X : ndarray or DataFrame of shape (n, n_columns)
+    y : ndarray of shape (n,)
+        Two labels; the probability is that of the larger one.
     weight : ndarray of shape (n,)
         Handed to the teacher if they differ.
     cv : int, splitter or None
@@ -259,35 +261,44 @@ def cross_fit(
     -------
     ndarray of shape (n,)
     """
-    rows = np.arange(len(X))
+    classes, counts = np.unique(y, return_counts=True)
+    rows = np.arange(len(y))
     folds = [(rows, rows)]
     if isinstance(cv, int | np.integer):
-        rarest = int(np.bincount(label).min())
-        if rarest < cv:
+        if min(counts) < cv:
             raise ValueError(
                 f"cv={cv} folds want at least {cv} rows of each class in old_y, which has "
-                f"{rarest} of one. Pass a smaller cv, or more rows."
+                f"{min(counts)} of one. Pass a smaller cv, or more rows."
             )
         cv = StratifiedKFold(cv, shuffle=True, random_state=random)
     if cv is not None:
-        folds = list(cv.split(X, label))
-    weighted = bool((weight != weight[0]).any())
-    if weighted and not has_fit_parameter(teacher, "sample_weight"):
-        raise ValueError(
-            f"sample_weight was passed, but the teacher {type(teacher).__name__} has no "
-            "sample_weight in fit. Pass one that has, or one that is fitted already."
-        )
-    guidance = np.full(len(X), np.nan)
+        folds = list(cv.split(rows, y))
+    params = weight_params(teacher, weight)
+    probability = np.full(len(y), np.nan)
     for train, test in tqdm(folds, desc="Teacher", unit="fold", disable=not verbose):
-        params = {"sample_weight": weight[train]} if weighted else {}
-        fitted = clone(teacher).fit(X[train], label[train], **params)
-        guidance[test] = score(fitted, X[test], [0, 1])
-    if np.isnan(guidance).any():
+        of_fold = {name: value[train] for name, value in params.items()}
+        fitted = clone(teacher).fit(_safe_indexing(X, train), y[train], **of_fold)
+        probability[test] = score(fitted, _safe_indexing(X, test), classes.tolist())
+    if np.isnan(probability).any():
         raise ValueError(
-            f"cv={cv!r} leaves {int(np.isnan(guidance).sum())} rows of old_X in no test fold; "
+            f"cv={cv!r} leaves {int(np.isnan(probability).sum())} rows of old_X in no test fold; "
             "folds that cover all rows are wanted."
         )
-    return guidance
+    return probability
+
+
+def weight_params(estimator: Any, weight: NDArray[np.floating]) -> dict[str, Any]:
+    """Return sample weights under the name that an estimator's `fit` knows; none if all equal."""
+    if (weight == weight[0]).all():
+        return {}
+    if has_fit_parameter(estimator, "sample_weight"):
+        return {"sample_weight": weight}
+    if isinstance(estimator, Pipeline) and has_fit_parameter(estimator[-1], "sample_weight"):
+        return {f"{estimator.steps[-1][0]}__sample_weight": weight}
+    raise ValueError(
+        f"sample_weight was passed, but the teacher {type(estimator).__name__} has no "
+        "sample_weight in fit. Pass one that has, or one that is fitted already."
+    )
 
 
 def score(teacher: Any, X: Any, classes: list[Any]) -> NDArray[np.floating]:
@@ -365,10 +376,14 @@ class Pretrained:
             bias: Any = module.interaction.logits.bias
             bias += torch.tensor([-shift, shift]).to(bias)
 
-    def rates(self, lr: float) -> list[tuple[str, dict[str, float]]]:
-        """Return the learning rates of step two by names of weights, as skorch takes them."""
+    def rates(self, lr: float, new_logits: bool) -> list[tuple[str, dict[str, float]]]:
+        """Return the learning rates of step two by names of weights, as skorch takes them.
+
+        Where the network stands on another model, its last layer starts anew.
+        """
+        new = ["*.of_vectors", "interaction.logits.*"] if new_logits else ["*.of_vectors"]
         return [
-            ("*.of_vectors", {"lr": lr}),
+            *((name, {"lr": lr}) for name in new),
             ("profile_field_aware.*", {"lr": self.lr * lr}),
             ("interaction.*", {"lr": self.lr * lr}),
         ]
@@ -442,7 +457,7 @@ class WarmStart:
         if is_unfitted and not isinstance(teacher, str):
             self.teacher = clone(teacher)
         elif teacher is not None and not is_unfitted:
-            table = old_X if self.by_position else _columns_of(teacher, frame)
+            table = old_X if self.by_position else columns_of(teacher, frame)
             self.guidance[None] = score(teacher, table, self.classes)[used]
         self.rows: Any = (frame[used], label, weight[used] / weight[used].mean())
         self.pretrained: dict[Any, Pretrained] = {}
@@ -616,14 +631,16 @@ def _is_fitted(teacher: Any) -> bool:
     return True
 
 
-def _columns_of(teacher: Any, frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the columns that a fitted teacher knows by name; all if it knows none."""
-    names = list(getattr(teacher, "feature_names_in_", frame.columns))
+def columns_of(
+    model: Any, frame: pd.DataFrame, role: str = "teacher", table: str = "old_X"
+) -> pd.DataFrame:
+    """Return the columns that a fitted model knows by name; all if it knows none."""
+    names = list(getattr(model, "feature_names_in_", frame.columns))
     lacking = [name for name in names if name not in frame.columns]
     if lacking:
         raise ValueError(
-            f"The teacher {type(teacher).__name__} was fitted with column {lacking[0]!r}, which "
-            f"old_X does not have (lacking in all: {lacking})."
+            f"The {role} {type(model).__name__} was fitted with column {lacking[0]!r}, which "
+            f"{table} does not have (lacking in all: {lacking})."
         )
     return frame[names]
 

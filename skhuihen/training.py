@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 from skorch import NeuralNet
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, EarlyStopping
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from skhuihen.network.batch import Batch
+
+
+#: Applications scored at once: what belongs to them should fit into the cache of a processor.
+SCORING_BATCH = 128
 
 
 class StoppedByCallback(Exception):  # noqa: N818  not an error
@@ -88,24 +93,57 @@ class ValidationAUC(Callback):
     def on_batch_end(self, net: NeuralNet, batch: Any, training: bool, **kwargs: Any) -> None:
         """Keep scores, labels and weights of held-out batches."""
         if not training:
-            (x, y), logits = batch, kwargs["y_pred"].detach()
-            label = y if y.ndim == 1 else y[:, 0]  # the guidance stands beside it
-            seen = (logits[:, 1] - logits[:, 0], label, x.weight)
-            self._seen.append(tuple(values.cpu() for values in seen))
+            self._seen.append(_outcome(*batch, kwargs["y_pred"].detach()))
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Write the two scores into the history."""
         if self._seen:
-            score, y, weight = (torch.cat(part).numpy() for part in zip(*self._seen, strict=True))
-            loss = net.history[-1, "valid_loss"]
-            if np.isnan(y).any():  # there are no labels
-                net.history.record("valid_score", -loss)
-                return
-            score = np.nan_to_num(score)  # a diverged network has no order, so an AUC of 1/2
-            auc = roc_auc_score(y, score, sample_weight=weight)
-            net.history.record("valid_auc", auc)
-            net.history.record("valid_score", auc - 1e-6 * loss)
+            auc, score = _judge(self._seen, net.history[-1, "valid_loss"])
+            if auc is not None:
+                net.history.record("valid_auc", auc)
+            net.history.record("valid_score", score)
         self._seen = []
+
+
+def _outcome(x: Batch, y: Tensor, logits: Tensor) -> tuple[Tensor, ...]:
+    """Return scores, labels and weights of a batch."""
+    label = y if y.ndim == 1 else y[:, 0]  # the guidance stands beside it
+    return tuple(values.cpu() for values in (logits[:, 1] - logits[:, 0], label, x.weight))
+
+
+def _judge(seen: list[tuple[Tensor, ...]], loss: float) -> tuple[float | None, float]:
+    """Return the AUC, None where there are no labels, and what training stops by."""
+    score, y, weight = (torch.cat(part).numpy() for part in zip(*seen, strict=True))
+    if np.isnan(y).any():
+        return None, -loss
+    score = np.nan_to_num(score)  # a diverged network has no order, so an AUC of 1/2
+    auc = roc_auc_score(y, score, sample_weight=weight)
+    return auc, auc - 1e-6 * loss
+
+
+class BestEpoch(EarlyStopping):
+    """Early stopping that counts the network as it starts as one of its epochs.
+
+    A warm-started network, or one that stands on another model, starts at good scores: where no
+    epoch improves on them, they are kept.
+    """
+
+    def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Judge the network as it starts."""
+        super().on_train_begin(net, X=X, y=y, **kwargs)
+        _, valid = net.get_split_datasets(X)
+        if valid is None:
+            return
+        seen, loss = [], 0.0
+        net.module_.eval()
+        with torch.no_grad():
+            for rows in np.array_split(np.arange(len(valid)), -(-len(valid) // SCORING_BATCH)):
+                x, target = valid.__getitems__(rows.tolist())
+                logits = net.infer(x)
+                loss += float(net.get_loss(logits, target, x)) * len(x) / len(valid)
+                seen.append(_outcome(x, target, logits))
+        _, self.dynamic_threshold_ = _judge(seen, loss)
+        self.best_epoch_, self.best_model_weights_ = 0, deepcopy(net.module_.state_dict())
 
 
 class ProgressBar(Callback):

@@ -162,10 +162,17 @@ def test_refusals_of_cross_fitting(data: Any) -> None:
         cross_fit(LogisticRegression(), X, y, weight, ShuffleSplit(2, random_state=0), random())
     with pytest.raises(ValueError, match="knows the classes \\[0\\]; \\[0, 1\\] are wanted"):
         cross_fit(DummyClassifier(), X, np.sort(y), weight, KFold(2), random())
-    pipeline = make_pipeline(StandardScaler(), LogisticRegression())
+    pipeline = make_pipeline(StandardScaler(), KNeighborsClassifier())
     with pytest.raises(ValueError, match="Pipeline has no sample_weight"):
         cross_fit(pipeline, X, y, weight + y, 3, random())
     assert np.isfinite(cross_fit(pipeline, X, y, weight, 3, random())).all()
+
+
+def test_weights_reach_the_last_step_of_a_pipeline(data: Any) -> None:
+    X, y, weight = data
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression())
+    plain, weighted = (cross_fit(pipeline, X, y, w, 3, random()) for w in (weight, weight + 9 * y))
+    assert weighted.mean() > plain.mean() + 0.1
 
 
 class Scorecard(ClassifierMixin, BaseEstimator):
