@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, _fit_context
@@ -44,8 +45,9 @@ from skhuihen.behaviors import (
 )
 from skhuihen.guidance import GuidedDataset, Pretrained, WarmStart, frozen, log_odds_of
 from skhuihen.margin import base_log_odds, fit_base
-from skhuihen.network.batch import ApplicationDataset, Events
+from skhuihen.network.batch import ApplicationDataset, Batch, Events
 from skhuihen.network.huihen import HUIHEN
+from skhuihen.preprocessing.event_numbers import EventNumbers
 from skhuihen.preprocessing.profile import ProfileEncoder, is_clear, is_datetime
 from skhuihen.preprocessing.vocabulary import BehaviorVocabulary
 from skhuihen.training import (
@@ -108,6 +110,14 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         False maps the three behavior fields by one shared matrix.
     hierarchical : bool, default=True
         False reads all behaviors with one plain GRU, without sessions; there is no T.
+    event_numbers : "auto", sequence of str or None, default="auto"
+        Numeric subfields of the behaviors that the time-aware GRU takes in as numbers, besides
+        what the paper lets amounts and intervals do. ``"auto"`` is the interval before a
+        behavior, its age at the application (``"age"``, in seconds, which is added here), and
+        its amount, as far as they are there. None is the paper's form.
+    pool_sessions : bool, default=True
+        Let the mean intention of all sessions enter the interaction layer too. False is the
+        paper's form.
     base_estimator : classifier or None, default=None
         A model to stand on, such as the LightGBM that is in use: the network learns what to add
         to its log-odds, starts at its scores, and stays there unless early stopping finds an
@@ -116,6 +126,10 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         `WindowStatistics` in a union, in front. Its log-odds of the training rows come from
         clones fitted on other folds. ``FrozenEstimator(model)`` is a fitted model to be used as
         it is.
+    n_networks : int, default=1
+        Networks to train, each with weights, shuffling and a held-out part of its own; their
+        log-odds are averaged. Several are steadier than one, and early stopping costs them no
+        rows, since what one holds out the others learn from; time grows with their number.
     lr : float, default=0.001
         Learning rate of Adam.
     weight_decay : float, default=0.001
@@ -153,16 +167,20 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     ----------
     classes_ : ndarray of shape (2,)
         The labels; the second is the one whose probability is ``predict_proba(X)[:, 1]``.
+    nets_ : list of skorch.NeuralNet
+        The trained nets; ``nets_[0].module_`` is a network.
     net_ : skorch.NeuralNet
-        The trained net; ``net_.module_`` is the network.
+        The first of them.
     history_ : DataFrame
-        One row per epoch: ``train_loss``, ``dur`` (seconds) and, with `early_stopping`,
-        ``valid_loss`` and ``valid_auc``.
+        One row per network and epoch: ``network`` (0 for the first), ``train_loss``, ``dur``
+        (seconds) and, with `early_stopping`, ``valid_loss`` and ``valid_auc``.
     n_iter_ : int
-        Number of epochs run, those of `partial_fit` included.
+        Number of epochs run, those of `partial_fit` included; of the network with most.
     base_estimator_ : classifier
         The fitted base model; only with `base_estimator`.
     profile_encoder_ : ProfileEncoder
+    event_numbers_ : EventNumbers
+        The numbers of behaviors that the network takes in.
     vocabulary_ : BehaviorVocabulary
         The behaviors that have a vector. Others add no vector, only their time.
     feature_names_in_ : ndarray of str
@@ -218,7 +236,10 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         "user_item_aware": ["boolean"],
         "field_aware": ["boolean"],
         "hierarchical": ["boolean"],
+        "event_numbers": [StrOptions({"auto"}), "array-like", None],
+        "pool_sessions": ["boolean"],
         "base_estimator": [HasMethods(["fit", "predict_proba"]), None],
+        "n_networks": [Interval(Integral, 1, None, closed="left")],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
@@ -252,7 +273,10 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         user_item_aware: bool = True,
         field_aware: bool = True,
         hierarchical: bool = True,
+        event_numbers: Sequence[str] | str | None = "auto",
+        pool_sessions: bool = True,
         base_estimator: Any = None,
+        n_networks: int = 1,
         lr: float = 1e-3,
         weight_decay: float = 1e-3,
         max_epochs: int = 200,
@@ -282,7 +306,10 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.user_item_aware = user_item_aware
         self.field_aware = field_aware
         self.hierarchical = hierarchical
+        self.event_numbers = event_numbers
+        self.pool_sessions = pool_sessions
         self.base_estimator = base_estimator
+        self.n_networks = n_networks
         self.lr = lr
         self.weight_decay = weight_decay
         self.max_epochs = max_epochs
@@ -412,7 +439,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         dataset = self._dataset(
             frame, behaviors, label, weight, self._device_of_net(), self._margin(frame)
         )
-        self._train_epoch(self.net_, dataset)
+        self._train_epoch(self.nets_, dataset)
         return self
 
     @validate_params(
@@ -521,7 +548,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         (200, 2)
         """
         student = super().__sklearn_clone__()
-        student.set_params(callbacks=None, class_weight=None, base_estimator=None)
+        student.set_params(callbacks=None, class_weight=None, base_estimator=None, n_networks=1)
         if max_epochs is not None:
             student.set_params(max_epochs=max_epochs)
         if batch_size is not None:
@@ -605,7 +632,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         -------
         ndarray of shape (n_applications,)
         """
-        logits = self._compute(X, lambda module, batch: module(batch), width=2)
+        logits = self._compute_logits(X)
         return logits[:, 1] - logits[:, 0]
 
     def predict_proba(self, X: Any) -> NDArray[np.floating]:
@@ -619,7 +646,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         -------
         ndarray of shape (n_applications, 2)
         """
-        logits = self._compute(X, lambda module, batch: module(batch), width=2)
+        logits = self._compute_logits(X)
         return torch.softmax(torch.from_numpy(logits), dim=1).numpy()
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -639,6 +666,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     def transform(self, X: Any) -> NDArray[np.floating]:
         """Return the intention T of the last session and the habit H, side by side.
 
+        With several networks, those of the first: the axes of another's mean something else.
+
         Parameters
         ----------
         X : DataFrame, other table or array of shape (n_applications, n_columns)
@@ -650,9 +679,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         return self._compute(
-            X,
-            lambda module, batch: module.represent(batch),
-            width=len(self.get_feature_names_out()),
+            X, self.net_.module_.represent, width=len(self.get_feature_names_out())
         )
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
@@ -817,6 +844,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         else:
             self.profile_encoder_ = pretrained.student.profile_encoder_
         self.vocabulary_ = BehaviorVocabulary().fit(behaviors)
+        takes_numbers = self.hierarchical and self.time_aware and self.event_numbers is not None
+        self.event_numbers_ = EventNumbers(self.event_numbers if takes_numbers else ())
+        self.event_numbers_.fit(behaviors)
 
     def _profile(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return what may be profile: all but the events, even where none came with the data."""
@@ -915,7 +945,10 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 f"The events in column {self.behaviors!r} have no subfield {lacking[0]!r}. Put a "
                 "Sessionizer in front, or pass hierarchical=False to do without sessions."
             )
-        return behaviors
+        if as_of.applied_at is None:
+            return behaviors
+        age = as_of.applied_at[behaviors.rows] - behaviors.times()
+        return behaviors.with_fields(age=pa.array(age / 1e6))
 
     def _read_known_behaviors(self, frame: pd.DataFrame) -> Behaviors:
         """Return the events of a fitted classifier's input; none if it learned of none."""
@@ -947,7 +980,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     def _events(self, behaviors: Behaviors) -> Events:
         n_events = behaviors.n_events
         if not n_events:
-            return Events.none(len(behaviors), np.dtype(self.dtype).type)
+            n_numbers = len(self.event_numbers_.names_)
+            return Events.none(len(behaviors), np.dtype(self.dtype).type, n_numbers)
         number, scale = self.vocabulary_.transform(behaviors)
         if self.hierarchical:
             session = behaviors.integers("session")
@@ -968,6 +1002,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             interval=interval.astype(self.dtype),
             weekday=weekday,
             monthday=monthday,
+            numbers=self.event_numbers_.transform(behaviors).astype(self.dtype),
             session_lengths=lengths,
             n_sessions=n_sessions,
         )
@@ -983,70 +1018,78 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         partial: bool = False,
         **net_params: Any,
     ) -> None:
-        """Train a new network, at first with these odds of overdue; if partial, for one epoch."""
-        random = check_random_state(self.random_state)
-        seeds = random.randint(np.iinfo(np.int32).max, size=2)
-        train: Dataset = dataset
-        valid: Dataset | None = None
-        if self.early_stopping and not partial:
-            train, valid = self._hold_out(dataset, random)
-        shuffling = torch.Generator().manual_seed(int(seeds[0]))
+        """Train new networks, at first with these odds of overdue; if partial, for one epoch."""
         if pretrained is not None and "optimizer__param_groups" not in (self.net_params or {}):
             new_logits = self.base_estimator is not None
             net_params["optimizer__param_groups"] = pretrained.rates(self.lr, new_logits)
-        net = self._make_net(shuffling, **net_params).initialize()
-        net.module_.to(getattr(torch, self.dtype))
-        # One generator for weights and dropout: torch's own would be shared with the caller.
-        generator = torch.Generator(net.device).manual_seed(int(seeds[1]))
-        net.module_.reset_parameters(generator)
-        if pretrained is None:
-            net.module_.interaction.start_at(log_odds)
-        else:
-            pretrained.start(net.module_, log_odds)
-        if self.base_estimator is not None:
-            net.module_.interaction.start_at_nothing()
+        random = check_random_state(self.random_state)
+        nets, parts = [], []
+        for _ in range(self.n_networks):
+            seeds = random.randint(np.iinfo(np.int32).max, size=2)
+            train, valid = dataset, None
+            if self.early_stopping and not partial:
+                train, valid = self._hold_out(dataset, random)
+            shuffling = torch.Generator().manual_seed(int(seeds[0]))
+            net = self._make_net(shuffling, **net_params).initialize()
+            net.module_.to(getattr(torch, self.dtype))
+            # One generator for weights and dropout: torch's own would be shared with the caller.
+            generator = torch.Generator(net.device).manual_seed(int(seeds[1]))
+            net.module_.reset_parameters(generator)
+            if pretrained is None:
+                net.module_.interaction.start_at(log_odds)
+            else:
+                pretrained.start(net.module_, log_odds)
+            if self.base_estimator is not None:
+                net.module_.interaction.start_at_nothing()
+            net.train_split = None if valid is None else predefined_split(valid)
+            nets.append(net)
+            parts.append(train)
         self._made_with = {
             name: frozen(value)
             for name, value in self.get_params(deep=False).items()
             if name not in CHANGEABLE
         }
         if partial:
-            self._train_epoch(net, train)
-            return
-        net.train_split = None if valid is None else predefined_split(valid)
-        self._run(net, train)
+            self._train_epoch(nets, dataset)
+        else:
+            self._run(nets, parts)
 
-    def _train_epoch(self, net: HUIHENNet, dataset: Dataset) -> None:
-        """Train a network on for one epoch, at the rate and with the batches of now."""
-        net.max_epochs = 1
-        net.train_split = None
-        net.batch_size = self.batch_size
-        if net.lr != self.lr:
-            for group in net.optimizer_.param_groups:
-                group["lr"] *= self.lr / net.lr  # after a warm start there are two rates
-            net.lr = self.lr
-        # There is nothing to stop, and no held-out part to stop by.
-        net.callbacks_ = [
-            (name, callback)
-            for name, callback in net.callbacks_
-            if not isinstance(callback, EarlyStopping | ProgressBar)
+    def _train_epoch(self, nets: list[HUIHENNet], dataset: Dataset) -> None:
+        """Train networks on for one epoch, at the rate and with the batches of now."""
+        for net in nets:
+            net.max_epochs = 1
+            net.batch_size = self.batch_size
+            if net.lr != self.lr:
+                for group in net.optimizer_.param_groups:
+                    group["lr"] *= self.lr / net.lr  # after a warm start there are two rates
+                net.lr = self.lr
+            # There is nothing to stop, and no held-out part to stop by.
+            net.callbacks_ = [
+                (name, callback)
+                for name, callback in net.callbacks_
+                if not isinstance(callback, EarlyStopping | ProgressBar)
+            ]
+            if self.verbose:
+                net.callbacks_.append(("progress_bar", ProgressBar(type(self).__name__)))
+        self._run(nets, [dataset] * len(nets))
+
+    def _run(self, nets: list[HUIHENNet], parts: Sequence[Dataset]) -> None:
+        """Train each network on its part of the rows; keep all, and their history."""
+        for net, dataset in zip(nets, parts, strict=True):
+            net.train(dataset)
+            net.train_split = None  # a fitted classifier holds no row
+            if not all(parameter.isfinite().all() for parameter in net.module_.parameters()):
+                raise ValueError(
+                    f"The network diverged: its weights are no longer finite. Lower lr={self.lr}."
+                )
+        self.nets_, self.net_ = nets, nets[0]
+        rows = [
+            {"network": number} | {key: value for key, value in row.items() if _is_column(key)}
+            for number, net in enumerate(nets)
+            for row in net.history
         ]
-        if self.verbose:
-            net.callbacks_.append(("progress_bar", ProgressBar(type(self).__name__)))
-        self._run(net, dataset)
-
-    def _run(self, net: HUIHENNet, dataset: Dataset) -> None:
-        """Train, and keep the network and its history."""
-        net.train(dataset)
-        net.train_split = None  # a fitted classifier holds no row
-        if not all(parameter.isfinite().all() for parameter in net.module_.parameters()):
-            raise ValueError(
-                f"The network diverged: its weights are no longer finite. Lower lr={self.lr}."
-            )
-        self.net_ = net
-        rows = [{k: v for k, v in row.items() if _is_column(k)} for row in net.history]
         self.history_ = pd.DataFrame(rows).set_index("epoch")
-        self.n_iter_ = len(rows)
+        self.n_iter_ = max(len(net.history) for net in nets)
 
     def _hold_out(
         self, dataset: ApplicationDataset | GuidedDataset, random: np.random.RandomState
@@ -1084,6 +1127,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         switches = (
             *("behavior_dim", "intention_dim", "habit_dim", "hidden_units", "dropout"),
             *("log_interval", "time_aware", "user_item_aware", "field_aware", "hierarchical"),
+            "pool_sessions",
         )
         params = {
             "module": HUIHEN,
@@ -1106,19 +1150,33 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             "iterator_valid__batch_size": SCORING_BATCH,
             "module__behavior_sizes": self.vocabulary_.sizes_,
             "module__profile_sizes": self.profile_encoder_.field_sizes_,
+            "module__n_numbers": len(self.event_numbers_.names_),
             **{f"module__{name}": getattr(self, name) for name in switches},
             **(self.net_params or {}),
             **net_params,
         }
         return HUIHENNet(**params)
 
-    def _compute(self, X: Any, function: Any, width: int) -> NDArray[np.floating]:
-        """Apply a function of module and batch to all applications, without gradients."""
+    def _compute_logits(self, X: Any) -> NDArray[np.floating]:
+        """Return the mean of the networks' logits."""
         check_is_fitted(self)
+
+        def mean(batch: Batch) -> torch.Tensor:
+            logits = self.nets_[0].module_(batch)
+            for net in self.nets_[1:]:
+                logits = logits + net.module_(batch)
+            return logits / len(self.nets_)
+
+        return self._compute(X, mean, width=2)
+
+    def _compute(
+        self, X: Any, function: Callable[[Batch], torch.Tensor], width: int
+    ) -> NDArray[np.floating]:
+        """Apply a function of a batch to all applications, without gradients."""
         frame = self._check_table(X, reset=False)
-        module = self.net_.module_
-        if module.training:
-            module.eval()
+        for net in self.nets_:
+            if net.module_.training:
+                net.module_.eval()
         device = self._device_of_net()
         results = [np.empty((0, width), dtype=self.dtype)]
         # An empty table is looked at too.
@@ -1131,7 +1189,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 for start in range(0, len(part), SCORING_BATCH):
                     rows = range(start, min(start + SCORING_BATCH, len(part)))
                     batch, _ = dataset.__getitems__(rows)
-                    results.append(function(module, batch).cpu().numpy())
+                    results.append(function(batch).cpu().numpy())
         return np.concatenate(results)
 
     def __sklearn_tags__(self) -> Tags:

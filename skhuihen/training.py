@@ -17,7 +17,6 @@ from tqdm.auto import tqdm
 
 from skhuihen.network.batch import Batch
 
-
 #: Applications scored at once: what belongs to them should fit into the cache of a processor.
 SCORING_BATCH = 128
 

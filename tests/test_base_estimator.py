@@ -192,8 +192,8 @@ def test_refusals(X, bank):
     assert "ProfileEncoder(), or make_union" in caught.value.__notes__[0]
     with pytest.raises(ValueError, match="two rows of each class at least; y has 1 of one"):
         standing(trees(), early_stopping=False).fit(X, np.arange(len(X)) == 0)
+    neighbors = make_pipeline(ProfileEncoder(), KNeighborsClassifier())
     with pytest.raises(ValueError, match="Pipeline has no sample_weight"):
-        neighbors = make_pipeline(ProfileEncoder(), KNeighborsClassifier())
         standing(neighbors).fit(X, bank.y, sample_weight=bank.y + 1.0)
     with pytest.raises(ValueError, match="'base_estimator' parameter"):
         standing("lightgbm").fit(X, bank.y)

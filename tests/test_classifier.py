@@ -83,7 +83,9 @@ def test_scores(fitted: HUIHENClassifier, X: pd.DataFrame) -> None:
 def test_history(fitted: HUIHENClassifier) -> None:
     assert fitted.n_iter_ == len(fitted.history_) == 3
     assert list(fitted.history_.index) == [1, 2, 3]
-    assert {"train_loss", "valid_loss", "valid_auc", "dur"} == set(fitted.history_.columns)
+    assert {"network", "train_loss", "valid_loss", "valid_auc", "dur"} == set(
+        fitted.history_.columns
+    )
 
 
 def test_transform_gives_intention_and_habit(fitted: HUIHENClassifier, X: pd.DataFrame) -> None:

@@ -325,7 +325,7 @@ def test_history_has_no_held_out_part(X: pd.DataFrame, y: np.ndarray) -> None:
     model = quick().fit(X, y).partial_fit(X, y)
     assert model.history_["valid_auc"].isna().tolist() == [False, False, False, True]
     assert model.history_["train_loss"].notna().all()
-    assert quick().partial_fit(X, y).history_.columns.tolist() == ["dur", "train_loss"]
+    assert quick().partial_fit(X, y).history_.columns.tolist() == ["network", "dur", "train_loss"]
 
 
 def test_fit_begins_anew(X: pd.DataFrame, y: np.ndarray) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 #: The arrays of `Batch` that have one value for each behavior.
-OF_EVENTS = ("behavior", "scale", "interval", "weekday", "monthday")
+OF_EVENTS = ("behavior", "scale", "interval", "weekday", "monthday", "numbers")
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Batch:
         Seconds since the behavior before in the session.
     weekday, monthday : int64 Tensor of shape (n_behaviors,)
         0 to 6, and day of the month less one, 0 to 30.
+    numbers : float Tensor of shape (n_behaviors, n_numbers)
+        Further numbers of the behavior.
     session : int64 Tensor of shape (n_sessions,)
         For each session in packed order over applicants, its rank by length.
     applicants : int64 Tensor of shape (n_applicants,)
@@ -56,6 +58,7 @@ class Batch:
     interval: Tensor
     weekday: Tensor
     monthday: Tensor
+    numbers: Tensor
     session: Tensor
     applicants: Tensor
     last_session: Tensor
@@ -84,6 +87,7 @@ class Events:
     ----------
     behavior, weekday, monthday : int64 ndarray of shape (n_behaviors,)
     scale, interval : float ndarray of shape (n_behaviors,)
+    numbers : float ndarray of shape (n_behaviors, n_numbers)
         As in `Batch`.
     session_lengths : int64 ndarray of shape (n_sessions,)
         Number of behaviors of each session, at least 1.
@@ -96,16 +100,24 @@ class Events:
     interval: NDArray[np.floating]
     weekday: NDArray[np.int64]
     monthday: NDArray[np.int64]
+    numbers: NDArray[np.floating]
     session_lengths: NDArray[np.int64]
     n_sessions: NDArray[np.int64]
 
     @classmethod
-    def none(cls, n_applications: int, dtype: type = np.float32) -> Events:
+    def none(cls, n_applications: int, dtype: type = np.float32, n_numbers: int = 0) -> Events:
         """Return the events of applications without behaviors."""
         index: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         number: NDArray[np.floating] = np.empty(0, dtype=dtype)
         return cls(
-            index, number, number, index, index, index, np.zeros(n_applications, dtype=np.int64)
+            behavior=index,
+            scale=number,
+            interval=number,
+            weekday=index,
+            monthday=index,
+            numbers=np.empty((0, n_numbers), dtype=dtype),
+            session_lengths=index,
+            n_sessions=np.zeros(n_applications, dtype=np.int64),
         )
 
 

@@ -177,10 +177,12 @@ class TimeAwareScan(torch.autograd.Function):
         w_reset: Tensor,
         w_plain: Tensor,
         w_after_reset: Tensor,
+        w_numbers: Tensor,
         behavior: Tensor,
         scale: Tensor,
         period: Tensor,
         wait: Tensor,
+        numbers: Tensor,
         sizes: Sequence[int],
     ) -> Tensor:
         """Return the last state of each session, longest first.
@@ -193,10 +195,13 @@ class TimeAwareScan(torch.autograd.Function):
             Of equation 5.
         w_update, w_reset, w_plain, w_after_reset : Tensor of shape (hidden_dim, hidden_dim)
             See `StateWeights`.
+        w_numbers : Tensor of shape (4, n_numbers, hidden_dim)
+            What a number adds to update, reset, proposal and time gate.
         behavior, period : int64 Tensor of shape (n_behaviors,)
             Rows of the tables.
         scale, wait : Tensor of shape (n_behaviors,)
             Factor of the behavior's row; interval, as it enters equation 5.
+        numbers : Tensor of shape (n_behaviors, n_numbers)
         sizes : sequence of int
             How many sessions are still running at each step.
         """
@@ -209,15 +214,19 @@ class TimeAwareScan(torch.autograd.Function):
             )
         )
         assert gates.time is not None
+        if numbers.shape[1]:
+            for gate, w in zip(cast("tuple[Tensor, ...]", gates), w_numbers, strict=True):
+                gate.addmm_(numbers, w)
         passing = torch.sigmoid_(wait[:, None] * q)
         torch.sigmoid_(gates.time.addmm_(passing, w_time))
         weights = StateWeights(w_update, w_reset, w_after_reset, w_plain)
         last, states = scan(gates, weights, sizes)
         ctx.save_for_backward(
-            *gates, states, *weights, w_time, passing, behavior, scale, period, wait
+            *(*gates, states, *weights, w_time, passing),
+            *(behavior, scale, period, wait, numbers),
         )
         ctx.sizes = sizes
-        ctx.shapes = by_behavior.shape, by_period.shape
+        ctx.shapes = by_behavior.shape, by_period.shape, w_numbers.shape
         return last
 
     @staticmethod
@@ -226,8 +235,8 @@ class TimeAwareScan(torch.autograd.Function):
         """Return the gradients by tables and weights."""
         saved = ctx.saved_tensors
         gates, states, weights = Gates(*saved[:4]), saved[4], StateWeights(*saved[5:9])
-        w_time, passing, behavior, scale, period, wait = saved[9:]
-        by_behavior, by_period = (states.new_zeros(shape) for shape in ctx.shapes)
+        w_time, passing, behavior, scale, period, wait, numbers = saved[9:]
+        by_behavior, by_period, by_w_numbers = (states.new_zeros(shape) for shape in ctx.shapes)
         by_weights = weights.zeros()
         by_w_time, by_q = torch.zeros_like(w_time), w_time.new_zeros(len(w_time))
         for here, by_gates in reverse(by_last, gates, states, weights, by_weights, ctx.sizes):
@@ -239,11 +248,13 @@ class TimeAwareScan(torch.autograd.Function):
             # index_add_, unlike +=, repeats to the bit on two threads.
             for k, by_gate in enumerate(cast("tuple[Tensor, ...]", by_gates)):
                 by_period[k].index_add_(0, period[here], by_gate)
+                if numbers.shape[1]:
+                    by_w_numbers[k].addmm_(numbers[here].T, by_gate)
                 by_behavior[k].index_add_(0, behavior[here], by_gate.mul_(factor))
         return (
             *(by_behavior, by_period, by_q, by_w_time),
             *(by_weights.update, by_weights.reset, by_weights.plain, by_weights.after_reset),
-            *(None,) * 5,
+            *(by_w_numbers, *(None,) * 6),
         )
 
 

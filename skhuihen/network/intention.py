@@ -28,6 +28,10 @@ class TimeAwareGRU(nn.Module):
     state enters it both plain and reset. The paper leaves open which interval enters with which
     behavior; here it is the one before it, and 0 for the first of a session.
 
+    The paper lets an amount scale the vector of a behavior, and an interval bear on one gate.
+    Further numbers ``n_t`` of a behavior are added, through a matrix of their own, to what stands
+    in the brackets of equations 2 to 5. Without any, the equations are those above.
+
     Parameters
     ----------
     input_dim : int
@@ -40,10 +44,18 @@ class TimeAwareGRU(nn.Module):
         Feed ``log1p(d_t)`` instead of seconds to equation 5. Half of the intervals in a banking
         app are longer than 7 s, where the sigmoid of seconds has no slope left. False is the
         literal form.
+    n_numbers : int, default=0
+        Further numbers of each behavior.
     """
 
     def __init__(
-        self, input_dim: int, period_dim: int, hidden_dim: int, *, log_interval: bool = True
+        self,
+        input_dim: int,
+        period_dim: int,
+        hidden_dim: int,
+        *,
+        log_interval: bool = True,
+        n_numbers: int = 0,
     ) -> None:
         super().__init__()
         self.hidden_dim = hidden_dim
@@ -56,13 +68,21 @@ class TimeAwareGRU(nn.Module):
         self.q = nn.Parameter(torch.empty(input_dim))
         self.w_time = nn.Parameter(torch.empty(input_dim, hidden_dim))
         self.b_time = nn.Parameter(torch.empty(hidden_dim))
+        # For what enters W_u, W_r, W_p and W_m, side by side.
+        self.w_numbers = nn.Parameter(torch.empty(n_numbers, 4 * hidden_dim))
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw all weights anew."""
         fill_uniform(self, self.hidden_dim, generator)
 
     def forward(
-        self, x: Tensor, interval: Tensor, week: Tensor, month: Tensor, sizes: Sequence[int]
+        self,
+        x: Tensor,
+        interval: Tensor,
+        week: Tensor,
+        month: Tensor,
+        numbers: Tensor,
+        sizes: Sequence[int],
     ) -> Tensor:
         """Return the intention of each session, longest session first.
 
@@ -74,6 +94,7 @@ class TimeAwareGRU(nn.Module):
             Seconds since the behavior before, 0 for the first of a session.
         week, month : Tensor of shape (n_behaviors, period_dim)
             Field-wise time periods.
+        numbers : Tensor of shape (n_behaviors, n_numbers)
         sizes : sequence of int
             Number of sessions still running at each step.
 
@@ -82,11 +103,14 @@ class TimeAwareGRU(nn.Module):
         Tensor of shape (sizes[0], hidden_dim)
         """
         # Whatever does not depend on h is computed for all behaviors at once.
+        n = self.hidden_dim
+        of_numbers, of_numbers_in_time = (numbers @ self.w_numbers).split([3 * n, n], dim=1)
         gates = torch.addmm(self.bias, torch.cat([x, week, month], dim=1), self.w_input)
+        gates = gates + of_numbers
         wait = torch.log1p(interval) if self.log_interval else interval
         passing = torch.sigmoid(wait[:, None] * self.q)
-        time_gate = torch.sigmoid(torch.addmm(self.b_time, x + passing, self.w_time))
-        n = self.hidden_dim
+        time_gate = torch.addmm(self.b_time, x + passing, self.w_time) + of_numbers_in_time
+        time_gate = torch.sigmoid(time_gate)
 
         def step(h: Tensor, gate: Tensor, time: Tensor) -> Tensor:
             from_input, from_state = (
@@ -129,9 +153,11 @@ class TimeAwareGRU(nn.Module):
             self.w_time,
             *self.w_state.split(n, dim=1),
             self.w_reset,
+            self.w_numbers.view(-1, 4, n).transpose(0, 1),
             batch.behavior,
             batch.scale,
             batch.weekday * len(month) + batch.monthday,
             torch.log1p(batch.interval) if self.log_interval else batch.interval,
+            batch.numbers,
             batch.event_steps,
         )

@@ -27,6 +27,7 @@ class Behavior:
     """0 is Monday."""
     monthday: int = 1
     """1 to 31."""
+    numbers: tuple[float, ...] = ()
 
 
 @dataclass
@@ -36,7 +37,9 @@ class Application:
     overdue: int = 0
 
 
-def draw_session(rng: np.random.Generator, length: int, n_behaviors: int) -> list[Behavior]:
+def draw_session(
+    rng: np.random.Generator, length: int, n_behaviors: int, n_numbers: int = 0
+) -> list[Behavior]:
     """Draw a session; one behavior in ten is unknown, one in three moves money."""
     return [
         Behavior(
@@ -45,20 +48,25 @@ def draw_session(rng: np.random.Generator, length: int, n_behaviors: int) -> lis
             interval=float(np.exp(rng.normal(1, 2))) if position else 0.0,
             weekday=int(rng.integers(7)),
             monthday=int(rng.integers(1, 32)),
+            numbers=tuple(rng.normal(size=n_numbers)),
         )
         for position in range(length)
     ]
 
 
 def draw_applications(
-    history: Sequence[Sequence[int]], n_profile: int, n_behaviors: int, seed: int = 0
+    history: Sequence[Sequence[int]],
+    n_profile: int,
+    n_behaviors: int,
+    seed: int = 0,
+    n_numbers: int = 0,
 ) -> list[Application]:
     """Draw one application for each list of session lengths."""
     rng = np.random.default_rng(seed)
     return [
         Application(
             profile=rng.normal(size=n_profile),
-            sessions=[draw_session(rng, length, n_behaviors) for length in lengths],
+            sessions=[draw_session(rng, length, n_behaviors, n_numbers) for length in lengths],
             overdue=int(rng.integers(2)),
         )
         for lengths in history
@@ -76,6 +84,9 @@ def as_dataset(applications: Sequence[Application], dtype: type = np.float64) ->
         interval=np.array([b.interval for b in behaviors], dtype=dtype),
         weekday=np.array([b.weekday for b in behaviors], dtype=np.int64),
         monthday=np.array([b.monthday - 1 for b in behaviors], dtype=np.int64),
+        numbers=np.array([b.numbers for b in behaviors], dtype=dtype).reshape(
+            len(behaviors), len(behaviors[0].numbers) if behaviors else 0
+        ),
         session_lengths=np.array([len(session) for session in sessions], dtype=np.int64),
         n_sessions=np.array([len(a.sessions) for a in applications], dtype=np.int64),
     )

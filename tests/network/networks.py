@@ -37,11 +37,12 @@ def draw(
     *,
     hierarchical: bool = True,
     seed: int = 0,
+    n_numbers: int = 0,
 ) -> list[Application]:
     if not hierarchical:
         # Without sessions, all behaviors of an application come as one sequence.
         history = [[sum(lengths)] if lengths else [] for lengths in history]
-    return draw_applications(history, sum(profile_sizes), sum(BEHAVIORS), seed)
+    return draw_applications(history, sum(profile_sizes), sum(BEHAVIORS), seed, n_numbers)
 
 
 def everything(

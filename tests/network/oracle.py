@@ -69,7 +69,7 @@ def field_aware(w: Array, e: Array) -> Array:
 
 
 def time_aware_gru(p: Parameters, session: Sequence[tuple], log_interval: bool) -> Array:
-    """Return T of one session, a list of (behavior, interval, week, month)."""
+    """Return T of one session, a list of (behavior, interval, week, month, further numbers)."""
     hidden, n_x = len(p["b_time"]), len(p["q"])
     # The module keeps the columns for [x; week; month] and for h apart.
     inputs, states = p["w_input"].T, p["w_state"].T
@@ -78,14 +78,16 @@ def time_aware_gru(p: Parameters, session: Sequence[tuple], log_interval: bool) 
     b_u, b_r, b_p = p["bias"].reshape(3, hidden)
     w_p = join([w_p, p["w_reset"].T], axis=1)
     w_m, b_m, q = p["w_time"].T, p["b_time"], p["q"]
+    # Not of the paper: what further numbers add to each of the four.
+    n_u, n_r, n_p, n_m = p["w_numbers"].T.reshape(4, hidden, -1)
 
     h = zeros(hidden, like=q)
-    for x, d, week, month in session:
+    for x, d, week, month, n in session:
         wait = library(d).log1p(d) if log_interval else d
-        u = sigmoid(w_u @ join([x, h, week, month]) + b_u)
-        r = sigmoid(w_r @ join([x, h, week, month]) + b_r)
-        proposal = library(x).tanh(w_p @ join([x, h, week, month, r * h]) + b_p)
-        time = sigmoid(w_m @ (x + sigmoid(q * wait)) + b_m)
+        u = sigmoid(w_u @ join([x, h, week, month]) + b_u + n_u @ n)
+        r = sigmoid(w_r @ join([x, h, week, month]) + b_r + n_r @ n)
+        proposal = library(x).tanh(w_p @ join([x, h, week, month, r * h]) + b_p + n_p @ n)
+        time = sigmoid(w_m @ (x + sigmoid(q * wait)) + b_m + n_m @ n)
         h = (1 - u) * h + proposal * time * u
     return h
 
@@ -172,6 +174,7 @@ class Architecture(NamedTuple):
     user_item_aware: bool = True
     field_aware: bool = True
     hierarchical: bool = True
+    pool_sessions: bool = False
 
 
 def map_behavior(p: Parameters, architecture: Architecture, behavior: Behavior) -> Array:
@@ -207,14 +210,14 @@ def map_profile(p: Parameters, architecture: Architecture, profile: Array) -> li
 
 def huihen(p: Parameters, architecture: Architecture, application: Application) -> Array:
     """Return the two logits of one application."""
-    t, h, profiles = represent(p, architecture, application)
-    return interaction(part(p, "interaction."), join([t, h, *profiles]), architecture.n_hidden)
+    *vectors, profiles = represent(p, architecture, application)
+    return interaction(part(p, "interaction."), join([*vectors, *profiles]), architecture.n_hidden)
 
 
 def represent(
     p: Parameters, architecture: Architecture, application: Application
-) -> tuple[Array, Array, list[Array]]:
-    """Return intention, habit and field-wise profiles of one application."""
+) -> tuple[Any, ...]:
+    """Return intention, habit, the mean intention if wanted, and field-wise profiles."""
     like = p["behavior_embedding.weight"]
     xp = library(like)
     profiles = map_profile(p, architecture, xp.asarray(application.profile, dtype=xp.float64))
@@ -235,7 +238,8 @@ def represent(
             days = p["period_embedding.monthday"]
             month = [field_aware(w, days[b.monthday - 1]) for b in session]
             wait = [xp.asarray(b.interval, dtype=xp.float64) for b in session]
-            steps = list(zip(xs, wait, week, month, strict=True))
+            numbers = [xp.asarray(b.numbers, dtype=xp.float64) for b in session]
+            steps = list(zip(xs, wait, week, month, numbers, strict=True))
             intentions.append(time_aware_gru(intention, steps, architecture.log_interval))
         else:
             intentions.append(plain_gru(intention, xs))
@@ -244,4 +248,7 @@ def represent(
         h = user_item_aware_gru(habit, intentions, join([user, item]))
     else:
         h = plain_gru(habit, intentions)
-    return t, h, profiles
+    if not architecture.pool_sessions:
+        return t, h, profiles
+    mean = sum(intentions) / len(intentions) if intentions else zeros(len(t), like=like)
+    return t, h, mean, profiles

@@ -1,0 +1,85 @@
+"""Several networks in one classifier: `n_networks`."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.metrics import roc_auc_score
+
+from skhuihen import HUIHENClassifier
+
+
+@pytest.fixture(scope="module")
+def data() -> Any:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 5))
+    return X, (X[:, 0] + rng.normal(size=300) > 0).astype(int)
+
+
+def three(**parameters: Any) -> HUIHENClassifier:
+    return HUIHENClassifier(n_networks=3, max_epochs=4, random_state=0, **parameters)
+
+
+def test_log_odds_are_averaged(data):
+    X, y = data
+    model = three().fit(X, y)
+    alone = []
+    for net in model.nets_:
+        one = clone(model).set_params(n_networks=1).fit(X, y)
+        one.net_ = net
+        one.nets_ = [net]
+        alone.append(one.decision_function(X))
+    assert np.ptp(alone, axis=0).min() > 0
+    np.testing.assert_allclose(model.decision_function(X), np.mean(alone, axis=0), atol=1e-6)
+    assert model.net_ is model.nets_[0]
+
+
+def test_the_first_is_the_one_that_there_would_be_alone(data):
+    X, y = data
+    model, one = three().fit(X, y), three().set_params(n_networks=1).fit(X, y)
+    np.testing.assert_array_equal(model.transform(X), one.transform(X))
+    of_first = model.history_.query("network == 0").drop(columns="dur")
+    np.testing.assert_array_equal(of_first, one.history_.drop(columns="dur"))
+    assert model.history_["network"].unique().tolist() == [0, 1, 2]
+    assert model.n_iter_ == 4
+
+
+def test_each_holds_out_rows_of_its_own(data):
+    """Equal losses on the held-out part would be those of equal parts."""
+    X, y = data
+    start = three(lr=1e-12, dropout=0.0).fit(X, y).history_
+    labels_alone = start.groupby("network")["valid_loss"].first()
+    assert labels_alone.nunique() == 3
+
+
+def test_repeats_to_the_bit_and_survives_a_pickle(data):
+    X, y = data
+    model = three().fit(X, y)
+    scores = model.predict_proba(X)
+    np.testing.assert_array_equal(clone(model).fit(X, y).predict_proba(X), scores)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict_proba(X), scores)
+
+
+def test_partial_fit_trains_all_on(data):
+    X, y = data
+    model = three(early_stopping=False).fit(X, y)
+    before = [net.module_.interaction.logits.weight.clone() for net in model.nets_]
+    model.partial_fit(X, y)
+    after = [net.module_.interaction.logits.weight for net in model.nets_]
+    assert all((one != other).any() for one, other in zip(before, after, strict=True))
+    whole = three(early_stopping=False).set_params(max_epochs=5).fit(X, y)
+    np.testing.assert_array_equal(model.predict_proba(X), whole.predict_proba(X))
+
+
+def test_a_warm_start_is_shared(data):
+    X, y = data
+    model = three(early_stopping=False, lr=1e-12).warm_start_from(X, y, teacher=None, max_epochs=5)
+    model.set_params(max_epochs=1).fit(X, y)
+    assert model.warm_start_student_.n_networks == 1
+    student = model.warm_start_student_.predict_proba(X)
+    np.testing.assert_allclose(model.predict_proba(X), student, atol=1e-5)
+    assert roc_auc_score(y, model.predict_proba(X)[:, 1]) > 0.6
