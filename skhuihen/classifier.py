@@ -115,9 +115,6 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         what the paper lets amounts and intervals do. ``"auto"`` is the interval before a
         behavior, its age at the application (``"age"``, in seconds, which is added here), and
         its amount, as far as they are there. None is the paper's form.
-    pool_sessions : bool, default=True
-        Let the mean intention of all sessions enter the interaction layer too. False is the
-        paper's form.
     base_estimator : classifier or None, default=None
         A model to stand on, such as the LightGBM that is in use: the network learns what to add
         to its log-odds, starts at its scores, and stays there unless early stopping finds an
@@ -237,7 +234,6 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         "field_aware": ["boolean"],
         "hierarchical": ["boolean"],
         "event_numbers": [StrOptions({"auto"}), "array-like", None],
-        "pool_sessions": ["boolean"],
         "base_estimator": [HasMethods(["fit", "predict_proba"]), None],
         "n_networks": [Interval(Integral, 1, None, closed="left")],
         "lr": [Interval(Real, 0, None, closed="neither")],
@@ -274,7 +270,6 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         field_aware: bool = True,
         hierarchical: bool = True,
         event_numbers: Sequence[str] | str | None = "auto",
-        pool_sessions: bool = True,
         base_estimator: Any = None,
         n_networks: int = 1,
         lr: float = 1e-3,
@@ -307,7 +302,6 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.field_aware = field_aware
         self.hierarchical = hierarchical
         self.event_numbers = event_numbers
-        self.pool_sessions = pool_sessions
         self.base_estimator = base_estimator
         self.n_networks = n_networks
         self.lr = lr
@@ -1127,7 +1121,6 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         switches = (
             *("behavior_dim", "intention_dim", "habit_dim", "hidden_units", "dropout"),
             *("log_interval", "time_aware", "user_item_aware", "field_aware", "hierarchical"),
-            "pool_sessions",
         )
         params = {
             "module": HUIHEN,

@@ -77,8 +77,8 @@ def test_partial_fit_trains_all_on(data):
 
 def test_a_warm_start_is_shared(data):
     X, y = data
-    model = three(early_stopping=False, lr=1e-12).warm_start_from(X, y, teacher=None, max_epochs=5)
-    model.set_params(max_epochs=1).fit(X, y)
+    model = three(early_stopping=False, lr=0.01).warm_start_from(X, y, teacher=None, max_epochs=5)
+    model.set_params(max_epochs=1, lr=1e-12).fit(X, y)
     assert model.warm_start_student_.n_networks == 1
     student = model.warm_start_student_.predict_proba(X)
     np.testing.assert_allclose(model.predict_proba(X), student, atol=1e-5)

@@ -14,7 +14,7 @@ from skhuihen.network.field_aware import FieldAware
 from skhuihen.network.habit import UserItemAwareGRU
 from skhuihen.network.intention import TimeAwareGRU
 from skhuihen.network.interaction import Dropout, UserPropertyInteraction
-from skhuihen.network.recurrence import PlainGRU, mean_of_packed
+from skhuihen.network.recurrence import PlainGRU
 
 
 class HUIHEN(nn.Module):
@@ -41,9 +41,6 @@ class HUIHEN(nn.Module):
         The ablations. Without `hierarchical` one plain GRU reads all behaviors of an
         application, its last state is H, and there is no T; each application must then come as
         one session.
-    pool_sessions : bool, default=False
-        Let the mean intention of all sessions enter the interaction layer too, beside that of the
-        last one and the habit. It bypasses no ablation: without `hierarchical` there is none.
     n_numbers : int, default=0
         Further numbers of each behavior, for the time-aware GRU.
     fused : bool, default=True
@@ -65,13 +62,11 @@ class HUIHEN(nn.Module):
         user_item_aware: bool = True,
         field_aware: bool = True,
         hierarchical: bool = True,
-        pool_sessions: bool = False,
         n_numbers: int = 0,
         fused: bool = True,
     ) -> None:
         super().__init__()
         self.fused = fused
-        self.pool_sessions = pool_sessions and hierarchical
         self.profile_sizes = tuple(profile_sizes)
         self.intention_dim = intention_dim if hierarchical else 0
         self.habit_dim = habit_dim
@@ -101,9 +96,8 @@ class HUIHEN(nn.Module):
             self.habit = UserItemAwareGRU(habit_input, n_context * behavior_dim, habit_dim)
         else:
             self.habit = PlainGRU(habit_input, habit_dim)
-        n_vectors = self.intention_dim + habit_dim + self.pool_sessions * intention_dim
         self.interaction = UserPropertyInteraction(
-            n_vectors, len(present) * behavior_dim, hidden_units, dropout
+            self.intention_dim + habit_dim, len(present) * behavior_dim, hidden_units, dropout
         )
 
     def reset_parameters(self, generator: torch.Generator) -> None:
@@ -155,11 +149,10 @@ class HUIHEN(nn.Module):
 
     def read_behaviors(
         self, batch: Batch, user: Tensor | None, item: Tensor | None
-    ) -> tuple[Tensor, ...]:
+    ) -> tuple[Tensor, Tensor]:
         """Return intention T (of the last session) and habit H of each application.
 
-        And, with `pool_sessions`, the mean intention. All are zero where an application has no
-        behavior.
+        Both are zero where an application has no behavior.
 
         Parameters
         ----------
@@ -169,13 +162,12 @@ class HUIHEN(nn.Module):
 
         Returns
         -------
-        Tensor of shape (n, intention_dim), Tensor of shape (n, habit_dim), ...
+        Tensor of shape (n, intention_dim), Tensor of shape (n, habit_dim)
         """
         t = batch.profile.new_zeros(len(batch), self.intention_dim)
         h = batch.profile.new_zeros(len(batch), self.habit_dim)
-        pooled = [t] if self.pool_sessions else []
         if not batch.event_steps:
-            return t, h, *pooled
+            return t, h
         if self.intention is None:
             habit = self.habit(self.map_behaviors(batch), batch.event_steps)
             return t, h.index_copy(0, batch.applicants, habit.index_select(0, batch.last_session))
@@ -190,19 +182,15 @@ class HUIHEN(nn.Module):
             habit = read(sessions, context, batch.session_steps)
         else:
             habit = self.habit(sessions, batch.session_steps)
-        if self.pool_sessions:
-            mean = mean_of_packed(sessions, batch.session_steps)
-            pooled = [t.index_copy(0, batch.applicants, mean)]
         last = intention.index_select(0, batch.last_session)
-        t = t.index_copy(0, batch.applicants, last)
-        return t, h.index_copy(0, batch.applicants, habit), *pooled
+        return t.index_copy(0, batch.applicants, last), h.index_copy(0, batch.applicants, habit)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the two logits of each application, shape (n, 2)."""
         user, device, item = self.map_profile(batch.profile)
-        vectors = self.read_behaviors(batch, user, item)
+        t, h = self.read_behaviors(batch, user, item)
         profiles = [field for field in (user, device, item) if field is not None]
-        logits = self.interaction(torch.cat([*vectors, *profiles], dim=1))
+        logits = self.interaction(torch.cat([t, h, *profiles], dim=1))
         if batch.margin is None:
             return logits
         return logits + torch.stack([-batch.margin / 2, batch.margin / 2], dim=1)
@@ -210,4 +198,4 @@ class HUIHEN(nn.Module):
     def represent(self, batch: Batch) -> Tensor:
         """Return T and H side by side, shape (n, intention_dim + habit_dim)."""
         user, _, item = self.map_profile(batch.profile)
-        return torch.cat(self.read_behaviors(batch, user, item)[:2], dim=1)
+        return torch.cat(self.read_behaviors(batch, user, item), dim=1)

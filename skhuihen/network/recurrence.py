@@ -51,24 +51,6 @@ def packed_scan(
     return torch.cat([h, *reversed(finished)])
 
 
-def mean_of_packed(x: Tensor, sizes: Sequence[int]) -> Tensor:
-    """Return the mean element of each packed sequence, longest first.
-
-    Parameters
-    ----------
-    x : Tensor of shape (sum(sizes), dim)
-    sizes : sequence of int
-        How many sequences are still running at each step; never increasing.
-
-    Returns
-    -------
-    Tensor of shape (sizes[0], dim)
-    """
-    sequence = torch.cat([torch.arange(size, device=x.device) for size in sizes])
-    total = x.new_zeros(sizes[0], x.shape[1]).index_add(0, sequence, x)
-    return total / torch.bincount(sequence)[:, None]
-
-
 class PlainGRU(nn.Module):
     """The traditional GRU of the ablations, on packed input.
 

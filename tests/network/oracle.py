@@ -174,7 +174,6 @@ class Architecture(NamedTuple):
     user_item_aware: bool = True
     field_aware: bool = True
     hierarchical: bool = True
-    pool_sessions: bool = False
 
 
 def map_behavior(p: Parameters, architecture: Architecture, behavior: Behavior) -> Array:
@@ -210,14 +209,14 @@ def map_profile(p: Parameters, architecture: Architecture, profile: Array) -> li
 
 def huihen(p: Parameters, architecture: Architecture, application: Application) -> Array:
     """Return the two logits of one application."""
-    *vectors, profiles = represent(p, architecture, application)
-    return interaction(part(p, "interaction."), join([*vectors, *profiles]), architecture.n_hidden)
+    t, h, profiles = represent(p, architecture, application)
+    return interaction(part(p, "interaction."), join([t, h, *profiles]), architecture.n_hidden)
 
 
 def represent(
     p: Parameters, architecture: Architecture, application: Application
-) -> tuple[Any, ...]:
-    """Return intention, habit, the mean intention if wanted, and field-wise profiles."""
+) -> tuple[Array, Array, list[Array]]:
+    """Return intention, habit and field-wise profiles of one application."""
     like = p["behavior_embedding.weight"]
     xp = library(like)
     profiles = map_profile(p, architecture, xp.asarray(application.profile, dtype=xp.float64))
@@ -248,7 +247,4 @@ def represent(
         h = user_item_aware_gru(habit, intentions, join([user, item]))
     else:
         h = plain_gru(habit, intentions)
-    if not architecture.pool_sessions:
-        return t, h, profiles
-    mean = sum(intentions) / len(intentions) if intentions else zeros(len(t), like=like)
-    return t, h, mean, profiles
+    return t, h, profiles

@@ -93,11 +93,11 @@ def test_profile_fields_may_be_empty(profile_sizes, user_item_aware):
 @pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("switches", ABLATIONS, ids=str)
 def test_what_is_added_to_the_paper_is_as_it_is_said(switches, fused):
-    """Further numbers of behaviors enter by matrices of their own; a mean intention joins in."""
+    """Further numbers of behaviors enter by matrices of their own."""
     hierarchical = switches.get("hierarchical", True)
-    net = make(**switches, n_numbers=2, pool_sessions=True, fused=fused)
-    said = architecture(**switches, pool_sessions=hierarchical)
-    assert_follows_the_paper(net, said, draw(hierarchical=hierarchical, n_numbers=2))
+    net = make(**switches, n_numbers=2, fused=fused)
+    applications = draw(hierarchical=hierarchical, n_numbers=2)
+    assert_follows_the_paper(net, architecture(**switches), applications)
 
 
 @settings(max_examples=10, deadline=None)

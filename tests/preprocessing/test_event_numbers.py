@@ -1,0 +1,123 @@
+"""Numbers of events, as the network takes them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skhuihen import HUIHENClassifier, Sessionizer, attach_behaviors
+from skhuihen.behaviors import Behaviors
+from skhuihen.preprocessing.event_numbers import EventNumbers
+
+APPLIED_AT = pd.Timestamp("2024-05-03 12:00:00")
+
+
+def behaviors_of(**fields: list[float | None]) -> Behaviors:
+    frame = pd.DataFrame(fields)
+    column = pd.Series([frame.to_dict("records"), []])
+    return Behaviors.from_column(column)
+
+
+def table(amounts: list[float | None]) -> pd.DataFrame:
+    """Return one application for each amount, with three events each, a minute apart."""
+    n = len(amounts)
+    applications = pd.DataFrame(
+        {"user_id": range(n), "applied_at": APPLIED_AT, "income": np.arange(n) % 7}
+    )
+    events = pd.DataFrame(
+        {
+            "user_id": np.repeat(np.arange(n), 3),
+            "time": [APPLIED_AT - pd.Timedelta(minutes=k) for _ in range(n) for k in (3, 2, 1)],
+            "operation": "transfer",
+            "amount": np.repeat(np.array(amounts, dtype=float), 3),
+            "score": 1.0,
+        }
+    )
+    return Sessionizer().fit_transform(attach_behaviors(applications, events))
+
+
+finite = st.floats(-1e12, 1e12)
+
+
+@given(st.lists(st.one_of(st.none(), finite), min_size=1, max_size=30))
+def test_columns_have_mean_0_and_variance_1_and_missing_is_the_mean(values):
+    behaviors = behaviors_of(amount=values)
+    numbers = EventNumbers("auto").fit(behaviors)
+    result = numbers.transform(behaviors)
+    assert np.isfinite(result).all()
+    if all(value is None for value in values):
+        assert result.shape == (len(values), 0)
+        return
+    missing = np.array([value is None for value in values])
+    assert (result[missing] == 0).all()
+    known = result[~missing, 0]
+    assert abs(known.mean()) < 1e-6
+    logarithms = {np.sign(v) * np.log1p(abs(v)) for v in values if v is not None}
+    if np.ptp(list(logarithms)) > 1e-3:
+        assert known.std() == pytest.approx(1, abs=1e-6)
+
+
+def test_order_is_that_of_the_values_and_signs_are_kept():
+    behaviors = behaviors_of(amount=[-1e6, -10.0, 0.0, 10.0, 1e6])
+    numbers = EventNumbers("auto").fit(behaviors).transform(behaviors)[:, 0]
+    assert (np.diff(numbers) > 0).all()
+    np.testing.assert_allclose(numbers, -numbers[::-1], atol=1e-12)
+
+
+def test_what_is_there_is_taken_and_what_is_named_must_be_there():
+    behaviors = behaviors_of(amount=[1.0, 2.0], days=[3, 4])
+    assert EventNumbers("auto").fit(behaviors).names_ == ["amount"]
+    assert EventNumbers(["days"]).fit(behaviors).names_ == ["days"]
+    with pytest.raises(ValueError, match="event_numbers names 'hours', which the events do not"):
+        EventNumbers(["hours"]).fit(behaviors)
+
+
+def test_the_classifier_adds_the_age_of_each_behavior():
+    X = table([1.0, 2.0, None, 4.0] * 10)
+    y = np.arange(len(X)) % 2
+    model = HUIHENClassifier(max_epochs=1, random_state=0).fit(X, y)
+    assert model.event_numbers_.names_ == ["interval", "age", "amount"]
+    age = model._read_behaviors(X).numbers("age")
+    assert age.tolist() == [180.0, 120.0, 60.0] * len(X)
+    without = HUIHENClassifier(max_epochs=1, applied_at=None, random_state=0).fit(X, y)
+    assert without.event_numbers_.names_ == ["interval", "amount"]
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"event_numbers": None}, {"time_aware": False}, {"hierarchical": False}]
+)
+def test_the_form_of_the_paper_takes_none(parameters):
+    X = table([1.0, 2.0, None, 4.0] * 10)
+    model = HUIHENClassifier(max_epochs=1, random_state=0, **parameters)
+    model.fit(X, np.arange(len(X)) % 2)
+    assert model.event_numbers_.names_ == []
+
+
+def test_an_amount_tells_of_a_label_by_its_number():
+    """Amounts of a function widget scale nothing; as numbers they are seen."""
+    rng = np.random.default_rng(0)
+    amounts = np.exp(rng.normal(5, 2, size=400))
+    y = (amounts > np.median(amounts)).astype(int)
+    X = table(amounts.tolist())
+    X["income"] = 1.0
+    scores = {
+        names: HUIHENClassifier(
+            event_numbers=names, max_epochs=15, lr=0.01, dropout=0.0, random_state=0
+        )
+        .fit(X, y)
+        .history_["valid_auc"]
+        .max()
+        for names in (("amount",), "auto")
+    }
+    assert min(scores.values()) > 0.95
+
+
+def test_a_named_subfield_that_is_not_a_number_is_refused():
+    X = table([1.0, 2.0] * 10)
+    with pytest.raises(TypeError, match="'operation' is of type string; numbers are wanted"):
+        HUIHENClassifier(event_numbers=["operation"]).fit(X, np.arange(20) % 2)
+    with pytest.raises(ValueError, match="event_numbers names 'hours'"):
+        HUIHENClassifier(event_numbers=["hours"]).fit(X, np.arange(20) % 2)
