@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, _fit_context
 from sklearn.utils import check_random_state, compute_class_weight
 from sklearn.utils._param_validation import (
@@ -35,6 +36,7 @@ from skorch.callbacks import Callback, EarlyStopping
 from skorch.helper import predefined_split
 from torch.utils.data import Dataset, Subset
 
+from skhuihen.base_model import base_log_odds, fit_base, fit_blend
 from skhuihen.behaviors import (
     Behaviors,
     as_frame,
@@ -44,7 +46,6 @@ from skhuihen.behaviors import (
     read_as_of,
 )
 from skhuihen.guidance import GuidedDataset, Pretrained, WarmStart, frozen, log_odds_of
-from skhuihen.margin import base_log_odds, fit_base
 from skhuihen.network.batch import ApplicationDataset, Batch, Events
 from skhuihen.network.huihen import HUIHEN
 from skhuihen.preprocessing.event_numbers import EventNumbers
@@ -116,16 +117,16 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         behavior, its age at the application (``"age"``, in seconds, which is added here), and
         its amount, as far as they are there. None is the paper's form.
     base_estimator : classifier or None, default=None
-        A model to stand on, such as the LightGBM that is in use: the network learns what to add
-        to its log-odds, starts at its scores, and stays there unless early stopping finds an
-        epoch that is better. It is fitted here, on the table that this classifier sees, behaviors
-        included: so let it be a pipeline with `ProfileEncoder`, or with that and
-        `WindowStatistics` in a union, in front. Its log-odds of the training rows come from
-        clones fitted on other folds. ``FrozenEstimator(model)`` is a fitted model to be used as
-        it is.
+        A model to stand on, such as the LightGBM that is in use. The log-odds are then a weighted
+        sum of its and the network's, weighed by rows that neither has seen (see `blend_`): a
+        network that adds nothing is left out. It is fitted here, on the table that this
+        classifier sees, behaviors included: so let it be a pipeline with `ProfileEncoder`, or
+        with that and `WindowStatistics` in a union, in front. ``FrozenEstimator(model)`` is a
+        fitted model to be used as it is. Wants `early_stopping`, which holds rows out; the more
+        networks, the more rows.
     n_networks : int, default=1
         Networks to train, each with weights, shuffling and a held-out part of its own; their
-        log-odds are averaged. Several are steadier than one, and early stopping costs them no
+        log-odds are averaged. Several are steadier than one, and early stopping costs them fewer
         rows, since what one holds out the others learn from; time grows with their number.
     lr : float, default=0.001
         Learning rate of Adam.
@@ -175,6 +176,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Number of epochs run, those of `partial_fit` included; of the network with most.
     base_estimator_ : classifier
         The fitted base model; only with `base_estimator`.
+    blend_ : Blend
+        ``intercept`` and the weights of ``base`` and ``network``; only with `base_estimator`.
     profile_encoder_ : ProfileEncoder
     event_numbers_ : EventNumbers
         The numbers of behaviors that the network takes in.
@@ -339,8 +342,11 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self._check_parameters()
         frame, y, weight = self._check_rows(X, y, sample_weight, reset=True)
         label = self._encode_labels(y)
+        margin = None if self.base_estimator is None else self._fit_base(frame, y, weight)
         dataset, log_odds, pretrained = self._set_up(frame, y, label, weight)
-        self._train(dataset, log_odds, pretrained)
+        held_out = self._train(dataset, log_odds, pretrained)
+        if margin is not None:
+            self._fit_blend(dataset, margin, weight / weight.mean(), held_out)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -400,6 +406,11 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         4
         """
         if not hasattr(self, "net_"):
+            if self.base_estimator is not None:
+                raise ValueError(
+                    "partial_fit holds no row out, by which base_estimator and the network could "
+                    "be weighed. Call fit first; partial_fit then goes on with both weights."
+                )
             self._check_parameters()
             frame, y, weight = self._check_rows(X, y, sample_weight, reset=True)
             named = np.unique(y if classes is None else column_or_1d(classes))
@@ -430,9 +441,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.profile_encoder_.check_types(frame)
         weight = weight * self._class_weight[label] / self._mean_weight
         behaviors = self._read_known_behaviors(frame)
-        dataset = self._dataset(
-            frame, behaviors, label, weight, self._device_of_net(), self._margin(frame)
-        )
+        dataset = self._dataset(frame, behaviors, label, weight, self._device_of_net())
         self._train_epoch(self.nets_, dataset)
         return self
 
@@ -627,7 +636,12 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         ndarray of shape (n_applications,)
         """
         logits = self._compute_logits(X)
-        return logits[:, 1] - logits[:, 0]
+        log_odds = logits[:, 1] - logits[:, 0]
+        if self.base_estimator is None or not len(log_odds):
+            return log_odds
+        table = self._table(self._check_table(X, reset=False))
+        of_base = base_log_odds(self.base_estimator_, table, self.classes_)
+        return self.blend_.log_odds(of_base, log_odds).astype(self.dtype)
 
     def predict_proba(self, X: Any) -> NDArray[np.floating]:
         """Return the probability of each class, in the order of `classes_`.
@@ -640,6 +654,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         -------
         ndarray of shape (n_applications, 2)
         """
+        if self.base_estimator is not None:
+            overdue = expit(self.decision_function(X))
+            return np.column_stack([1 - overdue, overdue])
         logits = self._compute_logits(X)
         return torch.softmax(torch.from_numpy(logits), dim=1).numpy()
 
@@ -771,7 +788,6 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         weight: NDArray[np.float64],
     ) -> tuple[ApplicationDataset, float, Pretrained | None]:
         """Learn what is learned but once; return the data set and what a network starts from."""
-        margin = self._fit_base(frame, y, weight)
         self._class_weight = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
         for name, of_class in zip(self.classes_.tolist(), self._class_weight, strict=True):
             if not of_class > 0:
@@ -791,7 +807,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 "X has neither a profile column nor an event to learn from; it has "
                 f"{list(frame.columns)}."
             )
-        dataset = self._dataset(frame, behaviors, label, weight, self._find_device(), margin)
+        dataset = self._dataset(frame, behaviors, label, weight, self._find_device())
         if label.all() or not label.any():
             # The log-odds of one class are infinite: count half a row more of each.
             label, weight = np.append(label, [0, 1]), np.append(weight, [0.5, 0.5])
@@ -799,21 +815,38 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def _fit_base(
         self, frame: pd.DataFrame, y: NDArray[Any], weight: NDArray[np.float64]
-    ) -> NDArray[np.floating] | None:
-        """Fit the model to stand on, if there is one; return its log-odds of unseen rows."""
-        if self.base_estimator is None:
-            return None
+    ) -> NDArray[np.floating]:
+        """Fit the model to stand on; return its log-odds of unseen rows."""
+        if not self.early_stopping:
+            raise ValueError(
+                "base_estimator and the network are weighed by rows that are held out, but "
+                "early_stopping=False holds none out. Pass early_stopping=True."
+            )
         random = check_random_state(self.random_state)
         self.base_estimator_, margin = fit_base(
             self.base_estimator, self._table(frame), y, weight, random, self.verbose
         )
         return margin
 
-    def _margin(self, frame: pd.DataFrame) -> NDArray[np.floating] | None:
-        """Return the log-odds of the fitted base model, if there is one."""
-        if self.base_estimator is None or not len(frame):
-            return None
-        return base_log_odds(self.base_estimator_, self._table(frame), self.classes_)
+    def _fit_blend(
+        self,
+        dataset: ApplicationDataset,
+        margin: NDArray[np.floating],
+        weight: NDArray[np.floating],
+        held_out: list[NDArray[np.int64]],
+    ) -> None:
+        """Weigh the base model and the network by what each network held out."""
+        of_network = []
+        for net, rows in zip(self.nets_, held_out, strict=True):
+            net.module_.eval()
+            with torch.no_grad():
+                for some in np.array_split(rows, -(-len(rows) // SCORING_BATCH)):
+                    logits = net.module_(dataset.__getitems__(some.tolist())[0])
+                    of_network.append((logits[:, 1] - logits[:, 0]).cpu().numpy())
+        rows = np.concatenate(held_out)
+        self.blend_ = fit_blend(
+            margin[rows], np.concatenate(of_network), dataset.y[rows], weight[rows]
+        )
 
     def _table(self, frame: pd.DataFrame) -> Any:
         """Return the table as it was passed: an array where columns had no names."""
@@ -838,8 +871,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         else:
             self.profile_encoder_ = pretrained.student.profile_encoder_
         self.vocabulary_ = BehaviorVocabulary().fit(behaviors)
-        takes_numbers = self.hierarchical and self.time_aware and self.event_numbers is not None
-        self.event_numbers_ = EventNumbers(self.event_numbers if takes_numbers else ())
+        names = self.event_numbers if self.hierarchical and self.time_aware else None
+        self.event_numbers_ = EventNumbers(() if names is None else names)
         self.event_numbers_.fit(behaviors)
 
     def _profile(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -963,13 +996,11 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         label: NDArray[np.int64] | None = None,
         weight: NDArray[np.floating] | None = None,
         device: str | torch.device = "cpu",
-        margin: NDArray[np.floating] | None = None,
     ) -> ApplicationDataset:
         profile = self.profile_encoder_.encode(frame)
-        weight, margin = (
-            None if array is None else array.astype(self.dtype) for array in (weight, margin)
-        )
-        return ApplicationDataset(profile, self._events(behaviors), label, weight, device, margin)
+        if weight is not None:
+            weight = weight.astype(self.dtype)
+        return ApplicationDataset(profile, self._events(behaviors), label, weight, device)
 
     def _events(self, behaviors: Behaviors) -> Events:
         n_events = behaviors.n_events
@@ -1011,33 +1042,38 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         *,
         partial: bool = False,
         **net_params: Any,
-    ) -> None:
-        """Train new networks, at first with these odds of overdue; if partial, for one epoch."""
+    ) -> list[NDArray[np.int64]]:
+        """Train new networks, at first with these odds of overdue; if partial, for one epoch.
+
+        Returns the rows that each network held out.
+        """
         if pretrained is not None and "optimizer__param_groups" not in (self.net_params or {}):
-            new_logits = self.base_estimator is not None
-            net_params["optimizer__param_groups"] = pretrained.rates(self.lr, new_logits)
+            net_params["optimizer__param_groups"] = pretrained.rates(self.lr)
         random = check_random_state(self.random_state)
-        nets, parts = [], []
-        for _ in range(self.n_networks):
-            seeds = random.randint(np.iinfo(np.int32).max, size=2)
-            train, valid = dataset, None
-            if self.early_stopping and not partial:
-                train, valid = self._hold_out(dataset, random)
-            shuffling = torch.Generator().manual_seed(int(seeds[0]))
+        seeds = random.randint(np.iinfo(np.int32).max, size=(self.n_networks, 2))
+        held_out: list[NDArray[np.int64]] = []
+        if self.early_stopping and not partial:
+            held_out = self._hold_out(dataset, random)
+        nets = []
+        parts: list[Dataset] = []
+        for number, (shuffling_seed, seed) in enumerate(seeds.tolist()):
+            shuffling = torch.Generator().manual_seed(shuffling_seed)
             net = self._make_net(shuffling, **net_params).initialize()
             net.module_.to(getattr(torch, self.dtype))
             # One generator for weights and dropout: torch's own would be shared with the caller.
-            generator = torch.Generator(net.device).manual_seed(int(seeds[1]))
+            generator = torch.Generator(net.device).manual_seed(seed)
             net.module_.reset_parameters(generator)
             if pretrained is None:
                 net.module_.interaction.start_at(log_odds)
             else:
                 pretrained.start(net.module_, log_odds)
-            if self.base_estimator is not None:
-                net.module_.interaction.start_at_nothing()
-            net.train_split = None if valid is None else predefined_split(valid)
+            net.train_split = None
+            if held_out:
+                valid = held_out[number]
+                train = np.setdiff1d(np.arange(len(dataset)), valid)
+                net.train_split = predefined_split(Subset(dataset, valid.tolist()))
+                parts.append(Subset(dataset, train.tolist()))
             nets.append(net)
-            parts.append(train)
         self._made_with = {
             name: frozen(value)
             for name, value in self.get_params(deep=False).items()
@@ -1046,7 +1082,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         if partial:
             self._train_epoch(nets, dataset)
         else:
-            self._run(nets, parts)
+            self._run(nets, parts or [dataset] * len(nets))
+        return held_out
 
     def _train_epoch(self, nets: list[HUIHENNet], dataset: Dataset) -> None:
         """Train networks on for one epoch, at the rate and with the batches of now."""
@@ -1087,9 +1124,12 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def _hold_out(
         self, dataset: ApplicationDataset | GuidedDataset, random: np.random.RandomState
-    ) -> tuple[Subset, Subset]:
-        """Split off `validation_fraction` of each class, but at least one row."""
-        held_out = []
+    ) -> list[NDArray[np.int64]]:
+        """Choose `validation_fraction` of each class, but at least one row, for each network.
+
+        Networks hold out other rows than each other as long as there are some.
+        """
+        held_out: list[list[NDArray[np.int64]]] = [[] for _ in range(self.n_networks)]
         for code, name in enumerate(self.classes_.tolist()):
             rows = random.permutation(np.flatnonzero(dataset.y == code))
             if len(rows) < 2:
@@ -1098,10 +1138,10 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                     "one row only. Pass early_stopping=False, or more rows."
                 )
             size = round(self.validation_fraction * len(rows))
-            held_out.append(rows[: min(max(size, 1), len(rows) - 1)])
-        valid = np.sort(np.concatenate(held_out))
-        train = np.setdiff1d(np.arange(len(dataset)), valid)
-        return Subset(dataset, train.tolist()), Subset(dataset, valid.tolist())
+            size = min(max(size, 1), len(rows) - 1)
+            for number, part in enumerate(held_out):
+                part.append(rows.take(np.arange(number * size, (number + 1) * size), mode="wrap"))
+        return [np.sort(np.concatenate(part)) for part in held_out]
 
     def _make_net(
         self, shuffling: torch.Generator, title: str = "", **net_params: Any
@@ -1176,8 +1216,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         for first in range(0, max(len(frame), 1), READING_BATCH):
             is_all = len(frame) <= READING_BATCH
             part = frame if is_all else frame.iloc[first : first + READING_BATCH]
-            behaviors, margin = self._read_known_behaviors(part), self._margin(part)
-            dataset = self._dataset(part, behaviors, device=device, margin=margin)
+            dataset = self._dataset(part, self._read_known_behaviors(part), device=device)
             with torch.inference_mode():
                 for start in range(0, len(part), SCORING_BATCH):
                     rows = range(start, min(start + SCORING_BATCH, len(part)))

@@ -376,14 +376,10 @@ class Pretrained:
             bias: Any = module.interaction.logits.bias
             bias += torch.tensor([-shift, shift]).to(bias)
 
-    def rates(self, lr: float, new_logits: bool) -> list[tuple[str, dict[str, float]]]:
-        """Return the learning rates of step two by names of weights, as skorch takes them.
-
-        Where the network stands on another model, its last layer starts anew.
-        """
-        new = ["*.of_vectors", "interaction.logits.*"] if new_logits else ["*.of_vectors"]
+    def rates(self, lr: float) -> list[tuple[str, dict[str, float]]]:
+        """Return the learning rates of step two by names of weights, as skorch takes them."""
         return [
-            *((name, {"lr": lr}) for name in new),
+            ("*.of_vectors", {"lr": lr}),
             ("profile_field_aware.*", {"lr": self.lr * lr}),
             ("interaction.*", {"lr": self.lr * lr}),
         ]

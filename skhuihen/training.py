@@ -92,7 +92,8 @@ class ValidationAUC(Callback):
     def on_batch_end(self, net: NeuralNet, batch: Any, training: bool, **kwargs: Any) -> None:
         """Keep scores, labels and weights of held-out batches."""
         if not training:
-            self._seen.append(_outcome(*batch, kwargs["y_pred"].detach()))
+            x, y = batch
+            self._seen.append(_outcome(x, y, kwargs["y_pred"].detach()))
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Write the two scores into the history."""

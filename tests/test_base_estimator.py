@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from lightgbm import LGBMClassifier
-from scipy.special import logit
+from scipy.special import expit, logit
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
@@ -25,7 +25,9 @@ from skhuihen import (
     WindowStatistics,
     attach_behaviors,
 )
+from skhuihen.base_model import fit_blend
 from skhuihen.datasets import make_loan_data
+from skhuihen.metrics import expected_auc
 
 
 @pytest.fixture(scope="module")
@@ -50,22 +52,17 @@ def standing(base: Any, **parameters: Any) -> HUIHENClassifier:
     return HUIHENClassifier(base_estimator=base, **parameters)
 
 
-def test_a_network_that_learns_nothing_gives_the_scores_of_its_base(X, bank):
-    model = standing(trees(), lr=1e-12, early_stopping=False, dtype="float64").fit(X, bank.y)
-    by_hand = trees().fit(X, bank.y).predict_proba(X)
-    np.testing.assert_allclose(model.predict_proba(X), by_hand, atol=1e-9)
-    np.testing.assert_array_equal(model.base_estimator_.predict_proba(X), by_hand)
-
-
-def test_what_the_network_adds_is_what_is_left(X, bank):
-    """Log-odds are those of the base, plus those of the network without one."""
-    model = standing(trees(), early_stopping=False, dtype="float64", lr=0.01).fit(X, bank.y)
-    base = logit(model.base_estimator_.predict_proba(X)[:, 1])
-    alone = clone(model).set_params(base_estimator=None).fit(X, bank.y)
-    alone.net_.module_.load_state_dict(model.net_.module_.state_dict())
-    added = alone.decision_function(X)
-    assert np.ptp(added) > 0.01
-    np.testing.assert_allclose(model.decision_function(X), base + added, atol=1e-9)
+@pytest.mark.parametrize("n_networks", [1, 3])
+def test_log_odds_are_a_weighted_sum(X, bank, n_networks):
+    model = standing(trees(), n_networks=n_networks, dtype="float64").fit(X, bank.y)
+    alone = clone(model).set_params(base_estimator=None).fit(X, bank.y).decision_function(X)
+    base = logit(trees().fit(X, bank.y).predict_proba(X)[:, 1])
+    intercept, of_base, of_network = model.blend_
+    by_hand = intercept + of_base * base + of_network * alone
+    np.testing.assert_allclose(model.decision_function(X), by_hand, atol=1e-9)
+    scores = model.predict_proba(X)
+    np.testing.assert_allclose(scores[:, 1], expit(by_hand), atol=1e-9)
+    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-12)
 
 
 class Noted(ClassifierMixin, BaseEstimator):
@@ -83,20 +80,57 @@ class Noted(ClassifierMixin, BaseEstimator):
         return np.column_stack([1 - 0.9 * known, 0.9 * known]).clip(0.1, 0.9)
 
 
-def test_the_margins_of_training_come_from_models_that_did_not_see_the_row(X, bank):
+def test_weights_come_from_rows_that_the_base_did_not_see(X, bank):
     Noted.seen.clear()
-    model = standing(Noted(), early_stopping=False).fit(X, bank.y)
-    assert len(Noted.seen) == 6
+    model = standing(Noted()).fit(X, bank.y)
     assert [len(rows) for rows in Noted.seen] == [192] * 5 + [240]
-    # A row that was seen scores 0.9, so the network learned from margins of log(1 / 9).
-    assert model.base_estimator_.predict_proba(X)[:, 1].min() == 0.9
-    first = standing(Noted(), early_stopping=False, max_epochs=1, lr=1e-12).fit(X, bank.y)
-    loss = -np.mean(bank.y * np.log(0.1) + (1 - bank.y) * np.log(0.9))
-    assert first.history_["train_loss"].iloc[0] == pytest.approx(loss, rel=1e-5)
+    # Of a row that it has seen it says 0.9, of others 0.1: of those held out, always the same.
+    log_odds = logit(model.base_estimator_.predict_proba(X)[:, 1])
+    assert (log_odds == logit(0.9)).all()
+    overdue = expit(model.blend_.intercept + model.blend_.base * logit(0.1))
+    assert overdue == pytest.approx(bank.y.mean(), abs=0.15)
 
 
-def test_where_no_epoch_helps_the_base_is_kept(X, bank):
-    """The true log-odds cannot be improved on by a rate that destroys them."""
+def draw_two(n, seed=0):
+    """Draw log-odds of two models, of which each knows half of what there is to know."""
+    rng = np.random.default_rng(seed)
+    base, network = rng.normal(size=(2, n)) * 1.5
+    label = (rng.random(n) < expit(-1 + base + network)).astype(int)
+    return base, network, label
+
+
+def test_weights_are_those_of_a_logistic_regression():
+    base, network, label = draw_two(4000)
+    blend = fit_blend(base, network, label, np.ones(len(label)))
+    X = np.column_stack([base - 0, network])
+    oracle = LogisticRegression(C=np.inf).fit(X, label)
+    np.testing.assert_allclose(blend, [*oracle.intercept_, *oracle.coef_[0]], atol=0.02)
+    np.testing.assert_allclose(blend, [-1, 1, 1], atol=0.15)
+    twice = fit_blend(
+        *(np.repeat(array, 2) for array in (base, network, label)), np.full(2 * len(label), 0.5)
+    )
+    np.testing.assert_allclose(twice, blend, atol=1e-4)
+
+
+def test_a_model_that_knows_nothing_or_the_wrong_thing_is_left_out():
+    base, network, label = draw_two(4000)
+    assert fit_blend(base, -network, label, np.ones(4000)).network == 0
+    assert fit_blend(-base, network, label, np.ones(4000)).base == 0
+    noise = np.random.default_rng(1).normal(size=4000)
+    assert fit_blend(base, noise, label, np.ones(4000)).network < 0.1
+
+
+def test_without_rows_the_base_is_left_as_it_is():
+    nothing = np.empty(0)
+    assert fit_blend(nothing, nothing, nothing.astype(int), nothing) == (0, 1, 0)
+    base, network, label = draw_two(3)
+    few = fit_blend(base, network, label, np.ones(3))
+    assert abs(few.base - 1) < 0.7
+    assert few.network < 0.7
+
+
+def test_it_stays_near_a_base_that_knows_all(X, bank):
+    """The network cannot add to true probabilities, and does little harm to them."""
 
     class Oracle(ClassifierMixin, BaseEstimator):
         def fit(self, X, y):
@@ -104,21 +138,21 @@ def test_where_no_epoch_helps_the_base_is_kept(X, bank):
             return self
 
         def predict_proba(self, X):
-            return np.column_stack([1 - 0.98 * X["label"] - 0.01, 0.98 * X["label"] + 0.01])
+            return np.column_stack([1 - X["truth"], X["truth"]])
 
-    told = X.assign(label=bank.y)
-    model = standing(Oracle(), profile_fields={"user": ["user__age"]}, lr=10.0).fit(told, bank.y)
-    assert model.n_iter_ == 2
-    np.testing.assert_allclose(
-        model.predict_proba(told), Oracle().fit(told, bank.y).predict_proba(told), atol=1e-6
-    )
+    told = X.assign(truth=bank.probability)
+    model = standing(Oracle(), profile_fields={"user": ["user__age"]}, n_networks=5)
+    model.set_params(validation_fraction=0.2).fit(told, bank.y)
+    known = expected_auc(bank.probability, model.decision_function(told))
+    assert known > expected_auc(bank.probability) - 0.02
 
 
 def test_a_frozen_model_is_taken_as_it_is(X, bank):
     scorecard = make_pipeline(ProfileEncoder(), LogisticRegression(max_iter=1000))
     scorecard.fit(bank.old_applications, bank.old_y)
-    model = standing(FrozenEstimator(scorecard), lr=1e-12).fit(X, bank.y)
-    np.testing.assert_allclose(model.predict_proba(X), scorecard.predict_proba(X), atol=1e-5)
+    model = standing(FrozenEstimator(scorecard)).fit(X, bank.y)
+    of_base = model.base_estimator_.predict_proba(X)
+    np.testing.assert_array_equal(of_base, scorecard.predict_proba(X))
     scores = cross_val_score(model, X, bank.y, cv=2, scoring="roc_auc")
     assert np.isfinite(scores).all()
 
@@ -126,9 +160,12 @@ def test_a_frozen_model_is_taken_as_it_is(X, bank):
 def test_a_frozen_model_gets_the_columns_that_it_knows(X, bank):
     columns = ["user__age", "item__amount"]
     scorecard = LogisticRegression(max_iter=1000).fit(bank.old_applications[columns], bank.old_y)
-    model = standing(FrozenEstimator(scorecard), lr=1e-12).fit(X, bank.y)
-    expected = scorecard.predict_proba(X[columns])
-    np.testing.assert_allclose(model.predict_proba(X), expected, atol=1e-5)
+    model = standing(FrozenEstimator(scorecard), dtype="float64").fit(X, bank.y)
+    alone = clone(model).set_params(base_estimator=None).fit(X, bank.y).decision_function(X)
+    base = logit(scorecard.predict_proba(X[columns])[:, 1])
+    np.testing.assert_allclose(
+        model.decision_function(X), model.blend_.log_odds(base, alone), atol=1e-9
+    )
     with pytest.raises(ValueError, match="base_estimator LogisticRegression was fitted with col"):
         standing(FrozenEstimator(scorecard)).fit(X.drop(columns="user__age"), bank.y)
 
@@ -138,11 +175,12 @@ def test_string_labels_and_arrays(X, bank):
     model = standing(trees()).fit(X, labels)
     assert model.base_estimator_.classes_.tolist() == ["fine", "overdue"]
     array = ProfileEncoder().fit_transform(X)
-    of_array = standing(LogisticRegression(max_iter=1000), lr=1e-12).fit(array, bank.y)
+    of_array = standing(LogisticRegression(max_iter=1000)).fit(array, bank.y)
     by_hand = LogisticRegression(max_iter=1000).fit(array, bank.y)
-    np.testing.assert_allclose(
-        of_array.predict_proba(array), by_hand.predict_proba(array), atol=1e-5
+    np.testing.assert_array_equal(
+        of_array.base_estimator_.predict_proba(array), by_hand.predict_proba(array)
     )
+    assert of_array.predict_proba(array).shape == (240, 2)
 
 
 def test_clones_pickles_and_searches(X, bank):
@@ -162,28 +200,27 @@ def test_weights_reach_the_base(X, bank):
     np.testing.assert_array_equal(model.base_estimator_.predict_proba(X), by_hand.predict_proba(X))
 
 
-def test_partial_fit_goes_on_with_the_base_of_the_first_call(X, bank):
-    model = standing(trees(), early_stopping=False).partial_fit(X[:120], bank.y[:120])
-    base = model.base_estimator_
-    model.partial_fit(X[120:], bank.y[120:])
+def test_partial_fit_goes_on_with_base_and_weights(X, bank):
+    model = standing(trees()).fit(X[:160], bank.y[:160])
+    base, blend = model.base_estimator_, model.blend_
+    before = model.predict_proba(X)
+    model.partial_fit(X[160:], bank.y[160:])
     assert model.base_estimator_ is base
-    whole = standing(trees(), early_stopping=False, max_epochs=2).fit(X, bank.y)
-    twice = standing(trees(), early_stopping=False)
-    for _ in range(2):
-        base_once = twice.partial_fit(X, bank.y).base_estimator_
-    assert base_once is twice.base_estimator_
-    assert np.isfinite(whole.predict_proba(X)).all()
+    assert model.blend_ == blend
+    assert (model.predict_proba(X) != before).any()
     with pytest.raises(ValueError, match="base_estimator=Pipeline"):
         model.set_params(base_estimator=trees()).partial_fit(X, bank.y)
+    with pytest.raises(ValueError, match="Call fit first"):
+        standing(trees()).partial_fit(X, bank.y)
 
 
-def test_with_a_warm_start_the_base_is_the_start(X, bank):
-    model = standing(trees(), lr=1e-12)
+def test_with_a_warm_start_the_student_has_no_base(X, bank):
+    model = standing(trees())
     model.warm_start_from(bank.old_applications, bank.old_y, teacher=None, max_epochs=1)
     model.fit(X, bank.y)
-    base = model.base_estimator_.predict_proba(X)
-    np.testing.assert_allclose(model.predict_proba(X), base, atol=1e-5)
     assert model.warm_start_student_.base_estimator is None
+    assert not hasattr(model.warm_start_student_, "blend_")
+    assert model.predict_proba(X).shape == (240, 2)
 
 
 def test_refusals(X, bank):
@@ -191,7 +228,9 @@ def test_refusals(X, bank):
         standing(LGBMClassifier(verbose=-1)).fit(X, bank.y)
     assert "ProfileEncoder(), or make_union" in caught.value.__notes__[0]
     with pytest.raises(ValueError, match="two rows of each class at least; y has 1 of one"):
-        standing(trees(), early_stopping=False).fit(X, np.arange(len(X)) == 0)
+        standing(trees()).fit(X, np.arange(len(X)) == 0)
+    with pytest.raises(ValueError, match="early_stopping=False holds none out"):
+        standing(trees(), early_stopping=False).fit(X, bank.y)
     neighbors = make_pipeline(ProfileEncoder(), KNeighborsClassifier())
     with pytest.raises(ValueError, match="Pipeline has no sample_weight"):
         standing(neighbors).fit(X, bank.y, sample_weight=bank.y + 1.0)

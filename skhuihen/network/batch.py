@@ -47,8 +47,6 @@ class Batch:
         Rank by length of the last session of each applicant.
     event_steps, session_steps : list of int
         Sequences still running at each step of the two scans.
-    margin : float Tensor of shape (n_applications,) or None
-        Log-odds to which the network adds.
     """
 
     profile: Tensor
@@ -64,7 +62,6 @@ class Batch:
     last_session: Tensor
     event_steps: list[int]
     session_steps: list[int]
-    margin: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.profile)
@@ -135,8 +132,6 @@ class ApplicationDataset(Dataset):
     device : str or torch.device, default="cpu"
         Where the flat arrays lie and the batches are cut; only positions travel there for each
         batch.
-    margin : float ndarray of shape (n_applications,), default=None
-        Log-odds to which the network adds.
     """
 
     def __init__(
@@ -146,7 +141,6 @@ class ApplicationDataset(Dataset):
         y: NDArray[np.int64] | None = None,
         weight: NDArray[np.floating] | None = None,
         device: str | torch.device = "cpu",
-        margin: NDArray[np.floating] | None = None,
     ) -> None:
         n = len(profile)
         self.profile = profile
@@ -156,8 +150,6 @@ class ApplicationDataset(Dataset):
         self.device = torch.device(device)
         of_events = {name: getattr(events, name) for name in OF_EVENTS}
         of_applications = {"profile": self.profile, "weight": self.weight, "y": self.y}
-        if margin is not None:
-            of_applications["margin"] = margin
         self._on_device = {
             name: self._send(np.require(array, requirements="W"))  # torch warns of other arrays
             for name, array in (of_events | of_applications).items()

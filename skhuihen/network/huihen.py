@@ -190,10 +190,7 @@ class HUIHEN(nn.Module):
         user, device, item = self.map_profile(batch.profile)
         t, h = self.read_behaviors(batch, user, item)
         profiles = [field for field in (user, device, item) if field is not None]
-        logits = self.interaction(torch.cat([t, h, *profiles], dim=1))
-        if batch.margin is None:
-            return logits
-        return logits + torch.stack([-batch.margin / 2, batch.margin / 2], dim=1)
+        return self.interaction(torch.cat([t, h, *profiles], dim=1))
 
     def represent(self, batch: Batch) -> Tensor:
         """Return T and H side by side, shape (n, intention_dim + habit_dim)."""

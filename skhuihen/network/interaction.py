@@ -128,11 +128,6 @@ class UserPropertyInteraction(nn.Module):
         with torch.no_grad():
             self.logits.bias.copy_(torch.tensor([-log_odds / 2, log_odds / 2]))
 
-    def start_at_nothing(self) -> None:
-        """Let an untrained network add nothing to the log-odds that it stands on."""
-        for parameter in self.logits.parameters():
-            nn.init.zeros_(parameter)
-
     def forward(self, x: Tensor) -> Tensor:
         """Return the two logits of each application, shape (n, 2)."""
         return self.logits(self.hidden(x))

@@ -1,13 +1,14 @@
-"""Standing on a model that is there already: its log-odds, to which the network adds."""
+"""Standing on a model that is there already: how its log-odds and the network's are weighed."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import logit
+from scipy.optimize import minimize
+from scipy.special import expit, logit
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
@@ -28,9 +29,8 @@ def fit_base(
 ) -> tuple[Any, NDArray[np.floating]]:
     """Fit a base model, and return it with its log-odds of rows that it has not seen.
 
-    A model is too sure of rows that it has seen, and a network that learned what to add to such
-    log-odds would learn nothing. So those of the training rows come from clones that were fitted
-    on the other folds.
+    A model is too sure of rows that it has seen, and would be weighed too high by them. So the
+    log-odds of the training rows come from clones that were fitted on the other folds.
 
     Parameters
     ----------
@@ -80,3 +80,66 @@ def base_log_odds(fitted: Any, table: Any, classes: NDArray[Any]) -> NDArray[np.
     if isinstance(table, pd.DataFrame) and not isinstance(inner, Pipeline):
         table = columns_of(inner, table, "base_estimator", "X")
     return logit(score(fitted, table, classes.tolist()))
+
+
+class Blend(NamedTuple):
+    """How much a base model and the network count: weights of their log-odds.
+
+    Attributes
+    ----------
+    intercept, base, network : float
+        The blended log-odds are ``intercept + base * (those of the base model) + network * (those
+        of the network)``; the two weights are not negative.
+    """
+
+    intercept: float
+    base: float
+    network: float
+
+    def log_odds(
+        self, base: NDArray[np.floating], network: NDArray[np.floating]
+    ) -> NDArray[np.floating]:
+        """Return the blended log-odds."""
+        return self.intercept + self.base * base + self.network * network
+
+
+def fit_blend(
+    base: NDArray[np.floating],
+    network: NDArray[np.floating],
+    label: NDArray[np.int64],
+    weight: NDArray[np.floating],
+) -> Blend:
+    """Weigh two models by rows that neither has seen.
+
+    A logistic regression of two columns, whose weights are not negative, and are 1 and 0 before
+    anything is known: a normal prior of variance 1 around the base model alone. So few rows leave
+    the base model as it is.
+
+    Parameters
+    ----------
+    base, network : ndarray of shape (n,)
+        Log-odds.
+    label : int64 ndarray of shape (n,)
+    weight : ndarray of shape (n,)
+        Of mean 1 if a row is to count as one.
+
+    Returns
+    -------
+    Blend
+    """
+    columns = np.column_stack([np.ones(len(base)), base, network]).astype(np.float64)
+    before = np.array([0.0, 1.0, 0.0])
+
+    def loss(blend: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        log_odds = columns @ blend
+        of_rows = np.logaddexp(0, log_odds) - label * log_odds
+        by_log_odds = weight * (expit(log_odds) - label)
+        from_before = blend - before
+        return (
+            float(weight @ of_rows + from_before @ from_before / 2),
+            columns.T @ by_log_odds + from_before,
+        )
+
+    bounds = [(None, None), (0, None), (0, None)]
+    found = minimize(loss, before, jac=True, bounds=bounds, method="L-BFGS-B")
+    return Blend(*found.x.tolist())
