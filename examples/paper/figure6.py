@@ -47,11 +47,11 @@ POINTS, RESULTS, ABOUT = "figure6_points.csv", "figure6.csv", "figure6.json"
 
 def vectors(module: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the vectors of all behaviors before and after the mapping, and their fields."""
-    with torch.inference_mode():
-        embedded = module.behavior_embedding()
-        mapped = module.behavior_field_aware(embedded)
+    embedded = module.behavior_embedding()
+    mapped = module.behavior_field_aware(embedded)
+    before, after = (torch.cat(tuple(parts)).detach().numpy() for parts in (embedded, mapped))
     field = np.repeat(np.arange(len(embedded)), [len(part) for part in embedded])
-    return torch.cat(embedded).numpy(), torch.cat(mapped).numpy(), field
+    return before, after, field
 
 
 def untrained(module: Any, seed: int) -> Any:

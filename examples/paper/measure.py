@@ -55,8 +55,8 @@ def simulate(bank: str, rows: int | None, overdue_rate: float | None) -> Case:
 
 def simulate_alone(mechanism: str, rows: int | None, overdue_rate: float | None) -> Case:
     """Return a bank at which one mechanism of behavior decides, and nothing else."""
-    off = dict.fromkeys(["profile_effect", "nonlinear_effect", *(f"{m}_effect" for m in ALONE)], 0.0)
-    effects = off | {f"{mechanism}_effect": ALONE[mechanism]}
+    effects = {f"{name}_effect": 0.0 for name in ("profile", "nonlinear", *ALONE)}
+    effects[f"{mechanism}_effect"] = ALONE[mechanism]
     # Many overdue applications, so that there is something to learn from.
     data = make_loan_data(
         rows or 6000, 0, overdue_rate=overdue_rate or 0.3, random_state=SEED, **effects

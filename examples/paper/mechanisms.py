@@ -1,12 +1,12 @@
-"""Each mechanism of behavior planted alone: does the part that should find it, find it?
+"""Each mechanism of behavior planted alone, and the part of the network that should find it.
 
-The simulator's profile and all mechanisms but one are switched off, and 30% of 6,000 applications are
-overdue, so that behavior alone decides. HUIHEN is measured beside the ablation that should miss the
-mechanism: without the time-aware GRU (what is impulsive, hesitant or late in the month), without the
-user-item-aware GRU (a habit that matters by the credit applied for), and without sessions; LightGBM
-stands beside them on window statistics, and on the profile as a control, which knows nothing here.
-What counts is the expected AUC, by the true probabilities, and the share won of what is to win:
-(AUC - 0.5) / (best possible AUC - 0.5).
+The simulator's profile and all mechanisms but one are switched off, and 30% of 6,000 applications
+are overdue, so that behavior alone decides. HUIHEN is measured beside the ablation that should miss
+the mechanism: without the time-aware GRU (what is impulsive, hesitant or late in the month),
+without the user-item-aware GRU (a habit that matters by the credit applied for), and without
+sessions. LightGBM stands beside them on window statistics, and on the profile as a control, which
+knows nothing here. What counts is the expected AUC, by the true probabilities, and the share won of
+what is to win: (AUC - 0.5) / (best possible AUC - 0.5).
 
     python examples/paper/mechanisms.py --output results --folds 3 --n-settings 1
     python examples/paper/mechanisms.py --output quick --small

@@ -21,7 +21,7 @@ from tables import NAMES, Table
 TABLE = Table(
     "real_data",
     __doc__,
-    dict.fromkeys(["superlender", "bpic2012", "uci", "uci_flat"], list(CONTENDERS)),
+    {name: list(CONTENDERS) for name in ("superlender", "bpic2012", "uci", "uci_flat")},
     repetitions=3,
 )
 

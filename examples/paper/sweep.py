@@ -36,7 +36,9 @@ class Sweep(Table):
         summary = self.summarize(folder)
         names = summary.index.unique("data")
         figure = Figure(figsize=(5.5 * len(names), 7), layout="constrained")
-        for column, name in zip(figure.subplots(2, len(names), squeeze=False).T, names, strict=True):
+        for column, name in zip(
+            figure.subplots(2, len(names), squeeze=False).T, names, strict=True
+        ):
             rows = summary.loc[name].reindex(self.kept.values())
             for ax, key, paper in zip(column, ("AUC", "KS"), PAPER[REFERENCE], strict=False):
                 numbers = list(self.kept)
