@@ -365,6 +365,11 @@ LEFT_OUT: dict[str, Factory] = {
     "LightGBM, profile + windows + HUIHEN": with_vectors,
 }
 CONTENDERS = ABLATIONS | BASELINES | LEFT_OUT
+#: Those that are about old applications.
+OF_OLD_APPLICATIONS = [
+    *("HUIHEN, no warm start", "HUIHEN, no teacher"),
+    *("LightGBM, profile, old and new", "LightGBM, profile + windows, old and new"),
+]
 #: Those of Tables 2 and 3; two ablations have tables of their own.
 TABLE_2 = [
     name

@@ -124,19 +124,13 @@ def measure(name: str, contenders: Sequence[str], arguments: argparse.Namespace)
     if results.exists():
         known = pd.read_csv(results)
         done = set(known[["contender", "repetition", "fold"]].itertuples(index=False, name=None))
-    applicable = [one for one in contenders if one not in about.get("does not apply", [])]
-    wanted = list(product(applicable, range(arguments.repetitions), range(n_folds)))
+    wanted = list(product(contenders, range(arguments.repetitions), range(n_folds)))
     lacking = [job for job in wanted if job not in done]
     if not lacking:
         return
 
     case = DATA[name](arguments.rows, arguments.overdue_rate)
-    about = {
-        "settings": settings,
-        "sizes": describe(case),
-        "versions": versions(),
-        "does not apply": about.get("does not apply", []),
-    }
+    about = {"settings": settings, "sizes": describe(case), "versions": versions()}
     about_path.write_text(json.dumps(about, indent=1) + "\n")
     splitter = RepeatedStratifiedKFold(
         n_splits=n_folds, n_repeats=arguments.repetitions, random_state=SEED
@@ -147,8 +141,7 @@ def measure(name: str, contenders: Sequence[str], arguments: argparse.Namespace)
         progress.set_postfix_str(contender)
         model = EVERYTHING[contender](case, budget)
         if model is None:
-            about["does not apply"].append(contender)
-            about_path.write_text(json.dumps(about, indent=1) + "\n")
+            progress.write(f"{contender} does not apply to {name}.")
             continue
         for _, repetition, fold in jobs:
             train, test = splits[repetition * n_folds + fold]

@@ -50,9 +50,9 @@ top of HUIHEN's own vectors.
 ## Where HUIHEN wins, and where it does not
 
 By rule: a contender is *ahead* if its mean AUC is higher, and *significantly* so if the corrected
-resampled t test over folds or DeLong's test on the pooled held-out scores has p below {ALPHA}; HUIHEN
-is significantly ahead only if the t test over folds says so. A loss is called a loss sooner than a
-win a win."""
+resampled t test over folds or DeLong's test on the pooled held-out scores has p below {ALPHA};
+HUIHEN is significantly ahead only if the t test over folds says so. A loss is called a loss sooner
+than a win a win. In brackets: the 95% interval of the gain on HUIHEN in AUC, p of both tests."""
 
 PROTOCOL = f"""\
 ## Protocol
@@ -61,11 +61,12 @@ PROTOCOL = f"""\
   folds. {{versions}}
 * The same tuning budget: each contender tries `n settings` settings of its kind on a held-out fifth
   of its training rows; with 1, all have their defaults. Whatever learns in rounds stops early on a
-  held-out tenth. `patience` and `n epochs` are for networks, `tree patience` and `n trees` for trees.
-* Contenders have one definition each, in `examples/paper/contenders.py`. HUIHEN is warm-started from
-  the old applications under XGBoost where there are old applications, and cold elsewhere.
-* Banks A and B are simulated in the sizes and overdue rates of the paper's Table 1, as its banks are
-  not public; so the order of contenders can be compared with the paper's, the figures cannot.
+  held-out tenth. `patience` and `n epochs` are for networks, `tree patience` and `n trees` for
+  trees.
+* Contenders have one definition each, in `examples/paper/contenders.py`. HUIHEN is warm-started
+  from the old applications under XGBoost where there are old applications, and cold elsewhere.
+* Banks A and B are simulated in the sizes and overdue rates of the paper's Table 1, as its banks
+  are not public; so the order of contenders can be compared with the paper's, the figures cannot.
 * {NOTES}"""
 
 LIMITS = """\
@@ -73,8 +74,8 @@ LIMITS = """\
 
 * The simulator plants what the paper argues for. That a mechanism is found shows that a part works,
   not that such effects exist in a bank.
-* A bank is simulated once, at one seed: the spread over folds is that of other training rows, not of
-  other banks. The folds of one repetition are few, and the corrected t test then finds small
+* A bank is simulated once, at one seed: the spread over folds is that of other training rows, not
+  of other banks. The folds of one repetition are few, and the corrected t test then finds small
   differences rarely; DeLong's test takes the fitted models as given.
 * Hyperparameters of HUIHEN beyond the paper's were chosen by measurements that included SuperLender
   (see [choices](choices.md)); the trees' are common ones.
@@ -86,8 +87,7 @@ ABSENT = """\
 ## Not measured
 
 What the tables would have, and the results do not: too long for this run, or the files were not
-there. A contender that makes no sense for a data set (no behaviors, no old applications) is not
-listed."""
+there."""
 
 
 def verdicts(results: Path) -> list[str]:

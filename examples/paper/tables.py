@@ -261,7 +261,7 @@ class Table:
             lacking[name] = [
                 f"{one} ({count[one]} of {full} folds are)" if one in count else one
                 for one in contenders
-                if count.get(one, 0) < full and one not in about["does not apply"]
+                if count.get(one, 0) < full
             ]
         return {name: contenders for name, contenders in lacking.items() if contenders}
 
