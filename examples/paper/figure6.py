@@ -28,7 +28,7 @@ import pandas as pd
 import torch
 from contenders import CONTENDERS, Budget
 from matplotlib.figure import Figure
-from measure import DATA, versions
+from measure import prepare, versions
 from sklearn.base import clone
 from sklearn.manifold import TSNE
 from sklearn.metrics import balanced_accuracy_score, silhouette_score
@@ -86,7 +86,7 @@ def measure(arguments: argparse.Namespace) -> None:
     lacking = [seed for seed in range(arguments.repetitions) if seed not in done]
     if not lacking:
         return
-    case = DATA[arguments.data](arguments.rows, None)
+    case = prepare(arguments.data, arguments.rows, None, budget)
     for seed in tqdm(lacking, "figure6", unit="seed"):
         rows = []
         for contender in (FIELD_AWARE, SHARED):

@@ -18,6 +18,7 @@ import platform
 import re
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from importlib.metadata import version
 from itertools import groupby, product
 from operator import itemgetter
@@ -105,6 +106,13 @@ DATA: dict[str, Callable[[int | None, float | None], Case]] = {
 }
 
 
+@lru_cache(maxsize=1)
+def prepare(name: str, rows: int | None, overdue_rate: float | None, budget: Budget) -> Case:
+    """Return a data set; the last one is kept, for the next table to share what it pre-trained."""
+    # The budget tells apart what was pre-trained with another one.
+    return DATA[name](rows, overdue_rate)
+
+
 def measure(name: str, contenders: Sequence[str], arguments: argparse.Namespace) -> None:
     """Measure what is still lacking of one data set."""
     folder, n_folds = arguments.output, arguments.folds
@@ -129,7 +137,7 @@ def measure(name: str, contenders: Sequence[str], arguments: argparse.Namespace)
     if not lacking:
         return
 
-    case = DATA[name](arguments.rows, arguments.overdue_rate)
+    case = prepare(name, arguments.rows, arguments.overdue_rate, budget)
     about = {"settings": settings, "sizes": describe(case), "versions": versions()}
     about_path.write_text(json.dumps(about, indent=1) + "\n")
     splitter = RepeatedStratifiedKFold(

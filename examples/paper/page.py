@@ -67,6 +67,7 @@ PROTOCOL = f"""\
   from the old applications under XGBoost where there are old applications, and cold elsewhere.
 * Banks A and B are simulated in the sizes and overdue rates of the paper's Table 1, as its banks
   are not public; so the order of contenders can be compared with the paper's, the figures cannot.
+* What a warm start is worth while new applications are few, see [warm start](warm_start.md).
 * {NOTES}"""
 
 LIMITS = """\

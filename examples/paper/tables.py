@@ -63,6 +63,14 @@ SMALL = {
     "n_epochs": 2,
     "n_trees": 20,
 }
+BUDGET = {
+    "n_settings": "settings that each contender tries",
+    "n_epochs": "most epochs of networks",
+    "n_trees": "most trees",
+    "patience": "epochs without improvement before stopping",
+    "batch_size": "applications in one step of a network",
+    "tree_patience": "trees without improvement before stopping",
+}
 NOTES = """\
 AUC and KS: mean and standard deviation over folds. Expected AUC: by the true probabilities of the
 held-out rows, which the simulator knows, so without the noise of labels. Gain on HUIHEN: mean of
@@ -122,7 +130,7 @@ class Table:
         add("--folds", type=int, default=5)
         add("--repetitions", type=int, default=self.repetitions, help="of the cross-validation")
         for key, value in Budget()._asdict().items():
-            add(f"--{key.replace('_', '-')}", type=int, default=value, help="(see Budget)")
+            add(f"--{key.replace('_', '-')}", type=int, default=value, help=BUDGET[key])
         parsed = parser.parse_args(arguments)
         if parsed.small:
             vars(parsed).update(SMALL)
