@@ -8,7 +8,7 @@ sessions. LightGBM stands beside them on window statistics, and on the profile a
 knows nothing here. What counts is the expected AUC, by the true probabilities, and the share won of
 what is to win: (AUC - 0.5) / (best possible AUC - 0.5).
 
-    python examples/paper/mechanisms.py --output results --folds 3 --n-settings 1
+    python examples/paper/mechanisms.py --output results --n-settings 1
     python examples/paper/mechanisms.py --output quick --small
 """
 
