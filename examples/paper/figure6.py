@@ -40,7 +40,7 @@ from tqdm.auto import tqdm
 FIELDS = ("item click", "transform operation", "function widget")
 COLORS = ("#0072B2", "#D55E00", "#009E73")
 FIELD_AWARE, SHARED = "HUIHEN", "HUIHEN, no field-aware matrices"
-TITLE = __doc__.partition("\n")[0]
+TITLE = __doc__.partition("\n")[0].rstrip(".")
 #: Results of the first seed that the picture is made of, and of all seeds.
 POINTS, RESULTS, ABOUT = "figure6_points.csv", "figure6.csv", "figure6.json"
 

@@ -68,7 +68,7 @@ PROTOCOL = f"""\
 * Banks A and B are simulated in the sizes and overdue rates of the paper's Table 1, as its banks
   are not public; so the order of contenders can be compared with the paper's, the figures cannot.
 * What a warm start is worth while new applications are few, see [warm start](warm_start.md).
-* {NOTES}"""
+* {NOTES.replace(chr(10), chr(10) + "  ")}"""
 
 LIMITS = """\
 ## Limits
@@ -105,7 +105,6 @@ def verdicts(results: Path) -> list[str]:
 
 
 def _verdict(name: str, rows: pd.DataFrame) -> str:
-    rows = rows.reindex(columns=rows.columns.union(["gain", "low", "high", "p", "p, DeLong"]))
     others = rows.dropna(subset=["gain"])
     ahead, by_t, by_any = (
         others["gain"] > 0,
@@ -131,7 +130,7 @@ def _verdict(name: str, rows: pd.DataFrame) -> str:
         if chosen.any():
             told = "; ".join(f"{one} {_gain(row)}" for one, row in others[chosen].iterrows())
             texts.append(f"{label}: {told}.")
-    return "\n  ".join([f"* **{NAMES[name]}**: {texts[0]}", *texts[1:]])
+    return "\n  * ".join([f"* **{NAMES[name]}**: {texts[0]}", *texts[1:]])
 
 
 def _gain(row: pd.Series) -> str:
@@ -144,18 +143,16 @@ def _gain(row: pd.Series) -> str:
 def absent(results: Path) -> list[str]:
     """Return what is not measured."""
     lines = [
-        f"* {table.title.rstrip('.')}: {NAMES[name]}: {'; '.join(contenders)}."
+        f"* {table.title}: {NAMES[name]}: {'; '.join(contenders)}."
         for table in TABLES
         for name, contenders in table.lacking(results).items()
     ]
     done = set(table6.read(results)["data"])
     lines += [
-        f"* {table6.TITLE.rstrip('.')}: {NAMES[name]}."
-        for name in table6.PAPER.index
-        if name not in done
+        f"* {table6.TITLE}: {NAMES[name]}." for name in table6.PAPER.index if name not in done
     ]
     if not (results / figure6.RESULTS).exists():
-        lines.append(f"* {figure6.TITLE}")
+        lines.append(f"* {figure6.TITLE}.")
     return lines
 
 
@@ -172,28 +169,27 @@ def write(results: Path, docs: Path) -> None:
     told = "".join(f"Versions: {one}. " for one in sorted(versions)).strip()
     parts = [HEAD, "\n".join(verdicts(results)), PROTOCOL.format(versions=told)]
 
-    for table in measured:
-        parts += [f"## {table.title}", *table.tell(results, "###"), _picture(table.name)]
-        if table is real_data.TABLE and len(known := real_data.compare_known(results)):
-            parts += ["### Known baselines", KNOWN, markdown(known)]
-        table.summarize(results).to_csv(results / f"{table.name}.csv")
-        table.draw(results).savefig(images / f"evidence_{table.name}.png", dpi=100)
+    for table in TABLES:
+        if table in measured:
+            parts += [f"## {table.title}", *table.tell(results, "###"), _picture(table.name)]
+            table.summarize(results).to_csv(results / f"{table.name}.csv")
+            table.draw(results).savefig(images / f"evidence_{table.name}.png", dpi=100)
         if table is table5.TABLE and len(table6.read(results)):
             parts += [f"## {table6.TITLE}", *table6.tell(results), _picture("table6")]
             table6.draw(results).savefig(images / "evidence_table6.png", dpi=100)
-
-    if (results / figure6.RESULTS).exists():
-        parts += [f"## {figure6.TITLE}", *figure6.tell(results), _picture("figure6")]
-        figure6.draw(results).savefig(images / "evidence_figure6.png", dpi=100)
+        if table is figure5.TABLE and (results / figure6.RESULTS).exists():
+            parts += [f"## {figure6.TITLE}", *figure6.tell(results), _picture("figure6")]
+            figure6.draw(results).savefig(images / "evidence_figure6.png", dpi=100)
+        if table is real_data.TABLE and len(known := real_data.compare_known(results)):
+            parts += ["### Known baselines", KNOWN, markdown(known)]
     lacking = absent(results)
     parts += [LIMITS, ABSENT, "\n".join(lacking) if lacking else "Nothing is lacking."]
     (docs / "evidence.md").write_text("\n\n".join(parts) + "\n")
 
 
 KNOWN = """\
-Standard errors over folds in brackets. The known ones were measured before, with other code for the
-window statistics and other settings; where the difference is not within two errors, that is why
-until something better is known."""
+Standard errors over folds in brackets. The known ones were measured before, with other code for
+profiles and window statistics and with other settings."""
 
 
 def _picture(name: str) -> str:

@@ -57,9 +57,18 @@ def compare_known(folder: Path) -> pd.DataFrame:
             "ours": f"{ours:.4f} ({error:.4f})",
             "known": f"{known:.3f}" + ("" if known_error is None else f" ({known_error})"),
             "difference": f"{difference:+.4f}",
-            "within two errors": "yes" if abs(difference) <= bound else "no",
+            "within two errors": _judge(ours, known, bound),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _judge(ours: float, known: float, bound: float) -> str:
+    if abs(ours - known) <= bound:
+        return "yes"
+    if abs(1 - ours - known) <= bound:
+        # Seen where a linear model has one skewed column: a few large values turn its slope.
+        return f"no, but its mirror image {1 - ours:.4f} is: the order of the scores is reversed"
+    return "no"
 
 
 if __name__ == "__main__":

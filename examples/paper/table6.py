@@ -38,7 +38,7 @@ from skhuihen.datasets import load_creditcard, load_uci_default, make_loan_data
 from skhuihen.guidance import make_teacher
 from skhuihen.metrics import corrected_resampled_ttest
 
-TITLE = __doc__.partition("\n")[0]
+TITLE = __doc__.partition("\n")[0].rstrip(".")
 COLUMNS = ["data", "settings", "repetition", "arm", "auc"]
 TEST_SHARE = 0.2
 #: From so many rows on, steps of 1,024 rows take the place of steps of 256.

@@ -71,6 +71,11 @@ BUDGET = {
     "batch_size": "applications in one step of a network",
     "tree_patience": "trees without improvement before stopping",
 }
+COLUMNS = [
+    *("data", "contender", "folds", "AUC", "AUC sd", "KS", "KS sd"),
+    *("expected AUC", "expected AUC sd", "paper AUC", "paper KS"),
+    *("gain", "low", "high", "p", "p, DeLong", "seconds"),
+]
 NOTES = """\
 AUC and KS: mean and standard deviation over folds. Expected AUC: by the true probabilities of the
 held-out rows, which the simulator knows, so without the noise of labels. Gain on HUIHEN: mean of
@@ -108,7 +113,7 @@ class Table:
     ) -> None:
         self.name = name
         self.description = description
-        self.title = description.partition("\n")[0]
+        self.title = description.partition("\n")[0].rstrip(".")
         self.contenders = contenders
         self.repetitions = repetitions
         self.metric = metric
@@ -138,7 +143,8 @@ class Table:
             chosen = [one for one in self.contenders[name] if one in parsed.contenders]
             measure(name, chosen, parsed)
         self.write(parsed.output)
-        print(self.summarize(parsed.output).round(4).to_string(na_rep=""))
+        summary = self.summarize(parsed.output).dropna(axis="columns", how="all")
+        print(summary.round(4).to_string(na_rep=""))
 
     def write(self, folder: Path) -> None:
         """Write the table as CSV and Markdown, and draw it."""
@@ -170,9 +176,7 @@ class Table:
                     row |= self._compare(folder, name, contender, results)
                 row["seconds"] = round(mine["seconds"].median(), 1)
                 rows.append(row)
-        if not rows:
-            return pd.DataFrame()
-        return pd.DataFrame(rows).set_index(["data", "contender"])
+        return pd.DataFrame(rows, columns=COLUMNS).set_index(["data", "contender"])
 
     def _compare(
         self, folder: Path, name: str, contender: str, results: pd.DataFrame
@@ -230,9 +234,12 @@ class Table:
         summary = self.summarize(folder)
         names = summary.index.unique("data")
         longest = summary.groupby("data").size().max()
-        figure = Figure(figsize=(6.5 * len(names), 0.32 * longest + 1.5), layout="constrained")
+        n_columns, n_rows = min(2, len(names)), -(-len(names) // 2)
+        size = (6.5 * n_columns, n_rows * (0.32 * longest + 1.0) + 0.5)
+        figure = Figure(figsize=size, layout="constrained")
         key = "expected AUC" if self.metric == "expected_auc" else "AUC"
-        for ax, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        for place, name in enumerate(names, start=1):
+            ax = figure.add_subplot(n_rows, n_columns, place)
             rows = summary.loc[name]
             y = np.arange(len(rows))[::-1]
             ax.errorbar(
@@ -261,7 +268,7 @@ class Table:
         lacking = {}
         for name, contenders in self.contenders.items():
             if not (folder / f"{name}.csv").exists():
-                lacking[name] = list(contenders)
+                lacking[name] = ["all contenders"]
                 continue
             about = read_about(folder, name)
             count = pd.read_csv(folder / f"{name}.csv")["contender"].value_counts()
