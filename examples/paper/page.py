@@ -142,15 +142,15 @@ def _gain(row: pd.Series) -> str:
 
 def absent(results: Path) -> list[str]:
     """Return what is not measured."""
-    lines = [
-        f"* {table.title}: {NAMES[name]}: {'; '.join(contenders)}."
-        for table in TABLES
-        for name, contenders in table.lacking(results).items()
-    ]
+    lines = []
+    for table in TABLES:
+        alike: dict[str, list[str]] = {}
+        for name, contenders in table.lacking(results).items():
+            alike.setdefault("; ".join(contenders), []).append(NAMES[name])
+        lines += [f"* {table.title}: {', '.join(names)}: {one}." for one, names in alike.items()]
     done = set(table6.read(results)["data"])
-    lines += [
-        f"* {table6.TITLE}: {NAMES[name]}." for name in table6.PAPER.index if name not in done
-    ]
+    if lacking := [NAMES[name] for name in table6.PAPER.index if name not in done]:
+        lines.append(f"* {table6.TITLE}: {', '.join(lacking)}.")
     if not (results / figure6.RESULTS).exists():
         lines.append(f"* {figure6.TITLE}.")
     return lines

@@ -66,7 +66,7 @@ def _judge(ours: float, known: float, bound: float) -> str:
     if abs(ours - known) <= bound:
         return "yes"
     if abs(1 - ours - known) <= bound:
-        # Seen where a linear model has one skewed column: a few large values turn its slope.
+        # Of one column a linear model learns the direction only; a few large values turn it.
         return f"no, but its mirror image {1 - ours:.4f} is: the order of the scores is reversed"
     return "no"
 
