@@ -190,7 +190,8 @@ def test_a_loss_is_told_and_a_chance_is_not_called_one(contenders, tmp_path: Pat
     }
     invent(tmp_path, "bank_b", names)
     (told,) = [line for line in page.verdicts(tmp_path) if "bank B" in line]
-    groups = dict(line.strip().split(": ", 1) for line in told.splitlines()[1:])
+    lines = [line.strip().removeprefix("* ") for line in told.splitlines()[1:]]
+    groups = dict(line.split(": ", 1) for line in lines)
     first = {label.strip("*"): re.split(r" [+-]\d", text)[0] for label, text in groups.items()}
     assert first == {
         "Significantly ahead of it": "LightGBM, profile + windows",
