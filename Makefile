@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 export MPLBACKEND := Agg
 
-.PHONY: demo test test-minimum lint bench clean
+.PHONY: demo test test-minimum lint bench evidence clean
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -45,6 +45,14 @@ lint: $(VENV)/.tests
 # All benchmarks, one after the other; writes docs/speed.md. Nothing else should run meanwhile.
 bench: $(VENV)/.tests
 	OMP_NUM_THREADS=1 $(BIN)/python examples/benchmarks/run.py
+
+# make evidence                            goes on from docs/evidence, writes docs/evidence.md
+# make evidence RESULTS=folder             all anew, results and page in that folder
+# make evidence ARGUMENTS="--data bank_b"  a part of it; --help tells more
+# At full size it takes many hours.
+evidence: $(VENV)/.tests
+	OMP_NUM_THREADS=1 $(BIN)/python examples/paper/run.py \
+		$(if $(RESULTS),--results "$(RESULTS)") $(ARGUMENTS)
 
 clean:
 	rm -rf $(VENV) $(MINIMUM) demo_output

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import json
+import re
 import runpy
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -87,24 +91,24 @@ def test_tables_of_the_paper(tmp_path: Path, run_table: Callable[..., str]) -> N
         assert (tmp_path / f"table{number}.png").stat().st_size > 10_000
 
     # Tables 4 and 5 took HUIHEN from 3 and 2.
-    results = pd.read_csv(tmp_path / "results.csv")
-    assert not results.duplicated(["data", "contender", "fold"]).any()
-    assert results.groupby(["data", "contender"]).size().eq(2).all()
-    assert results.groupby("data")["contender"].nunique().to_dict() == {"bank_a": 18, "bank_b": 3}
+    results = pd.read_csv(tmp_path / "bank_a.csv")
+    other = pd.read_csv(tmp_path / "bank_b.csv")
+    for one, n_contenders in ((results, 18), (other, 3)):
+        assert not one.duplicated(["contender", "fold"]).any()
+        assert one.groupby("contender").size().eq(2).all()
+        assert one["contender"].nunique() == n_contenders
     kept = np.load(tmp_path / "scores" / "bank_a" / "xgboost-profile-0-1.npz")
-    (line,) = results.query(
-        "data == 'bank_a' and contender == 'XGBoost, profile' and fold == 1"
-    ).auc
+    (line,) = results.query("contender == 'XGBoost, profile' and fold == 1").auc
     assert roc_auc_score(kept["y"], kept["score"]) == pytest.approx(line)
     summary = pd.read_csv(tmp_path / "table2.csv", index_col="contender")
-    by_fold = results.query("data == 'bank_a'").pivot_table("auc", "fold", "contender")
+    by_fold = results.pivot_table("auc", "fold", "contender")
     gain = by_fold["XGBoost, profile"] - by_fold["HUIHEN"]
     assert summary.loc["XGBoost, profile", "gain"] == pytest.approx(gain.mean())
 
     # What is done is not done again: a lost line is, and comes out the same.
-    results.iloc[:-1].to_csv(tmp_path / "results.csv", index=False)
+    results.iloc[:-1].to_csv(tmp_path / "bank_a.csv", index=False)
     run_table("table5", *small, "--data", "bank_a")
-    again = pd.read_csv(tmp_path / "results.csv")
+    again = pd.read_csv(tmp_path / "bank_a.csv")
     columns = ["contender", "fold", "auc"]
     pd.testing.assert_frame_equal(again[columns], results[columns])
     with pytest.raises(SystemExit, match="results of other settings"):
@@ -117,16 +121,127 @@ def test_table_of_real_data(tmp_path, data_folder, monkeypatch, run_table) -> No
     output = run_table(
         *("real_data", "--small", "--output", tmp_path),
         *("--data", "superlender", "uci_flat"),
-        *("--contenders", "LightGBM, profile + windows", "LightGBM, profile", "HUIHEN, no teacher"),
+        *("--contenders", "LightGBM, profile + windows", "LightGBM, profile"),
     )
-    results = pd.read_csv(tmp_path / "results.csv")
-    # No old data, and no behaviors in one of the two.
-    assert results.groupby(["data", "contender"]).size().to_dict() == {
-        ("superlender", "LightGBM, profile"): 2,
-        ("superlender", "LightGBM, profile + windows"): 2,
-        ("uci_flat", "LightGBM, profile"): 2,
-    }
+    # There are no behaviors in one of the two.
+    for name, n_lines in (("superlender", 4), ("uci_flat", 2)):
+        assert len(pd.read_csv(tmp_path / f"{name}.csv")) == n_lines
     assert "paper" not in output
+
+
+@pytest.mark.slow
+def test_the_evidence_by_one_command(tmp_path: Path, monkeypatch, run_table) -> None:
+    monkeypatch.delenv("SKHUIHEN_DATA", raising=False)
+    command = ("run", "--small", "--results", tmp_path)
+    output = run_table(*command)
+    assert "Not measured: " in output
+    page = (tmp_path / "evidence.md").read_text()
+    for part in ("Table 2", "Table 6", "Figure 4", "Figure 6", "Each mechanism", "Limits"):
+        assert f"## {part}" in page
+    absent = page.partition("## Not measured")[2]
+    assert "HUIHEN, plain GRUs" in absent
+    assert "SuperLender" in absent
+    pictures = set(re.findall(r"\((images/.*?png)\)", page))
+    assert len(pictures) == 9
+    for picture in pictures:
+        assert (tmp_path / picture).stat().st_size > 10_000
+    results = pd.read_csv(tmp_path / "bank_b.csv")
+    auc = results.loc[results["contender"] == "HUIHEN", "auc"].mean()
+    assert f"* **simulated bank B**: HUIHEN has AUC {auc:.4f}." in page
+
+    # Nothing is measured twice, and the page can be made again where the scores are not kept.
+    files = {path: path.read_bytes() for path in tmp_path.glob("*.csv")}
+    shutil.rmtree(tmp_path / "scores")
+    run_table(*command)
+    assert (tmp_path / "evidence.md").read_text() == page
+    assert files == {path: path.read_bytes() for path in tmp_path.glob("*.csv")}
+
+
+def test_the_page_is_that_of_the_results_beside_it(contenders, tmp_path: Path) -> None:
+    docs = EXAMPLES.parent / "docs"
+    results = tmp_path / "evidence"
+    shutil.copytree(docs / "evidence", results, ignore=shutil.ignore_patterns("scores"))
+    importlib.import_module("page").write(results, tmp_path)
+    assert (tmp_path / "evidence.md").read_text() == (docs / "evidence.md").read_text()
+
+
+def invent(folder: Path, name: str, auc: dict[str, Any]) -> None:
+    """Write results of three folds as if they had been measured."""
+    lines = [
+        {"contender": one, "repetition": 0, "fold": fold, "auc": value}
+        for one, values in auc.items()
+        for fold, value in enumerate(values)
+    ]
+    results = pd.DataFrame(lines).assign(ks=0.2, seconds=1.0)
+    results["expected_auc"] = results["auc"]
+    results.to_csv(folder / f"{name}.csv", index=False)
+    about = {"settings": {"folds": 3}, "sizes": {"best possible AUC": 0.7}, "versions": {}}
+    (folder / f"{name}.json").write_text(json.dumps(about))
+
+
+def test_a_loss_is_told_and_a_chance_is_not_called_one(contenders, tmp_path: Path) -> None:
+    page = importlib.import_module("page")
+    names = {
+        "HUIHEN": [0.60, 0.61, 0.62],
+        "LightGBM, profile + windows": [0.650, 0.661, 0.670],
+        "LightGBM, profile": [0.70, 0.50, 0.64],
+        "XGBoost, profile": [0.560, 0.571, 0.580],
+        "HUIHEN, no sessions": [0.630, 0.641, 0.650],
+    }
+    invent(tmp_path, "bank_b", names)
+    (told,) = [line for line in page.verdicts(tmp_path) if "bank B" in line]
+    lines = [line.strip().removeprefix("* ") for line in told.splitlines()[1:]]
+    groups = dict(line.split(": ", 1) for line in lines)
+    first = {label.strip("*"): re.split(r" [+-]\d", text)[0] for label, text in groups.items()}
+    assert first == {
+        "Significantly ahead of it": "LightGBM, profile + windows",
+        "Ahead, not significantly": "LightGBM, profile",
+        "Significantly behind it": "XGBoost, profile",
+        "Parts that cost it AUC significantly": "HUIHEN, no sessions",
+    }
+    assert "+0.0503" in groups["**Significantly ahead of it**"]
+    assert "* **simulated bank A**: HUIHEN is not measured." in page.verdicts(tmp_path)
+    assert any("no time-aware GRU" in line for line in page.absent(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("huihen", "ablation", "told"),
+    [
+        (0.68, 0.52, ["**HUIHEN finds it (90%).**", "wins 10%: so the mechanism is missed"]),
+        (0.68, 0.64, ["**HUIHEN finds it (90%).**", "wins 70%: so a part of it is lost"]),
+        (0.68, 0.68, ["**HUIHEN finds it (90%).**", "wins 90%: no clear loss"]),
+        (0.55, 0.50, ["**HUIHEN finds it in part (25%).**", "so the mechanism is missed"]),
+        (0.51, 0.66, ["**HUIHEN does not find it (5%).**", "so nothing can be said"]),
+    ],
+)
+def test_what_is_said_of_a_mechanism(contenders, tmp_path, huihen, ablation, told) -> None:
+    table = importlib.import_module("mechanisms").TABLE
+    around = np.array([-0.001, 0.0, 0.001])
+    names = {
+        "HUIHEN": huihen + around,
+        "HUIHEN, no time-aware GRU": ablation - around,
+        "LightGBM, profile + windows": 0.60 + around,
+    }
+    invent(tmp_path, "impulsive", names)
+    text = table.tell(tmp_path, "##")[-1]
+    for part in (*told, "LightGBM on window statistics finds it (50%)"):
+        assert part in text
+
+
+def test_what_is_said_of_a_curve(contenders, tmp_path: Path) -> None:
+    table = importlib.import_module("figure5").TABLE
+    around = np.array([-0.001, 0.0, 0.001])
+    names = {
+        "HUIHEN": 0.65 + around,
+        "HUIHEN, 5 sessions": 0.60 - around,
+        "HUIHEN, 100 sessions": 0.65 + 20 * around,
+    }
+    invent(tmp_path, "bank_a", names)
+    text = table.tell(tmp_path, "##")[-1]
+    assert "From 5 to 50 sessions: AUC +0.0500" in text
+    assert "it rises" in text.partition("From 50 to 100")[0]
+    assert "From 50 to 100 sessions: AUC +0.0000" in text
+    assert "no difference" in text.partition("From 50 to 100")[2]
 
 
 def test_contenders_have_the_same_tuning_budget(contenders) -> None:

@@ -351,14 +351,14 @@ def test_table_6_goes_on_where_it_stopped(
         options = f"--rows 400 --epochs 1 --repetitions {n_repetitions} --data bank_b --output"
         monkeypatch.setattr("sys.argv", ["table6", *options.split(), str(tmp_path)])
         runpy.run_path(str(EXAMPLES / "paper" / "table6.py"), run_name="__main__")
-        return pd.read_csv(tmp_path / "table6.csv")
+        return pd.read_csv(tmp_path / "table6_bank_b.csv")
 
     first, second, third = run(1), run(2), run(2)
     pd.testing.assert_frame_equal(second, third)
     pd.testing.assert_frame_equal(second.iloc[: len(first)], first)
     assert second.groupby(["repetition", "arm"]).size().eq(1).all()
     assert set(second["arm"]) == {"teacher", "MLP", "guided"}
-    summary = pd.read_csv(tmp_path / "table6_summary.csv", index_col="arm")
+    summary = pd.read_csv(tmp_path / "table6.csv", index_col="arm")
     auc = second.pivot_table(index="repetition", columns="arm", values="auc")
     gain = summary.loc["guided"]
     assert gain["gain"] == pytest.approx((auc["guided"] - auc["MLP"]).mean())

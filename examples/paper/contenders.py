@@ -12,7 +12,7 @@ statistics of the behaviors, and trees on top of HUIHEN's own vectors.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,8 +52,8 @@ class Budget(NamedTuple):
         Settings that each contender tries, the first of `SETTINGS` for its kind.
     n_epochs, n_trees : int
         Most epochs of networks and most trees.
-    patience : int
-        Epochs or trees without improvement before stopping.
+    patience, tree_patience : int
+        Epochs and trees without improvement before stopping.
     batch_size : int
         Applications in one step of a network. Larger ones make epochs faster, the more so those
         of the long sequences without sessions.
@@ -64,6 +64,7 @@ class Budget(NamedTuple):
     n_trees: int = 2000
     patience: int = 30
     batch_size: int = 64
+    tree_patience: int = 30
 
 
 @dataclass
@@ -206,7 +207,7 @@ def trees(kind: str, budget: Budget) -> Any:
             num_leaves=15,
             subsample_freq=1,
             metric="auc",
-            early_stopping_round=budget.patience,
+            early_stopping_round=budget.tree_patience,
             verbose=-1,
             **common,
         )
@@ -214,7 +215,7 @@ def trees(kind: str, budget: Budget) -> Any:
         model = XGBClassifier(
             max_depth=4,
             eval_metric="auc",
-            early_stopping_rounds=budget.patience,
+            early_stopping_rounds=budget.tree_patience,
             verbosity=0,
             **common,
         )
@@ -263,6 +264,18 @@ def huihen(
         front = [BehaviorAbstractor()] if abstract else []
         model = tuned("HUIHEN", model.set_params(**switches), budget)
         return make_pipeline(*front, clone(case.sessionizer), model)
+
+    return make
+
+
+def on_sessions(**params: int) -> Factory:
+    """Define HUIHEN on sessions that are cut off elsewhere."""
+
+    def make(case: Case, budget: Budget) -> Any:
+        if "behaviors" not in case.X:
+            return None
+        sessionizer = clone(case.sessionizer).set_params(**params)
+        return ABLATIONS["HUIHEN"](replace(case, sessionizer=sessionizer), budget)
 
     return make
 
@@ -352,9 +365,31 @@ LEFT_OUT: dict[str, Factory] = {
     "LightGBM, profile + windows + HUIHEN": with_vectors,
 }
 CONTENDERS = ABLATIONS | BASELINES | LEFT_OUT
+#: Those that are about old applications.
+OF_OLD_APPLICATIONS = [
+    *("HUIHEN, no warm start", "HUIHEN, no teacher"),
+    *("LightGBM, profile, old and new", "LightGBM, profile + windows, old and new"),
+]
 #: Those of Tables 2 and 3; two ablations have tables of their own.
 TABLE_2 = [
     name
     for name in CONTENDERS
     if name not in ("HUIHEN, original operations", "HUIHEN, no field-aware matrices")
 ]
+
+
+def kept(what: str, paper: int, values: Sequence[int]) -> dict[int, str]:
+    """Name the contenders of a sweep by what is kept; at the paper's number it is HUIHEN itself."""
+    return {n: "HUIHEN" if n == paper else f"HUIHEN, {n} {what}" for n in values}
+
+
+#: Those of Figures 4 and 5.
+BEHAVIORS_KEPT = kept("behaviors of a session", 25, (3, 6, 12, 25, 50))
+SESSIONS_KEPT = kept("sessions", 50, (5, 10, 25, 50, 100))
+SWEPT: dict[str, Factory] = {
+    name: on_sessions(**{parameter: n})
+    for parameter, names in (("max_behaviors", BEHAVIORS_KEPT), ("max_sessions", SESSIONS_KEPT))
+    for n, name in names.items()
+    if name != "HUIHEN"
+}
+EVERYTHING = CONTENDERS | SWEPT

@@ -1,23 +1,25 @@
-"""Measure contenders by repeated cross-validation, and make the tables and pictures of it.
+"""Measure contenders by repeated stratified cross-validation, on data sets by name.
 
-The scripts of the tables beside this one call `run`. Every result is kept at once, so a run that
-was stopped goes on where it was; tables in the same folder share what they have in common.
-In the folder ``--output``:
+Every result is kept at once, so a run that was stopped goes on where it was, and tables in the
+same folder share what they have in common. Each data set has files of its own, so two processes
+may work in one folder if they work on different data sets. In the folder:
 
-- ``results.csv``: one line per data set, contender, repetition and fold;
+- ``DATA.csv``: one line per contender, repetition and fold;
+- ``DATA.json``: settings, sizes and versions; results of other settings are refused;
 - ``scores/DATA/CONTENDER-REPETITION-FOLD.npz``: the held-out ``row``, its label ``y`` and
-  ``score`` of each of these lines;
-- ``DATA.json``: settings and sizes; results of other settings are refused;
-- ``TABLE.csv``, ``TABLE.md``, ``TABLE.png``: means, spread and paired tests.
+  ``score`` of each line.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import platform
 import re
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from importlib.metadata import version
 from itertools import groupby, product
 from operator import itemgetter
 from pathlib import Path
@@ -25,8 +27,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from contenders import CONTENDERS, SEED, Budget, Case
-from matplotlib.figure import Figure
+from contenders import EVERYTHING, SEED, Budget, Case
 from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import RepeatedStratifiedKFold, train_test_split
@@ -34,25 +35,12 @@ from tqdm.auto import tqdm
 
 from skhuihen import Sessionizer, attach_behaviors
 from skhuihen.datasets import load_bpic2012, load_superlender, load_uci_default, make_loan_data
-from skhuihen.metrics import corrected_resampled_ttest, delong_test, expected_auc, ks_score
+from skhuihen.metrics import expected_auc, ks_score
 
 #: New and old applications of Table 1 of the paper.
 TABLE_1 = {"A": (26_602, 142_521), "B": (12_765, 14_272)}
-#: AUC and KS of Tables 2 to 5 of the paper, at its banks A and B, which are not public.
-PAPER = {
-    "HUIHEN": (0.6887, 0.2845, 0.6632, 0.2543),
-    "HUIHEN, plain GRUs": (0.6832, 0.2795, 0.6626, 0.2537),
-    "HUIHEN, no warm start": (0.6791, 0.2769, 0.6581, 0.2502),
-    "HUIHEN, no teacher": (0.6812, 0.2776, 0.6593, 0.2509),
-    "HUIHEN, no sessions": (0.6801, 0.2772, 0.6597, 0.2512),
-    "HUIHEN, no field-aware matrices": (0.6871, 0.2843, 0.6619, 0.2535),
-    "HUIHEN, original operations": (0.6832, 0.2786, 0.6582, 0.2502),
-    "XGBoost, profile": (0.6743, 0.2645, 0.6524, 0.2486),
-    "logistic regression, profile": (0.6245, 0.2212, 0.6213, 0.2241),
-    "MLP, profile": (0.6614, 0.2589, 0.6489, 0.2394),
-    "random forest, profile": (0.6691, 0.2604, 0.6501, 0.2396),
-    "LightGBM, profile": (0.6749, 0.2648, 0.6523, 0.2485),
-}
+#: Size of the effect of each mechanism where it is alone; the best possible AUC is then near 0.72.
+ALONE = {"impulsive": 3.0, "hesitant": 4.5, "month_end": 3.0, "habit": 3.0}
 
 
 def simulate(bank: str, rows: int | None, overdue_rate: float | None) -> Case:
@@ -64,6 +52,18 @@ def simulate(bank: str, rows: int | None, overdue_rate: float | None) -> Case:
     X = attach_behaviors(data.applications, data.events, known_at="recorded_at")
     old = (data.old_applications, data.old_y)
     return Case(X, data.y, old=old, probability=data.probability)
+
+
+def simulate_alone(mechanism: str, rows: int | None, overdue_rate: float | None) -> Case:
+    """Return a bank at which one mechanism of behavior decides, and nothing else."""
+    effects = {f"{name}_effect": 0.0 for name in ("profile", "nonlinear", *ALONE)}
+    effects[f"{mechanism}_effect"] = ALONE[mechanism]
+    # Many overdue applications, so that there is something to learn from.
+    data = make_loan_data(
+        rows or 6000, 0, overdue_rate=overdue_rate or 0.3, random_state=SEED, **effects
+    )
+    X = attach_behaviors(data.applications, data.events, known_at="recorded_at")
+    return Case(X, data.y, probability=data.probability)
 
 
 def read(
@@ -99,14 +99,25 @@ DATA: dict[str, Callable[[int | None, float | None], Case]] = {
         lambda: load_uci_default(as_behaviors=True), *size, windows=("2D", "32D", "63D", "94D")
     ),
     "uci_flat": lambda *size: read(load_uci_default, *size),
+    "impulsive": lambda *size: simulate_alone("impulsive", *size),
+    "hesitant": lambda *size: simulate_alone("hesitant", *size),
+    "month_end": lambda *size: simulate_alone("month_end", *size),
+    "habit": lambda *size: simulate_alone("habit", *size),
 }
+
+
+@lru_cache(maxsize=1)
+def prepare(name: str, rows: int | None, overdue_rate: float | None, budget: Budget) -> Case:
+    """Return a data set; the last one is kept, for the next table to share what it pre-trained."""
+    # The budget tells apart what was pre-trained with another one.
+    return DATA[name](rows, overdue_rate)
 
 
 def measure(name: str, contenders: Sequence[str], arguments: argparse.Namespace) -> None:
     """Measure what is still lacking of one data set."""
     folder, n_folds = arguments.output, arguments.folds
     (folder / "scores" / name).mkdir(parents=True, exist_ok=True)
-    about, results = folder / f"{name}.json", folder / "results.csv"
+    about_path, results = folder / f"{name}.json", folder / f"{name}.csv"
     budget = Budget(**{key: getattr(arguments, key) for key in Budget._fields})
     settings = {
         "rows": arguments.rows,
@@ -114,19 +125,21 @@ def measure(name: str, contenders: Sequence[str], arguments: argparse.Namespace)
         "folds": n_folds,
         **budget._asdict(),
     }
-    if about.exists() and json.loads(about.read_text())["settings"] != settings:
-        raise SystemExit(f"{about} tells of results of other settings; name another folder.")
+    about = json.loads(about_path.read_text()) if about_path.exists() else {}
+    if about and about["settings"] != settings:
+        raise SystemExit(f"{about_path} tells of results of other settings; name another folder.")
     done = set()
     if results.exists():
-        known = pd.read_csv(results).query("data == @name")
+        known = pd.read_csv(results)
         done = set(known[["contender", "repetition", "fold"]].itertuples(index=False, name=None))
     wanted = list(product(contenders, range(arguments.repetitions), range(n_folds)))
     lacking = [job for job in wanted if job not in done]
     if not lacking:
         return
 
-    case = DATA[name](arguments.rows, arguments.overdue_rate)
-    about.write_text(json.dumps({"settings": settings, "sizes": describe(case)}, indent=1))
+    case = prepare(name, arguments.rows, arguments.overdue_rate, budget)
+    about = {"settings": settings, "sizes": describe(case), "versions": versions()}
+    about_path.write_text(json.dumps(about, indent=1) + "\n")
     splitter = RepeatedStratifiedKFold(
         n_splits=n_folds, n_repeats=arguments.repetitions, random_state=SEED
     )
@@ -134,7 +147,7 @@ def measure(name: str, contenders: Sequence[str], arguments: argparse.Namespace)
     progress = tqdm(lacking, name, len(wanted), unit="fold", initial=len(wanted) - len(lacking))
     for contender, jobs in groupby(progress, key=itemgetter(0)):
         progress.set_postfix_str(contender)
-        model = CONTENDERS[contender](case, budget)
+        model = EVERYTHING[contender](case, budget)
         if model is None:
             progress.write(f"{contender} does not apply to {name}.")
             continue
@@ -151,7 +164,6 @@ def measure(name: str, contenders: Sequence[str], arguments: argparse.Namespace)
                 score=score,
             )
             line = {
-                "data": name,
                 "contender": contender,
                 "repetition": repetition,
                 "fold": fold,
@@ -170,7 +182,12 @@ def describe(case: Case) -> dict[str, Any]:
     """Return what a table must say about a data set."""
     about: dict[str, Any] = {"applications": len(case.y), "overdue": int(case.y.sum())}
     if "behaviors" in case.X:
-        about["behaviors"] = int(case.X["behaviors"].array.flat_length)
+        report = case.sessionizer.report(case.X)
+        with_sessions = report["applications"] - report["applications_without_sessions"]
+        about["behaviors"] = int(report["events"])
+        about["behaviors in kept sessions"] = int(report["events_kept"])
+        about["sessions"] = int(report["sessions_kept"])
+        about["applications with sessions"] = int(with_sessions)
     if case.old is not None:
         about["old applications"] = len(case.old[1])
         about["old overdue"] = int(case.old[1].sum())
@@ -179,164 +196,13 @@ def describe(case: Case) -> dict[str, Any]:
     return about
 
 
+def versions() -> dict[str, str]:
+    """Return the versions that figures depend on."""
+    packages = ("skhuihen", "torch", "scikit-learn", "lightgbm", "xgboost", "numpy", "pandas")
+    return {"Python": platform.python_version()} | {name: version(name) for name in packages}
+
+
 def scores_path(folder: Path, name: str, contender: str, repetition: int, fold: int) -> Path:
     """Return where the held-out scores of a fold are kept."""
     plain = re.sub(r"\W+", "-", contender.lower())
     return folder / "scores" / name / f"{plain}-{repetition}-{fold}.npz"
-
-
-def pooled(folder: Path, name: str, contender: str, n_folds: int) -> dict[str, np.ndarray]:
-    """Return the held-out scores of the first repetition, every row once, in order."""
-    parts = [np.load(scores_path(folder, name, contender, 0, fold)) for fold in range(n_folds)]
-    together = {key: np.concatenate([part[key] for part in parts]) for key in ("row", "y", "score")}
-    order = np.argsort(together["row"])
-    return {key: values[order] for key, values in together.items()}
-
-
-def summarize(
-    names: Sequence[str], contenders: Sequence[str], arguments: argparse.Namespace
-) -> pd.DataFrame:
-    """Return mean and spread of each contender, and what it gains on the first."""
-    results = pd.read_csv(arguments.output / "results.csv")
-    results = results[results["repetition"] < arguments.repetitions]
-    rows = []
-    for name in names:
-        of_data = results[results["data"] == name]
-        auc = of_data.pivot_table("auc", ["repetition", "fold"], "contender")
-        reference, *_ = applicable = [contender for contender in contenders if contender in auc]
-        for contender in applicable:
-            mine = of_data[of_data["contender"] == contender]
-            row: dict[str, Any] = {"data": name, "contender": contender, "folds": len(mine)}
-            row |= {"AUC": mine["auc"].mean(), "AUC sd": mine["auc"].std()}
-            row |= {"KS": mine["ks"].mean(), "KS sd": mine["ks"].std()}
-            row["expected AUC"] = mine["expected_auc"].mean()
-            if name.startswith("bank_") and contender in PAPER:
-                of_bank = slice(0, 2) if name == "bank_a" else slice(2, 4)
-                row["paper AUC"], row["paper KS"] = PAPER[contender][of_bank]
-            if contender != reference:
-                row |= compare(name, (contender, reference), auc, arguments)
-            row["seconds"] = round(mine["seconds"].median())
-            rows.append(row)
-    table = pd.DataFrame(rows).set_index(["data", "contender"])
-    return table.dropna(axis="columns", how="all")
-
-
-def compare(
-    name: str, pair: tuple[str, str], auc: pd.DataFrame, arguments: argparse.Namespace
-) -> dict[str, float]:
-    """Return what the first of two contenders gains on the second, by both tests."""
-    mine, other = (pooled(arguments.output, name, one, arguments.folds) for one in pair)
-    test = corrected_resampled_ttest(*(auc[one] for one in pair), test_size=1 / arguments.folds)
-    return {
-        "gain": test.difference,
-        "low": test.low,
-        "high": test.high,
-        "p": test.pvalue,
-        "p, DeLong": delong_test(mine["y"], mine["score"], other["score"]).pvalue,
-    }
-
-
-def write(table: str, title: str, summary: pd.DataFrame, arguments: argparse.Namespace) -> None:
-    """Write the table as CSV and Markdown, and draw it."""
-    stem = arguments.output / table
-    summary.to_csv(stem.with_suffix(".csv"))
-    parts = [f"# {title}"]
-    best = {}
-    for name in summary.index.unique("data"):
-        about = json.loads((arguments.output / f"{name}.json").read_text())
-        best[name] = about["sizes"].get("best possible AUC")
-        parts += [
-            f"## {name}",
-            "; ".join(f"{key}: {value:,}" for key, value in about["sizes"].items()) + ".",
-            f"Stratified cross-validation, {arguments.repetitions} time(s). "
-            + "; ".join(f"{key}: {value}" for key, value in about["settings"].items())
-            + ".",
-            summary.loc[name]
-            .dropna(axis="columns", how="all")
-            .reset_index()
-            .to_markdown(index=False, floatfmt=".4f")
-            .replace(" nan ", "     "),
-        ]
-    parts.append(NOTES)
-    stem.with_suffix(".md").write_text("\n\n".join(parts) + "\n")
-    draw(summary, best).savefig(stem.with_suffix(".png"), dpi=120)
-
-
-NOTES = """\
-AUC and KS: mean and standard deviation over folds. Expected AUC: by the true probabilities of the
-held-out rows, which the simulator knows, so without the noise of labels. Gain: mean AUC less that
-of the first line on the same folds, its interval of 95% and p by the corrected resampled t test
-(Nadeau and Bengio 2003). DeLong: on the held-out scores of the first repetition, pooled. The
-paper's figures are of its own banks, which are not public. Seconds: median of the folds, tuning
-included, pre-training not."""
-
-
-def draw(summary: pd.DataFrame, best: dict[str, float | None]) -> Figure:
-    """Draw mean and spread of the AUC of each contender, one panel per data set."""
-    names = summary.index.unique("data")
-    longest = summary.groupby("data").size().max()
-    figure = Figure(figsize=(6.5 * len(names), 0.32 * longest + 1.5), layout="constrained")
-    for ax, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        rows = summary.loc[name]
-        y = np.arange(len(rows))[::-1]
-        ax.errorbar(
-            rows["AUC"],
-            y,
-            xerr=rows["AUC sd"],
-            fmt="o",
-            color="#0072B2",
-            capsize=3,
-            label="measured, and deviation of folds",
-        )
-        if "paper AUC" in rows:
-            ax.plot(rows["paper AUC"], y, "D", mfc="none", color="#D55E00", label="paper")
-        if best[name] is not None:
-            ax.axvline(best[name], color="0.4", linestyle=":", label="best possible")
-        ax.set(yticks=y, yticklabels=rows.index, ylim=(-0.6, len(rows) - 0.4))
-        ax.set(xlabel="AUC", title=name)
-        ax.grid(axis="x", alpha=0.3)
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    return figure
-
-
-#: Sizes that take seconds and mean nothing: they show that the command works.
-SMALL = {
-    "rows": 160,
-    "overdue_rate": 0.3,
-    "folds": 2,
-    "repetitions": 1,
-    "n_settings": 2,
-    "n_epochs": 2,
-    "n_trees": 20,
-}
-
-
-def run(
-    table: str,
-    description: str,
-    data: Sequence[str],
-    contenders: Sequence[str],
-    repetitions: int = 1,
-) -> None:
-    """Measure, summarize and write one table, as the command line asks."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--output", type=Path, default=Path("demo_output/paper"))
-    parser.add_argument("--data", nargs="+", choices=data, default=list(data))
-    parser.add_argument("--contenders", nargs="+", choices=contenders, default=list(contenders))
-    parser.add_argument("--small", action="store_true", help="sizes that only show that it works")
-    parser.add_argument("--rows", type=int, help="applications with behaviors, of all there are")
-    parser.add_argument("--overdue-rate", type=float, help="of simulated banks; default: Table 1")
-    parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--repetitions", type=int, default=repetitions)
-    for key, value in Budget()._asdict().items():
-        parser.add_argument(f"--{key.replace('_', '-')}", type=int, default=value, help="of budget")
-    arguments = parser.parse_args()
-    if arguments.small:
-        vars(arguments).update(SMALL)
-    for name in arguments.data:
-        measure(name, arguments.contenders, arguments)
-    summary = summarize(arguments.data, arguments.contenders, arguments)
-    write(table, description.partition("\n")[0], summary, arguments)
-    print(summary.round(4).to_string(na_rep=""))

@@ -8,7 +8,9 @@ for each contender and larger batches it takes a fraction of that:
 """
 
 from contenders import TABLE_2
-from measure import run
+from tables import Table
+
+TABLE = Table("table2", __doc__, {"bank_a": TABLE_2})
 
 if __name__ == "__main__":
-    run("table2", __doc__, ["bank_a"], TABLE_2)
+    TABLE.main()

@@ -5,7 +5,9 @@ python examples/paper/table3.py --output quick --small
 """
 
 from contenders import TABLE_2
-from measure import run
+from tables import Table
+
+TABLE = Table("table3", __doc__, {"bank_b": TABLE_2})
 
 if __name__ == "__main__":
-    run("table3", __doc__, ["bank_b"], TABLE_2)
+    TABLE.main()

@@ -4,7 +4,10 @@ python examples/paper/table4.py --output results
 python examples/paper/table4.py --output quick --small
 """
 
-from measure import run
+from tables import Table
+
+BOTH = ["HUIHEN", "HUIHEN, original operations"]
+TABLE = Table("table4", __doc__, {"bank_a": BOTH, "bank_b": BOTH})
 
 if __name__ == "__main__":
-    run("table4", __doc__, ["bank_a", "bank_b"], ["HUIHEN", "HUIHEN, original operations"])
+    TABLE.main()

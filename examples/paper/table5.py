@@ -4,7 +4,10 @@ python examples/paper/table5.py --output results
 python examples/paper/table5.py --output quick --small
 """
 
-from measure import run
+from tables import Table
+
+BOTH = ["HUIHEN", "HUIHEN, no field-aware matrices"]
+TABLE = Table("table5", __doc__, {"bank_a": BOTH, "bank_b": BOTH})
 
 if __name__ == "__main__":
-    run("table5", __doc__, ["bank_a", "bank_b"], ["HUIHEN", "HUIHEN, no field-aware matrices"])
+    TABLE.main()

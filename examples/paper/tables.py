@@ -1,0 +1,335 @@
+"""Make tables and pictures of what `measure` has measured.
+
+A table shows all that its folder holds for it, whatever the last command measured. Beside
+``DATA.csv`` and ``DATA.json`` of its data sets it writes ``TABLE.csv``, ``TABLE.md`` and
+``TABLE.png``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from contenders import Budget
+from matplotlib.figure import Figure
+from measure import measure, scores_path
+
+from skhuihen.metrics import corrected_resampled_ttest, delong_test
+
+#: AUC and KS of Tables 2 to 5 of the paper, at its banks A and B, which are not public.
+PAPER = {
+    "HUIHEN": (0.6887, 0.2845, 0.6632, 0.2543),
+    "HUIHEN, plain GRUs": (0.6832, 0.2795, 0.6626, 0.2537),
+    "HUIHEN, no warm start": (0.6791, 0.2769, 0.6581, 0.2502),
+    "HUIHEN, no teacher": (0.6812, 0.2776, 0.6593, 0.2509),
+    "HUIHEN, no sessions": (0.6801, 0.2772, 0.6597, 0.2512),
+    "HUIHEN, no field-aware matrices": (0.6871, 0.2843, 0.6619, 0.2535),
+    "HUIHEN, original operations": (0.6832, 0.2786, 0.6582, 0.2502),
+    "XGBoost, profile": (0.6743, 0.2645, 0.6524, 0.2486),
+    "logistic regression, profile": (0.6245, 0.2212, 0.6213, 0.2241),
+    "MLP, profile": (0.6614, 0.2589, 0.6489, 0.2394),
+    "random forest, profile": (0.6691, 0.2604, 0.6501, 0.2396),
+    "LightGBM, profile": (0.6749, 0.2648, 0.6523, 0.2485),
+}
+#: The data sets, as a reader calls them.
+NAMES = {
+    "bank_a": "simulated bank A",
+    "bank_b": "simulated bank B",
+    "superlender": "SuperLender",
+    "bpic2012": "BPI Challenge 2012",
+    "uci": "UCI default, months as behaviors",
+    "uci_flat": "UCI default, months as columns",
+    "creditcard": "credit card fraud",
+    "impulsive": "impulsive alone",
+    "hesitant": "hesitant alone",
+    "month_end": "month_end alone",
+    "habit": "habit alone",
+}
+#: Every contender is compared with it.
+REFERENCE = "HUIHEN"
+#: Sizes that take seconds and mean nothing: they show that a command works.
+SMALL = {
+    "rows": 160,
+    "overdue_rate": 0.3,
+    "folds": 2,
+    "repetitions": 1,
+    "n_settings": 2,
+    "n_epochs": 2,
+    "n_trees": 20,
+}
+BUDGET = {
+    "n_settings": "settings that each contender tries",
+    "n_epochs": "most epochs of networks",
+    "n_trees": "most trees",
+    "patience": "epochs without improvement before stopping",
+    "batch_size": "applications in one step of a network",
+    "tree_patience": "trees without improvement before stopping",
+}
+COLUMNS = [
+    *("data", "contender", "folds", "AUC", "AUC sd", "KS", "KS sd"),
+    *("expected AUC", "expected AUC sd", "paper AUC", "paper KS"),
+    *("gain", "low", "high", "p", "p, DeLong", "seconds"),
+]
+NOTES = """\
+AUC and KS: mean and standard deviation over folds. Expected AUC: by the true probabilities of the
+held-out rows, which the simulator knows, so without the noise of labels. Gain on HUIHEN: mean of
+the differences on the same folds, its 95% interval and p by the corrected resampled t test (Nadeau
+and Bengio 2003). DeLong: p on the held-out scores of the first repetition, pooled. The paper's
+figures are of its own banks, which are not public. Where fewer folds are measured than of others,
+``folds`` says so, and gains are on those in common."""
+
+
+class Table:
+    """A table of the paper, or one like it.
+
+    Parameters
+    ----------
+    name : str
+        Stem of its files.
+    description : str
+        Its first line is the title, all of it the help of the command.
+    contenders : mapping of str to sequence of str
+        The contenders of each data set.
+    repetitions : int, default=1
+        Times that cross-validation is repeated, if the command does not say.
+    metric : {"auc", "expected_auc"}, default="auc"
+        What gains are gains of.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        description: str,
+        contenders: Mapping[str, Sequence[str]],
+        *,
+        repetitions: int = 1,
+        metric: str = "auc",
+    ) -> None:
+        self.name = name
+        self.description = description
+        self.title = description.partition("\n")[0].rstrip(".")
+        self.contenders = contenders
+        self.repetitions = repetitions
+        self.metric = metric
+
+    def main(self, arguments: Sequence[str] | None = None) -> None:
+        """Measure what the command line asks for; write and print the table."""
+        parser = argparse.ArgumentParser(
+            description=self.description, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        add, data = parser.add_argument, list(self.contenders)
+        every = list(dict.fromkeys(chain(*self.contenders.values())))
+        add("--output", type=Path, default=Path("demo_output/paper"), help="folder of the results")
+        add("--data", nargs="+", choices=data, default=data, metavar="DATA", help=", ".join(data))
+        contenders = "; ".join(every)
+        add("--contenders", nargs="+", choices=every, default=every, metavar="C", help=contenders)
+        add("--small", action="store_true", help="sizes that only show that it works")
+        add("--rows", type=int, help="applications with behaviors, of all there are")
+        add("--overdue-rate", type=float, help="of simulated banks; default: Table 1 of the paper")
+        add("--folds", type=int, default=5)
+        add("--repetitions", type=int, default=self.repetitions, help="of the cross-validation")
+        for key, value in Budget()._asdict().items():
+            add(f"--{key.replace('_', '-')}", type=int, default=value, help=BUDGET[key])
+        parsed = parser.parse_args(arguments)
+        if parsed.small:
+            vars(parsed).update(SMALL)
+        for name in parsed.data:
+            chosen = [one for one in self.contenders[name] if one in parsed.contenders]
+            measure(name, chosen, parsed)
+        self.write(parsed.output)
+        summary = self.summarize(parsed.output).dropna(axis="columns", how="all")
+        print(summary.round(4).to_string(na_rep=""))
+
+    def write(self, folder: Path) -> None:
+        """Write the table as CSV and Markdown, and draw it."""
+        stem = folder / self.name
+        summary = self.summarize(folder)
+        if summary.empty:
+            return
+        summary.to_csv(stem.with_suffix(".csv"))
+        text = [f"# {self.title}", *self.tell(folder, "##"), NOTES]
+        stem.with_suffix(".md").write_text("\n\n".join(text) + "\n")
+        self.draw(folder).savefig(stem.with_suffix(".png"), dpi=120)
+
+    def summarize(self, folder: Path) -> pd.DataFrame:
+        """Return mean and spread of each contender, and what it gains on the reference."""
+        rows = []
+        for name, contenders in self.contenders.items():
+            if not (folder / f"{name}.csv").exists():
+                continue
+            results = pd.read_csv(folder / f"{name}.csv")
+            for contender in [one for one in contenders if one in set(results["contender"])]:
+                mine = results[results["contender"] == contender]
+                row: dict[str, Any] = {"data": name, "contender": contender, "folds": len(mine)}
+                for key, metric in (("AUC", "auc"), ("KS", "ks"), ("expected AUC", "expected_auc")):
+                    row |= {key: mine[metric].mean(), f"{key} sd": mine[metric].std()}
+                if name in ("bank_a", "bank_b") and contender in PAPER:
+                    of_bank = slice(0, 2) if name == "bank_a" else slice(2, 4)
+                    row["paper AUC"], row["paper KS"] = PAPER[contender][of_bank]
+                if contender != REFERENCE:
+                    row |= self._compare(folder, name, contender, results)
+                row["seconds"] = round(mine["seconds"].median(), 1)
+                rows.append(row)
+        return pd.DataFrame(rows, columns=COLUMNS).set_index(["data", "contender"])
+
+    def _compare(
+        self, folder: Path, name: str, contender: str, results: pd.DataFrame
+    ) -> dict[str, float]:
+        """Return what a contender gains on the reference, by both tests."""
+        by_fold = results.pivot_table(self.metric, ["repetition", "fold"], "contender")
+        if REFERENCE not in by_fold:
+            return {}
+        paired = by_fold[[contender, REFERENCE]].dropna()
+        n_folds = read_about(folder, name)["settings"]["folds"]
+        if len(paired) < 2:
+            return {}
+        test = corrected_resampled_ttest(
+            paired[contender], paired[REFERENCE], test_size=1 / n_folds
+        )
+        row = {"gain": test.difference, "low": test.low, "high": test.high, "p": test.pvalue}
+        mine, other = (pooled(folder, name, one, n_folds) for one in (contender, REFERENCE))
+        if mine is not None and other is not None:
+            row["p, DeLong"] = delong_test(mine["y"], mine["score"], other["score"]).pvalue
+        else:
+            row["p, DeLong"] = self._kept_p(folder, name, contender, test.difference)
+        return row
+
+    def _kept_p(self, folder: Path, name: str, contender: str, gain: float) -> float:
+        """Return what an earlier summary says of scores that are no longer there."""
+        path = folder / f"{self.name}.csv"
+        if path.exists():
+            kept = pd.read_csv(path, index_col=["data", "contender"])
+            if (name, contender) in kept.index and "p, DeLong" in kept:
+                row = kept.loc[(name, contender)]
+                if np.isclose(row["gain"], gain, atol=1e-9):  # of the same results
+                    return row["p, DeLong"]
+        return np.nan
+
+    def tell(self, folder: Path, heading: str) -> list[str]:
+        """Return the paragraphs of the table: for each data set, sizes and figures."""
+        summary = self.summarize(folder)
+        parts = []
+        for name in summary.index.unique("data"):
+            about = read_about(folder, name)
+            parts += [
+                f"{heading} {NAMES[name][0].upper()}{NAMES[name][1:]}",
+                tell_sizes(about),
+                markdown(readable(summary.loc[name])),
+                *self.conclude(summary.loc[name], about),
+            ]
+        return parts
+
+    def conclude(self, rows: pd.DataFrame, about: dict[str, Any]) -> list[str]:
+        """Return paragraphs about one data set, by rules over its results."""
+        return []
+
+    def draw(self, folder: Path) -> Figure:
+        """Draw mean and spread of the AUC of each contender, one panel per data set."""
+        summary = self.summarize(folder)
+        names = summary.index.unique("data")
+        longest = summary.groupby("data").size().max()
+        n_columns, n_rows = min(2, len(names)), -(-len(names) // 2)
+        size = (6.5 * n_columns, n_rows * (0.32 * longest + 1.0) + 0.5)
+        figure = Figure(figsize=size, layout="constrained")
+        key = "expected AUC" if self.metric == "expected_auc" else "AUC"
+        for place, name in enumerate(names, start=1):
+            ax = figure.add_subplot(n_rows, n_columns, place)
+            rows = summary.loc[name]
+            y = np.arange(len(rows))[::-1]
+            ax.errorbar(
+                rows[key],
+                y,
+                xerr=rows[f"{key} sd"],
+                fmt="o",
+                color="#0072B2",
+                capsize=3,
+                label="measured, and deviation of folds",
+            )
+            if "paper AUC" in rows and rows["paper AUC"].notna().any():
+                ax.plot(rows["paper AUC"], y, "D", mfc="none", color="#D55E00", label="paper")
+            best = read_about(folder, name)["sizes"].get("best possible AUC")
+            if best is not None:
+                ax.axvline(best, color="0.4", linestyle=":", label="best possible")
+            ax.set(yticks=y, yticklabels=rows.index, ylim=(-0.6, len(rows) - 0.4))
+            ax.set(xlabel=key, title=NAMES[name])
+            ax.grid(axis="x", alpha=0.3)
+        handles = figure.axes[0].get_legend_handles_labels()
+        figure.legend(*handles, loc="outside lower center", ncols=3)
+        return figure
+
+    def lacking(self, folder: Path) -> dict[str, list[str]]:
+        """Return, by data set, the contenders that have no or not all results."""
+        lacking = {}
+        for name, contenders in self.contenders.items():
+            if not (folder / f"{name}.csv").exists():
+                lacking[name] = ["all contenders"]
+                continue
+            about = read_about(folder, name)
+            count = pd.read_csv(folder / f"{name}.csv")["contender"].value_counts()
+            full = max(count.max(), about["settings"]["folds"])
+            lacking[name] = [
+                f"{one} ({count[one]} of {full} folds are)" if one in count else one
+                for one in contenders
+                if count.get(one, 0) < full
+            ]
+        return {name: contenders for name, contenders in lacking.items() if contenders}
+
+
+def pooled(folder: Path, name: str, contender: str, n_folds: int) -> dict[str, np.ndarray] | None:
+    """Return held-out scores of the first repetition, every row once, in order, if all are kept."""
+    paths = [scores_path(folder, name, contender, 0, fold) for fold in range(n_folds)]
+    if not all(path.exists() for path in paths):
+        return None
+    parts = [np.load(path) for path in paths]
+    together = {key: np.concatenate([part[key] for part in parts]) for key in ("row", "y", "score")}
+    order = np.argsort(together["row"])
+    return {key: values[order] for key, values in together.items()}
+
+
+def read_about(folder: Path, name: str) -> dict[str, Any]:
+    """Return settings, sizes and versions of a data set's results."""
+    return json.loads((folder / f"{name}.json").read_text())
+
+
+def tell_sizes(about: dict[str, Any]) -> str:
+    """Return the sentences about sizes and settings that stand above each table."""
+    sizes = "; ".join(f"{key}: {value:,}" for key, value in about["sizes"].items())
+    settings = "; ".join(
+        f"{key.replace('_', ' ')}: {'as it is' if value is None else value}"
+        for key, value in about["settings"].items()
+    )
+    return f"Sizes: {sizes}.\n\nSettings: {settings}."
+
+
+def readable(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return a summary of one data set as text, a column for what belongs together."""
+    text = pd.DataFrame(index=rows.index)
+    for key in ("AUC", "KS", "expected AUC"):
+        text[key] = _join(rows, "{:.4f} ± {:.4f}", key, f"{key} sd")
+    text["paper: AUC, KS"] = _join(rows, "{:.4f}, {:.4f}", "paper AUC", "paper KS")
+    text["gain on HUIHEN"] = _join(rows, "{:+.4f} ({:+.4f} to {:+.4f})", "gain", "low", "high")
+    for key in ("p", "p, DeLong"):
+        text[key] = _join(rows, "{:.4f}", key)
+    if len(set(rows["folds"])) > 1:
+        text["folds"] = rows["folds"].astype(str)
+    return text.loc[:, (text != "").any()]
+
+
+def _join(rows: pd.DataFrame, form: str, *columns: str) -> pd.Series:
+    """Return columns as one text, empty where the first is missing."""
+    values = rows.reindex(columns=list(columns))
+    texts = [form.format(*row) if pd.notna(row[0]) else "" for row in values.to_numpy()]
+    return pd.Series(texts, index=rows.index)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Return a table of texts in Markdown, with its index as the first column."""
+    lines = [["", *table.columns], ["---"] * (1 + table.shape[1])]
+    lines += [[str(index), *row] for index, row in zip(table.index, table.to_numpy(), strict=True)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
