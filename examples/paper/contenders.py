@@ -252,15 +252,23 @@ def huihen(
     warm_start: bool = True,
     teacher: str | None = "xgboost",
     abstract: bool = True,
-    **switches: bool,
+    base: bool = False,
+    **switches: Any,
 ) -> Factory:
-    """Define HUIHEN or an ablation of it; it is cold where there are no old applications."""
+    """Define HUIHEN, a form or an ablation of it; cold where there are no old applications.
+
+    With a base it stands on LightGBM on profile and windows, the contender of that name.
+    """
 
     def make(case: Case, budget: Budget) -> Any:
         of_warm_start = not warm_start or teacher is None
         if "behaviors" not in case.X or (of_warm_start and case.old is None):
             return None
         model = warm_started(teacher, case, budget) if warm_start else network(budget)
+        if base:
+            model.set_params(
+                base_estimator=make_pipeline(statistics(case), trees("LightGBM", budget))
+            )
         front = [BehaviorAbstractor()] if abstract else []
         model = tuned("HUIHEN", model.set_params(**switches), budget)
         return make_pipeline(*front, clone(case.sessionizer), model)
@@ -346,8 +354,14 @@ ABLATIONS: dict[str, Factory] = {
     "HUIHEN, no warm start": huihen(warm_start=False),
     "HUIHEN, no teacher": huihen(teacher=None),
     "HUIHEN, no sessions": huihen(hierarchical=False),
+    "HUIHEN, no event numbers": huihen(event_numbers=None),
     "HUIHEN, no field-aware matrices": huihen(field_aware=False),
     "HUIHEN, original operations": huihen(abstract=False),
+}
+#: Other forms of HUIHEN: what it can be set to, and how it stands on a model that is there.
+FORMS: dict[str, Factory] = {
+    "HUIHEN, five networks": huihen(n_networks=5),
+    "HUIHEN, five, on LightGBM": huihen(n_networks=5, base=True),
 }
 LIGHTGBM_PROFILE = of_profile(lambda budget: trees("LightGBM", budget))
 BASELINES: dict[str, Factory] = {
@@ -364,7 +378,7 @@ LEFT_OUT: dict[str, Factory] = {
     "LightGBM, profile + windows, old and new": with_old_rows(with_windows("LightGBM")),
     "LightGBM, profile + windows + HUIHEN": with_vectors,
 }
-CONTENDERS = ABLATIONS | BASELINES | LEFT_OUT
+CONTENDERS = ABLATIONS | FORMS | BASELINES | LEFT_OUT
 #: Those that are about old applications.
 OF_OLD_APPLICATIONS = [
     *("HUIHEN, no warm start", "HUIHEN, no teacher"),
