@@ -72,6 +72,28 @@ def as_pandas(table: pa.Table) -> pd.DataFrame:
     return frame
 
 
+def check_output(output: str | Path | None) -> Path | None:
+    """Return the folder to write to; refuse one that is there already or cannot be made."""
+    if output is None:
+        return None
+    if "://" in str(output):
+        raise ValueError(
+            f"output={str(output)!r} is no folder of this machine. Name one, or leave output out "
+            "and have the engine write what comes back: Ibis tables by .to_parquet(...), Spark's "
+            "by .write.parquet(...)."
+        )
+    folder = Path(output)
+    if folder.exists():
+        raise FileExistsError(
+            f"output={str(output)!r} is there already. Remove it, or name a new folder."
+        )
+    if not folder.parent.is_dir():
+        raise FileNotFoundError(
+            f"output={str(output)!r}: there is no folder {str(folder.parent)!r}. Make it first."
+        )
+    return folder
+
+
 @contextmanager
 def work_folder(output: Path | None) -> Iterator[Path]:
     """Open a folder that goes away with all that is in it.
@@ -124,3 +146,13 @@ def write_parts(
         n_events += sum(len(chunk.values) for chunk in piece.chunks)
     parts.rename(output)
     return n_events
+
+
+def write_ibis(table: Any, output: Path) -> Path:
+    """Have an Ibis table's own engine write it, as a folder that is there when it is complete."""
+    with work_folder(output) as folder:
+        parts = folder / "parts"
+        parts.mkdir()
+        table.to_parquet(parts / "part-00000.parquet")
+        parts.rename(output)
+    return output
