@@ -550,6 +550,16 @@ def connections_of(*tables: Any) -> list[Any]:
     return list({id(source): source for source in found}.values())
 
 
+def batches_of(table: Any, size: int) -> Any:
+    """Execute an Ibis table and return its rows as a reader of Arrow batches."""
+    match connections_of(table):
+        case [duckdb] if duckdb.name == "duckdb":
+            # Ibis 12 asks DuckDB 2 for its batches by a name that is gone.
+            duckdb._run_pre_execute_hooks(table)
+            return duckdb.con.sql(duckdb.compile(table)).to_arrow_reader(size)
+    return table.to_pyarrow_batches(chunk_size=size)
+
+
 def _read_applications(applications: Any) -> pd.DataFrame:
     if is_parquet(applications):
         return as_pandas(open_parquet(applications, "applications").to_table())

@@ -38,19 +38,24 @@ def open_parquet(paths: Any, parameter: str) -> ds.Dataset:
     one_folder = len(files) == 1 and Path(files[0]).is_dir()
     source = files[0] if one_folder else files
     options = {"format": "parquet", "partitioning": "hive" if one_folder else None}
+    problem = ""
     try:
         first = ds.dataset(source, **options)
+        schema = first.schema
         # By default pyarrow drops the columns that the first file lacks.
-        schemas = [first.schema, *(part.physical_schema for part in first.get_fragments())]
-        schema = pa.unify_schemas(schemas, promote_options="permissive")
+        for fragment in first.get_fragments():
+            problem = f"{fragment.path!r} does not fit: "
+            more = [schema, fragment.physical_schema]
+            schema = pa.unify_schemas(more, promote_options="permissive")
         # What pandas calls an index without a name; a DataFrame's own is no column either.
         columns = [field for field in schema if not re.fullmatch(_UNNAMED_INDEX, field.name)]
         schema = pa.schema(columns, schema.metadata)
         return ds.dataset(source, schema=schema, **options)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
         raise ValueError(
-            f"{parameter}: the files at {parts} cannot be read as one Parquet table ({error}). "
-            "Read other formats into a DataFrame first; give all files the same column types."
+            f"{parameter}: the files at {parts} cannot be read as one Parquet table ({problem}"
+            f"{error}). Read other formats into a DataFrame first; give all files the same column "
+            "types."
         ) from error
 
 

@@ -21,7 +21,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
-from skhuihen.assembly import connections_of, is_ibis
+from skhuihen.assembly import batches_of, connections_of, is_ibis
 from skhuihen.parquet import as_pandas, check_output, is_parquet, open_parquet, work_folder
 from skhuihen.spark import is_spark_frame, spark_frame, spark_of, write_spark
 
@@ -39,6 +39,7 @@ def score_table(
     table: Any,
     output: str | Path | None = None,
     *,
+    columns: Sequence[str] | None = None,
     id_columns: Sequence[str] | None = None,
     name: str = "probability",
     verbose: int = 0,
@@ -50,11 +51,13 @@ def score_table(
     model : fitted classifier or Pipeline
         Of two classes, with `predict_proba`.
     table : table with one row per application
-        Parquet (a path, a glob, a folder or a list of files), an Ibis table, or a Spark DataFrame,
-        with the columns of `fit` in any order. Columns that `fit` did not see are not read.
+        Parquet (a path, a glob, a folder or a list of files), an Ibis table, or a Spark DataFrame.
     output : path, default=None
         A folder to write the scores to as Parquet: one file for each file of ``table``, or what
         Spark makes. None: the scores are returned.
+    columns : sequence of str, default=None
+        The columns to give to the model, in this order, such as those of `fit`. None: all, but for
+        what pandas noted as an index.
     id_columns : sequence of str, default=None
         The columns to keep beside the probability. None: the classifier's ``id_columns`` and
         ``applied_at``, as far as ``table`` has them.
@@ -120,8 +123,8 @@ def score_table(
     True
     """
     if is_parquet(table):
-        return _score_parquet(_Door(model, id_columns, name), table, output, verbose)
-    door, folder = _Door(model, id_columns, name), check_output(output)
+        return _score_parquet(_Door(model, columns, id_columns, name), table, output, verbose)
+    door, folder = _Door(model, columns, id_columns, name), check_output(output)
     if is_ibis(table):
         spark = spark_of(connections_of(table))
         if spark is None:
@@ -191,6 +194,7 @@ class _Door:
     """What was asked for, before the table's columns are known."""
 
     model: Any
+    columns: Sequence[str] | None
     id_columns: Sequence[str] | None
     name: str
 
@@ -200,52 +204,67 @@ class _Door:
                 f"model is a {type(self.model).__name__} without predict_proba; a fitted "
                 "classifier, or a Pipeline that ends in one, is wanted."
             )
-        if isinstance(self.id_columns, str):
-            raise TypeError(
-                f"id_columns is the text {self.id_columns!r}; a list of columns is wanted: "
-                f"[{self.id_columns!r}]."
-            )
+        for parameter in ("columns", "id_columns"):
+            value = getattr(self, parameter)
+            if isinstance(value, str):
+                raise TypeError(
+                    f"{parameter} is the text {value!r}; a list of columns is wanted: [{value!r}]."
+                )
 
     def let_in(self, schema: pa.Schema) -> Scorer:
         """Return what scores tables of this schema, or say why they do not fit."""
-        known = schema.names
-        ids = self._ids(known)
-        seen = list(getattr(self.model, "feature_names_in_", known))
-        columns = [column for column in dict.fromkeys([*seen, *ids]) if column in known]
-        scorer = Scorer(self.model, columns, ids, self.name)
+        scorer = self.choose(schema)
+        self.try_on(scorer, schema)
+        return scorer
+
+    def choose(self, schema: pa.Schema) -> Scorer:
+        """Choose the columns."""
+        notes = schema.pandas_metadata or {"index_columns": []}
+        columns = [name for name in schema.names if name not in notes["index_columns"]]
+        if self.columns is not None:
+            columns = self._known(self.columns, "columns", schema)
+        return Scorer(self.model, columns, self._ids(schema), self.name)
+
+    def try_on(self, scorer: Scorer, schema: pa.Schema) -> None:
+        """Score a row of these types."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # such as that nobody does what this row did
                 scorer.score(_example(schema))
         except (ValueError, TypeError) as error:
-            raise type(error)(f"The table does not fit the model: {error}") from error
+            raise type(error)(
+                f"The table does not fit the model: {str(error).rstrip()}. With columns=[...] its "
+                "columns can be chosen and ordered as those of the table that was fitted on."
+            ) from error
         if len(self.model.classes_) != 2:
             raise ValueError(
                 f"model has the classes {list(self.model.classes_)}; two are wanted, of which the "
                 "second gets the probability."
             )
-        return scorer
 
-    def _ids(self, known: Sequence[str]) -> list[str]:
-        if self.id_columns is not None:
-            missing = [column for column in self.id_columns if column not in known]
-            if missing:
-                raise ValueError(
-                    f"table has no column {missing[0]!r}, which id_columns names; it has "
-                    f"{list(known)}."
-                )
-            ids = list(dict.fromkeys(self.id_columns))
-        else:
-            last = self.model[-1] if hasattr(self.model, "steps") else self.model
-            usual = (
-                *getattr(last, "id_columns", ("user_id", "application_id")),
-                getattr(last, "applied_at", "applied_at"),
+    def _known(self, names: Sequence[str], parameter: str, schema: pa.Schema) -> list[str]:
+        missing = [name for name in names if name not in schema.names]
+        if missing:
+            raise ValueError(
+                f"table has no column {missing[0]!r}, which {parameter} names; it has "
+                f"{schema.names}."
             )
-            ids = [column for column in dict.fromkeys(usual) if column in known]
+        return list(dict.fromkeys(names))
+
+    def _ids(self, schema: pa.Schema) -> list[str]:
+        last = self.model[-1] if hasattr(self.model, "steps") else self.model
+        usual = [
+            *getattr(last, "id_columns", ("user_id", "application_id")),
+            getattr(last, "applied_at", "applied_at"),
+        ]
+        if self.id_columns is not None:
+            ids = self._known(self.id_columns, "id_columns", schema)
+        else:
+            ids = [name for name in dict.fromkeys(usual) if name in schema.names]
         if not ids:
             raise ValueError(
-                f"table has no column that names an application; it has {list(known)}. Name the "
-                "columns to keep beside the probability with id_columns=[...]."
+                f"table has no column that names an application; it has {schema.names}. Name "
+                "the columns to keep beside the probability with id_columns=[...]."
             )
         if self.name in ids:
             raise ValueError(
@@ -287,12 +306,13 @@ def _score_parquet(door: _Door, paths: Any, output: str | Path | None, verbose: 
     if folder is None or not folder.exists():
         check_output(output)
     dataset = open_parquet(paths, "table")
-    scorer = door.let_in(dataset.schema)
+    scorer = door.choose(dataset.schema)
     schema = pa.schema([dataset.schema.field(column) for column in scorer.read])
     schema = schema.with_metadata(dataset.schema.metadata)
     files = [_File(fragment, schema) for fragment in dataset.get_fragments()]
     for file in files:
         file.check_columns()
+    door.try_on(scorer, schema)
     bar = tqdm(
         desc="score_table",
         total=sum(file.n_rows for file in files),
@@ -340,7 +360,7 @@ class _File:
                 f"have; it has {has}. Write it anew with all columns."
             )
 
-    def batches(self, size: int = _BATCH) -> Iterator[pa.Table]:
+    def batches(self, size: int) -> Iterator[pa.Table]:
         """Read a batch after another, an empty one of a file without rows."""
         keys = ds.get_partition_keys(self.fragment.partition_expression)
         stored = [column for column in self.schema.names if column not in keys]
@@ -361,7 +381,7 @@ class _File:
     def score(self, scorer: Scorer, kept: str) -> Iterator[pa.Table]:
         """Score the rows, and name the file in what goes wrong."""
         try:
-            for batch in self.batches():
+            for batch in self.batches(_BATCH):
                 yield scorer.score(batch)
         except (ValueError, TypeError, OSError) as error:
             if getattr(error, "errno", None):
@@ -453,7 +473,7 @@ def _score_query(door: _Door, table: Any, output: Path | None, verbose: int) -> 
     """Score an Ibis table here, as its engine hands over its rows."""
     scorer = door.let_in(table.schema().to_pyarrow())
     bar = tqdm(desc="score_table", unit="application", disable=not verbose)
-    with bar, table.select(*scorer.read).to_pyarrow_batches(chunk_size=_BATCH) as batches:
+    with bar, batches_of(table.select(*scorer.read), _BATCH) as batches:
         # The first is empty, so that there is one.
         tables = chain([batches.schema.empty_table()], map(_as_table, batches))
         scored = _progress(bar, map(scorer.score, tables))

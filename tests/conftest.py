@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ def spark() -> Iterator[Any]:
     if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
         pytest.skip("Spark needs Java (17 or later), which is absent: put it on the PATH")
     sql = pytest.importorskip("pyspark.sql", reason="pyspark is absent: install skhuihen[spark]")
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # for its workers
     session = (
         sql.SparkSession.builder.master("local[2]")
         .appName("skhuihen tests")
