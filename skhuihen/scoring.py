@@ -181,8 +181,9 @@ class Scorer:
 
     def score_batches(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Do so for one batch after another, as Spark's workers ask for it."""
-        for batch in batches:
-            yield from self.score(_as_table(batch)).to_batches()
+        for whole in batches:
+            for batch in _as_table(whole).to_batches(_BATCH):
+                yield from self.score(_as_table(batch)).to_batches()
 
 
 # --------------------------------------------------------------------------------------------------

@@ -199,6 +199,43 @@ def test_sparks_own_frames(model, files, expected, spark, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["attached", "scores"]
 
 
+@pytest.mark.parametrize("kind", ["parquet", "duckdb", pytest.param("spark", marks=on_spark)])
+def test_the_zone_that_the_model_names_is_the_same_everywhere(bank, kind, request, tmp_path):
+    # At this hour it is another day in UTC.
+    late = (bank.events["time"].dt.normalize() + pd.Timedelta("4h")).dt.tz_localize("Asia/Tokyo")
+    applied_at = bank.applications["applied_at"].dt.tz_localize("Asia/Tokyo")
+    tables = [bank.applications.assign(applied_at=applied_at), bank.events.assign(time=late)]
+    X = attach_behaviors(*tables)
+    classifier = HUIHENClassifier(max_epochs=1, early_stopping=False, random_state=0)
+    model = make_pipeline(Sessionizer(time_zone="Asia/Tokyo"), classifier).fit(X, bank.y)
+    expected = model.predict_proba(X)[:, 1]
+    # Or this test could not fail.
+    unnamed = make_pipeline(Sessionizer(), model[-1])
+    elsewhere = X.assign(
+        applied_at=applied_at.dt.tz_convert("UTC"),
+        behaviors=X["behaviors"].nest.assign(
+            time=X["behaviors"].nest["time"].astype(pd.ArrowDtype(pa.timestamp("us", "UTC")))
+        ),
+    )
+    assert abs(unnamed.predict_proba(elsewhere)[:, 1] - expected).max() > 1e-4
+
+    paths = []
+    for number, table in enumerate(tables):
+        paths.append(tmp_path / f"{number}.parquet")
+        pq.write_table(pa.table(table), paths[-1])
+    if kind == "parquet":
+        scores = score_table(model, attach_behaviors(*paths, output=tmp_path / "attached"))
+    elif kind == "duckdb":
+        connection = ibis.duckdb.connect()
+        scores = score_table(model, attach_behaviors(*map(connection.read_parquet, paths)))
+    else:
+        connection = ibis.pyspark.connect(request.getfixturevalue("spark"))
+        table = score_table(model, attach_behaviors(*map(connection.read_parquet, paths)))
+        scores = spark_frame(connection, table).toArrow().to_pandas()
+    scores = scores.set_index("application_id").loc[X["application_id"], "probability"]
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-6)
+
+
 # --------------------------------------------------------------------------------------------------
 # What does not fit is refused before any work.
 
