@@ -30,21 +30,24 @@ demo: $(VENV)/.demo
 	OMP_NUM_THREADS=1 $(BIN)/python examples/demo.py $(if $(DATA),--data "$(DATA)")
 
 # One torch thread per worker: two workers fill two cores. SCIPY_ARRAY_API: no check is skipped.
+# loadgroup: only one worker starts Spark.
 test: $(VENV)/.tests
-	OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 $(BIN)/python -m pytest -n $(WORKERS)
+	OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 # The same with the oldest versions that are supported.
 test-minimum: $(MINIMUM)/.tests
-	OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 $(MINIMUM)/bin/python -m pytest -n $(WORKERS)
+	OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 $(MINIMUM)/bin/python -m pytest -n $(WORKERS) --dist loadgroup
 
 lint: $(VENV)/.tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# All benchmarks, one after the other; writes docs/speed.md. Nothing else should run meanwhile.
+# All benchmarks, one after the other; writes docs/speed.md, and from it the sums in
+# docs/scale.md. Nothing else should run meanwhile.
 bench: $(VENV)/.tests
 	OMP_NUM_THREADS=1 $(BIN)/python examples/benchmarks/run.py
+	$(BIN)/python examples/benchmarks/sizing.py
 
 # make evidence                            goes on from docs/evidence, writes docs/evidence.md
 # make evidence RESULTS=folder             all anew, results and page in that folder

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Sessionizer,
         WindowStatistics,
     )
+    from skhuihen.scoring import score_table
 
 __version__ = "0.1.0"
 
@@ -28,6 +29,7 @@ _HOMES = {
     "ProfileEncoder": "skhuihen.preprocessing",
     "Sessionizer": "skhuihen.preprocessing",
     "WindowStatistics": "skhuihen.preprocessing",
+    "score_table": "skhuihen.scoring",
 }
 _SUBMODULES = ("datasets", "metrics", "model_selection", "plotting")
 
@@ -38,6 +40,7 @@ __all__ = [
     "Sessionizer",
     "WindowStatistics",
     "attach_behaviors",
+    "score_table",
 ]
 
 

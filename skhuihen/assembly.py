@@ -17,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from nested_pandas.series.ext_array import NestedExtensionArray
 from sklearn.utils import check_scalar
@@ -31,13 +32,16 @@ from skhuihen.behaviors import (
 from skhuihen.embedded import EmbeddedJoin, concat_chunks, open_duckdb
 from skhuihen.parquet import (
     as_pandas,
+    check_output,
     is_parquet,
     open_parquet,
     schema_to_write,
     work_folder,
+    write_ibis,
     write_parts,
 )
 from skhuihen.point_in_time import Join, Names, audit_tables, is_sortable, report_pairs, subfields
+from skhuihen.spark import schema_with_zones, spark_frame, spark_of, write_spark
 
 _SIZE = r"\d+(\.\d+)?\s*[KMGT]i?B"
 
@@ -93,7 +97,8 @@ def attach_behaviors(
         Also return the counts below.
     output : path, default=None
         A folder that is not there yet, to write the result to as Parquet, one file for each
-        partition. None: the result is returned, and must fit into memory.
+        partition. Of Ibis tables their engine writes it, so it must see this folder. None: the
+        result is returned, and must fit into memory.
     n_partitions : int, default=None
         In how many partitions to join. Each has some consecutive rows of ``applications`` and the
         events of their users, so that more partitions need less memory. The result is the same.
@@ -117,8 +122,9 @@ def attach_behaviors(
         hold the same rows in the same order; `nested_pandas.read_parquet` makes the
         nested column of them; to other readers it is a list of structs.
 
-        From Ibis tables an unexecuted Ibis table comes back, on the same backend; its rows are in
-        no order, and an application without events has a null.
+        From Ibis tables an unexecuted Ibis table comes back, on the same backend, or with
+        ``output`` the path of what that backend has written. Rows are in no order there, and an
+        application without events has a null.
     report : Series of int
         Only if ``return_report``. A pair is an application and an event of its user; each pair is
         counted once, under the first of the reasons that holds.
@@ -170,9 +176,11 @@ def attach_behaviors(
 
     ``output`` is there only when it is complete.
 
-    For Ibis tables nothing is executed without ``return_report``, so missing keys and times cannot
-    be refused: such applications get no events, and such events belong to no application. With
-    ``return_report`` they are refused as in frames.
+    For Ibis tables nothing is executed without ``return_report`` or ``output``, so missing keys and
+    times cannot be refused: such applications get no events, and such events belong to no
+    application. With either they are refused as in frames. DuckDB and Spark give the same rows,
+    ties and nulls included (``tests/test_spark.py``). On Spark, ``TIMESTAMP`` counts as a time in
+    UTC and ``TIMESTAMP_NTZ`` as one without zone, and events cannot have maps.
 
     Examples
     --------
@@ -210,12 +218,11 @@ def attach_behaviors(
         name=name,
     )
     reach = None if lookback is None else microseconds_of(lookback, "lookback")
-    if _is_ibis(applications) or _is_ibis(events):
-        embedded = {"output": output, "n_partitions": n_partitions, "memory_limit": memory_limit}
-        _check_unused(embedded)
-        return _attach_in_place(applications, events, names, reach, return_report)
-    folder = None if output is None else Path(output)
-    _check_embedded(folder, n_partitions, memory_limit)
+    folder = check_output(output)
+    if is_ibis(applications) or is_ibis(events):
+        _check_unused({"n_partitions": n_partitions, "memory_limit": memory_limit})
+        return _attach_in_place(applications, events, names, reach, return_report, folder)
+    _check_partitions(n_partitions, memory_limit)
     return _attach_embedded(
         applications,
         events,
@@ -267,30 +274,59 @@ def _is_unusable(name: str) -> bool:
 
 
 def _attach_in_place(
-    applications: Any, events: Any, names: Names, lookback: int | None, return_report: bool
+    applications: Any,
+    events: Any,
+    names: Names,
+    lookback: int | None,
+    return_report: bool,
+    output: Path | None,
 ) -> Any:
-    """Attach Ibis tables on their own engine, without running anything but the report."""
-    if not (_is_ibis(applications) and _is_ibis(events)):
+    """Attach Ibis tables on their own engine, without running anything but what is asked for."""
+    if not (is_ibis(applications) and is_ibis(events)):
         raise TypeError(
             f"applications is a {type(applications).__name__} and events a "
             f"{type(events).__name__}; an Ibis table joins only an Ibis table. Bring the other "
             "into the same backend (connection.create_table), or execute the Ibis one "
             "(.to_pandas())."
         )
-    if len(_connections(applications) | _connections(events)) > 1:
+    connections = connections_of(applications, events)
+    if len(connections) > 1:
         raise ValueError(
             "applications and events are Ibis tables of different connections. Open both from one."
         )
     _check_absent(applications.columns, names.name)
-    _check(applications.schema(), events.schema(), names)
+    spark = spark_of(connections)
+    if spark is None:
+        _check(applications.schema(), events.schema(), names)
+    else:
+        of_events = schema_with_zones(spark, events)
+        _check(schema_with_zones(spark, applications), of_events, names)
+        _check_orderable(of_events)
     join = Join(applications, events, names, lookback)
-    if not return_report:
-        return join.attached()
 
     def run(expression: Any) -> pa.Table:
-        return expression.to_pyarrow()
+        return (
+            expression.to_pyarrow() if spark is None else spark_frame(spark, expression).toArrow()
+        )
 
-    return join.attached(), report_pairs(run, join, audit_tables(run, join))
+    X = join.attached()
+    if not return_report and output is None:
+        return X
+    audit = audit_tables(run, join)
+    report = report_pairs(run, join, audit) if return_report else None
+    if output is not None and spark is not None:
+        X = write_spark(spark_frame(spark, X), output)
+    elif output is not None:
+        X = write_ibis(X, output)
+    if report is not None:
+        return X, report
+    _warn_of_strangers(audit, _count_events(X, names.name), names)
+    return X
+
+
+def _count_events(folder: Path, name: str) -> int:
+    lengths = ds.dataset(folder).to_table({"n": pc.list_value_length(ds.field(name))})["n"]
+    return pc.sum(lengths).as_py() or 0
 
 
 def _attach_embedded(
@@ -360,21 +396,11 @@ def _check_unused(options: dict[str, Any]) -> None:
     if given:
         raise ValueError(
             f"{', '.join(given)} cannot be given with Ibis tables, which their own engine joins. "
-            "Leave it out; to write what comes back, call its .to_parquet(...)."
+            "Leave it out."
         )
 
 
-def _check_embedded(
-    output: Path | None, n_partitions: int | None, memory_limit: str | None
-) -> None:
-    if output is not None and output.exists():
-        raise FileExistsError(
-            f"output={str(output)!r} is there already. Remove it, or name a new folder."
-        )
-    if output is not None and not output.parent.is_dir():
-        raise FileNotFoundError(
-            f"output={str(output)!r}: there is no folder {str(output.parent)!r}. Make it first."
-        )
+def _check_partitions(n_partitions: int | None, memory_limit: str | None) -> None:
     if n_partitions is not None:
         check_scalar(n_partitions, "n_partitions", Integral, min_val=1)
     if memory_limit is not None and not re.fullmatch(_SIZE, str(memory_limit)):
@@ -476,6 +502,16 @@ def _check_types(events: Any, names: Names) -> None:
         )
 
 
+def _check_orderable(events: Any) -> None:
+    """Refuse what Spark cannot carry in a list that it orders."""
+    for column, dtype in events.items():
+        if "map<" in str(dtype):
+            raise TypeError(
+                f"Column {column!r} of events is of type {dtype}; Spark cannot order lists that "
+                "hold maps. Drop it, or turn it into an array of structs with map_entries."
+            )
+
+
 def _kind(dtype: Any) -> str:
     """Return what a key's type is comparable with."""
     if dtype.is_boolean():  # which Ibis counts among numbers
@@ -493,20 +529,35 @@ def _in_zone(zone: str | None) -> str:
 # Reading tables.
 
 
-def _is_ibis(table: Any) -> bool:
+def is_ibis(table: Any) -> bool:
+    """Tell Ibis tables."""
     # Anything that is an Ibis table has Ibis loaded already.
     ibis = sys.modules.get("ibis")
     return ibis is not None and isinstance(table, ibis.Table)
 
 
-def _connections(table: Any) -> set[int]:
-    """Tell an Ibis table's connections apart; to Ibis, all in-memory databases are equal.
+def connections_of(*tables: Any) -> list[Any]:
+    """Return the connections of Ibis tables, each once.
 
-    Its get_backend would open a connection for a table that has none.
+    To Ibis, all in-memory databases are equal; and its get_backend would open a connection for a
+    table that has none.
     """
     from ibis.expr.operations import DatabaseTable, SQLQueryResult
 
-    return {id(found.source) for found in table.op().find((DatabaseTable, SQLQueryResult))}
+    found = (
+        op.source for table in tables for op in table.op().find((DatabaseTable, SQLQueryResult))
+    )
+    return list({id(source): source for source in found}.values())
+
+
+def batches_of(table: Any, size: int) -> Any:
+    """Execute an Ibis table and return its rows as a reader of Arrow batches."""
+    match connections_of(table):
+        case [duckdb] if duckdb.name == "duckdb":
+            # Ibis 12 asks DuckDB 2 for its batches by a name that is gone.
+            duckdb._run_pre_execute_hooks(table)
+            return duckdb.con.sql(duckdb.compile(table)).to_arrow_reader(size)
+    return table.to_pyarrow_batches(chunk_size=size)
 
 
 def _read_applications(applications: Any) -> pd.DataFrame:

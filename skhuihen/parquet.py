@@ -38,19 +38,24 @@ def open_parquet(paths: Any, parameter: str) -> ds.Dataset:
     one_folder = len(files) == 1 and Path(files[0]).is_dir()
     source = files[0] if one_folder else files
     options = {"format": "parquet", "partitioning": "hive" if one_folder else None}
+    problem = ""
     try:
         first = ds.dataset(source, **options)
+        schema = first.schema
         # By default pyarrow drops the columns that the first file lacks.
-        schemas = [first.schema, *(part.physical_schema for part in first.get_fragments())]
-        schema = pa.unify_schemas(schemas, promote_options="permissive")
+        for fragment in first.get_fragments():
+            problem = f"{fragment.path!r} does not fit: "
+            more = [schema, fragment.physical_schema]
+            schema = pa.unify_schemas(more, promote_options="permissive")
         # What pandas calls an index without a name; a DataFrame's own is no column either.
         columns = [field for field in schema if not re.fullmatch(_UNNAMED_INDEX, field.name)]
         schema = pa.schema(columns, schema.metadata)
         return ds.dataset(source, schema=schema, **options)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
         raise ValueError(
-            f"{parameter}: the files at {parts} cannot be read as one Parquet table ({error}). "
-            "Read other formats into a DataFrame first; give all files the same column types."
+            f"{parameter}: the files at {parts} cannot be read as one Parquet table ({problem}"
+            f"{error}). Read other formats into a DataFrame first; give all files the same column "
+            "types."
         ) from error
 
 
@@ -70,6 +75,28 @@ def as_pandas(table: pa.Table) -> pd.DataFrame:
         values: Any = pd.array(table[column], dtype=pd.ArrowDtype(table[column].type))
         frame.insert(min(table.column_names.index(column), frame.shape[1]), column, values)
     return frame
+
+
+def check_output(output: str | Path | None) -> Path | None:
+    """Return the folder to write to; refuse one that is there already or cannot be made."""
+    if output is None:
+        return None
+    if "://" in str(output):
+        raise ValueError(
+            f"output={str(output)!r} is no folder of this machine. Name one, or leave output out "
+            "and have the engine write what comes back: Ibis tables by .to_parquet(...), Spark's "
+            "by .write.parquet(...)."
+        )
+    folder = Path(output)
+    if folder.exists():
+        raise FileExistsError(
+            f"output={str(output)!r} is there already. Remove it, or name a new folder."
+        )
+    if not folder.parent.is_dir():
+        raise FileNotFoundError(
+            f"output={str(output)!r}: there is no folder {str(folder.parent)!r}. Make it first."
+        )
+    return folder
 
 
 @contextmanager
@@ -124,3 +151,13 @@ def write_parts(
         n_events += sum(len(chunk.values) for chunk in piece.chunks)
     parts.rename(output)
     return n_events
+
+
+def write_ibis(table: Any, output: Path) -> Path:
+    """Have an Ibis table's own engine write it, as a folder that is there when it is complete."""
+    with work_folder(output) as folder:
+        parts = folder / "parts"
+        parts.mkdir()
+        table.to_parquet(parts / "part-00000.parquet")
+        parts.rename(output)
+    return output

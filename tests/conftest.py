@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import shutil
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,3 +37,30 @@ def data_folder() -> Callable[[str], Path]:
 def container(request: pytest.FixtureRequest) -> Callable[[pd.DataFrame], Any]:
     """Convert a frame with a nested column to each container that is accepted."""
     return request.param
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[Any]:
+    """Start Spark on two cores of this machine, or skip the test with the reason."""
+    if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
+        pytest.skip("Spark needs Java (17 or later), which is absent: put it on the PATH")
+    sql = pytest.importorskip("pyspark.sql", reason="pyspark is absent: install skhuihen[spark]")
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # for its workers
+    session = (
+        sql.SparkSession.builder.master("local[2]")
+        .appName("skhuihen tests")
+        .config("spark.ui.enabled", False)
+        .config("spark.ui.showConsoleProgress", False)
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.sql.shuffle.partitions", 2)
+        # Compiling takes longer than the few rows of a test.
+        .config("spark.sql.codegen.wholeStage", False)
+        .config("spark.sql.codegen.factoryMode", "NO_CODEGEN")
+        .config("spark.driver.extraJavaOptions", "-XX:TieredStopAtLevel=1")
+        .config("spark.sql.session.timeZone", "UTC")
+        .getOrCreate()
+    )
+    session.sparkContext.setLogLevel("OFF")
+    yield session
+    session.stop()

@@ -76,6 +76,18 @@ def test_benchmarks(tmp_path: Path) -> None:
     assert (tmp_path / "images" / "scaling.png").stat().st_size > 10_000
 
 
+def test_sizing_says_what_the_figures_say(monkeypatch, capsys) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES / "benchmarks")
+    sizing = importlib.import_module("sizing")
+    docs = EXAMPLES.parent / "docs"
+    page = (docs / "speed.md").read_text()
+    table = sizing.table(page, events=1e9, applications=3e5, history=211, epochs=50)
+    assert f"{sizing.MARK}{table}\n{sizing.MARK}" in (docs / "scale.md").read_text()
+    monkeypatch.setattr(sys, "argv", ["sizing.py", "--events", "2e9"])
+    sizing.main()
+    assert capsys.readouterr().out.count("2,000,000,000") == 2
+
+
 @pytest.mark.slow
 def test_tables_of_the_paper(tmp_path: Path, run_table: Callable[..., str]) -> None:
     small = ("--small", "--output", tmp_path)

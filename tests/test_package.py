@@ -39,7 +39,8 @@ def test_unknown_name_is_an_attribute_error() -> None:
 
 def test_lower_bounds_are_the_versions_that_are_tested() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    asked = [*project["dependencies"], *project["optional-dependencies"]["plots"]]
+    extras = project["optional-dependencies"]
+    asked = [*project["dependencies"], *extras["plots"], *extras["spark"], *extras["dask"]]
     bounds = {
         Requirement(text).name: Version(clause.version)
         for text in asked

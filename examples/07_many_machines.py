@@ -1,0 +1,58 @@
+"""07. A search on many machines: joblib hands the fits of a grid search to Dask's workers.
+
+Here the cluster is two processes of this machine; `Client("tcp://scheduler:8786")` would be one of
+many machines. The same random_state gives the same scores to the bit wherever a fit runs, so the
+search finds what it finds without a cluster.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import joblib
+import numpy as np
+import pandas as pd
+import torch
+from dask.distributed import Client, LocalCluster
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+
+from skhuihen import BehaviorAbstractor, HUIHENClassifier, Sessionizer, attach_behaviors
+from skhuihen.datasets import make_loan_data
+
+
+def main() -> None:
+    """Search here and on the cluster, and compare."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--applications", type=int, default=300)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=2)
+    arguments = parser.parse_args()
+
+    bank = make_loan_data(n_new=arguments.applications, n_old=0, overdue_rate=0.3, random_state=0)
+    X = attach_behaviors(bank.applications, bank.events)
+    classifier = HUIHENClassifier(max_epochs=arguments.epochs, random_state=0)
+    model = make_pipeline(BehaviorAbstractor(), Sessionizer(max_sessions=20), classifier)
+    grid = {"sessionizer__gap": ["30min", "2h"], "huihenclassifier__habit_dim": [10, 30]}
+    search = GridSearchCV(model, grid, scoring="roc_auc", cv=2)
+
+    # To the bit only at the same number of threads; a worker of Dask has one.
+    torch.set_num_threads(1)
+    here = search.fit(X, bank.y).cv_results_
+    cluster = LocalCluster(
+        n_workers=arguments.workers, threads_per_worker=1, dashboard_address=None
+    )
+    with cluster, Client(cluster), joblib.parallel_config("dask"):
+        there = search.fit(X, bank.y).cv_results_
+
+    table = pd.DataFrame(there["params"])
+    table["AUC here"] = here["mean_test_score"]
+    table["AUC on the cluster"] = there["mean_test_score"]
+    print(table.to_string(index=False))
+    for fold in ("split0_test_score", "split1_test_score"):
+        np.testing.assert_array_equal(there[fold], here[fold])
+    print("Equal to the bit.")
+
+
+if __name__ == "__main__":  # its processes import this file
+    main()
