@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-_UNNAMED_INDEX = r"__index_level_\d+__"
+#: What pandas calls an index without a name.
+UNNAMED_INDEX = r"__index_level_\d+__"
 
 
 def is_parquet(table: Any) -> bool:
@@ -44,7 +45,7 @@ def open_parquet(paths: Any, parameter: str) -> ds.Dataset:
         schemas = [first.schema, *(part.physical_schema for part in first.get_fragments())]
         schema = pa.unify_schemas(schemas, promote_options="permissive")
         # What pandas calls an index without a name; a DataFrame's own is no column either.
-        columns = [field for field in schema if not re.fullmatch(_UNNAMED_INDEX, field.name)]
+        columns = [field for field in schema if not re.fullmatch(UNNAMED_INDEX, field.name)]
         schema = pa.schema(columns, schema.metadata)
         return ds.dataset(source, schema=schema, **options)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
