@@ -31,6 +31,7 @@ from skhuihen.behaviors import (
 from skhuihen.embedded import EmbeddedJoin, concat_chunks, open_duckdb
 from skhuihen.parquet import (
     as_pandas,
+    check_output,
     is_parquet,
     open_parquet,
     schema_to_write,
@@ -367,14 +368,8 @@ def _check_unused(options: dict[str, Any]) -> None:
 def _check_embedded(
     output: Path | None, n_partitions: int | None, memory_limit: str | None
 ) -> None:
-    if output is not None and output.exists():
-        raise FileExistsError(
-            f"output={str(output)!r} is there already. Remove it, or name a new folder."
-        )
-    if output is not None and not output.parent.is_dir():
-        raise FileNotFoundError(
-            f"output={str(output)!r}: there is no folder {str(output.parent)!r}. Make it first."
-        )
+    if output is not None:
+        check_output(output)
     if n_partitions is not None:
         check_scalar(n_partitions, "n_partitions", Integral, min_val=1)
     if memory_limit is not None and not re.fullmatch(_SIZE, str(memory_limit)):

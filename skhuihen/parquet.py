@@ -73,6 +73,18 @@ def as_pandas(table: pa.Table) -> pd.DataFrame:
     return frame
 
 
+def check_output(output: Path) -> None:
+    """Refuse a folder that is there already, or that cannot be made."""
+    if output.exists():
+        raise FileExistsError(
+            f"output={str(output)!r} is there already. Remove it, or name a new folder."
+        )
+    if not output.parent.is_dir():
+        raise FileNotFoundError(
+            f"output={str(output)!r}: there is no folder {str(output.parent)!r}. Make it first."
+        )
+
+
 @contextmanager
 def work_folder(output: Path | None) -> Iterator[Path]:
     """Open a folder that goes away with all that is in it.

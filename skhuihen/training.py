@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from skhuihen.network.batch import Batch
+from skhuihen.streaming import Batches, find_streamed
 
 
 class StoppedByCallback(Exception):  # noqa: N818  not an error
@@ -56,6 +58,15 @@ class HUIHENNet(NeuralNet):
         with flushing_denormals(), suppress(StoppedByCallback):
             self.fit_loop(dataset)
         self.notify("on_train_end", X=dataset, y=None)
+
+    def get_iterator(self, dataset: Any, training: bool = False) -> Any:
+        """Return the batches of a data set, which may be streamed."""
+        load = partial(super().get_iterator, training=training)
+        streamed = find_streamed(dataset)
+        if streamed is None:
+            return load(dataset)
+        seed = self.get_params_for("iterator_train")["generator"].initial_seed()
+        return Batches(*streamed, load, np.random.default_rng(seed) if training else None)
 
     def infer(self, x: Batch, **fit_params: Any) -> Tensor:
         """Return the logits of a batch."""

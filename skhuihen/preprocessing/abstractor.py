@@ -31,6 +31,7 @@ from skhuihen.preprocessing.rules import (
     read_rules,
 )
 
+
 class BehaviorAbstractor(BehaviorTransformer):
     """Merge raw operations into behaviors, each in one of the paper's three fields.
 
