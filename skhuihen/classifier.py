@@ -60,6 +60,8 @@ CHANGEABLE = (
     *("max_epochs", "early_stopping", "validation_fraction", "n_iter_no_change", "random_state"),
 )
 
+_Applications = ApplicationDataset | StreamedApplications
+
 
 class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     """Overdue probability from a thin profile and behaviors in a banking app.
@@ -395,8 +397,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                     "class_weight='balanced' wants rows of both classes in the first call. Pass "
                     "more rows, or the weights as a dict."
                 )
-            dataset, log_odds, pretrained = self._set_up(frame, y, label, weight, source)
-            self._train(dataset, log_odds, pretrained, partial=True)
+            self._train(*self._set_up(frame, y, label, weight, source), partial=True)
             return self
         self._validate_params()
         self._check_unchanged()
@@ -411,7 +412,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         weight = weight * self._class_weight[label] / self._mean_weight
         if source is None:
             behaviors = self._read_known_behaviors(frame)
-            dataset: Any = self._dataset(frame, behaviors, label, weight, self._device_of_net())
+            dataset: _Applications = self._dataset(
+                frame, behaviors, label, weight, self._device_of_net()
+            )
         else:
             dataset = self._stream(source, frame, label, weight, self._device_of_net())
         self._train_epoch(self.net_, dataset)
@@ -776,7 +779,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         label: NDArray[np.int64],
         weight: NDArray[np.float64],
         source: PreparedParquet | None,
-    ) -> tuple[ApplicationDataset | StreamedApplications, float, Pretrained | None]:
+    ) -> tuple[_Applications, float, Pretrained | None]:
         """Learn what is learned but once; return the data set and what a network starts from."""
         self._class_weight = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
         for name, of_class in zip(self.classes_.tolist(), self._class_weight, strict=True):
@@ -801,7 +804,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 "X has neither a profile column nor an event to learn from; it has "
                 f"{list(frame.columns)}."
             )
-        dataset: ApplicationDataset | StreamedApplications
+        dataset: _Applications
         if source is None:
             dataset = self._dataset(frame, behaviors, label, weight, self._find_device())
         else:
@@ -987,7 +990,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def _train(
         self,
-        dataset: ApplicationDataset | GuidedDataset | StreamedApplications,
+        dataset: _Applications | GuidedDataset,
         log_odds: float,
         pretrained: Pretrained | None = None,
         *,
@@ -1058,7 +1061,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def _hold_out(
         self,
-        dataset: ApplicationDataset | GuidedDataset | StreamedApplications,
+        dataset: _Applications | GuidedDataset,
         random: np.random.RandomState,
     ) -> tuple[Subset, Subset]:
         """Split off `validation_fraction` of each class, but at least one row."""

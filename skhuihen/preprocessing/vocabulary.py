@@ -67,8 +67,8 @@ class BehaviorVocabulary:
         for _, behavior, _ in found:
             self._row_of.setdefault(behavior, len(self._row_of))
         table = np.full((len(self._row_of) + 1, len(FIELDS), 2), len(found))
-        for number, (f, behavior, sign) in enumerate(found):
-            table[self._row_of[behavior], f, 1 if sign else slice(None)] = number
+        for number, (f, behavior, half) in enumerate(found):
+            table[self._row_of[behavior], f, 1 if half else slice(None)] = number
         self._numbers = table
         return self
 
