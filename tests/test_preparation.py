@@ -19,7 +19,6 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline, make_pipeline
 
 import skhuihen.nested_parquet
-import skhuihen.preparation
 from skhuihen import (
     BehaviorAbstractor,
     HUIHENClassifier,
@@ -51,9 +50,7 @@ def steps(X: pd.DataFrame) -> Pipeline:
 @pytest.fixture
 def attached(bank: Any, tmp_path: Path) -> Path:
     applications = bank.applications.assign(overdue=bank.y)
-    return attach_behaviors(
-        applications, bank.events, output=tmp_path / "attached", n_partitions=4
-    )
+    return attach_behaviors(applications, bank.events, output=tmp_path / "attached", n_partitions=4)
 
 
 @pytest.fixture(autouse=True)
@@ -130,12 +127,13 @@ def test_columns_types_and_an_index_stay(X, steps, tmp_path, index):
     }[index]
     column = frame["behaviors"].array.to_arrow_ext_array(list_struct=True).__arrow_array__()
     table = pa.Table.from_pandas(frame.drop(columns="behaviors")).append_column("behaviors", column)
-    pq.write_table(table, tmp_path / "in.parquet")
-    out = prepare_parquet(steps, tmp_path / "in.parquet", tmp_path / "out")
-    plain = pq.read_table(out).drop_columns("behaviors")
-    assert plain.equals(table.drop_columns("behaviors"))
-    pd.testing.assert_frame_equal(plain.to_pandas(), table.drop_columns("behaviors").to_pandas())
-    abstractor = BehaviorAbstractor().fit(tmp_path / "in.parquet")
+    source = tmp_path / "in.parquet"
+    pq.write_table(table, source)
+    out = prepare_parquet(steps, source, tmp_path / "out")
+    plain, given = (pq.read_table(path).drop_columns("behaviors") for path in (out, source))
+    assert plain.equals(given)
+    pd.testing.assert_frame_equal(plain.to_pandas(), given.to_pandas())
+    abstractor = BehaviorAbstractor().fit(source)
     pd.testing.assert_frame_equal(abstractor.rules_, BehaviorAbstractor().fit(frame).rules_)
 
 
@@ -179,20 +177,18 @@ def attach_only_logins(X: pd.DataFrame) -> pd.DataFrame:
 
 
 class Failing(TransformerMixin, BaseEstimator):
-    """Does what `how` says when it meets an application, but for where a file says that it is well.
+    """Fails when it meets an application, until a file is there that says that all is well."""
 
-    Of it that file is no parameter that counts: it is named by the environment.
-    """
-
-    def __init__(self, user_id: Any, how: str = "kill") -> None:
-        self.user_id = user_id
+    def __init__(self, application: int, well: Path, how: str = "kill") -> None:
+        self.application = application
+        self.well = well
         self.how = how
 
     def fit(self, X: Any, y: Any = None) -> Failing:
         return self
 
     def transform(self, X: pd.DataFrame) -> pd.DataFrame:
-        if self.user_id in X["user_id"].tolist() and not Path(os.environ["WELL"]).exists():
+        if self.application in X["application_id"].tolist() and not self.well.exists():
             if self.how == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             raise {"disk": OSError(28, "No space left on device"), "value": ValueError("odd")}[
@@ -204,15 +200,11 @@ class Failing(TransformerMixin, BaseEstimator):
         return True
 
 
-@pytest.fixture
-def well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the file that ends the failing."""
-    monkeypatch.setenv("WELL", str(tmp_path / "well"))
-    return tmp_path / "well"
-
-
-def in_third_file(attached: Path) -> Any:
-    return pq.read_table(sorted(attached.iterdir())[2])["user_id"][-1].as_py()
+def failing_in_third(attached: Path, how: str, *steps: Any) -> tuple[Pipeline, Path]:
+    """Return steps that fail in the third file, and the file that ends it."""
+    (*_, application) = pq.read_table(sorted(attached.iterdir())[2])["application_id"].to_pylist()
+    well = attached.parent / "well"
+    return make_pipeline(*steps, Failing(application, well, how)), well
 
 
 @pytest.mark.parametrize(
@@ -223,9 +215,9 @@ def in_third_file(attached: Path) -> Any:
     ],
 )
 def test_what_was_finished_is_kept_and_a_second_run_completes(
-    X, attached, steps, tmp_path, well, monkeypatch, how, error, message
+    X, attached, steps, tmp_path, how, error, message
 ):
-    failing = make_pipeline(*(step for _, step in steps.steps), Failing(in_third_file(attached), how))
+    failing, well = failing_in_third(attached, how, steps)
     out, unfinished = tmp_path / "out", tmp_path / "out.unfinished"
     for _ in range(2):  # it may fail again
         with pytest.raises(error, match=message):
@@ -245,11 +237,11 @@ def test_what_was_finished_is_kept_and_a_second_run_completes(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n_jobs", [None, 2])
-def test_a_killed_process(X, attached, steps, tmp_path, well, n_jobs):
-    failing = make_pipeline(*(step for _, step in steps.steps), Failing(in_third_file(attached)))
+def test_a_killed_process(X, attached, steps, tmp_path, n_jobs):
+    failing, well = failing_in_third(attached, "kill", steps)
     out, unfinished = tmp_path / "out", tmp_path / "out.unfinished"
     if n_jobs:
-        with pytest.raises(RuntimeError, match=r"killed while it was at one of .*part-00002.* kept"):
+        with pytest.raises(RuntimeError, match=r"killed while it was at .*part-00002.* kept"):
             prepare_parquet(failing, attached, out, n_jobs=n_jobs)
     else:  # then it is the caller's own process
         import joblib
@@ -296,10 +288,8 @@ def test_a_real_full_disk(attached, steps, tmp_path):
     prepare_parquet(steps, attached, tmp_path / "out")
 
 
-def test_a_part_that_a_crash_left_broken_is_made_anew(X, attached, steps, tmp_path, well):
-    failing = make_pipeline(
-        *(step for _, step in steps.steps), Failing(in_third_file(attached), "value")
-    )
+def test_a_part_that_a_crash_left_broken_is_made_anew(X, attached, steps, tmp_path):
+    failing, well = failing_in_third(attached, "value", steps)
     with pytest.raises(ValueError, match="odd"):
         prepare_parquet(failing, attached, tmp_path / "out")
     part = tmp_path / "out.unfinished" / "parts" / "part-00001.parquet"
@@ -308,22 +298,17 @@ def test_a_part_that_a_crash_left_broken_is_made_anew(X, attached, steps, tmp_pa
     assert_prepared(prepare_parquet(failing, attached, tmp_path / "out"), steps.transform(X))
 
 
-def test_goes_on_with_the_same_call_alone(attached, steps, tmp_path, well):
-    third = in_third_file(attached)
+def test_goes_on_with_the_same_call_alone(attached, steps, tmp_path):
+    failing, well = failing_in_third(attached, "value", Sessionizer())
     with pytest.raises(ValueError, match="odd"):
-        prepare_parquet(
-            make_pipeline(Sessionizer(), Failing(third, "value")), attached, tmp_path / "out"
-        )
+        prepare_parquet(failing, attached, tmp_path / "out")
     well.touch()
     for other in (Sessionizer("2h"), BehaviorAbstractor().fit(attached)):
-        with pytest.raises(FileExistsError, match=r"out.unfinished' .*other steps finished. Remove"):
-            prepare_parquet(
-                make_pipeline(other, Failing(third, "value")), attached, tmp_path / "out"
-            )
-    same = make_pipeline(Sessionizer(), Failing(third, "value"))
+        with pytest.raises(FileExistsError, match=r"out.unfinished' .*other steps finished"):
+            prepare_parquet(make_pipeline(other, failing[-1]), attached, tmp_path / "out")
     os.utime(sorted(attached.iterdir())[0], (0, 0))
     with pytest.raises(FileExistsError, match="other files"):
-        prepare_parquet(same, attached, tmp_path / "out")
+        prepare_parquet(failing, attached, tmp_path / "out")
 
 
 def test_a_file_that_is_cut_off_is_found_before_any_work(attached, steps, tmp_path):
@@ -402,9 +387,9 @@ def test_refusals(X, attached, steps, tmp_path):
     with pytest.raises(ValueError, match="no column 'when'"):
         prepare_parquet(Sessionizer(applied_at="when"), attached, out)
     classifier = HUIHENClassifier(max_epochs=1, early_stopping=False)
-    classifier.fit(X.drop(columns="behaviors"), X["overdue"])
+    model = make_pipeline(steps, classifier.fit(steps.transform(X), X["overdue"]))
     with pytest.raises(ValueError, match="steps make a ndarray"):
-        prepare_parquet(classifier, attached, out)
+        prepare_parquet(model, attached, out)
     pq.write_table(pa.table({"user_id": [1]}), tmp_path / "flat.parquet")
     with pytest.raises(ValueError, match="source has no column of events"):
         prepare_parquet(steps, tmp_path / "flat.parquet", out)
