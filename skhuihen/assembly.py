@@ -215,8 +215,8 @@ def attach_behaviors(
         embedded = {"output": output, "n_partitions": n_partitions, "memory_limit": memory_limit}
         _check_unused(embedded)
         return _attach_in_place(applications, events, names, reach, return_report)
-    folder = None if output is None else Path(output)
-    _check_embedded(folder, n_partitions, memory_limit)
+    folder = check_output(output)
+    _check_embedded(n_partitions, memory_limit)
     return _attach_embedded(
         applications,
         events,
@@ -365,11 +365,7 @@ def _check_unused(options: dict[str, Any]) -> None:
         )
 
 
-def _check_embedded(
-    output: Path | None, n_partitions: int | None, memory_limit: str | None
-) -> None:
-    if output is not None:
-        check_output(output)
+def _check_embedded(n_partitions: int | None, memory_limit: str | None) -> None:
     if n_partitions is not None:
         check_scalar(n_partitions, "n_partitions", Integral, min_val=1)
     if memory_limit is not None and not re.fullmatch(_SIZE, str(memory_limit)):

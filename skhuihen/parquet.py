@@ -39,19 +39,24 @@ def open_parquet(paths: Any, parameter: str) -> ds.Dataset:
     one_folder = len(files) == 1 and Path(files[0]).is_dir()
     source = files[0] if one_folder else files
     options = {"format": "parquet", "partitioning": "hive" if one_folder else None}
+    at: Any = parts
     try:
         first = ds.dataset(source, **options)
         # By default pyarrow drops the columns that the first file lacks.
-        schemas = [first.schema, *(part.physical_schema for part in first.get_fragments())]
-        schema = pa.unify_schemas(schemas, promote_options="permissive")
+        schema = first.schema
+        for part in first.get_fragments():
+            at = part.path
+            schemas = [schema, part.physical_schema]
+            schema = pa.unify_schemas(schemas, promote_options="permissive")
         # What pandas calls an index without a name; a DataFrame's own is no column either.
         columns = [field for field in schema if not re.fullmatch(UNNAMED_INDEX, field.name)]
         schema = pa.schema(columns, schema.metadata)
         return ds.dataset(source, schema=schema, **options)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
         raise ValueError(
-            f"{parameter}: the files at {parts} cannot be read as one Parquet table ({error}). "
-            "Read other formats into a DataFrame first; give all files the same column types."
+            f"{parameter}: the files at {parts} cannot be read as one Parquet table: at {at} "
+            f"{error}. Read other formats into a DataFrame first; give all files the same column "
+            "types; write a file anew that was cut off."
         ) from error
 
 
@@ -73,16 +78,20 @@ def as_pandas(table: pa.Table) -> pd.DataFrame:
     return frame
 
 
-def check_output(output: Path) -> None:
-    """Refuse a folder that is there already, or that cannot be made."""
-    if output.exists():
+def check_output(output: str | Path | None) -> Path | None:
+    """Return the folder to write to; refuse one that is there already or cannot be made."""
+    if output is None:
+        return None
+    folder = Path(output)
+    if folder.exists():
         raise FileExistsError(
             f"output={str(output)!r} is there already. Remove it, or name a new folder."
         )
-    if not output.parent.is_dir():
+    if not folder.parent.is_dir():
         raise FileNotFoundError(
-            f"output={str(output)!r}: there is no folder {str(output.parent)!r}. Make it first."
+            f"output={str(output)!r}: there is no folder {str(folder.parent)!r}. Make it first."
         )
+    return folder
 
 
 @contextmanager
@@ -132,7 +141,10 @@ def write_parts(
         table = pa.Table.from_pandas(frame.iloc[start : start + len(piece)], schema)
         # Of the nested column pandas gets no note: it could not read one that has a time zone.
         table = table.replace_schema_metadata(schema.metadata).append_column(name, piece)
-        pq.write_table(table, parts / f"part-{number:05d}.parquet")
+        try:
+            pq.write_table(table, parts / f"part-{number:05d}.parquet")
+        except OSError as error:  # the system's own does not say where
+            raise OSError(error.errno, error.strerror or str(error), str(output)) from error
         start += len(piece)
         n_events += sum(len(chunk.values) for chunk in piece.chunks)
     parts.rename(output)

@@ -115,8 +115,8 @@ def prepare_parquet(
             f"steps is a {type(steps).__name__}; a fitted transformer is wanted, or a Pipeline of "
             "them: sklearn.pipeline.make_pipeline(abstractor, sessionizer)."
         )
-    output = Path(output)
-    check_output(output)
+    folder = check_output(output)
+    assert folder is not None
     files = NestedParquet(source, "source")
     if not files.nested:
         raise ValueError(
@@ -126,7 +126,7 @@ def prepare_parquet(
     empty = as_pandas(files.schema.empty_table().select(files.columns))
     schema = _replace_events(files.schema.empty_table(), _apply(steps, empty, files)).schema
 
-    unfinished = output.with_name(output.name + _UNFINISHED)
+    unfinished = folder.with_name(folder.name + _UNFINISHED)
     parts = _open(unfinished, steps, files)
     wanted = [parts / f"part-{number:05d}.parquet" for number in range(len(files.files))]
     todo = [
@@ -150,9 +150,9 @@ def prepare_parquet(
             UserWarning,
             stacklevel=2,
         )
-    parts.rename(output)
+    parts.rename(folder)
     shutil.rmtree(unfinished)
-    return output
+    return folder
 
 
 def _prepare(
