@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -40,6 +41,7 @@ FILE = 1_000_000
 START = np.datetime64("2024-01-01", "us").astype(np.int64)
 DAY = 86_400_000_000
 DAYS = 180
+N_JOBS = 2
 SUBFIELDS = ["time", "operation", "item", "amount"]
 HEAD = """\
 # Scale, measured
@@ -117,7 +119,7 @@ def prepare(folder: Path) -> None:
     from sklearn.pipeline import make_pipeline
 
     steps = make_pipeline(BehaviorAbstractor().fit(folder / "attached"), Sessionizer())
-    prepare_parquet(steps, folder / "attached", folder / "prepared", n_jobs=2)
+    prepare_parquet(steps, folder / "attached", folder / "prepared", n_jobs=N_JOBS)
 
 
 def train(folder: Path) -> None:
@@ -208,7 +210,10 @@ _OTHERS: dict[str, Callable[[Path], object]] = {"compare": compare}
 
 
 def run(name: str, folder: Path) -> dict[str, float]:
-    """Run a stage in a process of its own; return its seconds and the most MB it held."""
+    """Run a stage in a process of its own; return its seconds and the most MB that it held.
+
+    And the seconds that processors worked for it, which also tell what a busy machine measured.
+    """
     command = [sys.executable, __file__, "--stage", name, str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         peak = 0.0
@@ -219,7 +224,7 @@ def run(name: str, folder: Path) -> dict[str, float]:
         output = process.stdout.read()
     if process.returncode:
         raise RuntimeError(f"{name} failed.")
-    return {"seconds": json.loads(output.splitlines()[-1]), "MB": peak}
+    return {**json.loads(output.splitlines()[-1]), "MB": peak}
 
 
 def family(pid: int) -> list[int]:
@@ -288,7 +293,10 @@ def main() -> None:
         name, folder = arguments.stage
         started = time.perf_counter()
         (STAGES | ONCE | _OTHERS)[name](Path(folder))
-        print(json.dumps(time.perf_counter() - started))
+        seconds = time.perf_counter() - started
+        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        processor = sum(usage.ru_utime + usage.ru_stime for usage in used)
+        print(json.dumps({"seconds": seconds, "processor seconds": processor}))
         return
     sizes = sorted(arguments.millions)
     rows = []

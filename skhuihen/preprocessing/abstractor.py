@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
 from numbers import Integral
+from operator import attrgetter
 from typing import Any, Self
 
 import numpy as np
@@ -207,11 +208,10 @@ class BehaviorAbstractor(BehaviorTransformer):
         rules = read_rules(self.rules)
         learned = self._learn_operations(Totals(read()), rules)
         # The given rules come last: their globs are for operations not seen yet.
-        self.rules_ = pd.DataFrame(
-            self._learn_items(read, learned, rules), columns=COLUMNS
-        ).drop_duplicates(ignore_index=True)
+        rows = map(attrgetter(*COLUMNS), self._learn_items(read, learned, rules))
+        self.rules_ = pd.DataFrame(rows, columns=COLUMNS).drop_duplicates(ignore_index=True)
         self._table = RuleTable([Rule(*row) for row in self.rules_.itertuples(index=False)])
-        distinct = {_behavior(rule) for rule in self._table.rules}
+        distinct = {rule.outcome for rule in self._table.rules}
         self.n_items_ = sum(field == ITEM_CLICK for field, _ in distinct)
         self.n_behaviors_ = len(distinct) - self.n_items_
         return self._remember_columns(columns)
@@ -346,7 +346,7 @@ class BehaviorAbstractor(BehaviorTransformer):
         of_operation = np.full(len(rules_of), -1)
         for code, rules in enumerate(rules_of):
             if rules.for_any_item is not None:
-                of_operation[code] = tokens.setdefault(_behavior(rules.for_any_item), len(tokens))
+                of_operation[code] = tokens.setdefault(rules.for_any_item.outcome, len(tokens))
         token = of_operation[evidence.operation]
 
         pair_of_event, pairs = evidence.item_pairs(rules_of)
@@ -355,7 +355,7 @@ class BehaviorAbstractor(BehaviorTransformer):
         for position, (code, item) in enumerate(pairs):
             rule = rules_of[code].of_item(item)
             if rule is not None:
-                of_pair[position] = tokens.setdefault(_behavior(rule), len(tokens))
+                of_pair[position] = tokens.setdefault(rule.outcome, len(tokens))
                 rest[position] = rule.is_type
         has_pair = np.flatnonzero(pair_of_event >= 0)
         pair_of_event = pair_of_event[has_pair]
@@ -376,8 +376,3 @@ class BehaviorAbstractor(BehaviorTransformer):
             ),
             report,
         )
-
-
-def _behavior(rule: Rule) -> tuple[str, str]:
-    """Return the field and behavior that a rule gives; a type gives its ``other``."""
-    return rule.field, other_of(rule.behavior) if rule.is_type else rule.behavior
