@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 export MPLBACKEND := Agg
 
-.PHONY: demo test test-minimum lint bench clean
+.PHONY: demo test test-minimum lint bench bench-scale clean
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -45,6 +45,10 @@ lint: $(VENV)/.tests
 # All benchmarks, one after the other; writes docs/speed.md. Nothing else should run meanwhile.
 bench: $(VENV)/.tests
 	OMP_NUM_THREADS=1 $(BIN)/python examples/benchmarks/run.py
+
+# 100 million events on this machine; writes docs/scale_measured.md. Takes an hour and 30 GB of disk.
+bench-scale: $(VENV)/.tests
+	OMP_NUM_THREADS=1 $(BIN)/python examples/benchmarks/out_of_memory.py
 
 clean:
 	rm -rf $(VENV) $(MINIMUM) demo_output

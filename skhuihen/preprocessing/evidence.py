@@ -88,18 +88,19 @@ class Evidence:
         if not chosen:
             return pair_of_event, []
         item, items = self.item
-        rank = np.full(len(self.operations), -1)
-        rank[chosen] = np.arange(len(chosen))
-        mine = np.flatnonzero(rank[self.operation] >= 0)
-        pair = rank[self.operation[mine]] * len(items) + item[mine]
+        rank_of = np.full(len(self.operations), -1)
+        rank_of[chosen] = np.arange(len(chosen))
+        mine = np.flatnonzero(rank_of[self.operation] >= 0)
+        pair = rank_of[self.operation[mine]] * len(items) + item[mine]
         # Counting in a table of all possible pairs is faster than sorting events.
         present = np.zeros(len(chosen) * len(items), dtype=bool)
         present[pair] = True
         number = np.cumsum(present) - 1
         pair_of_event[mine] = number[pair]
+        ranks, codes = np.divmod(np.flatnonzero(present), len(items))
         return pair_of_event, [
-            (chosen[code // len(items)], items[code % len(items)])
-            for code in np.flatnonzero(present).tolist()
+            (chosen[rank], items[code])
+            for rank, code in zip(ranks.tolist(), codes.tolist(), strict=True)
         ]
 
 
