@@ -346,7 +346,7 @@ def test_nothing_half_written_passes_for_the_whole(bank, tmp_path, fault):
     out = tmp_path / "out"
     limit, kill = "", ""
     if fault == "full disk":
-        limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))"
+        limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))"
     else:
         kill = """
 write = parquet.write_table
