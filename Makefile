@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 export MPLBACKEND := Agg
 
-.PHONY: demo test test-minimum lint bench evidence clean
+.PHONY: demo test test-minimum lint bench bench-scale evidence clean
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -56,6 +56,10 @@ bench: $(VENV)/.tests
 evidence: $(VENV)/.tests
 	OMP_NUM_THREADS=1 $(BIN)/python examples/paper/run.py \
 		$(if $(RESULTS),--results "$(RESULTS)") $(ARGUMENTS)
+
+# 100 million events on this machine; writes docs/scale_measured.md. Takes an hour and 30 GB of disk.
+bench-scale: $(VENV)/.tests
+	OMP_NUM_THREADS=1 $(BIN)/python examples/benchmarks/out_of_memory.py
 
 clean:
 	rm -rf $(VENV) $(MINIMUM) demo_output

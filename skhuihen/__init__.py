@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from skhuihen.assembly import attach_behaviors
     from skhuihen.classifier import HUIHENClassifier
+    from skhuihen.preparation import prepare_parquet
     from skhuihen.preprocessing import (
         BehaviorAbstractor,
         ProfileEncoder,
@@ -29,6 +30,7 @@ _HOMES = {
     "ProfileEncoder": "skhuihen.preprocessing",
     "Sessionizer": "skhuihen.preprocessing",
     "WindowStatistics": "skhuihen.preprocessing",
+    "prepare_parquet": "skhuihen.preparation",
     "score_table": "skhuihen.scoring",
 }
 _SUBMODULES = ("datasets", "metrics", "model_selection", "plotting")
@@ -40,6 +42,7 @@ __all__ = [
     "Sessionizer",
     "WindowStatistics",
     "attach_behaviors",
+    "prepare_parquet",
     "score_table",
 ]
 

@@ -102,7 +102,7 @@ class Behaviors:
         ValueError
             If an event itself, rather than one of its subfields, is null.
         """
-        return cls._from_lists(_as_lists(column), column.name)
+        return cls._from_lists(as_lists(column), column.name)
 
     @classmethod
     def _from_lists(cls, lists: pa.Array | pa.ChunkedArray, name: Any) -> Behaviors:
@@ -546,7 +546,7 @@ def _lists_of(
         )
     if applied_at is None and lookback is not None:
         raise ValueError("lookback needs applied_at: name the column with the application's time.")
-    return _as_lists(X[column])
+    return as_lists(X[column])
 
 
 def _as_of(
@@ -596,7 +596,7 @@ def microseconds_of(value: Any, parameter: str, *, or_zero: bool = False) -> int
     return max(1, delta // pd.Timedelta("1us"))
 
 
-def _as_lists(column: pd.Series) -> pa.Array | pa.ChunkedArray:
+def as_lists(column: pd.Series) -> pa.Array | pa.ChunkedArray:
     """Return a nested column as Arrow lists of structs."""
     dtype = column.dtype
     if isinstance(dtype, NestedDtype):

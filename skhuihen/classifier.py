@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -51,6 +51,7 @@ from skhuihen.network.huihen import HUIHEN
 from skhuihen.preprocessing.event_numbers import EventNumbers
 from skhuihen.preprocessing.profile import ProfileEncoder, is_clear, is_datetime
 from skhuihen.preprocessing.vocabulary import BehaviorVocabulary
+from skhuihen.streaming import PreparedParquet, StreamedApplications, open_applications
 from skhuihen.training import (
     SCORING_BATCH,
     BestEpoch,
@@ -66,6 +67,8 @@ CHANGEABLE = (
     *("lr", "batch_size", "verbose"),
     *("max_epochs", "early_stopping", "validation_fraction", "n_iter_no_change", "random_state"),
 )
+
+_Applications = ApplicationDataset | StreamedApplications
 
 
 class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
@@ -328,24 +331,47 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : DataFrame, other table or array of shape (n_applications, n_columns)
-            Applications with a nested column of sessions, or a profile alone.
-        y : array-like of shape (n_applications,)
-            Two labels; the larger one is overdue.
-        sample_weight : array-like of shape (n_applications,), default=None
-            Weight of each application. Those of weight 0 are left out.
+        X : DataFrame, other table, array or Parquet of shape (n_applications, n_columns)
+            Applications with a nested column of sessions, or a profile alone. Parquet (a path, a
+            glob, a folder or a list of files, such as `prepare_parquet` writes) may be larger
+            than memory; see the notes.
+        y : array-like of shape (n_applications,), or str
+            Two labels; the larger one is overdue. Of Parquet, the name of the column that has
+            them, which then is no profile, or one for each application in the order of the files.
+        sample_weight : array-like of shape (n_applications,) or str, default=None
+            Weight of each application, given like `y`. Those of weight 0 are left out.
 
         Returns
         -------
         self
+
+        Notes
+        -----
+        Of Parquet, the profile, the labels and what is learned of them are in memory, and of the
+        events a buffer of about 8 million behaviors, for which some row groups are read together.
+        Which ones, and in which order, is drawn anew in each epoch, and so is the order of
+        applications in the buffer; an application meets only those that share its buffer in a
+        batch, and the last batch of a buffer may be smaller. Encoders, vocabulary, weights and
+        held-out rows are those of the whole table. Behaviors that fit into one buffer train the
+        same network as a table in memory, to the bit; with more, the same seed and the same
+        files, in the same row groups, give the same bits. Held-out rows cost a second reading in
+        each epoch.
         """
         self._check_parameters()
+        X, y, sample_weight, source = self._open(X, y, sample_weight)
         frame, y, weight = self._check_rows(X, y, sample_weight, reset=True)
         label = self._encode_labels(y)
-        margin = None if self.base_estimator is None else self._fit_base(frame, y, weight)
-        dataset, log_odds, pretrained = self._set_up(frame, y, label, weight)
+        margin = None
+        if self.base_estimator is not None:
+            if source is not None:
+                raise TypeError(
+                    "base_estimator wants a table in memory, but X names Parquet. Read a part that "
+                    "fits into memory, or leave the base model out."
+                )
+            margin = self._fit_base(frame, y, weight)
+        dataset, log_odds, pretrained = self._set_up(frame, y, label, weight, source)
         held_out = self._train(dataset, log_odds, pretrained)
-        if margin is not None:
+        if margin is not None and isinstance(dataset, ApplicationDataset):
             self._fit_blend(dataset, margin, weight / weight.mean(), held_out)
         return self
 
@@ -359,14 +385,14 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : DataFrame, other table or array of shape (n_applications, n_columns)
-            With the columns of the first call.
-        y : array-like of shape (n_applications,)
-            After the first call, rows of one class alone are ordinary.
+        X : DataFrame, other table, array or Parquet of shape (n_applications, n_columns)
+            With the columns of the first call. Parquet is read as in `fit`.
+        y : array-like of shape (n_applications,), or str
+            As in `fit`. After the first call, rows of one class alone are ordinary.
         classes : array-like of shape (2,), default=None
             Both labels; needed in the first call if `y` lacks one.
-        sample_weight : array-like of shape (n_applications,), default=None
-            Weight of each application. Those of weight 0 are left out.
+        sample_weight : array-like of shape (n_applications,) or str, default=None
+            As in `fit`.
 
         Returns
         -------
@@ -412,6 +438,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                     "be weighed. Call fit first; partial_fit then goes on with both weights."
                 )
             self._check_parameters()
+            X, y, sample_weight, source = self._open(X, y, sample_weight)
             frame, y, weight = self._check_rows(X, y, sample_weight, reset=True)
             named = np.unique(y if classes is None else column_or_1d(classes))
             if len(named) == 1:
@@ -427,8 +454,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                     "class_weight='balanced' wants rows of both classes in the first call. Pass "
                     "more rows, or the weights as a dict."
                 )
-            dataset, log_odds, pretrained = self._set_up(frame, y, label, weight)
-            self._train(dataset, log_odds, pretrained, partial=True)
+            self._train(*self._set_up(frame, y, label, weight, source), partial=True)
             return self
         self._validate_params()
         self._check_unchanged()
@@ -436,12 +462,18 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             raise ValueError(
                 f"classes={classes!r} are not those of the first call, {self.classes_.tolist()}."
             )
+        X, y, sample_weight, source = self._open(X, y, sample_weight)
         frame, y, weight = self._check_rows(X, y, sample_weight, reset=False)
         label = self._find_labels(y)
         self.profile_encoder_.check_types(frame)
         weight = weight * self._class_weight[label] / self._mean_weight
-        behaviors = self._read_known_behaviors(frame)
-        dataset = self._dataset(frame, behaviors, label, weight, self._device_of_net())
+        if source is None:
+            behaviors = self._read_known_behaviors(frame)
+            dataset: _Applications = self._dataset(
+                frame, behaviors, label, weight, self._device_of_net()
+            )
+        else:
+            dataset = self._stream(source, frame, label, weight, self._device_of_net())
         self._train_epoch(self.nets_, dataset)
         return self
 
@@ -714,6 +746,31 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     # From tables to the data set.
 
+    def _open(
+        self, X: Any, y: Any, sample_weight: Any
+    ) -> tuple[Any, Any, Any, PreparedParquet | None]:
+        """Return the profile, labels and weights of Parquet, and where its events are."""
+        return open_applications(X, y, sample_weight, self.behaviors, self.applied_at)
+
+    def _stream(
+        self,
+        source: PreparedParquet,
+        frame: pd.DataFrame,
+        label: NDArray[np.int64],
+        weight: NDArray[np.floating],
+        device: str | torch.device,
+    ) -> StreamedApplications:
+        """Do what `_dataset` does, for events that are read when their turn comes."""
+        return StreamedApplications(
+            source,
+            frame.index.to_numpy(),
+            self.profile_encoder_.encode(frame),
+            label,
+            weight.astype(self.dtype),
+            lambda part: self._events(self._read_known_behaviors(part)),
+            device,
+        )
+
     def _check_table(self, X: Any, *, reset: bool) -> pd.DataFrame:
         """Return X as a frame, its columns checked against those of `fit`."""
         if is_table(X):
@@ -786,7 +843,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         y: NDArray[Any],
         label: NDArray[np.int64],
         weight: NDArray[np.float64],
-    ) -> tuple[ApplicationDataset, float, Pretrained | None]:
+        source: PreparedParquet | None,
+    ) -> tuple[_Applications, float, Pretrained | None]:
         """Learn what is learned but once; return the data set and what a network starts from."""
         self._class_weight = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
         for name, of_class in zip(self.classes_.tolist(), self._class_weight, strict=True):
@@ -798,16 +856,24 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         weight = weight * self._class_weight[label]
         self._mean_weight = weight.mean()
         weight = weight / self._mean_weight
-        behaviors = self._read_behaviors(frame)
+        pieces: Iterable[Behaviors]
+        if source is None:
+            pieces = [behaviors := self._read_behaviors(frame)]
+        else:
+            pieces = map(self._read_behaviors, source.frames_of(frame.index.to_numpy()))
         start = self._warm_start
         pretrained = None if start is None else start.prepare(self, frame)
-        self._fit_encoders(frame, behaviors, weight, pretrained)
-        if not self.profile_encoder_.n_features_in_ and not behaviors.n_events:
+        self._fit_encoders(frame, pieces, weight, pretrained)
+        if not self.profile_encoder_.n_features_in_ and not any(self.vocabulary_.sizes_):
             raise ValueError(
                 "X has neither a profile column nor an event to learn from; it has "
                 f"{list(frame.columns)}."
             )
-        dataset = self._dataset(frame, behaviors, label, weight, self._find_device())
+        dataset: _Applications
+        if source is None:
+            dataset = self._dataset(frame, behaviors, label, weight, self._find_device())
+        else:
+            dataset = self._stream(source, frame, label, weight, self._find_device())
         if label.all() or not label.any():
             # The log-odds of one class are infinite: count half a row more of each.
             label, weight = np.append(label, [0, 1]), np.append(weight, [0.5, 0.5])
@@ -860,7 +926,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     def _fit_encoders(
         self,
         frame: pd.DataFrame,
-        behaviors: Behaviors,
+        pieces: Iterable[Behaviors],
         weight: NDArray[np.floating],
         pretrained: Pretrained | None = None,
     ) -> None:
@@ -870,10 +936,10 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             self.profile_encoder_ = encoder.fit(self._profile(frame), sample_weight=weight)
         else:
             self.profile_encoder_ = pretrained.student.profile_encoder_
-        self.vocabulary_ = BehaviorVocabulary().fit(behaviors)
         names = self.event_numbers if self.hierarchical and self.time_aware else None
         self.event_numbers_ = EventNumbers(() if names is None else names)
-        self.event_numbers_.fit(behaviors)
+        self.vocabulary_ = BehaviorVocabulary()
+        self.vocabulary_.fit_pieces(self.event_numbers_.fit_on_the_way(pieces))
 
     def _profile(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return what may be profile: all but the events, even where none came with the data."""
@@ -1036,7 +1102,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def _train(
         self,
-        dataset: ApplicationDataset | GuidedDataset,
+        dataset: _Applications | GuidedDataset,
         log_odds: float,
         pretrained: Pretrained | None = None,
         *,
@@ -1123,7 +1189,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.n_iter_ = max(len(net.history) for net in nets)
 
     def _hold_out(
-        self, dataset: ApplicationDataset | GuidedDataset, random: np.random.RandomState
+        self, dataset: _Applications | GuidedDataset, random: np.random.RandomState
     ) -> list[NDArray[np.int64]]:
         """Choose `validation_fraction` of each class, but at least one row, for each network.
 

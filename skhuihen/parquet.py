@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-_UNNAMED_INDEX = r"__index_level_\d+__"
+#: What pandas calls an index without a name.
+UNNAMED_INDEX = r"__index_level_\d+__"
 
 
 def is_parquet(table: Any) -> bool:
@@ -48,14 +49,14 @@ def open_parquet(paths: Any, parameter: str) -> ds.Dataset:
             more = [schema, fragment.physical_schema]
             schema = pa.unify_schemas(more, promote_options="permissive")
         # What pandas calls an index without a name; a DataFrame's own is no column either.
-        columns = [field for field in schema if not re.fullmatch(_UNNAMED_INDEX, field.name)]
+        columns = [field for field in schema if not re.fullmatch(UNNAMED_INDEX, field.name)]
         schema = pa.schema(columns, schema.metadata)
         return ds.dataset(source, schema=schema, **options)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
         raise ValueError(
             f"{parameter}: the files at {parts} cannot be read as one Parquet table ({problem}"
             f"{error}). Read other formats into a DataFrame first; give all files the same column "
-            "types."
+            "types; write a file anew that was cut off."
         ) from error
 
 
@@ -146,7 +147,10 @@ def write_parts(
         table = pa.Table.from_pandas(frame.iloc[start : start + len(piece)], schema)
         # Of the nested column pandas gets no note: it could not read one that has a time zone.
         table = table.replace_schema_metadata(schema.metadata).append_column(name, piece)
-        pq.write_table(table, parts / f"part-{number:05d}.parquet")
+        try:
+            pq.write_table(table, parts / f"part-{number:05d}.parquet")
+        except OSError as error:  # the system's own does not say where
+            raise OSError(error.errno, error.strerror or str(error), str(output)) from error
         start += len(piece)
         n_events += sum(len(chunk.values) for chunk in piece.chunks)
     parts.rename(output)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from skhuihen.network.batch import Batch
+from skhuihen.streaming import Batches, find_streamed
 
 #: Applications scored at once: what belongs to them should fit into the cache of a processor.
 SCORING_BATCH = 128
@@ -60,6 +62,15 @@ class HUIHENNet(NeuralNet):
         with flushing_denormals(), suppress(StoppedByCallback):
             self.fit_loop(dataset)
         self.notify("on_train_end", X=dataset, y=None)
+
+    def get_iterator(self, dataset: Any, training: bool = False) -> Any:
+        """Return the batches of a data set, which may be streamed."""
+        load = partial(super().get_iterator, training=training)
+        streamed = find_streamed(dataset)
+        if streamed is None:
+            return load(dataset)
+        seed = self.get_params_for("iterator_train")["generator"].initial_seed()
+        return Batches(*streamed, load, np.random.default_rng(seed) if training else None)
 
     def infer(self, x: Batch, **fit_params: Any) -> Tensor:
         """Return the logits of a batch."""
@@ -135,13 +146,15 @@ class BestEpoch(EarlyStopping):
         if valid is None:
             return
         seen, loss = [], 0.0
+        generator = net.get_params_for("iterator_valid")["generator"]
+        state = generator.get_state()  # looking must not change how rows are shuffled
         net.module_.eval()
         with torch.no_grad():
-            for rows in np.array_split(np.arange(len(valid)), -(-len(valid) // SCORING_BATCH)):
-                x, target = valid.__getitems__(rows.tolist())
+            for x, target in net.get_iterator(valid, training=False):
                 logits = net.infer(x)
                 loss += float(net.get_loss(logits, target, x)) * len(x) / len(valid)
                 seen.append(_outcome(x, target, logits))
+        generator.set_state(state)
         _, self.dynamic_threshold_ = _judge(seen, loss)
         self.best_epoch_, self.best_model_weights_ = 0, deepcopy(net.module_.state_dict())
 

@@ -316,6 +316,68 @@ def test_a_broken_file_is_named_and_leaves_nothing_behind(bank, tmp_path, monkey
     assert list(work.iterdir()) == []
 
 
+def cut_off(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def change_a_type(path):
+    table = pq.read_table(path)
+    position = table.column_names.index("amount")
+    pq.write_table(table.set_column(position, "amount", table["amount"].cast("string")), path)
+
+
+@pytest.mark.parametrize("harm", [cut_off, change_a_type])
+def test_a_file_that_does_not_open_or_fit_is_named(bank, tmp_path, harm):
+    applications, _, files = bank
+    before = sorted(tmp_path.iterdir())
+    (*_, third, _, _) = sorted(files.iterdir())
+    harm(third)
+    with pytest.raises(ValueError, match=rf"events: .*one Parquet table.*{third.name}"):
+        attach_behaviors(applications, files, output=tmp_path / "out", n_partitions=4)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["full disk", "killed"])
+def test_nothing_half_written_passes_for_the_whole(bank, tmp_path, fault):
+    """In a process of its own, which the system refuses to let write on, or which is killed."""
+    applications, _, files = bank
+    applications.to_parquet(tmp_path / "applications.parquet")
+    out = tmp_path / "out"
+    limit, kill = "", ""
+    if fault == "full disk":
+        limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))"
+    else:
+        kill = """
+write = parquet.write_table
+def write_and_die(table, path):
+    write(table, path)
+    if "00001" in str(path):
+        os.kill(os.getpid(), signal.SIGKILL)
+parquet.write_table = write_and_die
+"""
+    call = f"{str(tmp_path / 'applications.parquet')!r}, {str(files)!r}, output={str(out)!r}"
+    code = f"""
+import os, signal
+from pyarrow import parquet
+from skhuihen import attach_behaviors
+{limit}
+{kill}
+attach_behaviors({call}, n_partitions={1 if limit else 4})
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if limit:
+        assert done.stderr.splitlines()[-1].startswith("OSError")
+        assert done.stderr.splitlines()[-1].endswith(f"'{out}'")
+    else:
+        assert done.returncode == -9
+    assert not out.exists()
+    X = attach_behaviors(applications, files)
+    again = attach_behaviors(applications, files, output=out, n_partitions=4)
+    assert lists(npd.read_parquet(again)) == lists(X)
+
+
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_a_failure_half_way_leaves_nothing_behind(bank, tmp_path, monkeypatch, error):
     applications, _, files = bank

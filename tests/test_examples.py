@@ -89,6 +89,22 @@ def test_sizing_says_what_the_figures_say(monkeypatch, capsys) -> None:
 
 
 @pytest.mark.slow
+def test_benchmark_of_what_is_larger_than_memory(tmp_path: Path) -> None:
+    script = EXAMPLES / "benchmarks" / "out_of_memory.py"
+    tables = tmp_path / "tables"
+    run(script, "--millions", "0.05", "0.1", "--output", tmp_path, "--tables", tables)
+    page = (tmp_path / "scale_measured.md").read_text()
+    for name in (
+        "DuckDB, sort and write",
+        "pandas, by hand",
+        "fit and prepare_parquet",
+        "a second",
+    ):
+        assert name in page
+    assert (tmp_path / "images" / "scale.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
 def test_tables_of_the_paper(tmp_path: Path, run_table: Callable[..., str]) -> None:
     small = ("--small", "--output", tmp_path)
     for number, some in {

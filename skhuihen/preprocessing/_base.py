@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -21,6 +21,8 @@ from skhuihen.behaviors import (
     read_as_of,
     read_piecewise,
 )
+from skhuihen.nested_parquet import NestedParquet
+from skhuihen.parquet import is_parquet
 
 Constraints = dict[str, list[Any]]
 
@@ -51,12 +53,28 @@ class BehaviorTransformer(TransformerMixin, BaseEstimator):
         frame = as_frame(X, self.column)
         return frame, read_piecewise(frame, self.column, self.applied_at, self._lookback())
 
+    def _read_again(self, X: Any) -> tuple[Iterable[Any], Callable[[], Iterable[Behaviors]]]:
+        """Return the columns, and what reads the cut events piece by piece at each call."""
+        if is_parquet(X):
+            source = NestedParquet(X, "X")
+            columns = [c for c in (self.column, self.applied_at) if c is not None]
+            source.require(columns)
+            return source.columns, lambda: self._pieces_of(source.frames(columns))
+        frame, pieces = self._read_piecewise(X)
+        read = [as_of.behaviors for as_of in pieces]
+        return frame.columns, lambda: read
+
+    def _pieces_of(self, frames: Iterable[pd.DataFrame]) -> Iterator[Behaviors]:
+        for frame in frames:
+            for as_of in self._read_piecewise(frame)[1]:
+                yield as_of.behaviors
+
     def _lookback(self) -> int | None:
         return None if self.lookback is None else microseconds_of(self.lookback, "lookback")
 
-    def _remember_columns(self, frame: pd.DataFrame) -> Self:
-        self.feature_names_in_ = np.asarray(frame.columns, dtype=object)
-        self.n_features_in_ = frame.shape[1]
+    def _remember_columns(self, columns: Iterable[Any]) -> Self:
+        self.feature_names_in_ = np.asarray(list(columns), dtype=object)
+        self.n_features_in_ = len(self.feature_names_in_)
         return self
 
     def _with_events(self, frame: pd.DataFrame, pieces: Iterable[Behaviors]) -> pd.DataFrame:

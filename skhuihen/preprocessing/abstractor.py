@@ -5,8 +5,10 @@ from __future__ import annotations
 import glob
 import os
 import warnings
-from functools import cached_property, partial
+from collections.abc import Callable, Iterable
+from functools import partial
 from numbers import Integral
+from operator import attrgetter
 from typing import Any, Self
 
 import numpy as np
@@ -15,25 +17,20 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skhuihen.behaviors import MISSING, Behaviors, decode
+from skhuihen.behaviors import Behaviors, decode
 from skhuihen.preprocessing._base import COLUMN_CONSTRAINTS, BehaviorTransformer
-from skhuihen.preprocessing.grouping import Groups, count_neighbors
+from skhuihen.preprocessing.evidence import Evidence, Totals
+from skhuihen.preprocessing.grouping import Groups
 from skhuihen.preprocessing.rules import (
     ANY,
     COLUMNS,
     FIELDS,
-    FUNCTION_WIDGET,
     ITEM_CLICK,
-    TRANSFORM_OPERATION,
-    ItemRules,
     Rule,
     RuleTable,
     other_of,
     read_rules,
 )
-
-#: Microseconds. The paper ends a session where more lies between two behaviors.
-SESSION_GAP = 3_600_000_000
 
 
 class BehaviorAbstractor(BehaviorTransformer):
@@ -196,8 +193,10 @@ class BehaviorAbstractor(BehaviorTransformer):
 
         Parameters
         ----------
-        X : DataFrame or other table of shape (n_applications, n_columns)
-            Applications with the nested column.
+        X : DataFrame, other table or Parquet of shape (n_applications, n_columns)
+            Applications with the nested column. Of Parquet (a path, a glob, a folder or a list of
+            files) some applications are in memory at a time; counts are added up, so that the
+            table is that of all events. It is read twice where items are to be counted.
         y : None
             Ignored: the table never depends on labels.
 
@@ -205,19 +204,17 @@ class BehaviorAbstractor(BehaviorTransformer):
         -------
         self
         """
-        frame, as_of = self._read(X)
+        columns, read = self._read_again(X)
         rules = read_rules(self.rules)
-        evidence = _Evidence(as_of.behaviors)
-        learned = self._learn_operations(evidence, rules)
+        learned = self._learn_operations(Totals(read()), rules)
         # The given rules come last: their globs are for operations not seen yet.
-        self.rules_ = pd.DataFrame(
-            self._learn_items(evidence, learned, rules), columns=COLUMNS
-        ).drop_duplicates(ignore_index=True)
+        rows = map(attrgetter(*COLUMNS), self._learn_items(read, learned, rules))
+        self.rules_ = pd.DataFrame(rows, columns=COLUMNS).drop_duplicates(ignore_index=True)
         self._table = RuleTable([Rule(*row) for row in self.rules_.itertuples(index=False)])
-        distinct = {_behavior(rule) for rule in self._table.rules}
+        distinct = {rule.outcome for rule in self._table.rules}
         self.n_items_ = sum(field == ITEM_CLICK for field, _ in distinct)
         self.n_behaviors_ = len(distinct) - self.n_items_
-        return self._remember_columns(frame)
+        return self._remember_columns(columns)
 
     def transform(self, X: Any) -> pd.DataFrame:
         """Give each event its ``field`` and ``behavior``.
@@ -267,7 +264,7 @@ class BehaviorAbstractor(BehaviorTransformer):
         ]
         return sum(counts[1:], counts[0])
 
-    def _learn_operations(self, evidence: _Evidence, rules: list[Rule]) -> list[Rule]:
+    def _learn_operations(self, evidence: Totals, rules: list[Rule]) -> list[Rule]:
         """Return rules for every operation seen, in the order of their names."""
         table = RuleTable(rules)
         learned: dict[str, list[Rule]] = {}
@@ -303,20 +300,25 @@ class BehaviorAbstractor(BehaviorTransformer):
         return [rule for found in learned.values() for rule in found]
 
     def _learn_items(
-        self, evidence: _Evidence, learned: list[Rule], rules: list[Rule]
+        self,
+        read: Callable[[], Iterable[Behaviors]],
+        learned: list[Rule],
+        rules: list[Rule],
     ) -> list[Rule]:
         """Put rules for the frequent items of each type in front of the rules for the type."""
         table = RuleTable(learned)
-        rules_of = [table.of_operation(operation) for operation in evidence.operations]
-        pair, pairs = evidence.item_pairs(rules_of)
-        n_events = np.bincount(pair[pair >= 0], minlength=len(pairs)).tolist()
         counts: dict[tuple[str, str], int] = {}
-        for (code, item), count in zip(pairs, n_events, strict=True):
-            rule = rules_of[code].of_item(item)
-            # A file could not tell an item without a name from a rule for any item.
-            if rule is not None and rule.is_type and item:
-                key = rule.behavior, item
-                counts[key] = counts.get(key, 0) + count
+        has_types = any(rule.is_type for rule in learned)
+        for evidence in map(Evidence, read() if has_types else ()):
+            rules_of = [table.of_operation(operation) for operation in evidence.operations]
+            pair, pairs = evidence.item_pairs(rules_of)
+            n_events = np.bincount(pair[pair >= 0], minlength=len(pairs)).tolist()
+            for (code, item), count in zip(pairs, n_events, strict=True):
+                rule = rules_of[code].of_item(item)
+                # A file could not tell an item without a name from a rule for any item.
+                if rule is not None and rule.is_type and item:
+                    key = rule.behavior, item
+                    counts[key] = counts.get(key, 0) + count
         named = {rule.behavior for rule in rules if rule.field == ITEM_CLICK and not rule.is_type}
         room = max(0, self.n_items - len(named))
         items_of: dict[str, list[str]] = {}
@@ -335,7 +337,7 @@ class BehaviorAbstractor(BehaviorTransformer):
 
     def _apply(self, behaviors: Behaviors) -> tuple[Behaviors, dict[str, int]]:
         """Return the events with field and behavior, and the counts of what was not known."""
-        evidence = _Evidence(behaviors)
+        evidence = Evidence(behaviors)
         # The first three tokens are for unseen operations, in the order of FIELDS.
         tokens: dict[tuple[str, str], int] = {}
         for field in FIELDS:
@@ -344,7 +346,7 @@ class BehaviorAbstractor(BehaviorTransformer):
         of_operation = np.full(len(rules_of), -1)
         for code, rules in enumerate(rules_of):
             if rules.for_any_item is not None:
-                of_operation[code] = tokens.setdefault(_behavior(rules.for_any_item), len(tokens))
+                of_operation[code] = tokens.setdefault(rules.for_any_item.outcome, len(tokens))
         token = of_operation[evidence.operation]
 
         pair_of_event, pairs = evidence.item_pairs(rules_of)
@@ -353,7 +355,7 @@ class BehaviorAbstractor(BehaviorTransformer):
         for position, (code, item) in enumerate(pairs):
             rule = rules_of[code].of_item(item)
             if rule is not None:
-                of_pair[position] = tokens.setdefault(_behavior(rule), len(tokens))
+                of_pair[position] = tokens.setdefault(rule.outcome, len(tokens))
                 rest[position] = rule.is_type
         has_pair = np.flatnonzero(pair_of_event >= 0)
         pair_of_event = pair_of_event[has_pair]
@@ -374,124 +376,3 @@ class BehaviorAbstractor(BehaviorTransformer):
             ),
             report,
         )
-
-
-def _behavior(rule: Rule) -> tuple[str, str]:
-    """Return the field and behavior that a rule gives; a type gives its ``other``."""
-    return rule.field, other_of(rule.behavior) if rule.is_type else rule.behavior
-
-
-class _Evidence:
-    """What events say about their operations."""
-
-    def __init__(self, behaviors: Behaviors) -> None:
-        self._behaviors = behaviors
-        self.operation, self.operations = behaviors.texts("operation")
-
-    @cached_property
-    def item(self) -> tuple[np.ndarray, list[str]]:
-        """Item of each event, as a code, and the distinct items."""
-        if "item" not in self._behaviors.fields:
-            return np.zeros(self._behaviors.n_events, dtype=np.int64), [MISSING]
-        return self._behaviors.texts("item")
-
-    @cached_property
-    def _has_item(self) -> np.ndarray:
-        if "item" not in self._behaviors.fields:
-            return np.zeros(self._behaviors.n_events, dtype=bool)
-        return self._behaviors.fields["item"].is_valid().to_numpy(zero_copy_only=False)
-
-    @cached_property
-    def _has_amount(self) -> np.ndarray:
-        return ~np.isnan(self._behaviors.numbers("amount"))
-
-    @property
-    def field(self) -> np.ndarray:
-        """Position in FIELDS of each event, by the event alone."""
-        return np.where(self._has_amount, 1, np.where(self._has_item, 0, 2))
-
-    @cached_property
-    def n_events(self) -> np.ndarray:
-        """Number of events of each operation."""
-        return self._count(np.ones(self._behaviors.n_events, dtype=bool))
-
-    @cached_property
-    def _n_with(self) -> tuple[np.ndarray, np.ndarray]:
-        """Number of events of each operation with an amount, and with an item."""
-        return self._count(self._has_amount), self._count(self._has_item)
-
-    def _count(self, mask: np.ndarray) -> np.ndarray:
-        return np.bincount(self.operation[mask], minlength=len(self.operations))
-
-    def field_of(self, code: int) -> str:
-        """Return the field of an operation, by what most of its events have."""
-        with_amount, with_item = self._n_with
-        if 2 * with_amount[code] > self.n_events[code]:
-            return TRANSFORM_OPERATION
-        if 2 * with_item[code] > self.n_events[code]:
-            return ITEM_CLICK
-        return FUNCTION_WIDGET
-
-    def count_neighbors(self, codes: list[int], group: np.ndarray) -> np.ndarray:
-        """Count the neighbors of groups of operations.
-
-        Parameters
-        ----------
-        codes : list of int
-            Some operations. Each of the others is a group of its own.
-        group : int64 ndarray of shape (n_codes,)
-            The group of each, numbered from 0.
-
-        Returns
-        -------
-        int64 ndarray of shape (n_groups, n_columns)
-            See `skhuihen.preprocessing.grouping.count_neighbors`.
-        """
-        n_groups = int(group.max(initial=-1)) + 1
-        group_of = np.full(len(self.operations), -1)
-        group_of[codes] = group
-        # In the order of names, as all that settles ties.
-        others = [code for code in np.argsort(self.operations) if group_of[code] < 0]
-        group_of[others] = n_groups + np.arange(len(others))
-        near = (np.diff(self._behaviors.rows) == 0) & (
-            np.diff(self._behaviors.times()) <= SESSION_GAP
-        )
-        return count_neighbors(group_of[self.operation], near, n_groups)
-
-    def item_pairs(self, rules_of: list[ItemRules]) -> tuple[np.ndarray, list[tuple[int, str]]]:
-        """Return the distinct pairs of operation and item where the item decides.
-
-        Parameters
-        ----------
-        rules_of : list of ItemRules
-            The rules that may hold for each operation.
-
-        Returns
-        -------
-        pair : int64 ndarray of shape (n_events,)
-            The pair of each event, -1 where the operation alone decides.
-        pairs : list of (int, str)
-            Codes of operations, and items.
-        """
-        chosen = [
-            code
-            for code, rules in enumerate(rules_of)
-            if rules.rules and rules.for_any_item is None
-        ]
-        pair_of_event = np.full(len(self.operation), -1)
-        if not chosen:
-            return pair_of_event, []
-        item, items = self.item
-        rank = np.full(len(self.operations), -1)
-        rank[chosen] = np.arange(len(chosen))
-        mine = np.flatnonzero(rank[self.operation] >= 0)
-        pair = rank[self.operation[mine]] * len(items) + item[mine]
-        # Counting in a table of all possible pairs is faster than sorting events.
-        present = np.zeros(len(chosen) * len(items), dtype=bool)
-        present[pair] = True
-        number = np.cumsum(present) - 1
-        pair_of_event[mine] = number[pair]
-        return pair_of_event, [
-            (chosen[code // len(items)], items[code % len(items)])
-            for code in np.flatnonzero(present).tolist()
-        ]

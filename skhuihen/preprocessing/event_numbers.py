@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Self
 
 import numpy as np
@@ -53,29 +53,49 @@ class EventNumbers:
         ValueError
             If a subfield that is named is not there.
         """
-        there = set(behaviors.fields) if behaviors.n_events else set()
-        if self.names == "auto":
-            names = [name for name in USUAL if name in there]
-        else:
-            names = list(self.names)
-            lacking = [name for name in names if there and name not in there]
-            if lacking:
-                raise ValueError(
-                    f"event_numbers names {lacking[0]!r}, which the events do not have; they have "
-                    f"{sorted(there)}."
-                )
-            names = names if there else []
-        self.names_: list[str] = []
-        means, scales = [], []
-        for name in names:
-            values = _logarithms(behaviors, name)
-            values = values[~np.isnan(values)]
-            if len(values):
-                self.names_.append(name)
-                means.append(values.mean())
-                scales.append(values.std() or 1.0)
-        self.mean_, self.scale_ = np.array(means), np.array(scales)
+        for _ in self.fit_on_the_way([behaviors]):
+            pass
         return self
+
+    def fit_on_the_way(self, pieces: Iterable[Behaviors]) -> Iterator[Behaviors]:
+        """Do what `fit` does, for events that need not be in memory together; pass them on.
+
+        What is learned is rounded to six digits: sums over pieces differ from those over the
+        whole in the last ones.
+        """
+        sums: dict[str, NDArray[np.float64]] = {}
+        for piece in pieces:
+            for name in self._wanted(piece):
+                values = _logarithms(piece, name)
+                values = values[~np.isnan(values)]
+                moments = np.array([len(values), values.sum(), values @ values])
+                sums[name] = sums.get(name, 0) + moments
+            yield piece
+        order = USUAL if self.names == "auto" else self.names
+        self.names_ = [name for name in order if name in sums and sums[name][0]]
+        means, scales = [], []
+        for name in self.names_:
+            n, total, squares = sums[name].tolist()
+            mean = total / n
+            variance = max(squares / n - mean**2, 0.0)
+            means.append(float(f"{mean:.6g}"))
+            # Of one value, rounding alone would make a deviation.
+            scales.append(float(f"{variance**0.5:.6g}") if variance > 1e-9 * mean**2 else 1.0)
+        self.mean_, self.scale_ = np.array(means), np.array(scales)
+
+    def _wanted(self, behaviors: Behaviors) -> list[str]:
+        """Return the subfields to take; those that are named must be there."""
+        if not behaviors.n_events:
+            return []
+        if self.names == "auto":
+            return [name for name in USUAL if name in behaviors.fields]
+        lacking = [name for name in self.names if name not in behaviors.fields]
+        if lacking:
+            raise ValueError(
+                f"event_numbers names {lacking[0]!r}, which the events do not have; they have "
+                f"{sorted(behaviors.fields)}."
+            )
+        return list(self.names)
 
     def transform(self, behaviors: Behaviors) -> NDArray[np.float64]:
         """Return the columns.

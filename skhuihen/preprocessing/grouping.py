@@ -202,16 +202,23 @@ class Groups:
 
 
 def count_neighbors(
-    group: NDArray[np.int64], near: NDArray[np.bool_], n_groups: int
+    before: NDArray[np.int64],
+    after: NDArray[np.int64],
+    times: NDArray[np.int64],
+    n_events: NDArray[np.int64],
+    n_groups: int,
 ) -> NDArray[np.int64]:
     """Count what stands beside the events of each group.
 
     Parameters
     ----------
-    group : int64 ndarray of shape (n_events,)
-        The group of each event, in the order of time.
-    near : bool ndarray of shape (n_events - 1,)
-        Whether an event and the next are of one session.
+    before, after : int64 ndarray of shape (n_pairs,)
+        The groups of two events of a session, one directly behind the other. A pair may come
+        several times.
+    times : int64 ndarray of shape (n_pairs,)
+        How often each was seen.
+    n_events : int64 ndarray of shape (n_all_groups,)
+        Number of events of each group.
     n_groups : int
         Number of groups to count for, from 0 on.
 
@@ -222,19 +229,18 @@ def count_neighbors(
         and how often directly before. The last column of each half is for all other groups. Events
         of the same group are no neighbors, since what resembles another stands beside itself.
     """
-    before, after = group[:-1], group[1:]
-    beside = near & (before != after)
-    before, after = before[beside], after[beside]
-    by_frequency = np.argsort(-np.bincount(group), kind="stable")
+    beside = before != after
+    before, after, times = before[beside], after[beside], times[beside]
+    by_frequency = np.argsort(-n_events, kind="stable")
     column = np.empty_like(by_frequency)
     column[by_frequency] = np.minimum(np.arange(len(by_frequency)), MOST_NEIGHBORS)
     n_columns = MOST_NEIGHBORS + 1
     halves = []
     for one, other in ((before, after), (after, before)):
         wanted = one < n_groups
-        cell = one[wanted] * n_columns + column[other[wanted]]
-        counts = np.bincount(cell, minlength=n_groups * n_columns)
-        halves.append(counts.reshape(n_groups, n_columns))
+        counts = np.zeros((n_groups, n_columns), dtype=np.int64)
+        np.add.at(counts, (one[wanted], column[other[wanted]]), times[wanted])
+        halves.append(counts)
     return np.hstack(halves)
 
 

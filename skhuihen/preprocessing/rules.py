@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -34,10 +35,15 @@ class Rule:
     field: str
     behavior: str
 
-    @property
+    @cached_property
     def is_type(self) -> bool:
         """Whether the item is still to be added to the behavior."""
         return self.field == ITEM_CLICK and self.item == ANY
+
+    @cached_property
+    def outcome(self) -> tuple[str, str]:
+        """The field and behavior of an event that it holds for; a type gives its ``other``."""
+        return self.field, other_of(self.behavior) if self.is_type else self.behavior
 
 
 class RuleTable:
@@ -82,7 +88,9 @@ class ItemRules:
         self.rules = rules
         self._by_name: dict[str, int] = {}
         self._globs: list[tuple[int, re.Pattern[str]]] = []
-        for position, rule in enumerate(rules):
+        #: The first for any item; behind it no rule holds.
+        self._any = next((at for at, rule in enumerate(rules) if rule.item == ANY), len(rules))
+        for position, rule in enumerate(rules[: self._any]):
             if is_glob(rule.item):
                 self._globs.append((position, re.compile(fnmatch.translate(rule.item))))
             else:
@@ -96,7 +104,7 @@ class ItemRules:
 
     def of_item(self, item: str) -> Rule | None:
         """Return the first rule that holds for an item."""
-        named = self._by_name.get(item, len(self.rules))
+        named = self._by_name.get(item, self._any)
         for position, glob in self._globs:
             if position > named:
                 break

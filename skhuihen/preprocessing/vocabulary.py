@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Self
 
 import numpy as np
@@ -42,14 +43,22 @@ class BehaviorVocabulary:
         -------
         self
         """
-        field, name, names, negative, _ = _read(behaviors)
-        present = np.zeros((len(FIELDS), len(names), 2), dtype=bool)
-        present[field, name, negative.astype(np.int64)] = True
-        found = []
-        for f, n in np.argwhere(present.any(axis=2)):
-            both = f == TRANSFORM and present[f, n].all()
-            found += [(int(f), names[n], sign) for sign in (("", "-") if both else ("",))]
-        found.sort()
+        return self.fit_pieces([behaviors])
+
+    def fit_pieces(self, pieces: Iterable[Behaviors]) -> Self:
+        """Do what `fit` does, for events that need not be in memory together."""
+        signs: dict[tuple[int, str], set[bool]] = {}
+        for piece in pieces:
+            field, name, names, negative, _ = _read(piece)
+            present = np.zeros((len(FIELDS), len(names), 2), dtype=bool)
+            present[field, name, negative.astype(np.int64)] = True
+            for f, n, sign in np.argwhere(present).tolist():
+                signs.setdefault((f, names[n]), set()).add(bool(sign))
+        found = sorted(
+            (f, behavior, sign)
+            for (f, behavior), seen in signs.items()
+            for sign in (("", "-") if len(seen) == 2 else ("",))
+        )
         self.behaviors_ = [(FIELDS[f], behavior, sign) for f, behavior, sign in found]
         self.sizes_ = tuple(sum(f == field for f, _, _ in found) for field in range(len(FIELDS)))
         # Of each text, the number in each field for amounts of either sign; the last row is that
@@ -58,8 +67,8 @@ class BehaviorVocabulary:
         for _, behavior, _ in found:
             self._row_of.setdefault(behavior, len(self._row_of))
         table = np.full((len(self._row_of) + 1, len(FIELDS), 2), len(found))
-        for number, (f, behavior, sign) in enumerate(found):
-            table[self._row_of[behavior], f, 1 if sign else slice(None)] = number
+        for number, (f, behavior, half) in enumerate(found):
+            table[self._row_of[behavior], f, 1 if half else slice(None)] = number
         self._numbers = table
         return self
 

@@ -28,6 +28,13 @@ def grouped(groups):
     return found
 
 
+def count(group, near, n_groups):
+    """Count neighbors among events in a row, of which some are near the next."""
+    n_events = np.bincount(group)
+    times = np.ones(np.count_nonzero(near), dtype=np.int64)
+    return count_neighbors(group[:-1][near], group[1:][near], times, n_events, n_groups)
+
+
 def of_one_field(counts, field=WIDGET):
     names = sorted(counts)
     return Groups(names, [field] * len(names), np.array([counts[name] for name in names]))
@@ -166,7 +173,7 @@ def test_neighbors_are_counted(group, n_groups, data):
             after[one, two] += 1
             before[two, one] += 1
     by_frequency = sorted(range(6), key=lambda g: (-group.count(g), g))
-    counts = count_neighbors(np.array(group), np.array(near, dtype=bool), n_groups)
+    counts = count(np.array(group), np.array(near, dtype=bool), n_groups)
     assert counts.shape == (n_groups, 2 * (MOST_NEIGHBORS + 1))
     for g in range(n_groups):
         for half, wanted in zip(np.split(counts[g], 2), (after, before), strict=True):
@@ -176,7 +183,7 @@ def test_neighbors_are_counted(group, n_groups, data):
 
 def test_rare_neighbors_share_a_column():
     n = MOST_NEIGHBORS + 3
-    counts = count_neighbors(np.arange(n), np.ones(n - 1, dtype=bool), n)
+    counts = count(np.arange(n), np.ones(n - 1, dtype=bool), n)
     assert counts[:, MOST_NEIGHBORS].sum() == 3  # behind those before the last three
     assert counts.sum() == 2 * (n - 1)
 
@@ -299,7 +306,7 @@ def test_classes_are_found_by_neighbors_alone():
     groups = Groups(names, [WIDGET] * 30, n_events)
     groups.merge_families(5)
     assert groups.n_behaviors == 30
-    groups.merge_neighbors(5, lambda group: count_neighbors(group[member], near, 30))
+    groups.merge_neighbors(5, lambda group: count(group[member], near, 30))
     assert adjusted_rand_score(np.repeat(np.arange(5), 6), groups.behaviors()) > 0.95
 
 

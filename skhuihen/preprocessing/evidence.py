@@ -1,0 +1,181 @@
+"""What events say about their operations: of one piece of them, and added up over all pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array, csr_array
+
+from skhuihen.behaviors import MISSING, Behaviors
+from skhuihen.preprocessing.grouping import count_neighbors
+from skhuihen.preprocessing.rules import (
+    FUNCTION_WIDGET,
+    ITEM_CLICK,
+    TRANSFORM_OPERATION,
+    ItemRules,
+)
+
+#: Microseconds. The paper ends a session where more lies between two behaviors.
+SESSION_GAP = 3_600_000_000
+
+
+class Evidence:
+    """What the events of one piece say.
+
+    Parameters
+    ----------
+    behaviors : Behaviors
+    """
+
+    def __init__(self, behaviors: Behaviors) -> None:
+        self._behaviors = behaviors
+        self.operation, self.operations = behaviors.texts("operation")
+
+    @cached_property
+    def item(self) -> tuple[np.ndarray, list[str]]:
+        """Item of each event, as a code, and the distinct items."""
+        if "item" not in self._behaviors.fields:
+            return np.zeros(self._behaviors.n_events, dtype=np.int64), [MISSING]
+        return self._behaviors.texts("item")
+
+    @cached_property
+    def has_item(self) -> np.ndarray:
+        """Whether each event has an item."""
+        if "item" not in self._behaviors.fields:
+            return np.zeros(self._behaviors.n_events, dtype=bool)
+        return self._behaviors.fields["item"].is_valid().to_numpy(zero_copy_only=False)
+
+    @cached_property
+    def has_amount(self) -> np.ndarray:
+        """Whether each event has an amount."""
+        return ~np.isnan(self._behaviors.numbers("amount"))
+
+    @property
+    def field(self) -> np.ndarray:
+        """Position in FIELDS of each event, by the event alone."""
+        return np.where(self.has_amount, 1, np.where(self.has_item, 0, 2))
+
+    @property
+    def near(self) -> np.ndarray:
+        """Whether each event but the last is of one session with the next."""
+        same = np.diff(self._behaviors.rows) == 0
+        return same & (np.diff(self._behaviors.times()) <= SESSION_GAP)
+
+    def item_pairs(self, rules_of: list[ItemRules]) -> tuple[np.ndarray, list[tuple[int, str]]]:
+        """Return the distinct pairs of operation and item where the item decides.
+
+        Parameters
+        ----------
+        rules_of : list of ItemRules
+            The rules that may hold for each operation.
+
+        Returns
+        -------
+        pair : int64 ndarray of shape (n_events,)
+            The pair of each event, -1 where the operation alone decides.
+        pairs : list of (int, str)
+            Codes of operations, and items.
+        """
+        chosen = [
+            code
+            for code, rules in enumerate(rules_of)
+            if rules.rules and rules.for_any_item is None
+        ]
+        pair_of_event = np.full(len(self.operation), -1)
+        if not chosen:
+            return pair_of_event, []
+        item, items = self.item
+        rank_of = np.full(len(self.operations), -1)
+        rank_of[chosen] = np.arange(len(chosen))
+        mine = np.flatnonzero(rank_of[self.operation] >= 0)
+        pair = rank_of[self.operation[mine]] * len(items) + item[mine]
+        # Counting in a table of all possible pairs is faster than sorting events.
+        present = np.zeros(len(chosen) * len(items), dtype=bool)
+        present[pair] = True
+        number = np.cumsum(present) - 1
+        pair_of_event[mine] = number[pair]
+        ranks, codes = np.divmod(np.flatnonzero(present), len(items))
+        return pair_of_event, [
+            (chosen[rank], items[code])
+            for rank, code in zip(ranks.tolist(), codes.tolist(), strict=True)
+        ]
+
+
+class Totals:
+    """What the events of all pieces say, added up: pieces need not be in memory together.
+
+    What is kept grows with the distinct operations and those that stand beside one another, not
+    with the events.
+
+    Parameters
+    ----------
+    pieces : iterable of Behaviors
+
+    Attributes
+    ----------
+    operations : list of str
+        All that were seen; positions in it are their codes.
+    n_events : int64 ndarray of shape (n_operations,)
+        Number of events of each.
+    """
+
+    def __init__(self, pieces: Iterable[Behaviors]) -> None:
+        codes: dict[str, int] = {}
+        # Events, those with an amount, and those with an item, of each operation.
+        counts = np.zeros((3, 0), dtype=np.int64)
+        pairs = csr_array((0, 0), dtype=np.int64)
+        for piece in pieces:
+            evidence = Evidence(piece)
+            code = np.array(
+                [codes.setdefault(name, len(codes)) for name in evidence.operations], dtype=np.int64
+            )[evidence.operation]
+            n = len(codes)
+            masks = (slice(None), evidence.has_amount, evidence.has_item)
+            found = np.stack([np.bincount(code[mask], minlength=n) for mask in masks])
+            found[:, : counts.shape[1]] += counts
+            counts = found
+            near = evidence.near
+            before, after = code[:-1][near], code[1:][near]
+            beside = coo_array((np.ones_like(before), (before, after)), shape=(n, n))
+            pairs.resize((n, n))
+            pairs = pairs + beside.tocsr()
+        self.operations = list(codes)
+        self.n_events, self._n_with_amount, self._n_with_item = counts
+        self._pairs = pairs.tocoo()
+
+    def field_of(self, code: int) -> str:
+        """Return the field of an operation, by what most of its events have."""
+        if 2 * self._n_with_amount[code] > self.n_events[code]:
+            return TRANSFORM_OPERATION
+        if 2 * self._n_with_item[code] > self.n_events[code]:
+            return ITEM_CLICK
+        return FUNCTION_WIDGET
+
+    def count_neighbors(self, codes: list[int], group: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Count the neighbors of groups of operations.
+
+        Parameters
+        ----------
+        codes : list of int
+            Some operations. Each of the others is a group of its own.
+        group : int64 ndarray of shape (n_codes,)
+            The group of each, numbered from 0.
+
+        Returns
+        -------
+        int64 ndarray of shape (n_groups, n_columns)
+            See `skhuihen.preprocessing.grouping.count_neighbors`.
+        """
+        n_groups = int(group.max(initial=-1)) + 1
+        group_of = np.full(len(self.operations), -1)
+        group_of[codes] = group
+        # In the order of names, as all that settles ties.
+        others = [code for code in np.argsort(self.operations) if group_of[code] < 0]
+        group_of[others] = n_groups + np.arange(len(others))
+        n_events = np.zeros(n_groups + len(others), dtype=np.int64)
+        np.add.at(n_events, group_of, self.n_events)
+        before, after = (group_of[codes] for codes in self._pairs.coords)
+        return count_neighbors(before, after, self._pairs.data, n_events, n_groups)
