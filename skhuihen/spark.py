@@ -51,8 +51,15 @@ def schema_with_zones(connection: Any, table: Any) -> Any:
 
 def write_spark(frame: Any, output: Path) -> Path:
     """Have Spark write a folder of Parquet, which is there when it is complete."""
+    settings, key = frame.sparkSession.conf, "spark.sql.parquet.outputTimestampType"
+    before = settings.get(key)
     with work_folder(output) as folder:
         parts = folder / "parts"
-        frame.write.parquet(parts.absolute().as_uri())  # a bare path may be one of the cluster's
+        # By default instants are written as INT96, which other readers take for a clock's times.
+        settings.set(key, "TIMESTAMP_MICROS")
+        try:
+            frame.write.parquet(parts.absolute().as_uri())  # a bare path may be on the cluster
+        finally:
+            settings.set(key, before)
         parts.rename(output)
     return output

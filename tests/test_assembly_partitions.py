@@ -482,5 +482,6 @@ def test_refuses_what_an_engine_of_the_callers_does_itself():
     time = ibis.expr.datatypes.Timestamp(scale=6)
     applications = ibis.table({"user_id": "int64", "applied_at": time}, "applications")
     events = ibis.table({"user_id": "int64", "time": time, "operation": "string"}, "events")
-    with pytest.raises(ValueError, match=r"output, n_partitions cannot be given with Ibis tables"):
-        attach_behaviors(applications, events, output="out", n_partitions=2)
+    options = {"n_partitions": 2, "memory_limit": "1GB"}
+    with pytest.raises(ValueError, match=r"n_partitions, memory_limit cannot be given with Ibis"):
+        attach_behaviors(applications, events, **options)

@@ -31,6 +31,7 @@ from skhuihen import (
     attach_behaviors,
     score_table,
 )
+from skhuihen.behaviors import Behaviors
 from skhuihen.datasets import make_loan_data
 from skhuihen.spark import spark_frame
 
@@ -211,11 +212,9 @@ def test_the_zone_that_the_model_names_is_the_same_everywhere(bank, kind, reques
     expected = model.predict_proba(X)[:, 1]
     # Or this test could not fail.
     unnamed = make_pipeline(Sessionizer(), model[-1])
-    elsewhere = X.assign(
-        applied_at=applied_at.dt.tz_convert("UTC"),
-        behaviors=X["behaviors"].nest.assign(
-            time=X["behaviors"].nest["time"].astype(pd.ArrowDtype(pa.timestamp("us", "UTC")))
-        ),
+    elsewhere = attach_behaviors(
+        tables[0].assign(applied_at=applied_at.dt.tz_convert("UTC")),
+        tables[1].assign(time=late.dt.tz_convert("UTC")),
     )
     assert abs(unnamed.predict_proba(elsewhere)[:, 1] - expected).max() > 1e-4
 
@@ -245,8 +244,9 @@ def without(X, column):
 
 
 def with_text_times(X):
-    flat = X["behaviors"].nest.to_flat()
-    return pa.table(X.assign(behaviors=X["behaviors"].nest.assign(time=flat["time"].astype(str))))
+    behaviors = Behaviors.from_column(X["behaviors"])
+    texts = behaviors.fields["time"].cast(pa.string())
+    return pa.table(X.assign(behaviors=behaviors.with_fields(time=texts).to_array()))
 
 
 MISFITS = {
@@ -261,6 +261,11 @@ MISFITS = {
         lambda X: pa.table(X.assign(user__monthly_income="much")),
         TypeError,
         "does not fit .*'user__monthly_income' held numbers in fit",
+    ),
+    "times that are texts": (
+        with_text_times,
+        TypeError,
+        "does not fit .* subfield 'time' is of type .*string; timestamps are wanted",
     ),
     "zones": (
         lambda X: pa.table(X.assign(applied_at=X["applied_at"].dt.tz_localize("UTC"))),
