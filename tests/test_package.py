@@ -59,7 +59,10 @@ def test_lower_bounds_are_the_versions_that_are_tested() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "page",
-    ["README.md", *(f"docs/{name}.md" for name in ("user_guide", "composition", "out_of_time", "base_model"))],
+    [
+        "README.md",
+        *(f"docs/{name}.md" for name in ("user_guide", "composition", "out_of_time", "base_model")),
+    ],
 )
 def test_pages_show_their_real_output(page: str) -> None:
     flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
