@@ -1116,10 +1116,13 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         if pretrained is not None and "optimizer__param_groups" not in (self.net_params or {}):
             net_params["optimizer__param_groups"] = pretrained.rates(self.lr)
         random = check_random_state(self.random_state)
-        seeds = random.randint(np.iinfo(np.int32).max, size=(self.n_networks, 2))
+        largest = np.iinfo(np.int32).max
+        seeds = random.randint(largest, size=(1, 2))
         held_out: list[NDArray[np.int64]] = []
         if self.early_stopping and not partial:
             held_out = self._hold_out(dataset, random)
+        # The first network is the one that there would be alone.
+        seeds = np.concatenate([seeds, random.randint(largest, size=(self.n_networks - 1, 2))])
         nets = []
         parts: list[Dataset] = []
         for number, (shuffling_seed, seed) in enumerate(seeds.tolist()):
@@ -1175,7 +1178,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         for net, dataset in zip(nets, parts, strict=True):
             net.train(dataset)
             net.train_split = None  # a fitted classifier holds no row
-            if not all(parameter.isfinite().all() for parameter in net.module_.parameters()):
+            finite = all(parameter.isfinite().all() for parameter in net.module_.parameters())
+            # Early stopping may have put the weights of the start back.
+            if not finite or not np.isfinite(net.history[-1, "train_loss"]):
                 raise ValueError(
                     f"The network diverged: its weights are no longer finite. Lower lr={self.lr}."
                 )

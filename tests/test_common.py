@@ -40,6 +40,11 @@ EXPECTED_FAILURES = [
         "mini-batches and the held-out part depend on how many rows there are, as in "
         "scikit-learn's own stochastic gradient descent",
     ),
+    (
+        AS_SHIPPED,
+        "check_methods_sample_order_invariance",
+        "single precision rounds at 1e-7, and the order of rows is that of sums; the check wants 1e-9",
+    ),
     (SEES_ALL, "check_future_events", "applied_at=None, said on purpose, cuts nothing"),
 ]
 

@@ -252,7 +252,7 @@ def test_values_as_table_or_name(kind: str) -> None:
     value = VALUES[kind]
     for name, run in ESTIMATORS.items():
         if name != "classifier" or not isinstance(value, pd.DataFrame):
-            assert_result_or_clear_error(lambda run=run: run(value), "X ", "y ")
+            assert_result_or_clear_error(lambda run=run: run(value), "X ", "X:", "y ")
     X = frame()
     X.columns = pd.Index([*X.columns[:-3], value, *X.columns[-2:]], dtype=object)
     check_all(X, "names")

@@ -6,6 +6,7 @@ import pickle
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
@@ -80,6 +81,7 @@ def test_a_warm_start_is_shared(data):
     model = three(early_stopping=False, lr=0.01).warm_start_from(X, y, teacher=None, max_epochs=5)
     model.set_params(max_epochs=1, lr=1e-12).fit(X, y)
     assert model.warm_start_student_.n_networks == 1
-    student = model.warm_start_student_.predict_proba(X)
+    named = pd.DataFrame(X, columns=[f"x{i}" for i in range(5)])
+    student = model.warm_start_student_.predict_proba(named)
     np.testing.assert_allclose(model.predict_proba(X), student, atol=1e-5)
     assert roc_auc_score(y, model.predict_proba(X)[:, 1]) > 0.6

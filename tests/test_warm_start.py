@@ -347,6 +347,8 @@ def test_an_unfitted_one_does_not_look_fitted(warm: HUIHENClassifier, X: Any) ->
 def test_table_6_goes_on_where_it_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES / "paper")
+
     def run(n_repetitions: int) -> pd.DataFrame:
         options = f"--rows 400 --epochs 1 --repetitions {n_repetitions} --data bank_b --output"
         monkeypatch.setattr("sys.argv", ["table6", *options.split(), str(tmp_path)])

@@ -39,7 +39,9 @@ TWO_THREADS = "HUIHEN, two threads"
 
 def fit(X: pd.DataFrame, y: np.ndarray, **parameters: object) -> HUIHENClassifier:
     """Train one epoch."""
-    parameters = {"early_stopping": False, "max_epochs": 1, **parameters}
+    # The network of the paper, which the padded one is too.
+    paper = {"event_numbers": None, "early_stopping": False, "max_epochs": 1}
+    parameters = {**paper, **parameters}
     return HUIHENClassifier(batch_size=BATCH_SIZE, random_state=0, **parameters).fit(X, y)
 
 

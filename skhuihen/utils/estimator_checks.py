@@ -603,7 +603,7 @@ def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _assert_alike(result: Any, expected: Any, what: str) -> None:
-    """Compare results by value and position, numbers to 1e-6; their dtypes may differ."""
+    """Compare results by value and position, numbers to 1e-5; their dtypes may differ."""
     if isinstance(expected, dict):
         assert list(result) == list(expected), what
         for name, values in expected.items():
@@ -612,10 +612,10 @@ def _assert_alike(result: Any, expected: Any, what: str) -> None:
         assert isinstance(result, pd.DataFrame), f"{what}: {type(result)}"
         for one, other in zip(_plain(result), _plain(expected), strict=True):
             pd.testing.assert_frame_equal(
-                one, other, check_dtype=False, check_column_type=False, rtol=0, atol=1e-6, obj=what
+                one, other, check_dtype=False, check_column_type=False, rtol=0, atol=1e-5, obj=what
             )
     elif np.issubdtype(expected.dtype, np.floating):
-        np.testing.assert_allclose(result, expected, rtol=0, atol=1e-6, err_msg=what)
+        np.testing.assert_allclose(result, expected, rtol=0, atol=1e-5, err_msg=what)
     else:
         np.testing.assert_array_equal(result, expected, what)
 
