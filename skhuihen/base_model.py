@@ -109,7 +109,7 @@ def fit_blend(
     label: NDArray[np.int64],
     weight: NDArray[np.floating],
 ) -> Blend:
-    """Weigh two models by rows that neither has seen.
+    """Weigh two models by rows that neither was fitted on.
 
     A logistic regression of two columns, whose weights are not negative, and are 1 and 0 before
     anything is known: a normal prior of variance 1 around the base model alone. So few rows leave

@@ -36,7 +36,7 @@ from skorch.callbacks import Callback, EarlyStopping
 from skorch.helper import predefined_split
 from torch.utils.data import Dataset, Subset
 
-from skhuihen.base_model import base_log_odds, fit_base, fit_blend
+from skhuihen.base_model import Blend, base_log_odds, fit_base, fit_blend
 from skhuihen.behaviors import (
     Behaviors,
     as_frame,
@@ -121,7 +121,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         its amount, as far as they are there. None is the paper's form.
     base_estimator : classifier or None, default=None
         A model to stand on, such as the LightGBM that is in use. The log-odds are then a weighted
-        sum of its and the network's, weighed by rows that neither has seen (see `blend_`): a
+        sum of its and the network's, weighed by rows that neither was fitted on (see `blend_`): a
         network that adds nothing is left out. It is fitted here, on the table that this
         classifier sees, behaviors included: so let it be a pipeline with `ProfileEncoder`, or
         with that and `WindowStatistics` in a union, in front. ``FrozenEstimator(model)`` is a
@@ -179,8 +179,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Number of epochs run, those of `partial_fit` included; of the network with most.
     base_estimator_ : classifier
         The fitted base model; only with `base_estimator`.
-    blend_ : Blend
-        ``intercept`` and the weights of ``base`` and ``network``; only with `base_estimator`.
+    blend_ : Blend or None
+        ``intercept`` and the weights of ``base`` and ``network``; None without `base_estimator`.
     profile_encoder_ : ProfileEncoder
     event_numbers_ : EventNumbers
         The numbers of behaviors that the network takes in.
@@ -221,6 +221,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     (200, 2)
     """
 
+    blend_: Blend | None
     #: Set by `warm_start_from`, and carried over to clones.
     _warm_start: WarmStart | None = None
 
@@ -667,12 +668,13 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         -------
         ndarray of shape (n_applications,)
         """
-        logits = self._compute_logits(X)
+        check_is_fitted(self)
+        frame = self._check_table(X, reset=False)
+        logits = self._compute(frame, self._mean_logits, width=2)
         log_odds = logits[:, 1] - logits[:, 0]
-        if self.base_estimator is None or not len(log_odds):
+        if self.blend_ is None or not len(frame):
             return log_odds
-        table = self._table(self._check_table(X, reset=False))
-        of_base = base_log_odds(self.base_estimator_, table, self.classes_)
+        of_base = base_log_odds(self.base_estimator_, self._table(frame), self.classes_)
         return self.blend_.log_odds(of_base, log_odds).astype(self.dtype)
 
     def predict_proba(self, X: Any) -> NDArray[np.floating]:
@@ -686,10 +688,12 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         -------
         ndarray of shape (n_applications, 2)
         """
-        if self.base_estimator is not None:
+        check_is_fitted(self)
+        if self.blend_ is not None:
             overdue = expit(self.decision_function(X))
             return np.column_stack([1 - overdue, overdue])
-        logits = self._compute_logits(X)
+        frame = self._check_table(X, reset=False)
+        logits = self._compute(frame, self._mean_logits, width=2)
         return torch.softmax(torch.from_numpy(logits), dim=1).numpy()
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -721,9 +725,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             Zeros for an application without behaviors.
         """
         check_is_fitted(self)
-        return self._compute(
-            X, self.net_.module_.represent, width=len(self.get_feature_names_out())
-        )
+        frame = self._check_table(X, reset=False)
+        width = len(self.get_feature_names_out())
+        return self._compute(frame, self.net_.module_.represent, width)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the names of the columns of `transform`: ``intention_0``, ... ``habit_0``, ...
@@ -750,7 +754,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self, X: Any, y: Any, sample_weight: Any
     ) -> tuple[Any, Any, Any, PreparedParquet | None]:
         """Return the profile, labels and weights of Parquet, and where its events are."""
-        return open_applications(X, y, sample_weight, self.behaviors, self.applied_at)
+        named = self.event_numbers
+        numbers = () if named is None or isinstance(named, str) else named
+        return open_applications(X, y, sample_weight, self.behaviors, self.applied_at, numbers)
 
     def _stream(
         self,
@@ -1123,6 +1129,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             held_out = self._hold_out(dataset, random)
         # The first network is the one that there would be alone.
         seeds = np.concatenate([seeds, random.randint(largest, size=(self.n_networks - 1, 2))])
+        self.blend_ = None  # of networks that are no longer there
         nets = []
         parts: list[Dataset] = []
         for number, (shuffling_seed, seed) in enumerate(seeds.tolist()):
@@ -1261,23 +1268,16 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         }
         return HUIHENNet(**params)
 
-    def _compute_logits(self, X: Any) -> NDArray[np.floating]:
+    def _mean_logits(self, batch: Batch) -> torch.Tensor:
         """Return the mean of the networks' logits."""
-        check_is_fitted(self)
-
-        def mean(batch: Batch) -> torch.Tensor:
-            logits = self.nets_[0].module_(batch)
-            for net in self.nets_[1:]:
-                logits = logits + net.module_(batch)
-            return logits / len(self.nets_)
-
-        return self._compute(X, mean, width=2)
+        if len(self.nets_) == 1:
+            return self.net_.module_(batch)
+        return torch.stack([net.module_(batch) for net in self.nets_]).mean(dim=0)
 
     def _compute(
-        self, X: Any, function: Callable[[Batch], torch.Tensor], width: int
+        self, frame: pd.DataFrame, function: Callable[[Batch], torch.Tensor], width: int
     ) -> NDArray[np.floating]:
         """Apply a function of a batch to all applications, without gradients."""
-        frame = self._check_table(X, reset=False)
         for net in self.nets_:
             if net.module_.training:
                 net.module_.eval()

@@ -296,8 +296,8 @@ def weight_params(estimator: Any, weight: NDArray[np.floating]) -> dict[str, Any
     if isinstance(estimator, Pipeline) and has_fit_parameter(estimator[-1], "sample_weight"):
         return {f"{estimator.steps[-1][0]}__sample_weight": weight}
     raise ValueError(
-        f"sample_weight was passed, but the teacher {type(estimator).__name__} has no "
-        "sample_weight in fit. Pass one that has, or one that is fitted already."
+        f"sample_weight was passed, but {type(estimator).__name__} has no sample_weight in fit. "
+        "Pass a model that has, or one that is fitted already."
     )
 
 
@@ -319,13 +319,13 @@ def score(teacher: Any, X: Any, classes: list[Any]) -> NDArray[np.floating]:
     found = np.asarray(getattr(teacher, "classes_", [])).tolist()
     if len(found) != 2 or set(found) != set(classes):
         raise ValueError(
-            f"The teacher {name} knows the classes {found}; {classes} are wanted. Fit it on the "
-            "labels of old_y, both of them."
+            f"{name} knows the classes {found}; {classes} are wanted. Fit it on both of these "
+            "labels."
         )
     probability = np.asarray(teacher.predict_proba(X), dtype=np.float64)
     if probability.ndim != 2 or probability.shape[1] != 2 or not np.isfinite(probability).all():
         raise ValueError(
-            f"predict_proba of the teacher {name} gave an array of shape {probability.shape} with "
+            f"predict_proba of {name} gave an array of shape {probability.shape} with "
             f"{int((~np.isfinite(probability)).sum())} values that are not finite; two columns of "
             "probabilities are wanted."
         )

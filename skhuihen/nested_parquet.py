@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from skhuihen.parquet import UNNAMED_INDEX, as_pandas
+from skhuihen.parquet import UNNAMED_INDEX, as_pandas, find_parquet
 
 #: Events in memory at a time, about.
 BATCH = 1_000_000
@@ -120,15 +119,10 @@ def n_values(metadata: pq.FileMetaData) -> int:
 
 def _find_files(paths: Any, parameter: str) -> list[Path]:
     files: list[Path] = []
-    for part in map(str, paths if isinstance(paths, (list, tuple)) else [paths]):
-        if glob.has_magic(part):
-            found = sorted(map(Path, glob.glob(part, recursive=True)))
-        elif Path(part).is_dir():
-            found = sorted(Path(part).glob("*.parquet"))
-        else:
-            found = [path for path in [Path(part)] if path.exists()]
+    for path in map(Path, find_parquet(paths, parameter)):
+        found = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
         if not found:
-            raise FileNotFoundError(f"{parameter}: no Parquet file is at {part!r}.")
+            raise FileNotFoundError(f"{parameter}: no Parquet file is at {str(path)!r}.")
         files += found
     return files
 

@@ -27,15 +27,20 @@ def is_parquet(table: Any) -> bool:
     return isinstance(table, (str, Path))
 
 
+def find_parquet(paths: Any, parameter: str) -> list[str]:
+    """Return the files and folders that a path, a glob or a list of them names."""
+    found = []
+    for part in map(str, paths if isinstance(paths, (list, tuple)) else [paths]):
+        here = sorted(glob.glob(part, recursive=True)) if glob.has_magic(part) else [part]
+        if not here or not Path(here[0]).exists():
+            raise FileNotFoundError(f"{parameter}: no Parquet file is at {part!r}.")
+        found += here
+    return found
+
+
 def open_parquet(paths: Any, parameter: str) -> ds.Dataset:
     """Open a file, a folder, a glob or a list of files as one table, read when it is needed."""
-    parts = [str(path) for path in (paths if isinstance(paths, (list, tuple)) else [paths])]
-    files = []
-    for part in parts:
-        found = sorted(glob.glob(part, recursive=True)) if glob.has_magic(part) else [part]
-        if not found or not Path(found[0]).exists():
-            raise FileNotFoundError(f"{parameter}: no Parquet file is at {part!r}.")
-        files += found
+    files = find_parquet(paths, parameter)
     one_folder = len(files) == 1 and Path(files[0]).is_dir()
     source = files[0] if one_folder else files
     options = {"format": "parquet", "partitioning": "hive" if one_folder else None}
@@ -54,7 +59,7 @@ def open_parquet(paths: Any, parameter: str) -> ds.Dataset:
         return ds.dataset(source, schema=schema, **options)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
         raise ValueError(
-            f"{parameter}: the files at {parts} cannot be read as one Parquet table ({problem}"
+            f"{parameter}: the files at {files} cannot be read as one Parquet table ({problem}"
             f"{error}). Read other formats into a DataFrame first; give all files the same column "
             "types; write a file anew that was cut off."
         ) from error

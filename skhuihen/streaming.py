@@ -47,11 +47,16 @@ class PreparedParquet(NestedParquet):
         The nested column.
     applied_at : str or None
         The column that is read with it.
+    numbers : sequence of str
+        Subfields that are read besides those that every classifier reads.
     """
 
-    def __init__(self, paths: Any, column: str, applied_at: str | None) -> None:
+    def __init__(
+        self, paths: Any, column: str, applied_at: str | None, numbers: Sequence[str] = ()
+    ) -> None:
         super().__init__(paths, "X")
         self.column = column
+        self.numbers = tuple(numbers)
         wanted = [column] if applied_at is None else [column, applied_at]
         self._columns = [name for name in wanted if name in self.schema.names]
         self.groups: list[_RowGroup] = []
@@ -103,7 +108,7 @@ class PreparedParquet(NestedParquet):
             paths = [file.schema.column(i).path for i in range(len(file.schema))]
             names = {path: path.split(".")[-1] for path in paths}
             prepared = set(_ABSTRACT) <= set(names.values())
-            wanted = {*_OF_SESSIONS, *(_ABSTRACT if prepared else _RAW)}
+            wanted = {*_OF_SESSIONS, *self.numbers, *(_ABSTRACT if prepared else _RAW)}
             columns = [
                 path
                 for path in paths
@@ -114,12 +119,17 @@ class PreparedParquet(NestedParquet):
 
 
 def open_applications(
-    X: Any, y: Any, sample_weight: Any, column: str, applied_at: str | None
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    column: str,
+    applied_at: str | None,
+    numbers: Sequence[str] = (),
 ) -> tuple[Any, Any, Any, PreparedParquet | None]:
     """Return profile, labels and weights of Parquet, and where its events are; a table as it is."""
     if not is_parquet(X):
         return X, y, sample_weight, None
-    source = PreparedParquet(X, column, applied_at)
+    source = PreparedParquet(X, column, applied_at, numbers)
     frame = source.read_profile()
     found = []
     for parameter, values in (("y", y), ("sample_weight", sample_weight)):

@@ -69,8 +69,11 @@ class HUIHENNet(NeuralNet):
         streamed = find_streamed(dataset)
         if streamed is None:
             return load(dataset)
-        seed = self.get_params_for("iterator_train")["generator"].initial_seed()
-        return Batches(*streamed, load, np.random.default_rng(seed) if training else None)
+        if training and not hasattr(self, "_order_of_groups"):
+            # One for all calls: `partial_fit` goes on with the order where it was.
+            seed = self.get_params_for("iterator_train")["generator"].initial_seed()
+            self._order_of_groups = np.random.default_rng(seed)
+        return Batches(*streamed, load, self._order_of_groups if training else None)
 
     def infer(self, x: Batch, **fit_params: Any) -> Tensor:
         """Return the logits of a batch."""
@@ -135,8 +138,7 @@ def _judge(seen: list[tuple[Tensor, ...]], loss: float) -> tuple[float | None, f
 class BestEpoch(EarlyStopping):
     """Early stopping that counts the network as it starts as one of its epochs.
 
-    A warm-started network, or one that stands on another model, starts at good scores: where no
-    epoch improves on them, they are kept.
+    A warm-started network starts at good scores: where no epoch improves on them, they are kept.
     """
 
     def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:

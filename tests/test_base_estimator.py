@@ -89,6 +89,8 @@ def test_weights_come_from_rows_that_the_base_did_not_see(X, bank):
     assert (log_odds == logit(0.9)).all()
     overdue = expit(model.blend_.intercept + model.blend_.base * logit(0.1))
     assert overdue == pytest.approx(bank.y.mean(), abs=0.15)
+    # Had it been asked for rows that it has seen, it would count for nothing.
+    assert model.blend_.base > 0.2
 
 
 def draw_two(n, seed=0):
@@ -193,6 +195,15 @@ def test_clones_pickles_and_searches(X, bank):
     assert search.best_estimator_.base_estimator_[-1].num_leaves in (3, 7)
 
 
+def test_what_was_fitted_counts_not_what_is_set_later(X, bank):
+    model = standing(trees()).fit(X, bank.y)
+    scores = model.predict_proba(X)
+    np.testing.assert_array_equal(model.set_params(base_estimator=None).predict_proba(X), scores)
+    alone = model.fit(X, bank.y)
+    assert alone.blend_ is None
+    assert (alone.predict_proba(X) != scores).any()
+
+
 def test_weights_reach_the_base(X, bank):
     weight = np.where(bank.y, 5.0, 1.0)
     model = standing(trees()).fit(X, bank.y, sample_weight=weight)
@@ -219,7 +230,7 @@ def test_with_a_warm_start_the_student_has_no_base(X, bank):
     model.warm_start_from(bank.old_applications, bank.old_y, teacher=None, max_epochs=1)
     model.fit(X, bank.y)
     assert model.warm_start_student_.base_estimator is None
-    assert not hasattr(model.warm_start_student_, "blend_")
+    assert model.warm_start_student_.blend_ is None
     assert model.predict_proba(X).shape == (240, 2)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -49,12 +50,18 @@ def test_the_first_is_the_one_that_there_would_be_alone(data):
     assert model.n_iter_ == 4
 
 
-def test_each_holds_out_rows_of_its_own(data):
-    """Equal losses on the held-out part would be those of equal parts."""
+@pytest.mark.parametrize(("n_networks", "fraction"), [(3, 0.1), (5, 0.2), (4, 0.3)])
+def test_networks_hold_out_rows_of_their_own_as_long_as_there_are_some(data, n_networks, fraction):
     X, y = data
-    start = three(lr=1e-12, dropout=0.0).fit(X, y).history_
-    labels_alone = start.groupby("network")["valid_loss"].first()
-    assert labels_alone.nunique() == 3
+    model = HUIHENClassifier(n_networks=n_networks, validation_fraction=fraction, max_epochs=1)
+    model.fit(X, y)
+    held_out = model._hold_out(SimpleNamespace(y=y), np.random.RandomState(0))
+    for label in (0, 1):
+        found = np.concatenate([rows[y[rows] == label] for rows in held_out])
+        times = np.bincount(found, minlength=len(y))[y == label]
+        size = round(fraction * (y == label).sum())
+        assert [(y[rows] == label).sum() for rows in held_out] == [size] * n_networks
+        assert times.max() == -(-n_networks * size // (y == label).sum())
 
 
 def test_repeats_to_the_bit_and_survives_a_pickle(data):

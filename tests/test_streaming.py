@@ -113,6 +113,13 @@ def test_warm_start(X, bank, prepared):
     assert_equal(model.fit(prepared, "overdue"), model.__sklearn_clone__().fit(X, bank.y), X)
 
 
+def test_numbers_of_events_that_are_named_are_read(X, bank, prepared):
+    params = {"event_numbers": ["seq", "age"]}
+    model = quick(**params).fit(prepared, "overdue")
+    assert model.event_numbers_.names_ == ["seq", "age"]
+    assert_equal(model, quick(**params).fit(X, bank.y), X)
+
+
 def test_raw_operations_are_read_where_nothing_was_abstracted(bank, tmp_path):
     X = Sessionizer().fit_transform(attach_behaviors(bank.applications, bank.events))
     raw = attach_behaviors(bank.applications, bank.events, output=tmp_path / "raw")
@@ -256,3 +263,12 @@ def test_a_file_that_breaks_off_is_named(prepared, tmp_path):
     with pytest.raises(ValueError, match=r"X: the file .*part-00001.parquet cannot be read"):
         model.fit(copies, "overdue")
     assert not hasattr(model, "net_")
+
+
+def test_calls_of_partial_fit_are_epochs_of_fit_with_several_buffers_too(X, prepared, monkeypatch):
+    monkeypatch.setattr(skhuihen.streaming, "BUFFER", 2000)
+    whole = quick(early_stopping=False).fit(prepared, "overdue")
+    steps = quick(early_stopping=False)
+    for _ in range(3):
+        steps.partial_fit(prepared, "overdue")
+    assert_equal(steps, whole, X)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from skorch.callbacks import Callback
@@ -46,3 +47,16 @@ def test_training_flushes_denormals_and_leaves_the_thread_as_it_was():
     model.fit(X, np.arange(20) % 2)
     assert spy.flushed
     assert not flushes()
+
+
+def test_where_no_epoch_improves_on_the_start_it_is_kept():
+    """A warm-started network starts at what its student has learned; this rate destroys it."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(400, 3)), columns=["a", "b", "c"])
+    y = (X["a"] + 0.3 * rng.normal(size=400) > 0).astype(int)
+    model = HUIHENClassifier(max_epochs=20, lr=0.01, dropout=0.0, random_state=0)
+    model.warm_start_from(X, y, teacher=None, pretrained_lr=1.0)
+    student = model.warm_start_student_.predict_proba(X)
+    model.set_params(lr=1.0, max_epochs=2).fit(X, y)
+    assert model.history_["valid_auc"].max() < 0.9
+    np.testing.assert_allclose(model.predict_proba(X), student, atol=1e-5)

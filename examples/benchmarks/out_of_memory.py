@@ -34,8 +34,8 @@ from skhuihen import (
     Sessionizer,
     attach_behaviors,
     prepare_parquet,
+    score_table,
 )
-from skhuihen.nested_parquet import NestedParquet
 
 FILE = 1_000_000
 START = np.datetime64("2024-01-01", "us").astype(np.int64)
@@ -135,8 +135,9 @@ def score(folder: Path) -> None:
     import joblib
 
     model = joblib.load(folder / "model.joblib")
-    for frame in NestedParquet(folder / "prepared", "X").frames():
-        model.predict_proba(frame.drop(columns="overdue"))
+    names = pq.ParquetDataset(folder / "prepared").schema.names
+    columns = [name for name in names if name != "overdue"]
+    score_table(model, folder / "prepared", folder / "scores", columns=columns)
 
 
 def sort_by_duckdb(folder: Path) -> None:

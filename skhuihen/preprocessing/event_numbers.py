@@ -71,7 +71,7 @@ class EventNumbers:
                 moments = np.array([len(values), values.sum(), values @ values])
                 sums[name] = sums.get(name, 0) + moments
             yield piece
-        order = USUAL if self.names == "auto" else self.names
+        order = USUAL if isinstance(self.names, str) else self.names
         self.names_ = [name for name in order if name in sums and sums[name][0]]
         means, scales = [], []
         for name in self.names_:
@@ -87,7 +87,7 @@ class EventNumbers:
         """Return the subfields to take; those that are named must be there."""
         if not behaviors.n_events:
             return []
-        if self.names == "auto":
+        if isinstance(self.names, str):
             return [name for name in USUAL if name in behaviors.fields]
         lacking = [name for name in self.names if name not in behaviors.fields]
         if lacking:
