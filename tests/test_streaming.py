@@ -113,10 +113,14 @@ def test_warm_start(X, bank, prepared):
     assert_equal(model.fit(prepared, "overdue"), model.__sklearn_clone__().fit(X, bank.y), X)
 
 
-def test_numbers_of_events_that_are_named_are_read(X, bank, prepared):
-    params = {"event_numbers": ["seq", "age"]}
-    model = quick(**params).fit(prepared, "overdue")
-    assert model.event_numbers_.names_ == ["seq", "age"]
+def test_numbers_of_events_that_are_named_are_read(bank, tmp_path):
+    events = bank.events.assign(seconds=bank.events["time"].dt.second)
+    X = Sessionizer().fit_transform(attach_behaviors(bank.applications, events))
+    attached = attach_behaviors(bank.applications, events, output=tmp_path / "attached")
+    prepared = prepare_parquet(Sessionizer(), attached, tmp_path / "prepared")
+    params = {"event_numbers": ["seconds", "age"], "max_epochs": 1}
+    model = quick(**params).fit(prepared, bank.y)
+    assert model.event_numbers_.names_ == ["seconds", "age"]
     assert_equal(model, quick(**params).fit(X, bank.y), X)
 
 
