@@ -19,8 +19,8 @@ from skhuihen.nested_parquet import NestedParquet
 from skhuihen.network.batch import ApplicationDataset, Events
 from skhuihen.parquet import as_pandas, is_parquet
 
-#: Behaviors that are in memory at a time, about; each takes 32 bytes, and as much again while it
-#: is read.
+#: Behaviors that are in memory at a time, about; each takes 32 bytes and four for each of its
+#: numbers, and as much again while it is read.
 BUFFER = 8_000_000
 #: Subfields that a classifier reads.
 _OF_SESSIONS = ("time", "seq", "amount", "session", "interval", "weekday", "monthday")
