@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 
 from skhuihen.assembly import batches_of, connections_of, is_ibis
 from skhuihen.parquet import as_pandas, check_output, is_parquet, open_parquet, work_folder
+from skhuihen.preprocessing.rules import FIELDS
 from skhuihen.spark import is_spark_frame, spark_frame, spark_of, write_spark
 
 #: Applications that are scored at a time; more gain no speed, and take memory.
@@ -287,7 +288,8 @@ def _one(kind: pa.DataType, moment: int) -> pa.Array:
         make = pa.ListArray if pa.types.is_list(kind) else pa.LargeListArray
         return make.from_arrays([0, 1], _one(kind.value_type, 1), type=kind)
     if pa.types.is_struct(kind):
-        return pa.StructArray.from_arrays([_one(f.type, moment) for f in kind], fields=list(kind))
+        values = [_field(f.type) if f.name == "field" else _one(f.type, moment) for f in kind]
+        return pa.StructArray.from_arrays(values, fields=list(kind))
     if pa.types.is_dictionary(kind):
         return pa.DictionaryArray.from_arrays(
             pa.array([0], kind.index_type), _one(kind.value_type, moment), ordered=kind.ordered
@@ -296,6 +298,14 @@ def _one(kind: pa.DataType, moment: int) -> pa.Array:
         return pa.array([moment if pa.types.is_timestamp(kind) else 1], pa.int64()).cast(kind)
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid):  # nothing that a model reads
         return pa.nulls(1, kind)
+
+
+def _field(kind: pa.DataType) -> pa.Array:
+    """Return an array of one field, as a prepared event has it; a model refuses any other text."""
+    try:
+        return pa.array(FIELDS[:1]).cast(kind)
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):  # a subfield of the user's own
+        return _one(kind, 1)
 
 
 # --------------------------------------------------------------------------------------------------

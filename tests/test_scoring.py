@@ -29,6 +29,7 @@ from skhuihen import (
     Sessionizer,
     WindowStatistics,
     attach_behaviors,
+    prepare_parquet,
     score_table,
 )
 from skhuihen.behaviors import Behaviors
@@ -106,6 +107,11 @@ def test_parquet_scores_as_in_memory_and_in_order(model, files, expected, tmp_pa
     ]
     pd.testing.assert_frame_equal(pd.read_parquet(output), scores)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["attached", "scores"]
+
+
+def test_prepared_parquet_needs_the_last_step_only(model, files, expected, tmp_path):
+    prepared = prepare_parquet(model[:-1], files, tmp_path / "prepared")
+    check(score_table(model[-1], prepared), expected)
 
 
 def test_other_models_and_columns(bank, X, files):

@@ -350,7 +350,7 @@ def test_table_6_goes_on_where_it_stopped(
     monkeypatch.syspath_prepend(EXAMPLES / "paper")
 
     def run(n_repetitions: int) -> pd.DataFrame:
-        options = f"--rows 400 --epochs 1 --repetitions {n_repetitions} --data bank_b --output"
+        options = f"--rows 2000 --epochs 4 --repetitions {n_repetitions} --data bank_b --output"
         monkeypatch.setattr("sys.argv", ["table6", *options.split(), str(tmp_path)])
         runpy.run_path(str(EXAMPLES / "paper" / "table6.py"), run_name="__main__")
         return pd.read_csv(tmp_path / "table6_bank_b.csv")
