@@ -46,6 +46,7 @@ lint: $(VENV)/.tests
 # All benchmarks, one after the other; writes docs/speed.md, and from it the sums in
 # docs/scale.md. Nothing else should run meanwhile.
 bench: $(VENV)/.tests
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
 	OMP_NUM_THREADS=1 $(BIN)/python examples/benchmarks/run.py
 	$(BIN)/python examples/benchmarks/sizing.py
 

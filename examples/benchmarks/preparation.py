@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from measuring import interleaved, peak_of, report, seconds
 from workload import make_raw
 
@@ -45,13 +49,39 @@ def by_groupby(flat: pd.DataFrame, tokens: dict[str, tuple[str, str]]) -> pd.Dat
     return table.groupby("application", group_keys=False)[list(table.columns)].apply(cut)
 
 
+def memory(n_events: int) -> None:
+    """Print the MB of the events, of the result, and of the rise while the two steps run."""
+    X = make_raw(n_events)
+    abstractor, sessionizer = BehaviorAbstractor().fit(X), Sessionizer()
+    result, _, rise = peak_of(lambda: sessionizer.transform(abstractor.transform(X)))
+    for table in (X, result):
+        fields = Behaviors.from_column(table["behaviors"]).fields
+        print(sum(array.nbytes for array in fields.values()) / 2**20)
+    print(rise)
+
+
+def memory_by_allocator(n_events: int) -> dict[str, list[float]]:
+    """Return what `memory` prints, with each of Arrow's allocators."""
+    command = [sys.executable, __file__, "--memory", "--events", str(n_events)]
+    found = {}
+    for name in pa.supported_memory_backends():
+        environment = {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": name}
+        done = subprocess.run(command, check=True, env=environment, capture_output=True, text=True)
+        found[name] = [float(line) for line in done.stdout.split()]
+    return found
+
+
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=10_000_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--output", help="folder for the table")
+    parser.add_argument("--memory", action="store_true", help="measure memory alone")
     arguments = parser.parse_args()
+    if arguments.memory:
+        memory(arguments.events)
+        return
     try:
         from skrub import SessionEncoder
     except ImportError:
@@ -104,10 +134,12 @@ def main() -> None:
             "events": [f"{n:,}" for n in events],
         }
     )
-    result, _, rise = peak_of(lambda: sessionizer.transform(abstractor.transform(X)))
-    before, behind = (
-        sum(array.nbytes for array in Behaviors.from_column(table["behaviors"]).fields.values())
-        for table in (X, result)
+    by_allocator = memory_by_allocator(arguments.events)
+    default = pa.default_memory_pool().backend_name
+    before, behind, _ = by_allocator[default]
+    rises = ", ".join(
+        f"{rise:,.0f} MB with {name} ({rise / before:.1f} times the former)"
+        for name, (*_, rise) in by_allocator.items()
     )
     lines = [
         f"One thread, medians of {arguments.rounds} rounds. Ours is "
@@ -118,10 +150,10 @@ def main() -> None:
             if SessionEncoder is not None
             else "; skrub is not installed."
         ),
-        f"The flat arrays of the events take {before / 2**20:,.0f} MB, those of the result "
-        f"{behind / 2**20:,.0f} MB. At the peak of the two steps memory rises by {rise:,.0f} MB, "
-        f"the result included: {rise * 2**20 / before:.1f} times the former, "
-        f"{rise * 2**20 / behind:.1f} times the latter.",
+        f"The flat arrays of the events take {before:,.0f} MB, those of the result "
+        f"{behind:,.0f} MB. At the peak of the two steps memory rises, the result included, by "
+        f"{rises}. Which of its allocators Arrow takes says ARROW_DEFAULT_MEMORY_POOL; by default "
+        f"here it is {default}.",
     ]
     report("preparation", "Preparation: raw events to sessions", lines, table, arguments.output)
 

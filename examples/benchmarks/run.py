@@ -9,6 +9,7 @@ import argparse
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from measuring import describe_machine
@@ -22,6 +23,12 @@ RUNS = [
         [],
         ["--applications", "600", "--rounds", "1", "--padded-batches", "1"],
         ["training"],
+    ),
+    (
+        "compiled.py",
+        [],
+        ["--applications", "300", "--rounds", "1"],
+        ["compiled"],
     ),
     ("preparation.py", [], ["--events", "100000", "--rounds", "1"], ["preparation"]),
     (
@@ -63,6 +70,9 @@ def main() -> None:
     arguments = parser.parse_args()
     parts = [HEAD.format(machine=describe_machine())]
     for script, full, quick, tables in RUNS:
+        if script == "compiled.py" and find_spec("numba") is None:
+            parts.append("No compiled kernel was measured: numba is not installed.\n")
+            continue
         chosen = quick if arguments.quick else full
         command = [sys.executable, str(HERE / script), *chosen, "--output", str(arguments.tables)]
         subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
