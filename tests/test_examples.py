@@ -92,7 +92,7 @@ def test_sizing_says_what_the_figures_say(monkeypatch, capsys) -> None:
 def test_benchmark_of_what_is_larger_than_memory(tmp_path: Path) -> None:
     script = EXAMPLES / "benchmarks" / "out_of_memory.py"
     tables = tmp_path / "tables"
-    run(script, "--millions", "0.05", "0.1", "--output", tmp_path, "--tables", tables)
+    run(script, "--millions", "0.05", "--output", tmp_path, "--tables", tables)
     page = (tmp_path / "scale_measured.md").read_text()
     for name in (
         "DuckDB, sort and write",

@@ -21,7 +21,7 @@ RUNS = [
     (
         "training.py",
         [],
-        ["--applications", "600", "--rounds", "1", "--padded-batches", "1"],
+        ["--applications", "300", "--rounds", "1", "--padded-batches", "1"],
         ["training"],
     ),
     (
@@ -40,13 +40,13 @@ RUNS = [
     (
         "cross_validation.py",
         [],
-        ["--applications", "400", "--epochs", "1", "--rounds", "1"],
+        ["--applications", "200", "--epochs", "1", "--rounds", "1"],
         ["cross_validation"],
     ),
     (
         "scaling.py",
         [],
-        ["--sizes", "10000", "20000", "--applications", "300"],
+        ["--sizes", "5000", "10000", "--applications", "100"],
         ["scaling", "scaling_memory", "scaling_caps"],
     ),
 ]
