@@ -61,7 +61,7 @@ from skhuihen.training import (
 )
 
 #: Applications read at once for scoring, so that memory does not grow with their number.
-READING_BATCH = 16 * SCORING_BATCH
+READING_BATCH = 8 * SCORING_BATCH
 #: What may change between calls of `partial_fit`; the first three count from then on.
 CHANGEABLE = (
     *("lr", "batch_size", "verbose"),

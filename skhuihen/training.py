@@ -20,7 +20,7 @@ from skhuihen.network.batch import Batch
 from skhuihen.streaming import Batches, find_streamed
 
 #: Applications scored at once: what belongs to them should fit into the cache of a processor.
-SCORING_BATCH = 128
+SCORING_BATCH = 256
 
 
 class StoppedByCallback(Exception):  # noqa: N818  not an error

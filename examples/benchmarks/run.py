@@ -66,6 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--output", type=Path, default=DOCS, help="folder for speed.md")
+    parser.add_argument("--only", nargs="+", help="scripts; of the others, the last run")
     parser.add_argument("--tables", type=Path, default=Path("demo_output/benchmarks"))
     arguments = parser.parse_args()
     parts = [HEAD.format(machine=describe_machine())]
@@ -73,9 +74,11 @@ def main() -> None:
         if script == "compiled.py" and find_spec("numba") is None:
             parts.append("No compiled kernel was measured: numba is not installed.\n")
             continue
-        chosen = quick if arguments.quick else full
-        command = [sys.executable, str(HERE / script), *chosen, "--output", str(arguments.tables)]
-        subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        if arguments.only is None or script in arguments.only:
+            chosen = quick if arguments.quick else full
+            command = [sys.executable, str(HERE / script), *chosen]
+            command += ["--output", str(arguments.tables)]
+            subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
         parts += [(arguments.tables / f"{table}.md").read_text() for table in tables]
     images = arguments.output / "images"
     images.mkdir(parents=True, exist_ok=True)
