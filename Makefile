@@ -58,7 +58,7 @@ evidence: $(VENV)/.tests
 	OMP_NUM_THREADS=1 $(BIN)/python examples/paper/run.py \
 		$(if $(RESULTS),--results "$(RESULTS)") $(ARGUMENTS)
 
-# 100 million events on this machine; writes docs/scale_measured.md. Takes an hour and 30 GB of disk.
+# 100 million events on this machine; writes docs/scale_measured.md. Takes 30 GB of disk.
 bench-scale: $(VENV)/.tests
 	OMP_NUM_THREADS=1 $(BIN)/python examples/benchmarks/out_of_memory.py
 
