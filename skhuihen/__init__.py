@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from skhuihen.preparation import prepare_parquet
     from skhuihen.preprocessing import (
         BehaviorAbstractor,
+        IntervalStatistics,
         ProfileEncoder,
         Sessionizer,
         WindowStatistics,
@@ -27,6 +28,7 @@ _HOMES = {
     "attach_behaviors": "skhuihen.assembly",
     "BehaviorAbstractor": "skhuihen.preprocessing",
     "HUIHENClassifier": "skhuihen.classifier",
+    "IntervalStatistics": "skhuihen.preprocessing",
     "ProfileEncoder": "skhuihen.preprocessing",
     "Sessionizer": "skhuihen.preprocessing",
     "WindowStatistics": "skhuihen.preprocessing",
@@ -38,6 +40,7 @@ _SUBMODULES = ("datasets", "metrics", "model_selection", "plotting")
 __all__ = [
     "BehaviorAbstractor",
     "HUIHENClassifier",
+    "IntervalStatistics",
     "ProfileEncoder",
     "Sessionizer",
     "WindowStatistics",

@@ -11,7 +11,7 @@ import fnmatch
 import math
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 DAY = 86_400_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -230,6 +230,24 @@ def window_statistics(events, at, windows, operations, with_amount, gap, by="ope
         row["last_seconds"] = (last[-1]["time"] - last[0]["time"]) / 1e6 if last else math.nan
         row["last_interval"] = mean(waits_of(last)) if last else math.nan
     return {safe(name): value for name, value in row.items()}
+
+
+def interval_statistics(events, operations, gap, session, by):
+    """Compute the documented columns of one application, pair by pair, in their order."""
+    cut = cut_at_gaps(events, gap) if session is None else cut_where_known(events, session)
+    result = {}
+    for a, b in combinations(operations, 2):
+        days = []
+        for one in cut:
+            first = {}
+            for e in one:
+                first.setdefault(text_of(e, by), e["time"])
+            if a in first and b in first:
+                days.append((first[b] - first[a]) / DAY)
+        result[a, b, "mean"] = mean(days)
+        result[a, b, "last"] = days[-1] if days else math.nan
+        result[a, b, "most"] = max(days) if days else math.nan
+    return result
 
 
 def safe(name):

@@ -12,6 +12,7 @@ from sklearn.utils import estimator_checks as scikit_learn
 from skhuihen import (
     BehaviorAbstractor,
     HUIHENClassifier,
+    IntervalStatistics,
     ProfileEncoder,
     Sessionizer,
     WindowStatistics,
@@ -65,6 +66,7 @@ TRANSFORMERS = [
     Sessionizer(),
     BehaviorAbstractor(n_behaviors=10, n_items=5),
     WindowStatistics(n_operations=5),
+    IntervalStatistics(n_operations=3),
     ProfileEncoder(),
 ]
 # Its generator yields only that they are cloneable, since they read no arrays: these read none.

@@ -23,6 +23,7 @@ from sklearn.pipeline import make_pipeline
 from skhuihen import (
     BehaviorAbstractor,
     HUIHENClassifier,
+    IntervalStatistics,
     Sessionizer,
     WindowStatistics,
     attach_behaviors,
@@ -61,6 +62,7 @@ STEPS = {
     "known sessions": LOANS,
     "behaviors": BEHAVIORS,
     "windows": WINDOWS,
+    "intervals": IntervalStatistics(3, gap="40min"),
     "sessions of behaviors": make_pipeline(BEHAVIORS, SESSIONS),
     "behaviors of sessions": make_pipeline(SESSIONS, BEHAVIORS),
     "windows of behaviors of loans": make_pipeline(

@@ -25,6 +25,7 @@ import skhuihen
 from skhuihen import (
     BehaviorAbstractor,
     HUIHENClassifier,
+    IntervalStatistics,
     ProfileEncoder,
     Sessionizer,
     WindowStatistics,
@@ -186,6 +187,7 @@ VALUES: dict[str, Any] = {
 ESTIMATORS: dict[str, Callable[[pd.DataFrame], Any]] = {
     "abstractor": lambda X: BehaviorAbstractor().fit(X).transform(X),
     "sessionizer": lambda X: Sessionizer(min_behaviors=1).fit(X).transform(X),
+    "intervals": lambda X: IntervalStatistics().fit(X).transform(X),
     "windows": lambda X: WindowStatistics().fit(X).transform(X),
     "profile": lambda X: ProfileEncoder().fit(X).transform(X),
     "classifier": lambda X: quick().fit(X, [0, 1, 0, 1]).predict_proba(X),

@@ -35,6 +35,7 @@ from xgboost import XGBClassifier
 from skhuihen import (
     BehaviorAbstractor,
     HUIHENClassifier,
+    IntervalStatistics,
     ProfileEncoder,
     Sessionizer,
     WindowStatistics,
@@ -242,9 +243,13 @@ def warm_started(teacher: str | None, case: Case, budget: Budget) -> HUIHENClass
     return clone(case.pretrained[teacher])
 
 
-def statistics(case: Case) -> Any:
-    """Return profile and window statistics as numbers, for behind a `BehaviorAbstractor`."""
-    return make_union(ProfileEncoder(), WindowStatistics(case.windows, by="behavior"))
+def statistics(case: Case, intervals: bool = False) -> Any:
+    """Return profile and statistics of events as numbers, for behind a `BehaviorAbstractor`."""
+    parts: list[Any] = [ProfileEncoder(), WindowStatistics(case.windows, by="behavior")]
+    if intervals:
+        sessions = case.sessionizer
+        parts.append(IntervalStatistics(by="behavior", gap=sessions.gap, session=sessions.session))
+    return make_union(*parts)
 
 
 def huihen(
@@ -253,11 +258,13 @@ def huihen(
     teacher: str | None = "xgboost",
     abstract: bool = True,
     base: bool = False,
+    intervals: bool = False,
     **switches: Any,
 ) -> Factory:
     """Define HUIHEN, a form or an ablation of it; cold where there are no old applications.
 
-    With a base it stands on LightGBM on profile and windows, the contender of that name.
+    With a base it stands on LightGBM on profile and windows, the contender of that name, or on
+    that with intervals.
     """
 
     def make(case: Case, budget: Budget) -> Any:
@@ -267,7 +274,7 @@ def huihen(
         model = warm_started(teacher, case, budget) if warm_start else network(budget)
         if base:
             model.set_params(
-                base_estimator=make_pipeline(statistics(case), trees("LightGBM", budget))
+                base_estimator=make_pipeline(statistics(case, intervals), trees("LightGBM", budget))
             )
         front = [BehaviorAbstractor()] if abstract else []
         model = tuned("HUIHEN", model.set_params(**switches), budget)
@@ -313,13 +320,13 @@ def mlp(case: Case, budget: Budget) -> Any:
     return make_pipeline(drop, tuned("HUIHEN", network(budget), budget))
 
 
-def with_windows(kind: str) -> Factory:
-    """Define trees on profile and window statistics."""
+def with_windows(kind: str, intervals: bool = False) -> Factory:
+    """Define trees on profile and window statistics, and on the times between operations."""
 
     def make(case: Case, budget: Budget) -> Any:
         if "behaviors" not in case.X:
             return None
-        return make_pipeline(BehaviorAbstractor(), statistics(case), trees(kind, budget))
+        return make_pipeline(BehaviorAbstractor(), statistics(case, intervals), trees(kind, budget))
 
     return make
 
@@ -362,6 +369,7 @@ ABLATIONS: dict[str, Factory] = {
 FORMS: dict[str, Factory] = {
     "HUIHEN, five networks": huihen(n_networks=5),
     "HUIHEN, five, on LightGBM": huihen(n_networks=5, base=True),
+    "HUIHEN, five, on LightGBM with intervals": huihen(n_networks=5, base=True, intervals=True),
 }
 LIGHTGBM_PROFILE = of_profile(lambda budget: trees("LightGBM", budget))
 BASELINES: dict[str, Factory] = {
@@ -374,6 +382,7 @@ BASELINES: dict[str, Factory] = {
 LEFT_OUT: dict[str, Factory] = {
     "LightGBM, profile, old and new": with_old_rows(LIGHTGBM_PROFILE),
     "LightGBM, profile + windows": with_windows("LightGBM"),
+    "LightGBM, profile + windows + intervals": with_windows("LightGBM", intervals=True),
     "XGBoost, profile + windows": with_windows("XGBoost"),
     "LightGBM, profile + windows, old and new": with_old_rows(with_windows("LightGBM")),
     "LightGBM, profile + windows + HUIHEN": with_vectors,

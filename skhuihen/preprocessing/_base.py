@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Self
 
@@ -23,6 +24,8 @@ from skhuihen.behaviors import (
 )
 from skhuihen.nested_parquet import NestedParquet
 from skhuihen.parquet import is_parquet
+
+DAY = 86_400_000_000  # microseconds
 
 Constraints = dict[str, list[Any]]
 
@@ -115,3 +118,25 @@ def unique_names(names: Iterable[str]) -> NDArray[np.object_]:
         taken.add(candidate)
         result.append(candidate)
     return np.asarray(result, dtype=object)
+
+
+def as_feature_names(names: Iterable[str]) -> NDArray[np.object_]:
+    """Make names that LightGBM takes: some characters become underscores, likes get a number."""
+    # It refuses the former and makes spaces underscores itself, which may clash.
+    return unique_names([re.sub(r'[",:\[\]{}]|\s', "_", name) for name in names])
+
+
+def most_frequent(behaviors: Behaviors, by: str, n: int) -> list[str]:
+    """Return the `n` most frequent texts of a subfield, likes by name."""
+    code, names = behaviors.texts(by)
+    counts = np.bincount(code, minlength=len(names))
+    by_frequency = sorted(range(len(names)), key=lambda i: (-counts[i], names[i]))
+    return [names[i] for i in by_frequency[:n]]
+
+
+def positions(behaviors: Behaviors, by: str, names: list[str]) -> NDArray[np.int64]:
+    """Return where in `names` the text of each event stands, or the position behind its end."""
+    code, found = behaviors.texts(by)
+    position = {name: i for i, name in enumerate(names)}
+    lookup = np.array([position.get(name, len(names)) for name in found], dtype=np.int64)
+    return lookup[code]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, Self
@@ -15,10 +14,16 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from skhuihen.behaviors import Behaviors, microseconds_of
-from skhuihen.preprocessing._base import COLUMN_CONSTRAINTS, BehaviorTransformer, unique_names
+from skhuihen.preprocessing._base import (
+    COLUMN_CONSTRAINTS,
+    DAY,
+    BehaviorTransformer,
+    as_feature_names,
+    most_frequent,
+    positions,
+)
 
 OTHER = "other"
-DAY = 86_400_000_000  # microseconds
 
 
 class WindowStatistics(BehaviorTransformer):
@@ -59,6 +64,7 @@ class WindowStatistics(BehaviorTransformer):
     See Also
     --------
     ProfileEncoder : The profile as numbers, to stand beside these in a `FeatureUnion`.
+    IntervalStatistics : The times between operations.
 
     Notes
     -----
@@ -138,12 +144,9 @@ class WindowStatistics(BehaviorTransformer):
         if self.session_gap is not None:
             microseconds_of(self.session_gap, "session_gap")
         frame, as_of = self._read(X)
-        code, names = as_of.behaviors.texts(self.by)
-        counts = np.bincount(code, minlength=len(names))
-        by_frequency = sorted(range(len(names)), key=lambda i: (-counts[i], names[i]))
-        self.operations_ = [names[i] for i in by_frequency[: self.n_operations]]
+        self.operations_ = most_frequent(as_of.behaviors, self.by, self.n_operations)
         has_amount = ~np.isnan(as_of.behaviors.numbers("amount"))
-        operation = self._operation(as_of.behaviors)
+        operation = positions(as_of.behaviors, self.by, self.operations_)
         self._with_amount = np.unique(operation[has_amount]).tolist()
         return self._remember_columns(frame)
 
@@ -200,26 +203,18 @@ class WindowStatistics(BehaviorTransformer):
         names += ["interval_mean", "interval_std"]
         if self.session_gap is not None:
             names += ["sessions", "session_length", "last_length", "last_seconds", "last_interval"]
-        # LightGBM refuses the former and makes spaces underscores itself, which may clash.
-        return unique_names([re.sub(r'[",:\[\]{}]|\s', "_", name) for name in names])
+        return as_feature_names(names)
 
     def _window_lengths(self) -> dict[str, int]:
         """Return the length of each window in microseconds by its name."""
         lengths = {str(window): microseconds_of(window, "windows") for window in self.windows}
         return {**lengths, "all": np.iinfo(np.int64).max}
 
-    def _operation(self, behaviors: Behaviors) -> NDArray[np.int64]:
-        """Return the position of each event's operation in `operations_`, or behind its end."""
-        code, names = behaviors.texts(self.by)
-        position = {name: i for i, name in enumerate(self.operations_)}
-        lookup = np.array([position.get(name, len(position)) for name in names], dtype=np.int64)
-        return lookup[code]
-
     def _in_windows(
         self, behaviors: Behaviors, row: NDArray[np.int64], age: NDArray[np.int64]
     ) -> list[NDArray[Any]]:
         n, n_codes = len(behaviors), len(self.operations_) + 1
-        operation = self._operation(behaviors)
+        operation = positions(behaviors, self.by, self.operations_)
         amount = behaviors.numbers("amount")
         day = behaviors.times() // DAY
         columns: list[NDArray[Any]] = []
@@ -243,7 +238,7 @@ class WindowStatistics(BehaviorTransformer):
         n, n_codes = len(behaviors), len(self.operations_) + 1
         # Events stand in time order, so that the last to be written is the latest.
         latest = np.full((n, n_codes), np.nan)
-        latest[row, self._operation(behaviors)] = age / DAY
+        latest[row, positions(behaviors, self.by, self.operations_)] = age / DAY
         recency, oldest = np.full(n, np.nan), np.full(n, np.nan)
         recency[row] = age / DAY
         oldest[row[::-1]] = age[::-1] / DAY

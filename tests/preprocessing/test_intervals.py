@@ -1,0 +1,127 @@
+"""IntervalStatistics against a plain loop over sessions, and its promises."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lightgbm import LGBMClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.utils._param_validation import InvalidParameterError
+
+from skhuihen import BehaviorAbstractor, IntervalStatistics, Sessionizer
+from tests.oracles import DAY, interval_statistics, known, operations_told_apart
+from tests.preprocessing.strategies import HOUR, applications, drawn, event, tables
+
+
+@given(
+    old=tables(max_rows=4),
+    new=tables(max_rows=3),
+    n_operations=st.integers(2, 5),
+    gap=st.sampled_from([1, HOUR, 6 * HOUR]),
+    session=st.sampled_from([None, "loan"]),
+    lookback=st.sampled_from([None, 9 * HOUR]),
+    by=st.sampled_from(["operation", "operation", "item"]),
+)
+@settings(max_examples=80, deadline=None)
+def test_agrees_with_the_slow_reading(old, new, n_operations, gap, session, lookback, by):
+    limit = lookback and timedelta(microseconds=lookback)
+    model = IntervalStatistics(
+        n_operations, by, timedelta(microseconds=gap), session, lookback=limit
+    ).fit(drawn(*old))
+    events = [known(h, at, lookback) for h, at in zip(*old, strict=True)]
+    operations, _ = operations_told_apart(events, n_operations, by)
+    assert model.operations_ == operations
+    for histories, applied_at in (old, new):
+        X = drawn(histories, applied_at)
+        table = model.transform(X)
+        assert table.index.tolist() == X.index.tolist()
+        rows = [
+            interval_statistics(known(h, at, lookback), operations, gap, session, by)
+            for h, at in zip(histories, applied_at, strict=True)
+        ]
+        for k, row in enumerate(rows):
+            assert len(row) == table.shape[1]
+            for found, value in zip(table.iloc[k], row.values(), strict=True):
+                assert found == pytest.approx(value, rel=1e-12, abs=1e-12, nan_ok=True)
+
+
+def test_early_is_negative_and_the_last_session_with_both_counts():
+    log = [
+        {**event(0, "due"), "loan": "a"},
+        {**event(72, "repaid"), "loan": "a"},
+        {**event(80, "repaid"), "loan": "b"},
+        {**event(104, "due"), "loan": "b"},
+        {**event(110, "due"), "loan": "c"},
+    ]
+    table = IntervalStatistics(session="loan").fit_transform(applications([log, None]))
+    assert table.columns.tolist() == [f"days_{w}_due_to_repaid" for w in ("mean", "last", "most")]
+    assert table.iloc[0].tolist() == [1.0, -1.0, 3.0]
+    assert table.iloc[1].isna().all()
+
+
+def test_behind_a_sessionizer_the_sessions_are_its_own():
+    histories = [[event(0, "a"), event(0.5, "b"), event(3, "a"), event(3.25, "b")], [event(0)]]
+    X = applications(histories)
+    wanted = IntervalStatistics(gap="1h").fit_transform(X)
+    sessions = Sessionizer(gap="1h", min_behaviors=1).fit_transform(X)
+    found = IntervalStatistics(session="session").fit_transform(sessions)
+    pd.testing.assert_frame_equal(found, wanted)
+    assert found.iloc[0].tolist() == [0.375 / 24, 0.25 / 24, 0.5 / 24]
+
+
+def test_sums_of_pieces_are_those_of_the_whole(monkeypatch):
+    X = applications([[event(0, "a"), event(0.5, "b")], None, [event(0, "b"), event(0.25, "a")]])
+    model = IntervalStatistics().fit(X)
+    whole = model.transform(X)
+    monkeypatch.setattr("skhuihen.behaviors.PIECE", 1)
+    pd.testing.assert_frame_equal(model.transform(X), whole)
+
+
+def test_trees_take_it_behind_a_behavior_abstractor():
+    log = [event(0, "page: one"), event(0.5, "fund_detail", item="A17")]
+    X = applications([log, log[:1]] * 10)
+    model = make_pipeline(
+        BehaviorAbstractor(),
+        IntervalStatistics(by="behavior"),
+        LGBMClassifier(n_estimators=2, min_child_samples=1, verbose=-1, n_jobs=1),
+    )
+    assert model.fit(X, [0, 1] * 10).predict(X).tolist() == [0, 1] * 10
+
+
+@pytest.mark.parametrize("histories", [[None, None], [[event(0)], None], []])
+def test_without_a_pair_there_is_no_column(histories):
+    X = applications(histories)
+    assert IntervalStatistics().fit_transform(X).shape == (len(X), 0)
+    two = applications([[event(0, "a"), event(0.5, "b")]])
+    table = IntervalStatistics().fit(two).transform(X)
+    assert table.shape == (len(X), 3)
+    assert table.isna().all(axis=None)
+
+
+@pytest.mark.parametrize("wrong", [{"n_operations": 1}, {"by": None}, {"session": 3}])
+def test_refuses_parameters(wrong):
+    with pytest.raises(InvalidParameterError, match=f"The '{next(iter(wrong))}' parameter"):
+        IntervalStatistics(**wrong).fit(applications([[event(0)]]))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"gap": 3600}, "gap=3600 is no length of time"),
+        ({"session": "loan"}, "no subfield 'loan'; they have"),
+        ({"by": "behavior"}, "no subfield 'behavior'; they have"),
+    ],
+)
+def test_refuses_values(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        IntervalStatistics(**wrong).fit(applications([[event(0)]]))
+
+
+def test_a_day_is_a_day():
+    log = [{"time": 0, "operation": "a"}, {"time": DAY, "operation": "b"}]
+    table = IntervalStatistics(gap="2D").fit_transform(applications([log]))
+    assert table["days_mean_a_to_b"].tolist() == [1.0]
