@@ -23,7 +23,7 @@ import table3
 import table4
 import table5
 import table6
-from contenders import ABLATIONS, BASELINES, LEFT_OUT
+from contenders import ABLATIONS, BASELINES, FORMS, LEFT_OUT
 from tables import NAMES, NOTES, REFERENCE, Table, markdown, read_about
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -122,6 +122,7 @@ def _verdict(name: str, rows: pd.DataFrame) -> str:
         "Parts without which it scores no lower": part & ahead & ~by_any,
         "Parts that add, not significantly": part & ~ahead & ~by_t,
         "Parts that add significantly": part & ~ahead & by_t,
+        "Other forms of it": others.index.isin(list(FORMS)),
     }
     texts = [f"HUIHEN has AUC {rows.loc[REFERENCE, 'AUC']:.4f}."]
     if not (rival & ahead).any():
