@@ -108,7 +108,11 @@ class Behaviors:
     def _from_lists(cls, lists: pa.Array | pa.ChunkedArray, name: Any) -> Behaviors:
         if isinstance(lists, pa.ChunkedArray):
             try:
-                lists = lists.chunk(0) if lists.num_chunks == 1 else lists.combine_chunks()
+                if lists.num_chunks == 1:
+                    lists = lists.chunk(0)  # shared, where combining would copy it
+                    lists.validate()
+                else:
+                    lists = lists.combine_chunks()
             except pa.ArrowException as error:
                 raise ValueError(
                     f"Column {name!r} of {lists.type} holds lists that are broken inside "

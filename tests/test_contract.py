@@ -63,6 +63,7 @@ STEPS = {
     "behaviors": BEHAVIORS,
     "windows": WINDOWS,
     "intervals": IntervalStatistics(3, gap="40min"),
+    "intervals of loans": IntervalStatistics(3, session="loan"),
     "sessions of behaviors": make_pipeline(BEHAVIORS, SESSIONS),
     "behaviors of sessions": make_pipeline(SESSIONS, BEHAVIORS),
     "windows of behaviors of loans": make_pipeline(

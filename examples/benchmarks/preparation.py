@@ -152,8 +152,8 @@ def main() -> None:
         ),
         f"The flat arrays of the events take {before:,.0f} MB, those of the result "
         f"{behind:,.0f} MB. At the peak of the two steps memory rises, the result included, by "
-        f"{rises}. Which of its allocators Arrow takes says ARROW_DEFAULT_MEMORY_POOL; by default "
-        f"here it is {default}.",
+        f"{rises}. ARROW_DEFAULT_MEMORY_POOL chooses Arrow's allocator; by default here it is "
+        f"{default}.",
     ]
     report("preparation", "Preparation: raw events to sessions", lines, table, arguments.output)
 

@@ -66,7 +66,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--output", type=Path, default=DOCS, help="folder for speed.md")
-    parser.add_argument("--only", nargs="+", help="scripts; of the others, the last run")
+    scripts = [script for script, *_ in RUNS]
+    parser.add_argument("--only", nargs="+", choices=scripts, help="of the others, the last run")
     parser.add_argument("--tables", type=Path, default=Path("demo_output/benchmarks"))
     arguments = parser.parse_args()
     parts = [HEAD.format(machine=describe_machine())]

@@ -161,7 +161,7 @@ def main() -> None:
     lines = [
         f"{len(X):,} applications, {n_sessions:,} sessions, {n_behaviors:,} behaviors; batches of "
         f"{BATCH_SIZE}; one thread but where said; medians of {arguments.rounds} rounds.",
-        f"Everything around forward, backward and step (data set, collation, skorch, scoring the "
+        f"Everything around forward, backward and step (collation, skorch, scoring the "
         f"held-out tenth) is {around:.1%} of an epoch, timed inside it.",
         f"The products of an epoch alone would take {floor(dataset):.1f} s at this machine's rate "
         "for large matrices.",

@@ -25,16 +25,17 @@ from skhuihen.preprocessing._base import (
 )
 from skhuihen.preprocessing.sessionizer import Sessionizer
 
-WHAT = ("mean", "last", "most")
+STATISTICS = ("mean", "last", "most")
 
 
 class IntervalStatistics(BehaviorTransformer):
     """Turn each applicant's sessions into a flat table of times between operations.
 
-    An expert of lending computes how late an installment was paid: the time from ``due`` to
-    ``repaid``, negative if it came early. This computes such times for every two of the most
-    frequent operations, without the expert, for tree models, to which `WindowStatistics` tells
-    nothing of order.
+    An expert of lending computes how late a loan was paid: the time from ``due`` to ``repaid``,
+    negative if it came early. This computes such times for every two of the most frequent
+    operations, without the expert, for tree models, to which `WindowStatistics` tells nothing of
+    order. Only events of one session are paired: where days lie between them, say by `session`
+    which belong together.
 
     Parameters
     ----------
@@ -43,7 +44,8 @@ class IntervalStatistics(BehaviorTransformer):
     by : str, default="operation"
         The subfield to tell events apart by; ``"behavior"`` behind a `BehaviorAbstractor`.
     gap : str or timedelta, default="1h"
-        An interval longer than this starts a new session, as in `Sessionizer`.
+        An interval longer than this starts a new session, as in `Sessionizer`; not used where
+        `session` is given.
     session : str, default=None
         A subfield that says which session an event belongs to, such as a loan, instead of `gap`;
         ``"session"`` behind a `Sessionizer`.
@@ -173,29 +175,19 @@ class IntervalStatistics(BehaviorTransformer):
         """
         check_is_fitted(self)
         pairs = combinations(self.operations_, 2)
-        return as_feature_names(f"days_{what}_{a}_to_{b}" for a, b in pairs for what in WHAT)
+        return as_feature_names(f"days_{what}_{a}_to_{b}" for a, b in pairs for what in STATISTICS)
 
-    def _in_sessions(self, behaviors: Behaviors) -> Behaviors:
-        """Return all events, session by session, with the number of the session."""
-        every = Sessionizer(
-            self.gap,
-            session=self.session,
-            min_behaviors=1,
-            max_sessions=None,
-            max_behaviors=None,
-        )
-        return every._cut(behaviors)[0]
+    def _in_sessions(self, behaviors: Behaviors) -> tuple[Behaviors, NDArray[np.bool_]]:
+        """Return all events, session by session, and which of them start one."""
+        return Sessionizer(self.gap, session=self.session)._split(behaviors)
 
     def _statistics(self, behaviors: Behaviors) -> NDArray[np.float64]:
-        behaviors = self._in_sessions(behaviors)
-        row, time = behaviors.rows, behaviors.times()
+        behaviors, start = self._in_sessions(behaviors)
+        row, session = behaviors.rows, np.cumsum(start) - 1
         operation = positions(behaviors, self.by, self.operations_)
-        starts = (np.diff(row) != 0) | (np.diff(behaviors.integers("session")) != 0)
-        start = np.append(True, starts)[: len(row)]
-        session = np.cumsum(start) - 1
-        # Backwards, so that the first of several is the last to be written; NaN is no time.
+        # The last column is for all operations that are not paired.
         first = np.full((int(start.sum()), len(self.operations_) + 1), np.nan)
-        first[session[::-1], operation[::-1]] = time[::-1]
+        np.fmin.at(first, (session, operation), behaviors.times().astype(np.float64))
         columns = list(self._of_pairs(first, row[start], len(behaviors)))
         return np.column_stack(columns) if columns else np.empty((len(behaviors), 0))
 

@@ -224,11 +224,7 @@ class Sessionizer(BehaviorTransformer):
             )
         if self.time_zone is not None:
             _check_zone(self.time_zone)
-        if self.session is not None:
-            behaviors, first = self._cut_where_known(behaviors)
-        else:
-            first = self._cut_at_gaps(behaviors)
-
+        behaviors, first = self._split(behaviors)
         n = behaviors.n_events
         start = np.flatnonzero(first)
         session = np.cumsum(first) - 1
@@ -268,6 +264,12 @@ class Sessionizer(BehaviorTransformer):
         first_of_row = np.searchsorted(row[kept], row)
         session_number = (number - first_of_row)[session][keep]
         return self._describe(behaviors.filter(keep), session_number), report
+
+    def _split(self, behaviors: Behaviors) -> tuple[Behaviors, NDArray[np.bool_]]:
+        """Return all events, session by session, and which of them start one."""
+        if self.session is not None:
+            return self._cut_where_known(behaviors)
+        return behaviors, self._cut_at_gaps(behaviors)
 
     def _cut_at_gaps(self, behaviors: Behaviors) -> NDArray[np.bool_]:
         """Return which events start a session."""

@@ -241,7 +241,8 @@ class WindowStatistics(BehaviorTransformer):
         latest[row, positions(behaviors, self.by, self.operations_)] = age / DAY
         recency, oldest = np.full(n, np.nan), np.full(n, np.nan)
         recency[row] = age / DAY
-        oldest[row[::-1]] = age[::-1] / DAY
+        some = behaviors.lengths > 0
+        oldest[some] = age[behaviors.offsets[:-1][some]] / DAY
         return [recency, oldest, *list(latest.T)]
 
     def _session_statistics(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from lightgbm import LGBMClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.utils._param_validation import InvalidParameterError
 
-from skhuihen import BehaviorAbstractor, IntervalStatistics, Sessionizer
+from skhuihen import BehaviorAbstractor, IntervalStatistics, Sessionizer, attach_behaviors
 from tests.oracles import DAY, interval_statistics, known, operations_told_apart
 from tests.preprocessing.strategies import HOUR, applications, drawn, event, tables
 
@@ -61,6 +62,33 @@ def test_early_is_negative_and_the_last_session_with_both_counts():
     assert table.columns.tolist() == [f"days_{w}_due_to_repaid" for w in ("mean", "last", "most")]
     assert table.iloc[0].tolist() == [1.0, -1.0, 3.0]
     assert table.iloc[1].isna().all()
+
+
+def test_the_first_of_several_in_a_long_session():
+    kinds = ["x", "a", "b", "a", "b"]
+    log = [event(k / 10, kinds[k % 5]) for k in range(500)]
+    table = IntervalStatistics(2).fit_transform(applications([log[::-1], log]))
+    assert table.columns[0] == "days_mean_a_to_b"
+    np.testing.assert_allclose(table, 0.1 / 24, rtol=1e-9)
+
+
+def test_names_stand_over_their_values():
+    X = applications([[event(0, "a"), event(0.25, "b"), event(0.75, "c")]])
+    table = IntervalStatistics().fit_transform(X)
+    wanted = {"a_to_b": 0.25, "a_to_c": 0.75, "b_to_c": 0.5}
+    for pair, hours in wanted.items():
+        assert table[f"days_last_{pair}"].iloc[0] == pytest.approx(hours / 24)
+
+
+@pytest.mark.parametrize("name", ["session", "interval"])
+def test_a_subfield_of_a_sessionizers_name_is_read_as_it_is(name):
+    log = {"time": [0, 1, 2], name: ["a", "b", "a"], "operation": ["o"] * 3}
+    events = pd.DataFrame(log).assign(user_id=1)
+    events["time"] = pd.to_datetime(events["time"], unit="D")
+    table = pd.DataFrame({"user_id": [1], "applied_at": pd.to_datetime(["1970-02-01"])})
+    X = attach_behaviors(table, events)
+    found = IntervalStatistics(by=name, gap="3D").fit_transform(X)
+    assert found["days_mean_a_to_b"].tolist() == [1.0]
 
 
 def test_behind_a_sessionizer_the_sessions_are_its_own():
