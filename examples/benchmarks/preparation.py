@@ -66,7 +66,9 @@ def memory_by_allocator(n_events: int) -> dict[str, list[float]]:
     found = {}
     for name in pa.supported_memory_backends():
         environment = {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": name}
-        done = subprocess.run(command, check=True, env=environment, capture_output=True, text=True)
+        done = subprocess.run(
+            command, check=True, env=environment, stdout=subprocess.PIPE, text=True
+        )
         found[name] = [float(line) for line in done.stdout.split()]
     return found
 

@@ -1,6 +1,7 @@
 """Run all benchmarks, one after the other, and write ``docs/speed.md`` from what they print.
 
-``--quick`` runs small sizes, to see that everything works; its figures mean nothing.
+``--quick`` runs small sizes, to see that everything works; its figures mean nothing. ``--only``
+runs some scripts and takes the tables of the others from the last run, best of this machine.
 """
 
 from __future__ import annotations

@@ -243,13 +243,16 @@ def warm_started(teacher: str | None, case: Case, budget: Budget) -> HUIHENClass
     return clone(case.pretrained[teacher])
 
 
-def statistics(case: Case, intervals: bool = False) -> Any:
-    """Return profile and statistics of events as numbers, for behind a `BehaviorAbstractor`."""
-    parts: list[Any] = [ProfileEncoder(), WindowStatistics(case.windows, by="behavior")]
-    if intervals:
-        sessions = case.sessionizer
-        parts.append(IntervalStatistics(by="behavior", gap=sessions.gap, session=sessions.session))
-    return make_union(*parts)
+def statistics(case: Case) -> Any:
+    """Return profile and window statistics as numbers, for behind a `BehaviorAbstractor`."""
+    return make_union(ProfileEncoder(), WindowStatistics(case.windows, by="behavior"))
+
+
+def with_intervals(case: Case) -> Any:
+    """Return the same, and the times between behaviors."""
+    cut = case.sessionizer
+    times = IntervalStatistics(by="behavior", gap=cut.gap, session=cut.session)
+    return make_union(*(part for _, part in statistics(case).transformer_list), times)
 
 
 def huihen(
@@ -257,14 +260,12 @@ def huihen(
     warm_start: bool = True,
     teacher: str | None = "xgboost",
     abstract: bool = True,
-    base: bool = False,
-    intervals: bool = False,
+    base: Callable[[Case], Any] | None = None,
     **switches: Any,
 ) -> Factory:
     """Define HUIHEN, a form or an ablation of it; cold where there are no old applications.
 
-    With a base it stands on LightGBM on profile and windows, the contender of that name, or on
-    that with intervals.
+    With a base, which makes features, it stands on LightGBM on these.
     """
 
     def make(case: Case, budget: Budget) -> Any:
@@ -272,10 +273,8 @@ def huihen(
         if "behaviors" not in case.X or (of_warm_start and case.old is None):
             return None
         model = warm_started(teacher, case, budget) if warm_start else network(budget)
-        if base:
-            model.set_params(
-                base_estimator=make_pipeline(statistics(case, intervals), trees("LightGBM", budget))
-            )
+        if base is not None:
+            model.set_params(base_estimator=make_pipeline(base(case), trees("LightGBM", budget)))
         front = [BehaviorAbstractor()] if abstract else []
         model = tuned("HUIHEN", model.set_params(**switches), budget)
         return make_pipeline(*front, clone(case.sessionizer), model)
@@ -320,13 +319,13 @@ def mlp(case: Case, budget: Budget) -> Any:
     return make_pipeline(drop, tuned("HUIHEN", network(budget), budget))
 
 
-def with_windows(kind: str, intervals: bool = False) -> Factory:
-    """Define trees on profile and window statistics, and on the times between operations."""
+def with_statistics(kind: str, features: Callable[[Case], Any] = statistics) -> Factory:
+    """Define trees on profile and statistics of events."""
 
     def make(case: Case, budget: Budget) -> Any:
         if "behaviors" not in case.X:
             return None
-        return make_pipeline(BehaviorAbstractor(), statistics(case, intervals), trees(kind, budget))
+        return make_pipeline(BehaviorAbstractor(), features(case), trees(kind, budget))
 
     return make
 
@@ -368,8 +367,8 @@ ABLATIONS: dict[str, Factory] = {
 #: Other forms of HUIHEN: what it can be set to, and how it stands on a model that is there.
 FORMS: dict[str, Factory] = {
     "HUIHEN, five networks": huihen(n_networks=5),
-    "HUIHEN, five, on LightGBM": huihen(n_networks=5, base=True),
-    "HUIHEN, five, on LightGBM with intervals": huihen(n_networks=5, base=True, intervals=True),
+    "HUIHEN, five, on LightGBM": huihen(n_networks=5, base=statistics),
+    "HUIHEN, five, on LightGBM with intervals": huihen(n_networks=5, base=with_intervals),
 }
 LIGHTGBM_PROFILE = of_profile(lambda budget: trees("LightGBM", budget))
 BASELINES: dict[str, Factory] = {
@@ -381,10 +380,10 @@ BASELINES: dict[str, Factory] = {
 }
 LEFT_OUT: dict[str, Factory] = {
     "LightGBM, profile, old and new": with_old_rows(LIGHTGBM_PROFILE),
-    "LightGBM, profile + windows": with_windows("LightGBM"),
-    "LightGBM, profile + windows + intervals": with_windows("LightGBM", intervals=True),
-    "XGBoost, profile + windows": with_windows("XGBoost"),
-    "LightGBM, profile + windows, old and new": with_old_rows(with_windows("LightGBM")),
+    "LightGBM, profile + windows": with_statistics("LightGBM"),
+    "LightGBM, profile + windows + intervals": with_statistics("LightGBM", with_intervals),
+    "XGBoost, profile + windows": with_statistics("XGBoost"),
+    "LightGBM, profile + windows, old and new": with_old_rows(with_statistics("LightGBM")),
     "LightGBM, profile + windows + HUIHEN": with_vectors,
 }
 CONTENDERS = ABLATIONS | FORMS | BASELINES | LEFT_OUT

@@ -14,7 +14,7 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from skhuihen.behaviors import Behaviors
+from skhuihen.behaviors import Behaviors, microseconds_of
 from skhuihen.preprocessing._base import (
     COLUMN_CONSTRAINTS,
     DAY,
@@ -75,8 +75,9 @@ class IntervalStatistics(BehaviorTransformer):
     For operations ``a`` and ``b``, ``a`` the more frequent one in `fit`, the days from the first
     ``a`` of a session to its first ``b``, negative where ``b`` came first: ``days_mean_a_to_b``,
     ``days_last_a_to_b`` and ``days_most_a_to_b`` are the mean over the sessions with both, that of
-    the last such session, and the greatest; NaN where no session has both. Names are made fit for
-    LightGBM as in `WindowStatistics`.
+    the last such session, and the greatest; NaN where no session has both. Known sessions are
+    ordered by their last event. A missing operation is one of its own, ``missing``. Names are made
+    fit for LightGBM as in `WindowStatistics`.
 
     Examples
     --------
@@ -139,7 +140,10 @@ class IntervalStatistics(BehaviorTransformer):
         self
         """
         frame, as_of = self._read(X)
-        self._in_sessions(as_of.behaviors)
+        if self.session is None:
+            microseconds_of(self.gap, "gap")
+        elif as_of.behaviors.n_events:
+            as_of.behaviors.require(self.session)
         self.operations_ = most_frequent(as_of.behaviors, self.by, self.n_operations)
         return self._remember_columns(frame)
 
@@ -177,12 +181,8 @@ class IntervalStatistics(BehaviorTransformer):
         pairs = combinations(self.operations_, 2)
         return as_feature_names(f"days_{what}_{a}_to_{b}" for a, b in pairs for what in STATISTICS)
 
-    def _in_sessions(self, behaviors: Behaviors) -> tuple[Behaviors, NDArray[np.bool_]]:
-        """Return all events, session by session, and which of them start one."""
-        return Sessionizer(self.gap, session=self.session)._split(behaviors)
-
     def _statistics(self, behaviors: Behaviors) -> NDArray[np.float64]:
-        behaviors, start = self._in_sessions(behaviors)
+        behaviors, start = Sessionizer(self.gap, session=self.session)._split(behaviors)
         row, session = behaviors.rows, np.cumsum(start) - 1
         operation = positions(behaviors, self.by, self.operations_)
         # The last column is for all operations that are not paired.

@@ -168,10 +168,11 @@ class WindowStatistics(BehaviorTransformer):
         behaviors = as_of.behaviors
         row = behaviors.rows
         age = as_of.applied_at[row] - behaviors.times()
+        operation = positions(behaviors, self.by, self.operations_)
         n = len(behaviors)
         columns = [
-            *self._in_windows(behaviors, row, age),
-            *self._recencies(behaviors, row, age),
+            *self._in_windows(behaviors, operation, age),
+            *self._recencies(behaviors, operation, age),
             *_interval_statistics(row, behaviors.times(), n),
             *self._session_statistics(row, behaviors.times(), n),
         ]
@@ -211,10 +212,9 @@ class WindowStatistics(BehaviorTransformer):
         return {**lengths, "all": np.iinfo(np.int64).max}
 
     def _in_windows(
-        self, behaviors: Behaviors, row: NDArray[np.int64], age: NDArray[np.int64]
+        self, behaviors: Behaviors, operation: NDArray[np.int64], age: NDArray[np.int64]
     ) -> list[NDArray[Any]]:
-        n, n_codes = len(behaviors), len(self.operations_) + 1
-        operation = positions(behaviors, self.by, self.operations_)
+        n, n_codes, row = len(behaviors), len(self.operations_) + 1, behaviors.rows
         amount = behaviors.numbers("amount")
         day = behaviors.times() // DAY
         columns: list[NDArray[Any]] = []
@@ -233,12 +233,12 @@ class WindowStatistics(BehaviorTransformer):
         return [np.asarray(column, dtype=np.float64) for column in columns]
 
     def _recencies(
-        self, behaviors: Behaviors, row: NDArray[np.int64], age: NDArray[np.int64]
+        self, behaviors: Behaviors, operation: NDArray[np.int64], age: NDArray[np.int64]
     ) -> list[NDArray[Any]]:
-        n, n_codes = len(behaviors), len(self.operations_) + 1
+        n, n_codes, row = len(behaviors), len(self.operations_) + 1, behaviors.rows
         # Events stand in time order, so that the last to be written is the latest.
         latest = np.full((n, n_codes), np.nan)
-        latest[row, positions(behaviors, self.by, self.operations_)] = age / DAY
+        latest[row, operation] = age / DAY
         recency, oldest = np.full(n, np.nan), np.full(n, np.nan)
         recency[row] = age / DAY
         some = behaviors.lengths > 0

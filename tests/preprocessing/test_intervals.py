@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils._param_validation import InvalidParameterError
 
 from skhuihen import BehaviorAbstractor, IntervalStatistics, Sessionizer, attach_behaviors
-from tests.oracles import DAY, interval_statistics, known, operations_told_apart
+from tests.oracles import interval_statistics, known, operations_told_apart
 from tests.preprocessing.strategies import HOUR, applications, drawn, event, tables
 
 
@@ -147,9 +147,3 @@ def test_refuses_parameters(wrong):
 def test_refuses_values(wrong, message):
     with pytest.raises(ValueError, match=message):
         IntervalStatistics(**wrong).fit(applications([[event(0)]]))
-
-
-def test_a_day_is_a_day():
-    log = [{"time": 0, "operation": "a"}, {"time": DAY, "operation": "b"}]
-    table = IntervalStatistics(gap="2D").fit_transform(applications([log]))
-    assert table["days_mean_a_to_b"].tolist() == [1.0]
