@@ -119,6 +119,10 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         what the paper lets amounts and intervals do. ``"auto"`` is the interval before a
         behavior, its age at the application (``"age"``, in seconds, which is added here), and
         its amount, as far as they are there. None is the paper's form.
+    mean_intention : bool, default=True
+        Let the mean of the intentions of all sessions join T, H and the profile: how often
+        something was done is a mean, which the last state of a GRU is slow to learn. False is the
+        paper's form.
     base_estimator : classifier or None, default=None
         A model to stand on, such as the LightGBM that is in use. The log-odds are then a weighted
         sum of its and the network's, weighed by rows that neither was fitted on (see `blend_`): a
@@ -241,6 +245,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         "field_aware": ["boolean"],
         "hierarchical": ["boolean"],
         "event_numbers": [StrOptions({"auto"}), "array-like", None],
+        "mean_intention": ["boolean"],
         "base_estimator": [HasMethods(["fit", "predict_proba"]), None],
         "n_networks": [Interval(Integral, 1, None, closed="left")],
         "lr": [Interval(Real, 0, None, closed="neither")],
@@ -277,6 +282,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         field_aware: bool = True,
         hierarchical: bool = True,
         event_numbers: Sequence[str] | str | None = "auto",
+        mean_intention: bool = True,
         base_estimator: Any = None,
         n_networks: int = 1,
         lr: float = 1e-3,
@@ -309,6 +315,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.field_aware = field_aware
         self.hierarchical = hierarchical
         self.event_numbers = event_numbers
+        self.mean_intention = mean_intention
         self.base_estimator = base_estimator
         self.n_networks = n_networks
         self.lr = lr
@@ -1239,6 +1246,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         switches = (
             *("behavior_dim", "intention_dim", "habit_dim", "hidden_units", "dropout"),
             *("log_interval", "time_aware", "user_item_aware", "field_aware", "hierarchical"),
+            "mean_intention",
         )
         params = {
             "module": HUIHEN,

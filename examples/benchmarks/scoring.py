@@ -29,7 +29,7 @@ def main() -> None:
     X, y = make_prepared(arguments.applications)
     quick: dict = {"max_epochs": 1, "early_stopping": False, "random_state": 0}
     of_prepared = HUIHENClassifier(**quick).fit(X, y)
-    of_paper = HUIHENClassifier(event_numbers=None, **quick).fit(X, y)
+    of_paper = HUIHENClassifier(event_numbers=None, mean_intention=False, **quick).fit(X, y)
     bank = make_loan_data(n_new=arguments.applications // 4, n_old=0, random_state=0)
     raw = attach_behaviors(bank.applications, bank.events)
     model = make_pipeline(

@@ -29,6 +29,7 @@ from skhuihen.training import HUIHENNet
 BATCH_SIZE = 256
 VARIANTS: dict[str, dict] = {
     "HUIHEN": {},
+    "HUIHEN, event numbers and mean intention": {"event_numbers": "auto", "mean_intention": True},
     "HUIHEN, plain path": {"net_params": {"module__fused": False}},
     "hierarchical torch.nn.GRU, packed": {"time_aware": False, "user_item_aware": False},
 }
@@ -42,7 +43,8 @@ TWO_THREADS = "HUIHEN, two threads"
 def fit(X: pd.DataFrame, y: np.ndarray, **parameters: object) -> HUIHENClassifier:
     """Train one epoch."""
     # The network of the paper, which the padded one is too.
-    paper = {"event_numbers": None, "early_stopping": False, "max_epochs": 1}
+    paper = {"event_numbers": None, "mean_intention": False}
+    paper |= {"early_stopping": False, "max_epochs": 1}
     parameters = {**paper, **parameters}
     return HUIHENClassifier(batch_size=BATCH_SIZE, random_state=0, **parameters).fit(X, y)
 

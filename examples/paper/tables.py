@@ -264,7 +264,7 @@ class Table:
         return figure
 
     def lacking(self, folder: Path) -> dict[str, list[str]]:
-        """Return, by data set, the contenders that have no or not all results."""
+        """Return, by data set, the contenders that have not been measured once over all folds."""
         lacking = {}
         for name, contenders in self.contenders.items():
             if not (folder / f"{name}.csv").exists():
@@ -272,7 +272,7 @@ class Table:
                 continue
             about = read_about(folder, name)
             count = pd.read_csv(folder / f"{name}.csv")["contender"].value_counts()
-            full = max(count.max(), about["settings"]["folds"])
+            full = about["settings"]["folds"]
             lacking[name] = [
                 f"{one} ({count[one]} of {full} folds are)" if one in count else one
                 for one in contenders

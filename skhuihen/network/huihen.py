@@ -43,6 +43,9 @@ class HUIHEN(nn.Module):
         one session.
     n_numbers : int, default=0
         Further numbers of each behavior, for the time-aware GRU.
+    mean_intention : bool, default=False
+        Let the mean of the intentions of all sessions enter the interaction layer too, beside
+        that of the last session and the habit. Of no effect without `hierarchical`.
     fused : bool, default=True
         Run both GRUs in their fast form; False runs the plain form of the same equations.
     """
@@ -63,6 +66,7 @@ class HUIHEN(nn.Module):
         field_aware: bool = True,
         hierarchical: bool = True,
         n_numbers: int = 0,
+        mean_intention: bool = False,
         fused: bool = True,
     ) -> None:
         super().__init__()
@@ -70,6 +74,7 @@ class HUIHEN(nn.Module):
         self.profile_sizes = tuple(profile_sizes)
         self.intention_dim = intention_dim if hierarchical else 0
         self.habit_dim = habit_dim
+        self.mean_dim = self.intention_dim if mean_intention else 0
 
         present = [size for size in self.profile_sizes if size]
         self.profile_field_aware = FieldAware(present, behavior_dim)
@@ -96,8 +101,9 @@ class HUIHEN(nn.Module):
             self.habit = UserItemAwareGRU(habit_input, n_context * behavior_dim, habit_dim)
         else:
             self.habit = PlainGRU(habit_input, habit_dim)
+        n_vectors = self.intention_dim + habit_dim + self.mean_dim
         self.interaction = UserPropertyInteraction(
-            self.intention_dim + habit_dim, len(present) * behavior_dim, hidden_units, dropout
+            n_vectors, len(present) * behavior_dim, hidden_units, dropout
         )
 
     def reset_parameters(self, generator: torch.Generator) -> None:
@@ -149,10 +155,10 @@ class HUIHEN(nn.Module):
 
     def read_behaviors(
         self, batch: Batch, user: Tensor | None, item: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Return intention T (of the last session) and habit H of each application.
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return intention T (of the last session), habit H and mean intention of each application.
 
-        Both are zero where an application has no behavior.
+        All are zero where an application has no behavior.
 
         Parameters
         ----------
@@ -162,15 +168,17 @@ class HUIHEN(nn.Module):
 
         Returns
         -------
-        Tensor of shape (n, intention_dim), Tensor of shape (n, habit_dim)
+        Tensors of shape (n, intention_dim), (n, habit_dim) and (n, mean_dim)
         """
         t = batch.profile.new_zeros(len(batch), self.intention_dim)
         h = batch.profile.new_zeros(len(batch), self.habit_dim)
+        mean = batch.profile.new_zeros(len(batch), self.mean_dim)
         if not batch.event_steps:
-            return t, h
+            return t, h, mean
         if self.intention is None:
             habit = self.habit(self.map_behaviors(batch), batch.event_steps)
-            return t, h.index_copy(0, batch.applicants, habit.index_select(0, batch.last_session))
+            h = h.index_copy(0, batch.applicants, habit.index_select(0, batch.last_session))
+            return t, h, mean
 
         intention = self.read_sessions(batch)
         sessions = intention.index_select(0, batch.session)
@@ -182,17 +190,23 @@ class HUIHEN(nn.Module):
             habit = read(sessions, context, batch.session_steps)
         else:
             habit = self.habit(sessions, batch.session_steps)
+        if self.mean_dim:
+            # Packed order: those still running at each step are the first applicants.
+            owner = torch.cat([batch.applicants[:size] for size in batch.session_steps])
+            n_sessions = torch.bincount(owner, minlength=len(batch)).clamp(min=1)
+            mean = mean.index_add(0, owner, sessions) / n_sessions[:, None]
         last = intention.index_select(0, batch.last_session)
-        return t.index_copy(0, batch.applicants, last), h.index_copy(0, batch.applicants, habit)
+        t = t.index_copy(0, batch.applicants, last)
+        return t, h.index_copy(0, batch.applicants, habit), mean
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the two logits of each application, shape (n, 2)."""
         user, device, item = self.map_profile(batch.profile)
-        t, h = self.read_behaviors(batch, user, item)
+        vectors = self.read_behaviors(batch, user, item)
         profiles = [field for field in (user, device, item) if field is not None]
-        return self.interaction(torch.cat([t, h, *profiles], dim=1))
+        return self.interaction(torch.cat([*vectors, *profiles], dim=1))
 
     def represent(self, batch: Batch) -> Tensor:
         """Return T and H side by side, shape (n, intention_dim + habit_dim)."""
         user, _, item = self.map_profile(batch.profile)
-        return torch.cat(self.read_behaviors(batch, user, item), dim=1)
+        return torch.cat(self.read_behaviors(batch, user, item)[:2], dim=1)

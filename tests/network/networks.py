@@ -22,7 +22,7 @@ SMALL: dict[str, Any] = {
     "hidden_units": (6, 4),
 }
 SWITCHES = ("time_aware", "user_item_aware", "field_aware", "hierarchical", "log_interval")
-ABLATIONS = [{}, *({switch: False} for switch in SWITCHES)]
+ABLATIONS = [{}, *({switch: False} for switch in SWITCHES), {"mean_intention": True}]
 
 
 def make(profile_sizes: Sequence[int] = PROFILE, *, seed: int = 0, **parameters: Any) -> HUIHEN:

@@ -174,6 +174,7 @@ class Architecture(NamedTuple):
     user_item_aware: bool = True
     field_aware: bool = True
     hierarchical: bool = True
+    mean_intention: bool = False
 
 
 def map_behavior(p: Parameters, architecture: Architecture, behavior: Behavior) -> Array:
@@ -209,14 +210,15 @@ def map_profile(p: Parameters, architecture: Architecture, profile: Array) -> li
 
 def huihen(p: Parameters, architecture: Architecture, application: Application) -> Array:
     """Return the two logits of one application."""
-    t, h, profiles = represent(p, architecture, application)
-    return interaction(part(p, "interaction."), join([t, h, *profiles]), architecture.n_hidden)
+    vectors = represent(p, architecture, application)
+    joined = join([*vectors[:2], *vectors[2], *vectors[3]])
+    return interaction(part(p, "interaction."), joined, architecture.n_hidden)
 
 
 def represent(
     p: Parameters, architecture: Architecture, application: Application
-) -> tuple[Array, Array, list[Array]]:
-    """Return intention, habit and field-wise profiles of one application."""
+) -> tuple[Array, Array, list[Array], list[Array]]:
+    """Return intention, habit, mean intention where there is one, and field-wise profiles."""
     like = p["behavior_embedding.weight"]
     xp = library(like)
     profiles = map_profile(p, architecture, xp.asarray(application.profile, dtype=xp.float64))
@@ -226,7 +228,7 @@ def represent(
     if not architecture.hierarchical:
         behaviors = [b for session in application.sessions for b in session]
         h = plain_gru(habit, [map_behavior(p, architecture, b) for b in behaviors])
-        return zeros(0, like=like), h, profiles
+        return zeros(0, like=like), h, [], profiles
 
     intentions = []
     for session in application.sessions:
@@ -247,4 +249,5 @@ def represent(
         h = user_item_aware_gru(habit, intentions, join([user, item]))
     else:
         h = plain_gru(habit, intentions)
-    return t, h, profiles
+    mean = sum(intentions, zeros(architecture.intention_dim, like=like)) / max(len(intentions), 1)
+    return t, h, [mean] if architecture.mean_intention else [], profiles

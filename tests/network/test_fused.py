@@ -17,7 +17,7 @@ from tests.network.networks import draw, everything, make
 
 SWITCHES = [
     *({}, {"time_aware": False}, {"user_item_aware": False}, {"log_interval": False}),
-    {"n_numbers": 2},
+    {"n_numbers": 2, "mean_intention": True},
 ]
 
 

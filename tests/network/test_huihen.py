@@ -93,8 +93,9 @@ def test_profile_fields_may_be_empty(profile_sizes, user_item_aware):
 @pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("switches", ABLATIONS, ids=str)
 def test_what_is_added_to_the_paper_is_as_it_is_said(switches, fused):
-    """Further numbers of behaviors enter by matrices of their own."""
+    """Numbers of behaviors enter by matrices of their own, the mean of intentions beside H."""
     hierarchical = switches.get("hierarchical", True)
+    switches = switches | {"mean_intention": True}
     net = make(**switches, n_numbers=2, fused=fused)
     applications = draw(hierarchical=hierarchical, n_numbers=2)
     assert_follows_the_paper(net, architecture(**switches), applications)
@@ -278,4 +279,5 @@ def test_ablations_leave_out_what_they_do_not_use():
     assert modules(time_aware=False) == shared | {"intention", "habit"}
     assert modules(hierarchical=False) == shared | {"habit"}
     assert len(make(field_aware=False).behavior_field_aware.weights) == 1
-    assert make(hierarchical=False).interaction.joint.weight.shape[1] == 4 + 3 * 3
+    for net in (make(hierarchical=False), make(hierarchical=False, mean_intention=True)):
+        assert net.interaction.joint.weight.shape[1] == 4 + 3 * 3
