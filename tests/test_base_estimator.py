@@ -212,8 +212,10 @@ def test_weights_reach_the_base(X, bank):
 
 
 def test_partial_fit_goes_on_with_base_and_weights(X, bank):
-    model = standing(trees()).fit(X[:160], bank.y[:160])
+    # So few rows leave a network out at some seeds, and what is left out changes no score.
+    model = standing(trees(), random_state=2).fit(X[:160], bank.y[:160])
     base, blend = model.base_estimator_, model.blend_
+    assert blend.network > 0
     before = model.predict_proba(X)
     model.partial_fit(X[160:], bank.y[160:])
     assert model.base_estimator_ is base

@@ -219,11 +219,19 @@ class CountingSessionizer(Sessionizer):
 def test_the_cache_of_a_pipeline_is_hit(
     tmp_path: Path, X: pd.DataFrame, y: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(CountingSessionizer, "n_fits", 0)
-    cached, plain = (
-        Pipeline([("sessions", CountingSessionizer(max_sessions=3)), ("net", net())], memory=memory)
-        for memory in (str(tmp_path), None)
+    first, cached, plain = (
+        Pipeline(
+            [
+                ("sessions", CountingSessionizer(max_sessions=3)),
+                ("net", net(early_stopping=False)),
+            ],
+            memory=memory,
+        )
+        for memory in (str(tmp_path / "first"), str(tmp_path / "second"), None)
     )
+    # joblib knows a table by its pickle, which changes with its first use in a cached pipeline.
+    first.fit(X, y)
+    monkeypatch.setattr(CountingSessionizer, "n_fits", 0)
     scores = [overdue(clone(cached).fit(X, y), X)]
     for lr in (0.001, 0.01):
         scores.append(overdue(clone(cached).set_params(net__lr=lr).fit(X, y), X))

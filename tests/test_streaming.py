@@ -156,7 +156,7 @@ def test_repeats_to_the_bit_and_learns(X, bank, prepared):
     other = quick(**params).fit(X, bank.y)
     # Another order of batches, the same held-out rows.
     assert not np.array_equal(one.predict_proba(X), other.predict_proba(X))
-    assert roc_auc_score(bank.y, one.predict_proba(X)[:, 1]) > 0.7
+    assert roc_auc_score(bank.y, one.predict_proba(X)[:, 1]) > 0.65
     assert one.history_["valid_auc"].notna().all()
     assert not np.array_equal(
         one.predict_proba(X),

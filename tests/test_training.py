@@ -54,7 +54,7 @@ def test_where_no_epoch_improves_on_the_start_it_is_kept():
     rng = np.random.default_rng(0)
     X = pd.DataFrame(rng.normal(size=(400, 3)), columns=["a", "b", "c"])
     y = (X["a"] + 0.3 * rng.normal(size=400) > 0).astype(int)
-    model = HUIHENClassifier(max_epochs=20, lr=0.01, dropout=0.0, random_state=0)
+    model = HUIHENClassifier(max_epochs=20, lr=0.01, dropout=0.0, random_state=3)
     model.warm_start_from(X, y, teacher=None, pretrained_lr=1.0)
     student = model.warm_start_student_.predict_proba(X)
     model.set_params(lr=1.0, max_epochs=2).fit(X, y)

@@ -403,6 +403,12 @@ FORMS: dict[str, Factory] = {
     "HUIHEN, five, on LightGBM": huihen(n_networks=5, base=statistics),
     "HUIHEN, five, on LightGBM with intervals": huihen(n_networks=5, base=with_intervals),
 }
+#: The contender that each of those stands on, by features and trees the same.
+STANDS_ON = {
+    name: "LightGBM, profile + windows" + " + intervals" * name.endswith("intervals")
+    for name in FORMS
+    if " on LightGBM" in name
+}
 LIGHTGBM_PROFILE = of_profile(lambda budget: trees("LightGBM", budget))
 BASELINES: dict[str, Factory] = {
     "XGBoost, profile": of_profile(lambda budget: trees("XGBoost", budget)),

@@ -2,11 +2,11 @@
 
 The simulator's profile and all mechanisms but one are switched off, and 30% of 6,000 applications
 are overdue, so that behavior alone decides. HUIHEN is measured beside the ablation that should miss
-the mechanism: without the time-aware GRU (what is impulsive, hesitant or late in the month),
-without the user-item-aware GRU (a habit that matters by the credit applied for), and without
-sessions; for what is a share of the whole history, without the mean intention, too. LightGBM stands
-beside them on window statistics, and on the profile as a control, which knows nothing here. What
-counts is the expected AUC, by the true probabilities, and the share won of what is to win:
+the mechanism: without the time-aware GRU (what is impulsive, hesitant or late in the month), and
+without the user-item-aware GRU (a habit that matters by the credit applied for); for what is a
+share of the whole history, without the mean intention, too. LightGBM stands beside them on window
+statistics, and on the profile as a control, which knows nothing here. What counts is the expected
+AUC, by the true probabilities, and the share won of what is to win:
 (AUC - 0.5) / (best possible AUC - 0.5).
 
     python examples/paper/mechanisms.py --output results --n-settings 1
@@ -20,11 +20,7 @@ from typing import Any
 import pandas as pd
 from tables import REFERENCE, Table
 
-SESSIONS, TIME, USER_ITEM = (
-    "HUIHEN, no sessions",
-    "HUIHEN, no time-aware GRU",
-    "HUIHEN, no user-item-aware GRU",
-)
+TIME, USER_ITEM = "HUIHEN, no time-aware GRU", "HUIHEN, no user-item-aware GRU"
 MEAN = "HUIHEN, no mean intention"
 TREES = "LightGBM, profile + windows"
 #: The part that the paper says finds each mechanism, by the ablation that lacks it.
@@ -49,7 +45,7 @@ class Mechanisms(Table):
         )
         found = won[REFERENCE] >= IN_PART
         text = [f"{shares}. **HUIHEN {_grade(won[REFERENCE])}.**"]
-        for ablation in (TIME, USER_ITEM, SESSIONS, MEAN):
+        for ablation in (TIME, USER_ITEM, MEAN):
             if ablation not in rows.index:
                 continue
             lost = won[REFERENCE] - won[ablation]
@@ -81,7 +77,7 @@ TABLE = Mechanisms(
     __doc__,
     {
         mechanism: [
-            *(REFERENCE, part, SESSIONS, *([MEAN] if mechanism in SPREAD else [])),
+            *(REFERENCE, part, *([MEAN] if mechanism in SPREAD else [])),
             *(TREES, "LightGBM, profile"),
         ]
         for mechanism, part in PART.items()

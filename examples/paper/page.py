@@ -23,7 +23,7 @@ import table3
 import table4
 import table5
 import table6
-from contenders import ABLATIONS, BASELINES, FORMS, LEFT_OUT
+from contenders import ABLATIONS, BASELINES, FORMS, LEFT_OUT, STANDS_ON
 from tables import NAMES, NOTES, REFERENCE, Table, markdown, read_about
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -100,11 +100,22 @@ def verdicts(results: Path) -> list[str]:
             if summary.empty or (name, REFERENCE) not in summary.index:
                 lines.append(f"* **{NAMES[name]}**: HUIHEN is not measured.")
             else:
-                lines.append(_verdict(name, summary.loc[name]))
+                lines.append(_verdict(name, summary.loc[name], _standing(table, results, name)))
     return lines
 
 
-def _verdict(name: str, rows: pd.DataFrame) -> str:
+def _standing(table: Table, folder: Path, name: str) -> list[str]:
+    """Return what each form that stands on trees gains on these, by the folds in common."""
+    results = pd.read_csv(folder / f"{name}.csv")
+    texts = []
+    for form, trees in STANDS_ON.items():
+        row = table.gain(folder, name, form, trees, results)
+        if row:
+            texts.append(f"{form} {_gain(pd.Series(row))}")
+    return texts
+
+
+def _verdict(name: str, rows: pd.DataFrame, standing: list[str]) -> str:
     others = rows.dropna(subset=["gain"])
     ahead, by_t, by_any = (
         others["gain"] > 0,
@@ -131,12 +142,14 @@ def _verdict(name: str, rows: pd.DataFrame) -> str:
         if chosen.any():
             told = "; ".join(f"{one} {_gain(row)}" for one, row in others[chosen].iterrows())
             texts.append(f"{label}: {told}.")
+    if standing:
+        texts.append(f"What stands on trees, against these: {'; '.join(standing)}.")
     return "\n  * ".join([f"* **{NAMES[name]}**: {texts[0]}", *texts[1:]])
 
 
 def _gain(row: pd.Series) -> str:
     tests = f"p {row['p']:.3f}"
-    if pd.notna(row["p, DeLong"]):
+    if pd.notna(row.get("p, DeLong")):
         tests += f", DeLong {row['p, DeLong']:.3f}"
     return f"{row['gain']:+.4f} ({row['low']:+.4f} to {row['high']:+.4f}; {tests})"
 

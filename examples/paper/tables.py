@@ -182,23 +182,30 @@ class Table:
         self, folder: Path, name: str, contender: str, results: pd.DataFrame
     ) -> dict[str, float]:
         """Return what a contender gains on the reference, by both tests."""
-        by_fold = results.pivot_table(self.metric, ["repetition", "fold"], "contender")
-        if REFERENCE not in by_fold:
+        row = self.gain(folder, name, contender, REFERENCE, results)
+        if not row:
             return {}
-        paired = by_fold[[contender, REFERENCE]].dropna()
         n_folds = read_about(folder, name)["settings"]["folds"]
-        if len(paired) < 2:
-            return {}
-        test = corrected_resampled_ttest(
-            paired[contender], paired[REFERENCE], test_size=1 / n_folds
-        )
-        row = {"gain": test.difference, "low": test.low, "high": test.high, "p": test.pvalue}
         mine, other = (pooled(folder, name, one, n_folds) for one in (contender, REFERENCE))
         if mine is not None and other is not None:
             row["p, DeLong"] = delong_test(mine["y"], mine["score"], other["score"]).pvalue
         else:
-            row["p, DeLong"] = self._kept_p(folder, name, contender, test.difference)
+            row["p, DeLong"] = self._kept_p(folder, name, contender, row["gain"])
         return row
+
+    def gain(
+        self, folder: Path, name: str, contender: str, other: str, results: pd.DataFrame
+    ) -> dict[str, float]:
+        """Return what a contender gains on another by the folds in common; {} of one or none."""
+        by_fold = results.pivot_table(self.metric, ["repetition", "fold"], "contender")
+        if not {contender, other} <= set(by_fold):
+            return {}
+        paired = by_fold[[contender, other]].dropna()
+        n_folds = read_about(folder, name)["settings"]["folds"]
+        if len(paired) < 2:
+            return {}
+        test = corrected_resampled_ttest(paired[contender], paired[other], test_size=1 / n_folds)
+        return {"gain": test.difference, "low": test.low, "high": test.high, "p": test.pvalue}
 
     def _kept_p(self, folder: Path, name: str, contender: str, gain: float) -> float:
         """Return what an earlier summary says of scores that are no longer there."""
