@@ -57,7 +57,7 @@ class Mechanisms(Table):
             elif sure and lost > 0:
                 verdict = "so a part of it is lost without this part"
             else:
-                verdict = "no clear loss, so it is not this part that finds the mechanism"
+                verdict = "no clear loss, so this part is not shown to find the mechanism"
             text.append(f'"{ablation}" wins {won[ablation]:.0%}: {verdict}.')
         if TREES in won:
             text.append(f"LightGBM on window statistics {_grade(won[TREES])}.")
