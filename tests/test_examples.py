@@ -207,6 +207,27 @@ def invent(folder: Path, name: str, auc: dict[str, Any]) -> None:
     (folder / f"{name}.json").write_text(json.dumps(about))
 
 
+def test_forms_share_their_networks_and_score_as_with_their_own(contenders) -> None:
+    case = importlib.import_module("measure").DATA["bank_b"](160, 0.3)
+    budget = contenders.Budget(1, n_epochs=2, n_trees=20)
+    known = contenders.Remembering._known
+
+    def score(form: str) -> np.ndarray:
+        model = contenders.FORMS[form](case, budget).fit(case.X, case.y)
+        return model.predict_proba(case.X)[:, 1]
+
+    forms = ["HUIHEN on LightGBM", "HUIHEN on LightGBM with intervals"]
+    known.clear()
+    shared = [score(form) for form in forms]
+    assert len(known) == 1
+    known.clear()
+    np.testing.assert_array_equal(shared[1], score(forms[1]))
+    assert not np.array_equal(*shared)
+    # Other rows have networks of their own.
+    contenders.FORMS[forms[0]](case, budget).fit(case.X[:100], case.y[:100])
+    assert len(known) == 2
+
+
 def test_a_loss_is_told_and_a_chance_is_not_called_one(contenders, tmp_path: Path) -> None:
     page = importlib.import_module("page")
     names = {
