@@ -121,8 +121,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         its amount, as far as they are there. None is the paper's form.
     mean_intention : bool, default=True
         Let the mean of the intentions of all sessions join T, H and the profile: how often
-        something was done is a mean, which the last state of a GRU is slow to learn. False is the
-        paper's form.
+        something was done is a mean, which the last state of a GRU is slow to learn. Of no effect
+        without `hierarchical`. False is the paper's form.
     base_estimator : classifier or None, default=None
         A model to stand on, such as the LightGBM that is in use. The log-odds are then a weighted
         sum of its and the network's, weighed by rows that neither was fitted on (see `blend_`): a

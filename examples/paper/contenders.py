@@ -197,7 +197,7 @@ class Remembering(HUIHENClassifier):
             return super()._train(dataset, log_odds, pretrained, **how)
         params = self.get_params(deep=False) | {"base_estimator": None}
         start = pretrained and [
-            value.numpy() for value in pretrained.student.net_.module_.state_dict().values()
+            value.cpu().numpy() for value in pretrained.student.net_.module_.state_dict().values()
         ]
         rows = (dataset.profile, dataset.events, dataset.y, dataset.weight)
         key = joblib.hash((rows, params, start))
@@ -403,7 +403,7 @@ FORMS: dict[str, Factory] = {
     "HUIHEN, five, on LightGBM": huihen(n_networks=5, base=statistics),
     "HUIHEN, five, on LightGBM with intervals": huihen(n_networks=5, base=with_intervals),
 }
-#: The contender that each of those stands on, by features and trees the same.
+#: The contender that each of those stands on; its features here are of the kept sessions alone.
 STANDS_ON = {
     name: "LightGBM, profile + windows" + " + intervals" * name.endswith("intervals")
     for name in FORMS
