@@ -77,9 +77,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     The network of the paper: behaviors are embedded by field (EN, FAN), a time-aware GRU reads
     each session into an intention (SUIE), a user-item-aware GRU reads the intentions into a habit
     (LHUHE), and fully connected layers join the intention of the last session, the habit and the
-    profile (UPI). An application without behaviors is scored from its profile alone, with zeros
-    for intention and habit. Without a nested column, or on a plain numeric array, this is a
-    classifier of profiles.
+    profile (UPI), and by default the mean of the intentions too. An application without behaviors
+    is scored from its profile alone, with zeros for intention and habit. Without a nested column,
+    or on a plain numeric array, this is a classifier of profiles.
 
     Parameters
     ----------

@@ -212,20 +212,25 @@ def test_forms_share_their_networks_and_score_as_with_their_own(contenders) -> N
     budget = contenders.Budget(1, n_epochs=2, n_trees=20)
     known = contenders.Remembering._known
 
-    def score(form: str) -> np.ndarray:
-        model = contenders.FORMS[form](case, budget).fit(case.X, case.y)
-        return model.predict_proba(case.X)[:, 1]
+    def fit(form: str, y: np.ndarray = case.y) -> Any:
+        return contenders.CONTENDERS[form](case, budget).fit(case.X, y)[-1]
 
     forms = ["HUIHEN on LightGBM", "HUIHEN on LightGBM with intervals"]
     known.clear()
-    shared = [score(form) for form in forms]
-    assert len(known) == 1
+    shared = [fit(form) for form in forms]
+    assert shared[0].nets_ is shared[1].nets_
+    assert shared[0].blend_ != shared[1].blend_
     known.clear()
-    np.testing.assert_array_equal(shared[1], score(forms[1]))
-    assert not np.array_equal(*shared)
-    # Other rows have networks of their own.
-    contenders.FORMS[forms[0]](case, budget).fit(case.X[:100], case.y[:100])
-    assert len(known) == 2
+    own = fit(forms[1])
+    assert own.blend_ == shared[1].blend_
+    weights = [model.net_.module_.state_dict() for model in (own, shared[1])]
+    for name, value in weights[0].items():
+        np.testing.assert_array_equal(value, weights[1][name])
+    # Other labels, parameters or starts have networks of their own.
+    fit(forms[0], case.y[::-1].copy())
+    fit("HUIHEN, no mean intention")
+    fit("HUIHEN, no warm start")
+    assert len(known) == 4
 
 
 def test_a_loss_is_told_and_a_chance_is_not_called_one(contenders, tmp_path: Path) -> None:
@@ -236,6 +241,7 @@ def test_a_loss_is_told_and_a_chance_is_not_called_one(contenders, tmp_path: Pat
         "LightGBM, profile": [0.70, 0.50, 0.64],
         "XGBoost, profile": [0.560, 0.571, 0.580],
         "HUIHEN, no sessions": [0.630, 0.641, 0.650],
+        "HUIHEN on LightGBM": [0.680, 0.691, 0.700],
     }
     invent(tmp_path, "bank_b", names)
     (told,) = [line for line in page.verdicts(tmp_path) if "bank B" in line]
@@ -247,8 +253,11 @@ def test_a_loss_is_told_and_a_chance_is_not_called_one(contenders, tmp_path: Pat
         "Ahead, not significantly": "LightGBM, profile",
         "Significantly behind it": "XGBoost, profile",
         "Parts that cost it AUC significantly": "HUIHEN, no sessions",
+        "Other forms of it": "HUIHEN on LightGBM",
+        "What stands on trees, its gain on these (t test alone)": "HUIHEN on LightGBM",
     }
     assert "+0.0503" in groups["**Significantly ahead of it**"]
+    assert "+0.0300" in groups["What stands on trees, its gain on these (t test alone)"]
     assert "* **simulated bank A**: HUIHEN is not measured." in page.verdicts(tmp_path)
     assert any("no time-aware GRU" in line for line in page.absent(tmp_path))
 

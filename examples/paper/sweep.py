@@ -47,9 +47,8 @@ class Sweep(Table):
                 if key == "AUC":
                     label = "by true probabilities"
                     ax.plot(numbers, rows["expected AUC"], "s--", color="#009E73", label=label)
-                if name == "bank_a":  # the paper's figure is of its bank A alone
-                    label = "paper, at its bank A"
-                    ax.plot(self.paper, paper, "D", mfc="none", color="#D55E00", label=label)
+                label = "paper, at its bank A"
+                ax.plot(self.paper, paper, "D", mfc="none", color="#D55E00", label=label)
                 ax.set(xscale="log", xlabel=self.what, ylabel=key)
                 ax.set_xticks(numbers, map(str, numbers))
                 ax.minorticks_off()

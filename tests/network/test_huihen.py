@@ -91,7 +91,7 @@ def test_profile_fields_may_be_empty(profile_sizes, user_item_aware):
 
 
 @pytest.mark.parametrize("fused", [True, False])
-@pytest.mark.parametrize("switches", ABLATIONS, ids=str)
+@pytest.mark.parametrize("switches", ABLATIONS[:-1], ids=str)
 def test_what_is_added_to_the_paper_is_as_it_is_said(switches, fused):
     """Numbers of behaviors enter by matrices of their own, the mean of intentions beside H."""
     hierarchical = switches.get("hierarchical", True)
