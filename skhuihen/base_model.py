@@ -29,8 +29,34 @@ def fit_base(
 ) -> tuple[Any, NDArray[np.floating]]:
     """Fit a base model, and return it with its log-odds of rows that it has not seen.
 
-    A model is too sure of rows that it has seen, and would be weighed too high by them. So the
-    log-odds of the training rows come from clones that were fitted on the other folds.
+    Parameters
+    ----------
+    estimator, table, y, weight, random, verbose
+        As those of `unseen_log_odds`.
+
+    Returns
+    -------
+    fitted classifier, ndarray of shape (n,)
+    """
+    log_odds = unseen_log_odds(estimator, table, y, weight, random, verbose)
+    if isinstance(estimator, FrozenEstimator):
+        return estimator, log_odds
+    return clone(estimator).fit(table, y, **weight_params(estimator, weight)), log_odds
+
+
+def unseen_log_odds(
+    estimator: Any,
+    table: Any,
+    y: NDArray[Any],
+    weight: NDArray[np.floating],
+    random: np.random.RandomState,
+    verbose: int = 0,
+    name: str = "base_estimator",
+) -> NDArray[np.floating]:
+    """Return a model's log-odds of rows that it has not seen.
+
+    A model is too sure of rows that it has seen: it would be weighed too high by them, and teach
+    labels by heart. So each row is scored by a clone that was fitted on the other folds.
 
     Parameters
     ----------
@@ -43,42 +69,44 @@ def fit_base(
         Handed to the model if they differ.
     random : RandomState
     verbose : int, default=0
+    name : str
+        Of the parameter, for errors.
 
     Returns
     -------
-    fitted classifier, ndarray of shape (n,)
+    ndarray of shape (n,)
     """
     classes, counts = np.unique(y, return_counts=True)
     if isinstance(estimator, FrozenEstimator):
-        return estimator, base_log_odds(estimator, table, classes)
+        return base_log_odds(estimator, table, classes, name)
     n_folds = min(N_FOLDS, int(counts.min()))
     if n_folds < 2:
         raise ValueError(
-            "base_estimator is cross-fitted, which takes two rows of each class at least; y has "
+            f"{name} is cross-fitted, which takes two rows of each class at least; y has "
             f"{int(counts.min())} of one. Pass more rows, or FrozenEstimator(a fitted model)."
         )
     try:
-        probability = cross_fit(estimator, table, y, weight, n_folds, random, verbose)
-        fitted = clone(estimator).fit(table, y, **weight_params(estimator, weight))
+        return logit(cross_fit(estimator, table, y, weight, n_folds, random, verbose))
     except Exception as error:
         if isinstance(table, pd.DataFrame):
             error.add_note(
-                f"This was base_estimator={estimator!r} on the table as HUIHENClassifier sees it, "
+                f"This was {name}={estimator!r} on the table as HUIHENClassifier sees it, "
                 f"with columns {list(table.columns)}. A model of numbers wants a Pipeline with "
                 "ProfileEncoder(), or make_union(ProfileEncoder(), WindowStatistics()), in front."
             )
         raise
-    return fitted, logit(probability)
 
 
-def base_log_odds(fitted: Any, table: Any, classes: NDArray[Any]) -> NDArray[np.floating]:
+def base_log_odds(
+    fitted: Any, table: Any, classes: NDArray[Any], name: str = "base_estimator"
+) -> NDArray[np.floating]:
     """Return a fitted base model's log-odds of the second of two classes.
 
     A pipeline is given the whole table; another model the columns that it knows by name.
     """
     inner = fitted.estimator if isinstance(fitted, FrozenEstimator) else fitted
     if isinstance(table, pd.DataFrame) and not isinstance(inner, Pipeline):
-        table = columns_of(inner, table, "base_estimator", "X")
+        table = columns_of(inner, table, name, "X")
     return logit(score(fitted, table, classes.tolist()))
 
 

@@ -36,7 +36,7 @@ from skorch.callbacks import Callback, EarlyStopping
 from skorch.helper import predefined_split
 from torch.utils.data import Dataset, Subset
 
-from skhuihen.base_model import Blend, base_log_odds, fit_base, fit_blend
+from skhuihen.base_model import Blend, base_log_odds, fit_base, fit_blend, unseen_log_odds
 from skhuihen.behaviors import (
     Behaviors,
     as_frame,
@@ -45,7 +45,15 @@ from skhuihen.behaviors import (
     is_table,
     read_as_of,
 )
-from skhuihen.guidance import GuidedDataset, Pretrained, WarmStart, frozen, log_odds_of
+from skhuihen.guidance import (
+    MARGIN,
+    GuidedDataset,
+    GuidedLoss,
+    Pretrained,
+    WarmStart,
+    frozen,
+    log_odds_of,
+)
 from skhuihen.network.batch import ApplicationDataset, Batch, Events
 from skhuihen.network.huihen import HUIHEN
 from skhuihen.preprocessing.event_numbers import EventNumbers
@@ -131,6 +139,15 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         with that and `WindowStatistics` in a union, in front. ``FrozenEstimator(model)`` is a
         fitted model to be used as it is. Wants `early_stopping`, which holds rows out; the more
         networks, the more rows.
+    teacher : classifier, "base" or None, default=None
+        A model whose guidance probabilities the network learns beside the labels (equation 16,
+        in step two, where the paper has none): what it knows, such as that of trees on window
+        statistics, is then in the network, and no tree is asked for when it scores. It is
+        cross-fitted here, on the table that `base_estimator` would see; a `FrozenEstimator` is
+        used as it is, and must not have seen these rows. ``"base"`` is `base_estimator`. Has
+        nothing to do with the teacher of `warm_start_from`.
+    guidance_weight : float, default=1.0
+        Weight of this guidance, alpha of equation 16: it is fixed here. 0 asks no teacher.
     n_networks : int, default=1
         Networks to train, each with weights, shuffling and a held-out part of its own; their
         log-odds are averaged. Several are steadier than one, and early stopping costs them fewer
@@ -247,6 +264,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         "event_numbers": [StrOptions({"auto"}), "array-like", None],
         "mean_intention": ["boolean"],
         "base_estimator": [HasMethods(["fit", "predict_proba"]), None],
+        "teacher": [HasMethods(["fit", "predict_proba"]), StrOptions({"base"}), None],
+        "guidance_weight": [Interval(Real, 0, None, closed="left")],
         "n_networks": [Interval(Integral, 1, None, closed="left")],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
@@ -284,6 +303,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         event_numbers: Sequence[str] | str | None = "auto",
         mean_intention: bool = True,
         base_estimator: Any = None,
+        teacher: Any = None,
+        guidance_weight: float = 1.0,
         n_networks: int = 1,
         lr: float = 1e-3,
         weight_decay: float = 1e-3,
@@ -317,6 +338,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.event_numbers = event_numbers
         self.mean_intention = mean_intention
         self.base_estimator = base_estimator
+        self.teacher = teacher
+        self.guidance_weight = guidance_weight
         self.n_networks = n_networks
         self.lr = lr
         self.weight_decay = weight_decay
@@ -369,16 +392,16 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         X, y, sample_weight, source = self._open(X, y, sample_weight)
         frame, y, weight = self._check_rows(X, y, sample_weight, reset=True)
         label = self._encode_labels(y)
-        margin = None
-        if self.base_estimator is not None:
-            if source is not None:
+        for name in ("base_estimator", "teacher"):
+            if getattr(self, name) is not None and source is not None:
                 raise TypeError(
-                    "base_estimator wants a table in memory, but X names Parquet. Read a part that "
-                    "fits into memory, or leave the base model out."
+                    f"{name} wants a table in memory, but X names Parquet. Read a part that fits "
+                    f"into memory, or leave {name} out."
                 )
-            margin = self._fit_base(frame, y, weight)
+        margin = None if self.base_estimator is None else self._fit_base(frame, y, weight)
+        guidance = self._ask_teacher(frame, y, weight, margin)
         dataset, log_odds, pretrained = self._set_up(frame, y, label, weight, source)
-        held_out = self._train(dataset, log_odds, pretrained)
+        held_out = self._train(dataset, log_odds, pretrained, guidance=guidance)
         if margin is not None and isinstance(dataset, ApplicationDataset):
             self._fit_blend(dataset, margin, weight / weight.mean(), held_out)
         return self
@@ -444,6 +467,11 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 raise ValueError(
                     "partial_fit holds no row out, by which base_estimator and the network could "
                     "be weighed. Call fit first; partial_fit then goes on with both weights."
+                )
+            if self.teacher is not None:
+                raise ValueError(
+                    "partial_fit learns from labels alone: a teacher is cross-fitted on the rows "
+                    "of fit. Call fit first; partial_fit then goes on without guidance."
                 )
             self._check_parameters()
             X, y, sample_weight, source = self._open(X, y, sample_weight)
@@ -591,7 +619,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         (200, 2)
         """
         student = super().__sklearn_clone__()
-        student.set_params(callbacks=None, class_weight=None, base_estimator=None, n_networks=1)
+        student.set_params(
+            callbacks=None, class_weight=None, base_estimator=None, teacher=None, n_networks=1
+        )
         if max_epochs is not None:
             student.set_params(max_epochs=max_epochs)
         if batch_size is not None:
@@ -907,6 +937,24 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         )
         return margin
 
+    def _ask_teacher(
+        self,
+        frame: pd.DataFrame,
+        y: NDArray[Any],
+        weight: NDArray[np.float64],
+        margin: NDArray[np.floating] | None,
+    ) -> NDArray[np.floating] | None:
+        """Return the guidance probability of each row; None without teacher."""
+        if self.teacher is None or not self.guidance_weight:
+            return None
+        if self.teacher != "base":
+            random = check_random_state(self.random_state)
+            margin = unseen_log_odds(
+                self.teacher, self._table(frame), y, weight, random, self.verbose, "teacher"
+            )
+        assert margin is not None  # _check_parameters has seen to it
+        return expit(margin).clip(MARGIN, 1 - MARGIN)
+
     def _fit_blend(
         self,
         dataset: ApplicationDataset,
@@ -973,6 +1021,11 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                     f"callbacks holds {callback!r}; skorch callbacks, or pairs of a name and a "
                     "callback, are wanted."
                 )
+        if isinstance(self.teacher, str) and self.base_estimator is None:
+            raise ValueError(
+                f"teacher={self.teacher!r} is base_estimator, which is None. Pass one, "
+                "or a classifier as the teacher."
+            )
         own = {
             "module",
             "criterion",
@@ -1119,6 +1172,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         log_odds: float,
         pretrained: Pretrained | None = None,
         *,
+        guidance: NDArray[np.floating] | None = None,
         partial: bool = False,
         **net_params: Any,
     ) -> list[NDArray[np.int64]]:
@@ -1126,6 +1180,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
         Returns the rows that each network held out.
         """
+        if guidance is not None and isinstance(dataset, ApplicationDataset):
+            dataset = GuidedDataset(dataset, guidance, labeled=True)
+            net_params |= {"criterion": GuidedLoss, "criterion__form": float(self.guidance_weight)}
         if pretrained is not None and "optimizer__param_groups" not in (self.net_params or {}):
             net_params["optimizer__param_groups"] = pretrained.rates(self.lr)
         random = check_random_state(self.random_state)

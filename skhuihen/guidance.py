@@ -133,7 +133,9 @@ class GuidedLoss(nn.CrossEntropyLoss):
         return super().forward(logits, label.long()), divergence
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Return the loss of each row, shape (n,)."""
+        """Return the loss of each row, shape (n,); of labels alone, shape (n,), the first part."""
+        if target.ndim == 1:
+            return super().forward(logits, target)
         cross_entropy, divergence = self.parts(logits, target)
         loss = cross_entropy + self.alpha / 2 * divergence
         if self.form != "learned":

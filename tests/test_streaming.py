@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.testing import assert_array_equal
 from sklearn.metrics import roc_auc_score
+from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 
 import skhuihen.nested_parquet
@@ -18,6 +19,7 @@ import skhuihen.streaming
 from skhuihen import (
     BehaviorAbstractor,
     HUIHENClassifier,
+    ProfileEncoder,
     Sessionizer,
     attach_behaviors,
     prepare_parquet,
@@ -137,6 +139,13 @@ def test_profiles_alone(X, bank, tmp_path):
     profile.to_parquet(tmp_path / "profile.parquet")
     wanted = quick().fit(profile, bank.y)
     assert_equal(quick().fit(tmp_path / "profile.parquet", bank.y), wanted, profile)
+
+
+@pytest.mark.parametrize("role", ["base_estimator", "teacher"])
+def test_models_beside_the_network_want_a_table(prepared, bank, role):
+    model = quick(**{role: make_pipeline(ProfileEncoder(), GaussianNB())})
+    with pytest.raises(TypeError, match=f"{role} wants a table in memory"):
+        model.fit(prepared, bank.y)
 
 
 # --------------------------------------------------------------------------------------------------

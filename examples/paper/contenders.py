@@ -192,17 +192,26 @@ class Remembering(HUIHENClassifier):
 
     _known: ClassVar[dict[str, tuple[Any, dict[str, Any]]]] = {}
 
-    def _train(self, dataset: Any, log_odds: float, pretrained: Any = None, **how: Any) -> Any:
+    def _train(
+        self,
+        dataset: Any,
+        log_odds: float,
+        pretrained: Any = None,
+        *,
+        guidance: Any = None,
+        **how: Any,
+    ) -> Any:
         if how:  # step one of a warm start, which is shared already
-            return super()._train(dataset, log_odds, pretrained, **how)
-        params = self.get_params(deep=False) | {"base_estimator": None}
+            return super()._train(dataset, log_odds, pretrained, guidance=guidance, **how)
+        # What a teacher has to say stands in its guidance probabilities.
+        params = self.get_params(deep=False) | {"base_estimator": None, "teacher": None}
         start = pretrained and [
             value.cpu().numpy() for value in pretrained.student.net_.module_.state_dict().values()
         ]
         rows = (dataset.profile, dataset.events, dataset.y, dataset.weight)
-        key = joblib.hash((rows, params, start))
+        key = joblib.hash((rows, guidance, params, start))
         if key not in self._known:
-            held_out = super()._train(dataset, log_odds, pretrained)
+            held_out = super()._train(dataset, log_odds, pretrained, guidance=guidance)
             names = ("nets_", "net_", "history_", "n_iter_", "_made_with")
             self._known[key] = held_out, {name: getattr(self, name) for name in names}
         held_out, trained = self._known[key]
@@ -290,11 +299,13 @@ def huihen(
     teacher: str | None = "xgboost",
     abstract: bool = True,
     base: Callable[[Case], Any] | None = None,
+    guide: Callable[[Case], Any] | None = None,
     **switches: Any,
 ) -> Factory:
     """Define HUIHEN, a form or an ablation of it; cold where there are no old applications.
 
-    With a base, which makes features, it stands on LightGBM on these.
+    With a base, which makes features, it stands on LightGBM on these; with a guide, which makes
+    features, it is taught by LightGBM on these in step two.
     """
 
     def make(case: Case, budget: Budget) -> Any:
@@ -302,8 +313,10 @@ def huihen(
         if "behaviors" not in case.X or (of_warm_start and case.old is None):
             return None
         model = warm_started(teacher, case, budget) if warm_start else network(budget)
-        if base is not None:
-            model.set_params(base_estimator=make_pipeline(base(case), trees("LightGBM", budget)))
+        for role, features in (("base_estimator", base), ("teacher", guide)):
+            if features is not None:
+                known = make_pipeline(features(case), trees("LightGBM", budget))
+                model.set_params(**{role: known})
         front = [BehaviorAbstractor()] if abstract else []
         model = tuned("HUIHEN", model.set_params(**switches), budget)
         return make_pipeline(*front, clone(case.sessionizer), model)
@@ -397,11 +410,18 @@ ABLATIONS: dict[str, Factory] = {
 }
 #: Other forms of HUIHEN: what it can be set to, and how it stands on a model that is there.
 FORMS: dict[str, Factory] = {
+    "HUIHEN, guided": huihen(guide=with_intervals),
     "HUIHEN on LightGBM": huihen(base=statistics),
     "HUIHEN on LightGBM with intervals": huihen(base=with_intervals),
+    "HUIHEN, guided, on LightGBM with intervals": huihen(base=with_intervals, guide=with_intervals),
     "HUIHEN, five networks": huihen(n_networks=5),
     "HUIHEN, five, on LightGBM": huihen(n_networks=5, base=statistics),
     "HUIHEN, five, on LightGBM with intervals": huihen(n_networks=5, base=with_intervals),
+    "HUIHEN, five guided": huihen(n_networks=5, guide=with_intervals),
+    "HUIHEN, five guided, on LightGBM": huihen(n_networks=5, base=statistics, guide=with_intervals),
+    "HUIHEN, five guided, on LightGBM with intervals": huihen(
+        n_networks=5, base=with_intervals, guide=with_intervals
+    ),
 }
 #: The contender that each of those stands on; its features here are of the kept sessions alone.
 STANDS_ON = {
@@ -409,6 +429,8 @@ STANDS_ON = {
     for name in FORMS
     if " on LightGBM" in name
 }
+#: The forms that score without trees, though some learned from them.
+WITHOUT_TREES = [name for name in FORMS if name not in STANDS_ON]
 LIGHTGBM_PROFILE = of_profile(lambda budget: trees("LightGBM", budget))
 BASELINES: dict[str, Factory] = {
     "XGBoost, profile": of_profile(lambda budget: trees("XGBoost", budget)),

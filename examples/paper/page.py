@@ -23,7 +23,8 @@ import table3
 import table4
 import table5
 import table6
-from contenders import ABLATIONS, BASELINES, FORMS, LEFT_OUT, STANDS_ON
+from contenders import ABLATIONS, BASELINES, FORMS, LEFT_OUT, STANDS_ON, WITHOUT_TREES
+from mechanisms import TREES
 from tables import NAMES, NOTES, REFERENCE, Table, markdown, read_about
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -100,22 +101,28 @@ def verdicts(results: Path) -> list[str]:
             if summary.empty or (name, REFERENCE) not in summary.index:
                 lines.append(f"* **{NAMES[name]}**: HUIHEN is not measured.")
             else:
-                lines.append(_verdict(name, summary.loc[name], _standing(table, results, name)))
+                lines.append(_verdict(name, summary.loc[name]))
+                lines[-1] += _on_trees(table, results, name)
     return lines
 
 
-def _standing(table: Table, folder: Path, name: str) -> list[str]:
-    """Return what each form that stands on trees gains on these, by the folds in common."""
+def _on_trees(table: Table, folder: Path, name: str) -> str:
+    """Return what HUIHEN gains on trees, alone and standing on them, by the folds in common."""
     results = pd.read_csv(folder / f"{name}.csv")
-    texts = []
-    for form, trees in STANDS_ON.items():
-        row = table.gain(folder, name, form, trees, results)
-        if row:
-            texts.append(f"{form} {_gain(pd.Series(row))}")
-    return texts
+    against = {
+        f"Gain on {TREES} (t test alone)": dict.fromkeys((REFERENCE, *WITHOUT_TREES), TREES),
+        "What stands on trees, its gain on these (t test alone)": STANDS_ON,
+    }
+    lines = ""
+    for label, pairs in against.items():
+        gains = {form: table.gain(folder, name, form, to, results) for form, to in pairs.items()}
+        told = [f"{form} {_gain(pd.Series(gain))}" for form, gain in gains.items() if gain]
+        if told:
+            lines += f"\n  * {label}: {'; '.join(told)}."
+    return lines
 
 
-def _verdict(name: str, rows: pd.DataFrame, standing: list[str]) -> str:
+def _verdict(name: str, rows: pd.DataFrame) -> str:
     others = rows.dropna(subset=["gain"])
     ahead, by_t, by_any = (
         others["gain"] > 0,
@@ -143,9 +150,6 @@ def _verdict(name: str, rows: pd.DataFrame, standing: list[str]) -> str:
         if chosen.any():
             told = "; ".join(f"{one} {_gain(row)}" for one, row in others[chosen].iterrows())
             texts.append(f"{label}: {told}.")
-    if standing:
-        told = "; ".join(standing)
-        texts.append(f"What stands on trees, its gain on these (t test alone): {told}.")
     return "\n  * ".join([f"* **{NAMES[name]}**: {texts[0]}", *texts[1:]])
 
 

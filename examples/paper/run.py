@@ -40,7 +40,8 @@ PRESETS = {
     **dict.fromkeys(PART, MECHANISM),
 }
 #: What the lenders' data are small enough for, and what all else is compared with.
-REPEATED = [REFERENCE, "HUIHEN, no mean intention", "HUIHEN, the paper's form", *BASELINES]
+REPEATED = [REFERENCE, "HUIHEN, no mean intention", "HUIHEN, the paper's form"]
+REPEATED += ["HUIHEN, guided", *BASELINES]
 REPEATED += [name for name in LEFT_OUT if "HUIHEN" not in name and "old" not in name]
 THREE_TIMES = {
     name: f"{LENDER} --repetitions 3 --contenders".split() + REPEATED

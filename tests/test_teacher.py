@@ -1,0 +1,200 @@
+"""Guidance in step two: `teacher`."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from lightgbm import LGBMClassifier
+from scipy.special import expit, logit
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline, make_union
+
+from skhuihen import (
+    BehaviorAbstractor,
+    HUIHENClassifier,
+    ProfileEncoder,
+    Sessionizer,
+    WindowStatistics,
+    attach_behaviors,
+)
+from skhuihen.datasets import make_loan_data
+
+
+@pytest.fixture(scope="module")
+def bank() -> Any:
+    return make_loan_data(n_new=160, n_old=300, overdue_rate=0.3, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def X(bank: Any) -> pd.DataFrame:
+    attached = attach_behaviors(bank.applications, bank.events, known_at="recorded_at")
+    return make_pipeline(BehaviorAbstractor(), Sessionizer()).fit_transform(attached)
+
+
+def trees() -> Any:
+    features = make_union(ProfileEncoder(), WindowStatistics(by="behavior"))
+    model = LGBMClassifier(n_estimators=10, n_jobs=1, verbose=-1, random_state=0)
+    return make_pipeline(features, model)
+
+
+def taught(teacher: Any, **parameters: Any) -> HUIHENClassifier:
+    return HUIHENClassifier(teacher=teacher, **{"max_epochs": 2, "random_state": 0, **parameters})
+
+
+def weights_of(model: HUIHENClassifier) -> torch.Tensor:
+    state = model.net_.module_.state_dict()
+    return torch.cat([value.flatten() for value in state.values()])
+
+
+class Noted(ClassifierMixin, BaseEstimator):
+    """Says 0.9 of rows that it was fitted on, 0.2 of others, and notes what it is asked."""
+
+    fitted: list[set[int]] = []
+    asked: list[int] = []
+
+    def fit(self, X, y):
+        self.classes_, self.rows_ = np.unique(y), set(X["application_id"])
+        Noted.fitted.append(self.rows_)
+        return self
+
+    def predict_proba(self, X):
+        Noted.asked.append(len(X))
+        known = X["application_id"].isin(self.rows_).to_numpy()
+        return np.column_stack([0.8 - 0.7 * known, 0.2 + 0.7 * known])
+
+
+#: A network that does not move, whose loss in the first epoch is that of its scores.
+STILL = {"lr": 1e-12, "dropout": 0.0, "weight_decay": 0.0, "dtype": "float64", "batch_size": -1}
+
+
+@pytest.mark.parametrize("alpha", [0.5, 2.0])
+def test_loss_is_that_of_equation_16(X, bank, alpha):
+    Noted.fitted.clear()
+    model = taught(Noted(), guidance_weight=alpha, early_stopping=False, max_epochs=1, **STILL)
+    weight = np.where(bank.y == 1, 1.5, 0.5)
+    with pytest.raises(ValueError, match="Noted has no sample_weight"):
+        model.fit(X, bank.y, sample_weight=weight)
+    model.set_params(class_weight={0: 0.5, 1: 1.5}).fit(X, bank.y)
+    # Each row is judged by one that has not seen it.
+    assert [len(rows) for rows in Noted.fitted] == [128] * 5
+    p, q = expit(model.decision_function(X)), 0.2
+    cross_entropy = -np.where(bank.y == 1, np.log(p), np.log(1 - p))
+    of_p = p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
+    of_q = q * np.log(q / p) + (1 - q) * np.log((1 - q) / (1 - p))
+    loss = np.average(cross_entropy + alpha / 2 * (of_p + of_q), weights=weight)
+    assert model.history_["train_loss"].iloc[0] == pytest.approx(loss, rel=1e-6)
+
+
+def test_the_teacher_is_not_asked_for_scores(X, bank):
+    model = taught(Noted()).fit(X, bank.y)
+    Noted.asked.clear()
+    model.predict_proba(X), model.decision_function(X), model.transform(X)
+    assert Noted.asked == []
+    assert not hasattr(model, "base_estimator_")
+
+
+def test_a_teacher_that_knows_all_is_followed(X, bank):
+    def away_from(teacher: Any, weight: float) -> float:
+        model = taught(teacher, guidance_weight=weight, max_epochs=10, dropout=0.0)
+        return np.abs(model.fit(X, bank.y).decision_function(X) - sure).mean()
+
+    # Half of the labels, the other way round: what no label would have taught.
+    said = np.where(np.arange(len(X)) % 2, bank.y, 1 - bank.y) * 0.8 + 0.1
+    sure = logit(said)
+
+    class Knowing(ClassifierMixin, BaseEstimator):
+        def fit(self, X, y):
+            self.classes_ = np.unique(y)
+            return self
+
+        def predict_proba(self, X):
+            return np.column_stack([1 - said, said])
+
+    frozen = FrozenEstimator(Knowing().fit(X, bank.y))
+    assert away_from(frozen, 20.0) < away_from(frozen, 1.0) < away_from(None, 1.0)
+
+
+def test_no_weight_is_no_teacher(X, bank):
+    Noted.fitted.clear()
+    silent = taught(Noted(), guidance_weight=0).fit(X, bank.y)
+    assert Noted.fitted == []
+    assert torch.equal(weights_of(silent), weights_of(taught(None).fit(X, bank.y)))
+    heard = taught(trees()).fit(X, bank.y)
+    assert not torch.equal(weights_of(silent), weights_of(heard))
+
+
+def test_base_as_teacher(X, bank):
+    of_base = taught("base", base_estimator=trees()).fit(X, bank.y)
+    apart = taught(trees(), base_estimator=trees()).fit(X, bank.y)
+    assert torch.equal(weights_of(of_base), weights_of(apart))
+    np.testing.assert_array_equal(of_base.predict_proba(X), apart.predict_proba(X))
+    assert of_base.blend_.base > 0
+    # Alone, the network is the same.
+    alone = taught(trees()).fit(X, bank.y)
+    assert torch.equal(weights_of(of_base), weights_of(alone))
+
+
+def test_a_frozen_teacher_is_taken_as_it_is(X, bank):
+    numbers = bank.old_applications.select_dtypes("number")
+    known = numbers.columns.drop(["user_id", "application_id"], errors="ignore")
+    scorecard = GaussianNB().fit(bank.old_applications[known].fillna(0), bank.old_y)
+    frame = X.fillna(dict.fromkeys(known, 0))
+    taught(FrozenEstimator(scorecard)).fit(frame, bank.y)  # it gets the columns that it knows
+    with pytest.raises(ValueError, match="The teacher GaussianNB was fitted with column"):
+        taught(FrozenEstimator(scorecard)).fit(frame.drop(columns=known[0]), bank.y)
+
+
+def test_clones_pickles_and_searches(X, bank):
+    model = taught(trees(), n_networks=2).fit(X, bank.y)
+    again = clone(model).fit(X, bank.y)
+    loaded = pickle.loads(pickle.dumps(model))
+    for other in (again, loaded):
+        np.testing.assert_array_equal(model.predict_proba(X), other.predict_proba(X))
+    grid = {"teacher__lgbmclassifier__num_leaves": [3], "guidance_weight": [0.5, 1.0]}
+    search = GridSearchCV(taught(trees(), max_epochs=1), grid, cv=2, scoring="roc_auc")
+    assert search.fit(X, bank.y).best_estimator_.teacher[-1].num_leaves == 3
+
+
+def test_partial_fit_goes_on_by_labels_alone(X, bank):
+    with pytest.raises(ValueError, match="partial_fit learns from labels alone"):
+        taught(trees()).partial_fit(X, bank.y)
+    model = taught(trees(), early_stopping=False, **STILL).fit(X, bank.y)
+    model.partial_fit(X, bank.y)
+    log_odds = model.decision_function(X)
+    of_labels = np.mean(np.logaddexp(0, log_odds) - bank.y * log_odds)
+    assert model.history_["train_loss"].iloc[-1] == pytest.approx(of_labels, rel=1e-6)
+    assert model.history_["train_loss"].iloc[0] > of_labels
+
+
+def test_with_a_warm_start_only_step_two_has_it(X, bank):
+    model = taught(trees())
+    model.warm_start_from(bank.old_applications, bank.old_y, teacher=None, max_epochs=1)
+    model.fit(X, bank.y)
+    assert model.warm_start_student_.teacher is None
+    assert model.predict_proba(X).shape == (160, 2)
+
+
+def test_refusals(X, bank):
+    with pytest.raises(ValueError, match="teacher='base' is base_estimator, which is None"):
+        taught("base").fit(X, bank.y)
+    with pytest.raises(ValueError, match="'teacher' parameter"):
+        taught("lightgbm").fit(X, bank.y)
+    with pytest.raises(ValueError, match="'guidance_weight' parameter"):
+        taught(trees(), guidance_weight=-1).fit(X, bank.y)
+    with pytest.raises(ValueError, match="teacher is cross-fitted, which takes two rows"):
+        taught(trees()).fit(X, np.arange(len(X)) == 0)
+    with pytest.raises(ValueError, match="dtypes must be int") as caught:
+        taught(LGBMClassifier(verbose=-1)).fit(X, bank.y)
+    assert "This was teacher=LGBMClassifier" in caught.value.__notes__[0]
+    neighbors = make_pipeline(ProfileEncoder(), KNeighborsClassifier())
+    with pytest.raises(ValueError, match="Pipeline has no sample_weight"):
+        taught(neighbors).fit(X, bank.y, sample_weight=bank.y + 1.0)
