@@ -121,7 +121,7 @@ def test_tables_of_the_paper(tmp_path: Path, run_table: Callable[..., str]) -> N
     # Tables 4 and 5 took HUIHEN from 3 and 2.
     results = pd.read_csv(tmp_path / "bank_a.csv")
     other = pd.read_csv(tmp_path / "bank_b.csv")
-    for one, n_contenders in ((results, 26), (other, 3)):
+    for one, n_contenders in ((results, 28), (other, 3)):
         assert not one.duplicated(["contender", "fold"]).any()
         assert one.groupby("contender").size().eq(2).all()
         assert one["contender"].nunique() == n_contenders
@@ -231,6 +231,10 @@ def test_forms_share_their_networks_and_score_as_with_their_own(contenders) -> N
     fit("HUIHEN, no mean intention")
     fit("HUIHEN, no warm start")
     assert len(known) == 4
+    # Guided ones share theirs with each other alone.
+    guided = [fit(f"HUIHEN, guided{on}") for on in ("", ", on LightGBM with intervals")]
+    assert guided[0].nets_ is guided[1].nets_
+    assert len(known) == 5
 
 
 def test_a_loss_is_told_and_a_chance_is_not_called_one(contenders, tmp_path: Path) -> None:
@@ -254,6 +258,7 @@ def test_a_loss_is_told_and_a_chance_is_not_called_one(contenders, tmp_path: Pat
         "Significantly behind it": "XGBoost, profile",
         "Parts that cost it AUC significantly": "HUIHEN, no sessions",
         "Other forms of it": "HUIHEN on LightGBM",
+        "Gain on LightGBM, profile + windows (t test alone)": "HUIHEN",
         "What stands on trees, its gain on these (t test alone)": "HUIHEN on LightGBM",
     }
     assert "+0.0503" in groups["**Significantly ahead of it**"]
@@ -294,7 +299,7 @@ def test_what_is_said_of_a_curve(contenders, tmp_path: Path) -> None:
         "HUIHEN, 5 sessions": 0.60 - around,
         "HUIHEN, 100 sessions": 0.65 + 20 * around,
     }
-    invent(tmp_path, "bank_a", names)
+    invent(tmp_path, "bank_a_quarter", names)
     text = table.tell(tmp_path, "##")[-1]
     assert "From 5 to 50 sessions: AUC +0.0500" in text
     assert "it rises" in text.partition("From 50 to 100")[0]

@@ -19,7 +19,8 @@ import joblib
 import numpy as np
 import pandas as pd
 from lightgbm import LGBMClassifier
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from scipy.special import logit
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
@@ -86,6 +87,8 @@ class Case:
         Profiles and labels of old applications.
     probability : ndarray, default=None
         The true probabilities of a simulated bank.
+    planted : DataFrame, default=None
+        What behavior truly adds to the log-odds of a simulated bank, one column per mechanism.
     pretrained : dict
         Step one by teacher, so that contenders that differ in step two alone share it.
     """
@@ -96,6 +99,7 @@ class Case:
     windows: Sequence[str] = ("2D", "21D", "60D")
     old: tuple[pd.DataFrame, np.ndarray] | None = None
     probability: np.ndarray | None = None
+    planted: pd.DataFrame | None = None
     pretrained: dict[Any, HUIHENClassifier] = field(default_factory=dict)
 
 
@@ -180,6 +184,39 @@ class WithVectors(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
         """Return the probability of each class."""
         return np.mean([model.predict_proba(X) for model in self.models_], axis=0)
+
+
+class Planted(TransformerMixin, BaseEstimator):
+    """What the simulator planted for each row, which no bank could know."""
+
+    def __init__(self, terms: pd.DataFrame) -> None:
+        self.terms = terms
+
+    def fit(self, X: pd.DataFrame, y: np.ndarray) -> Planted:
+        """Learn nothing."""
+        return self
+
+    def transform(self, X: pd.DataFrame) -> np.ndarray:
+        """Return the terms of these rows."""
+        return self.terms.loc[X.index].to_numpy()
+
+
+class OldScore(TransformerMixin, BaseEstimator):
+    """The log-odds of a model of the profile that learned from the old applications."""
+
+    def __init__(self, model: Any, old_X: pd.DataFrame, old_y: np.ndarray) -> None:
+        self.model = model
+        self.old_X = old_X
+        self.old_y = old_y
+
+    def fit(self, X: pd.DataFrame, y: np.ndarray) -> OldScore:
+        """Fit on the old rows."""
+        self.model_ = clone(self.model).fit(self.old_X, self.old_y)
+        return self
+
+    def transform(self, X: pd.DataFrame) -> np.ndarray:
+        """Return the log-odds of these rows."""
+        return logit(self.model_.predict_proba(X)[:, 1:])
 
 
 class Remembering(HUIHENClassifier):
@@ -392,6 +429,23 @@ def with_vectors(case: Case, budget: Budget) -> Any:
     return make_pipeline(BehaviorAbstractor(), stack)
 
 
+def told_trees(case: Case, budget: Budget) -> Any:
+    """Return trees on the profile and the planted terms themselves."""
+    if case.planted is None:
+        return None
+    return make_pipeline(
+        make_union(ProfileEncoder(), Planted(case.planted)), trees("LightGBM", budget)
+    )
+
+
+def told_logistic(case: Case, budget: Budget) -> Any:
+    """Return a logistic regression of the planted terms and a score of the old rows."""
+    if case.planted is None or case.old is None:
+        return None
+    score = OldScore(LIGHTGBM_PROFILE(case, budget), *case.old)
+    return make_pipeline(make_union(score, Planted(case.planted)), logistic(budget))
+
+
 #: Name of each contender, and what makes it, unfitted, for a case and a budget; it makes None
 #: where the case lacks what the contender is about.
 ABLATIONS: dict[str, Factory] = {
@@ -447,11 +501,18 @@ LEFT_OUT: dict[str, Factory] = {
     "LightGBM, profile + windows, old and new": with_old_rows(with_statistics("LightGBM")),
     "LightGBM, profile + windows + HUIHEN": with_vectors,
 }
-CONTENDERS = ABLATIONS | FORMS | BASELINES | LEFT_OUT
-#: Those that are about old applications.
+#: No contenders, but how near the best possible AUC labels alone let a model come that is told
+#: what the simulator planted.
+TOLD: dict[str, Factory] = {
+    "LightGBM, profile + planted terms": told_trees,
+    "logistic regression, old score + planted terms": told_logistic,
+}
+CONTENDERS = ABLATIONS | FORMS | BASELINES | LEFT_OUT | TOLD
+#: Those that are about old applications, or what a simulator planted.
 OF_OLD_APPLICATIONS = [
     *("HUIHEN, no warm start", "HUIHEN, no teacher"),
     *("LightGBM, profile, old and new", "LightGBM, profile + windows, old and new"),
+    *TOLD,
 ]
 #: Forms of several networks, for data that are small enough.
 OF_FIVE = [name for name in FORMS if "five" in name]

@@ -51,7 +51,8 @@ def simulate(bank: str, rows: int | None, overdue_rate: float | None) -> Case:
     data = make_loan_data(n_new, n_old, bank=bank, overdue_rate=overdue_rate, random_state=SEED)
     X = attach_behaviors(data.applications, data.events, known_at="recorded_at")
     old = (data.old_applications, data.old_y)
-    return Case(X, data.y, old=old, probability=data.probability)
+    planted = data.effects.drop(columns=["profile", "nonlinear"])
+    return Case(X, data.y, old=old, probability=data.probability, planted=planted)
 
 
 def simulate_alone(mechanism: str, rows: int | None, overdue_rate: float | None) -> Case:
@@ -84,6 +85,8 @@ DAYS = ("2D", "7D", "21D", "60D", "180D")
 DATA: dict[str, Callable[[int | None, float | None], Case]] = {
     "bank_a": lambda *size: simulate("A", *size),
     "bank_b": lambda *size: simulate("B", *size),
+    # For what would take too long at full size.
+    "bank_a_quarter": lambda rows, rate: simulate("A", rows or TABLE_1["A"][0] // 4, rate),
     # Earlier loans are the sessions: their events lie days apart, and loans overlap.
     "superlender": lambda *size: read(
         load_superlender,

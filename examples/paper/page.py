@@ -23,7 +23,7 @@ import table3
 import table4
 import table5
 import table6
-from contenders import ABLATIONS, BASELINES, FORMS, LEFT_OUT, STANDS_ON, WITHOUT_TREES
+from contenders import ABLATIONS, BASELINES, FORMS, LEFT_OUT, STANDS_ON, TOLD, WITHOUT_TREES
 from mechanisms import TREES
 from tables import NAMES, NOTES, REFERENCE, Table, markdown, read_about
 
@@ -142,6 +142,7 @@ def _verdict(name: str, rows: pd.DataFrame) -> str:
         "Parts that add, not significantly": part & ~ahead & ~by_t,
         "Parts that add significantly": part & ~ahead & by_t,
         "Other forms of it": others.index.isin([*FORMS, both]),
+        "Told what was planted, which no bank could be": others.index.isin(TOLD),
     }
     texts = [f"HUIHEN has AUC {rows.loc[REFERENCE, 'AUC']:.4f}."]
     if not (rival & ahead).any():

@@ -33,6 +33,7 @@ MECHANISM = "--n-settings 1 --batch-size 128 --n-epochs 100"
 PRESETS = {
     "bank_a": BANK,
     "bank_b": BANK,
+    "bank_a_quarter": BANK.replace("256", "128"),
     "superlender": LENDER + " --repetitions 1",
     "bpic2012": LENDER + " --repetitions 1",
     "uci": UCI + " --repetitions 1",

@@ -26,7 +26,7 @@ class Sweep(Table):
     def __init__(self, name: str, description: str, kept: dict[int, str], what: str) -> None:
         # HUIHEN first: it is what all others are compared with.
         contenders = sorted(kept.values(), key=lambda contender: contender != REFERENCE)
-        super().__init__(name, description, {"bank_a": contenders})  # the paper's figures are of it
+        super().__init__(name, description, {"bank_a_quarter": contenders})
         self.kept = kept
         self.what = what
         (self.paper,) = [number for number, one in kept.items() if one == REFERENCE]

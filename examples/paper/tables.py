@@ -41,6 +41,7 @@ PAPER = {
 NAMES = {
     "bank_a": "simulated bank A",
     "bank_b": "simulated bank B",
+    "bank_a_quarter": "a quarter of simulated bank A",
     "superlender": "SuperLender",
     "bpic2012": "BPI Challenge 2012",
     "uci": "UCI default, months as behaviors",
