@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,7 +43,8 @@ def fit_base(
     log_odds = unseen_log_odds(estimator, table, y, weight, random, verbose)
     if isinstance(estimator, FrozenEstimator):
         return estimator, log_odds
-    return clone(estimator).fit(table, y, **weight_params(estimator, weight)), log_odds
+    with naming("base_estimator", estimator, table):
+        return clone(estimator).fit(table, y, **weight_params(estimator, weight)), log_odds
 
 
 def unseen_log_odds(
@@ -85,8 +88,15 @@ def unseen_log_odds(
             f"{name} is cross-fitted, which takes two rows of each class at least; y has "
             f"{int(counts.min())} of one. Pass more rows, or FrozenEstimator(a fitted model)."
         )
-    try:
+    with naming(name, estimator, table):
         return logit(cross_fit(estimator, table, y, weight, n_folds, random, verbose))
+
+
+@contextmanager
+def naming(name: str, estimator: Any, table: Any) -> Iterator[None]:
+    """Add to an error which model failed on which table, and what is often the cure."""
+    try:
+        yield
     except Exception as error:
         if isinstance(table, pd.DataFrame):
             error.add_note(

@@ -36,7 +36,7 @@ from skorch.callbacks import Callback, EarlyStopping
 from skorch.helper import predefined_split
 from torch.utils.data import Dataset, Subset
 
-from skhuihen.base_model import Blend, base_log_odds, fit_base, fit_blend, unseen_log_odds
+from skhuihen.base_model import Blend, base_log_odds, fit_base, fit_blend
 from skhuihen.behaviors import (
     Behaviors,
     as_frame,
@@ -46,14 +46,15 @@ from skhuihen.behaviors import (
     read_as_of,
 )
 from skhuihen.guidance import (
-    MARGIN,
     GuidedDataset,
     GuidedLoss,
+    LossParts,
     Pretrained,
     WarmStart,
     frozen,
     log_odds_of,
 )
+from skhuihen.guide import Guide
 from skhuihen.network.batch import ApplicationDataset, Batch, Events
 from skhuihen.network.huihen import HUIHEN
 from skhuihen.preprocessing.event_numbers import EventNumbers
@@ -70,9 +71,10 @@ from skhuihen.training import (
 
 #: Applications read at once for scoring, so that memory does not grow with their number.
 READING_BATCH = 8 * SCORING_BATCH
-#: What may change between calls of `partial_fit`; the first three count from then on.
+#: What may change between calls of `partial_fit`; the first three count from then on, the others
+#: have no part in it.
 CHANGEABLE = (
-    *("lr", "batch_size", "verbose"),
+    *("lr", "batch_size", "verbose", "teacher", "guidance_weight"),
     *("max_epochs", "early_stopping", "validation_fraction", "n_iter_no_change", "random_state"),
 )
 
@@ -140,14 +142,15 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         fitted model to be used as it is. Wants `early_stopping`, which holds rows out; the more
         networks, the more rows.
     teacher : classifier, "base" or None, default=None
-        A model whose guidance probabilities the network learns beside the labels (equation 16,
-        in step two, where the paper has none): what it knows, such as that of trees on window
-        statistics, is then in the network, and no tree is asked for when it scores. It is
-        cross-fitted here, on the table that `base_estimator` would see; a `FrozenEstimator` is
-        used as it is, and must not have seen these rows. ``"base"`` is `base_estimator`. Has
-        nothing to do with the teacher of `warm_start_from`.
+        A model whose guidance probabilities the network learns beside the labels, by equation 16,
+        which the paper has in step one alone. What it knows, such as that of trees on window
+        statistics, is then in the network, and the model is not asked for scores. It is
+        cross-fitted here on the rows that each network learns from, on the table that
+        `base_estimator` would see; a `FrozenEstimator` is used as it is, and must not have seen
+        these rows. ``"base"`` is `base_estimator`. The teacher of step one is named in
+        `warm_start_from`.
     guidance_weight : float, default=1.0
-        Weight of this guidance, alpha of equation 16: it is fixed here. 0 asks no teacher.
+        Weight of the guidance of `teacher`, alpha of equation 16; fixed here. 0 is no teacher.
     n_networks : int, default=1
         Networks to train, each with weights, shuffling and a held-out part of its own; their
         log-odds are averaged. Several are steadier than one, and early stopping costs them fewer
@@ -176,11 +179,13 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     dtype : {"float32", "float64"}, default="float32"
         What torch computes in.
     callbacks : list of skorch callbacks, default=None
-        Further callbacks, as skorch takes them.
+        Further callbacks, as skorch takes them. With `teacher`, the target that they see has two
+        columns, the label and the guidance probability.
     verbose : int, default=0
         1 shows a progress bar.
     random_state : int, RandomState or None, default=None
-        Seeds weights, dropout, shuffling and the held-out part. The same seed gives the same
+        Seeds weights, dropout, shuffling, the held-out part, and the folds of `base_estimator` and
+        `teacher`. The same seed gives the same
         result to the bit on the same number of torch threads; no global state is read or left.
     net_params : dict, default=None
         Further parameters of the skorch net, such as ``{"optimizer": torch.optim.SGD}``.
@@ -195,7 +200,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         The first of them.
     history_ : DataFrame
         One row per network and epoch: ``network`` (0 for the first), ``train_loss``, ``dur``
-        (seconds) and, with `early_stopping`, ``valid_loss`` and ``valid_auc``.
+        (seconds) and, with `early_stopping`, ``valid_loss`` and ``valid_auc``. With `teacher`
+        the losses are those of equation 16, and their two parts stand in
+        ``train_cross_entropy``, ``train_divergence`` and so on.
     n_iter_ : int
         Number of epochs run, those of `partial_fit` included; of the network with most.
     base_estimator_ : classifier
@@ -392,16 +399,19 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         X, y, sample_weight, source = self._open(X, y, sample_weight)
         frame, y, weight = self._check_rows(X, y, sample_weight, reset=True)
         label = self._encode_labels(y)
-        for name in ("base_estimator", "teacher"):
-            if getattr(self, name) is not None and source is not None:
+        beside = {"base_estimator": self.base_estimator is not None, "teacher": self._is_guided()}
+        for name, is_asked in beside.items():
+            if is_asked and source is not None:
                 raise TypeError(
                     f"{name} wants a table in memory, but X names Parquet. Read a part that fits "
                     f"into memory, or leave {name} out."
                 )
-        margin = None if self.base_estimator is None else self._fit_base(frame, y, weight)
-        guidance = self._ask_teacher(frame, y, weight, margin)
         dataset, log_odds, pretrained = self._set_up(frame, y, label, weight, source)
-        held_out = self._train(dataset, log_odds, pretrained, guidance=guidance)
+        margin = None if self.base_estimator is None else self._fit_base(frame, y, weight)
+        guide = None
+        if self._is_guided():
+            guide = Guide(self, self._table(frame), y, weight)
+        held_out = self._train(dataset, log_odds, pretrained, guide=guide)
         if margin is not None and isinstance(dataset, ApplicationDataset):
             self._fit_blend(dataset, margin, weight / weight.mean(), held_out)
         return self
@@ -449,8 +459,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         `max_epochs`, `random_state` and the parameters of early stopping are for `fit` alone.
 
         Calls repeat to the bit, also where the classifier was pickled in between: ``k`` calls on
-        the same rows are ``fit`` with ``max_epochs=k`` and without early stopping. After early
-        stopping training goes on from the best epoch's weights and the last epoch's optimizer.
+        the same rows are ``fit`` with ``max_epochs=k``, without early stopping and without
+        teacher. After early stopping training goes on from the best epoch's weights and the last
+        epoch's optimizer; after a teacher it goes on by labels alone.
 
         Examples
         --------
@@ -468,7 +479,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                     "partial_fit holds no row out, by which base_estimator and the network could "
                     "be weighed. Call fit first; partial_fit then goes on with both weights."
                 )
-            if self.teacher is not None:
+            if self._is_guided():
                 raise ValueError(
                     "partial_fit learns from labels alone: a teacher is cross-fitted on the rows "
                     "of fit. Call fit first; partial_fit then goes on without guidance."
@@ -547,11 +558,12 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         """Pre-train the profile's part on old data that have no behaviors, under a teacher.
 
         Step one trains at once, with this classifier's parameters as they are now (but for
-        `callbacks` and `class_weight`); `fit` is step two and starts from it, as often as it is
-        called, in clones too. Only parameters that change the shape or the inputs of the
-        pre-trained part (`behavior_dim`, `hidden_units`, `dtype`, `behaviors`, `profile_fields`,
-        `id_columns`) make `fit` run step one again. Warm-starting again replaces the first; a
-        fitted classifier stays as it is until the next `fit`.
+        `callbacks`, `class_weight`, `n_networks`, `base_estimator` and `teacher`); `fit` is step
+        two and starts from it, as often as it is called, in clones too. Only parameters that
+        change the shape or the inputs of the pre-trained part (`behavior_dim`, `hidden_units`,
+        `dtype`, `behaviors`, `profile_fields`, `id_columns`) make `fit` run step one again.
+        Warm-starting again replaces the first; a fitted classifier stays as it is until the next
+        `fit`.
 
         Parameters
         ----------
@@ -937,23 +949,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         )
         return margin
 
-    def _ask_teacher(
-        self,
-        frame: pd.DataFrame,
-        y: NDArray[Any],
-        weight: NDArray[np.float64],
-        margin: NDArray[np.floating] | None,
-    ) -> NDArray[np.floating] | None:
-        """Return the guidance probability of each row; None without teacher."""
-        if self.teacher is None or not self.guidance_weight:
-            return None
-        if self.teacher != "base":
-            random = check_random_state(self.random_state)
-            margin = unseen_log_odds(
-                self.teacher, self._table(frame), y, weight, random, self.verbose, "teacher"
-            )
-        assert margin is not None  # _check_parameters has seen to it
-        return expit(margin).clip(MARGIN, 1 - MARGIN)
+    def _is_guided(self) -> bool:
+        return self.teacher is not None and self.guidance_weight > 0
 
     def _fit_blend(
         self,
@@ -1026,6 +1023,13 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 f"teacher={self.teacher!r} is base_estimator, which is None. Pass one, "
                 "or a classifier as the teacher."
             )
+        if self._is_guided():
+            for name in self.net_params or {}:
+                if name.startswith("criterion__"):
+                    raise ValueError(
+                        f"net_params names {name!r}, which the loss with a teacher does not have. "
+                        "Leave it out, or leave the teacher out."
+                    )
         own = {
             "module",
             "criterion",
@@ -1172,16 +1176,15 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         log_odds: float,
         pretrained: Pretrained | None = None,
         *,
-        guidance: NDArray[np.floating] | None = None,
+        guide: Guide | None = None,
         partial: bool = False,
         **net_params: Any,
     ) -> list[NDArray[np.int64]]:
         """Train new networks, at first with these odds of overdue; if partial, for one epoch.
 
-        Returns the rows that each network held out.
+        A guide says how each network is taught. Returns the rows that each network held out.
         """
-        if guidance is not None and isinstance(dataset, ApplicationDataset):
-            dataset = GuidedDataset(dataset, guidance, labeled=True)
+        if guide is not None:
             net_params |= {"criterion": GuidedLoss, "criterion__form": float(self.guidance_weight)}
         if pretrained is not None and "optimizer__param_groups" not in (self.net_params or {}):
             net_params["optimizer__param_groups"] = pretrained.rates(self.lr)
@@ -1208,11 +1211,16 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             else:
                 pretrained.start(net.module_, log_odds)
             net.train_split = None
+            valid = held_out[number] if held_out else np.empty(0, dtype=np.int64)
+            train = np.setdiff1d(np.arange(len(dataset)), valid)
+            taught: Any = dataset
+            if guide is not None:
+                taught = GuidedDataset(taught, guide.teach(train, valid, random), labeled=True)
             if held_out:
-                valid = held_out[number]
-                train = np.setdiff1d(np.arange(len(dataset)), valid)
-                net.train_split = predefined_split(Subset(dataset, valid.tolist()))
-                parts.append(Subset(dataset, train.tolist()))
+                net.train_split = predefined_split(Subset(taught, valid.tolist()))
+                parts.append(Subset(taught, train.tolist()))
+            else:
+                parts.append(taught)
             nets.append(net)
         self._made_with = {
             name: frozen(value)
@@ -1222,7 +1230,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         if partial:
             self._train_epoch(nets, dataset)
         else:
-            self._run(nets, parts or [dataset] * len(nets))
+            self._run(nets, parts)
         return held_out
 
     def _train_epoch(self, nets: list[HUIHENNet], dataset: Dataset) -> None:
@@ -1234,11 +1242,11 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 for group in net.optimizer_.param_groups:
                     group["lr"] *= self.lr / net.lr  # after a warm start there are two rates
                 net.lr = self.lr
-            # There is nothing to stop, and no held-out part to stop by.
+            # There is nothing to stop, no held-out part to stop by, and no guidance.
             net.callbacks_ = [
                 (name, callback)
                 for name, callback in net.callbacks_
-                if not isinstance(callback, EarlyStopping | ProgressBar)
+                if not isinstance(callback, EarlyStopping | LossParts | ProgressBar)
             ]
             if self.verbose:
                 net.callbacks_.append(("progress_bar", ProgressBar(type(self).__name__)))
@@ -1289,6 +1297,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self, shuffling: torch.Generator, title: str = "", **net_params: Any
     ) -> HUIHENNet:
         callbacks = [("valid_auc", ValidationAUC()), *(self.callbacks or [])]
+        if net_params.get("criterion") is GuidedLoss:
+            callbacks.append(("loss_parts", LossParts()))
         if self.early_stopping:
             stopping = BestEpoch(
                 monitor="valid_score",

@@ -133,7 +133,11 @@ class GuidedLoss(nn.CrossEntropyLoss):
         return super().forward(logits, label.long()), divergence
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Return the loss of each row, shape (n,); of labels alone, shape (n,), the first part."""
+        """Return the loss of each row, shape (n,).
+
+        A target of shape (n,) has labels alone, as in `partial_fit`, and the loss is then the
+        cross entropy.
+        """
         if target.ndim == 1:
             return super().forward(logits, target)
         cross_entropy, divergence = self.parts(logits, target)
@@ -546,7 +550,6 @@ class WarmStart:
         params: dict[str, Any] = {}
         if guidance is not None:
             dataset = GuidedDataset(dataset, guidance, self.labeled)
-            student.callbacks = [("loss_parts", LossParts())]
             params = {
                 "criterion": GuidedLoss,
                 "criterion__form": self.guidance_weight if self.labeled else 1.0,

@@ -86,12 +86,36 @@ def test_loss_is_that_of_equation_16(X, bank, alpha):
     model.set_params(class_weight={0: 0.5, 1: 1.5}).fit(X, bank.y)
     # Each row is judged by one that has not seen it.
     assert [len(rows) for rows in Noted.fitted] == [128] * 5
-    p, q = expit(model.decision_function(X)), 0.2
+    # It says 0.2 of rows as they are; among weighed ones the odds of overdue are three times those.
+    p, q = expit(model.decision_function(X)), expit(logit(0.2) + np.log(3))
     cross_entropy = -np.where(bank.y == 1, np.log(p), np.log(1 - p))
     of_p = p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
     of_q = q * np.log(q / p) + (1 - q) * np.log((1 - q) / (1 - p))
     loss = np.average(cross_entropy + alpha / 2 * (of_p + of_q), weights=weight)
     assert model.history_["train_loss"].iloc[0] == pytest.approx(loss, rel=1e-6)
+    divergence = np.average(of_p + of_q, weights=weight)
+    assert model.history_["train_divergence"].iloc[0] == pytest.approx(divergence, rel=1e-6)
+
+
+@pytest.mark.parametrize("n_networks", [1, 3])
+def test_no_held_out_label_comes_near_a_network(X, bank, monkeypatch, n_networks):
+    """Each network has a teacher of its own, fitted on rows that this network learns from."""
+    held_out = []
+    hold_out = HUIHENClassifier._hold_out
+
+    def note(self, dataset, random):
+        held_out.extend(hold_out(self, dataset, random))
+        return held_out
+
+    monkeypatch.setattr(HUIHENClassifier, "_hold_out", note)
+    Noted.fitted.clear()
+    taught(Noted(), n_networks=n_networks).fit(X, bank.y)
+    assert len(Noted.fitted) == 6 * n_networks  # five folds, and all for the rows held out
+    for number, rows in enumerate(held_out):
+        of_network = Noted.fitted[6 * number : 6 * number + 6]
+        learned = set(X["application_id"]) - set(X["application_id"].iloc[rows])
+        assert of_network[-1] == learned
+        assert set().union(*of_network) == learned
 
 
 def test_the_teacher_is_not_asked_for_scores(X, bank):
@@ -104,7 +128,8 @@ def test_the_teacher_is_not_asked_for_scores(X, bank):
 
 def test_a_teacher_that_knows_all_is_followed(X, bank):
     def away_from(teacher: Any, weight: float) -> float:
-        model = taught(teacher, guidance_weight=weight, max_epochs=10, dropout=0.0)
+        how = {"max_epochs": 10, "dropout": 0.0, "lr": 3e-3, "early_stopping": False}
+        model = taught(teacher, guidance_weight=weight, **how)
         return np.abs(model.fit(X, bank.y).decision_function(X) - sure).mean()
 
     # Half of the labels, the other way round: what no label would have taught.
@@ -132,6 +157,18 @@ def test_no_weight_is_no_teacher(X, bank):
     assert not torch.equal(weights_of(silent), weights_of(heard))
 
 
+def test_arrays_and_random_states(X, bank):
+    table = X.select_dtypes("number").fillna(0).to_numpy()
+    how = {"dtype": "float64", "early_stopping": False}
+    scores = [
+        taught(LGBMClassifier(verbose=-1, n_jobs=1), **how, random_state=np.random.RandomState(3))
+        .fit(table, bank.y.astype(str))
+        .predict_proba(table)
+        for _ in range(2)
+    ]
+    np.testing.assert_array_equal(*scores)
+
+
 def test_base_as_teacher(X, bank):
     of_base = taught("base", base_estimator=trees()).fit(X, bank.y)
     apart = taught(trees(), base_estimator=trees()).fit(X, bank.y)
@@ -148,7 +185,12 @@ def test_a_frozen_teacher_is_taken_as_it_is(X, bank):
     known = numbers.columns.drop(["user_id", "application_id"], errors="ignore")
     scorecard = GaussianNB().fit(bank.old_applications[known].fillna(0), bank.old_y)
     frame = X.fillna(dict.fromkeys(known, 0))
-    taught(FrozenEstimator(scorecard)).fit(frame, bank.y)  # it gets the columns that it knows
+    model = taught(FrozenEstimator(scorecard), early_stopping=False, max_epochs=1, **STILL)
+    model.fit(frame, bank.y)  # it gets the columns that it knows
+    q = scorecard.predict_proba(frame[known])[:, 1].clip(1e-5, 1 - 1e-5)
+    log_odds = model.decision_function(frame)
+    divergence = np.mean((expit(log_odds) - q) * (log_odds - logit(q)))
+    assert model.history_["train_divergence"].iloc[0] == pytest.approx(divergence, rel=1e-6)
     with pytest.raises(ValueError, match="The teacher GaussianNB was fitted with column"):
         taught(FrozenEstimator(scorecard)).fit(frame.drop(columns=known[0]), bank.y)
 
@@ -162,6 +204,8 @@ def test_clones_pickles_and_searches(X, bank):
     grid = {"teacher__lgbmclassifier__num_leaves": [3], "guidance_weight": [0.5, 1.0]}
     search = GridSearchCV(taught(trees(), max_epochs=1), grid, cv=2, scoring="roc_auc")
     assert search.fit(X, bank.y).best_estimator_.teacher[-1].num_leaves == 3
+    assert loaded.partial_fit(X, bank.y).n_iter_ == model.partial_fit(X, bank.y).n_iter_
+    np.testing.assert_array_equal(model.predict_proba(X), loaded.predict_proba(X))
 
 
 def test_partial_fit_goes_on_by_labels_alone(X, bank):
@@ -173,14 +217,17 @@ def test_partial_fit_goes_on_by_labels_alone(X, bank):
     of_labels = np.mean(np.logaddexp(0, log_odds) - bank.y * log_odds)
     assert model.history_["train_loss"].iloc[-1] == pytest.approx(of_labels, rel=1e-6)
     assert model.history_["train_loss"].iloc[0] > of_labels
+    # The teacher has no part in it any more, and can go.
+    model.set_params(teacher=None, guidance_weight=0.5).partial_fit(X, bank.y)
+    taught(trees(), guidance_weight=0).partial_fit(X, bank.y)  # this is no teacher
 
 
 def test_with_a_warm_start_only_step_two_has_it(X, bank):
-    model = taught(trees())
+    model = taught(trees(), early_stopping=False)
     model.warm_start_from(bank.old_applications, bank.old_y, teacher=None, max_epochs=1)
-    model.fit(X, bank.y)
+    with_it = weights_of(model.fit(X, bank.y))
     assert model.warm_start_student_.teacher is None
-    assert model.predict_proba(X).shape == (160, 2)
+    assert not torch.equal(with_it, weights_of(model.set_params(teacher=None).fit(X, bank.y)))
 
 
 def test_refusals(X, bank):
@@ -191,10 +238,12 @@ def test_refusals(X, bank):
     with pytest.raises(ValueError, match="'guidance_weight' parameter"):
         taught(trees(), guidance_weight=-1).fit(X, bank.y)
     with pytest.raises(ValueError, match="teacher is cross-fitted, which takes two rows"):
-        taught(trees()).fit(X, np.arange(len(X)) == 0)
+        taught(trees()).fit(X, np.arange(len(X)) < 2)  # one of them is held out
     with pytest.raises(ValueError, match="dtypes must be int") as caught:
         taught(LGBMClassifier(verbose=-1)).fit(X, bank.y)
     assert "This was teacher=LGBMClassifier" in caught.value.__notes__[0]
+    with pytest.raises(ValueError, match="'criterion__label_smoothing', which the loss"):
+        taught(trees(), net_params={"criterion__label_smoothing": 0.1}).fit(X, bank.y)
     neighbors = make_pipeline(ProfileEncoder(), KNeighborsClassifier())
     with pytest.raises(ValueError, match="Pipeline has no sample_weight"):
         taught(neighbors).fit(X, bank.y, sample_weight=bank.y + 1.0)

@@ -222,9 +222,9 @@ class OldScore(TransformerMixin, BaseEstimator):
 class Remembering(HUIHENClassifier):
     """HUIHEN that trains its networks once, whatever model they come to stand on.
 
-    A base model takes no part in the training of the networks. So forms that differ in it alone
-    share the networks of a fold, and score as if each had trained its own: what takes longest by
-    far is not done again. It lasts as long as the process.
+    A base model takes no part in the training of the networks, but as their teacher. So forms that
+    differ in it alone share the networks of a fold, and score as if each had trained its own: what
+    takes longest by far is not done again. It lasts as long as the process.
     """
 
     _known: ClassVar[dict[str, tuple[Any, dict[str, Any]]]] = {}
@@ -235,20 +235,20 @@ class Remembering(HUIHENClassifier):
         log_odds: float,
         pretrained: Any = None,
         *,
-        guidance: Any = None,
+        guide: Any = None,
         **how: Any,
     ) -> Any:
         if how:  # step one of a warm start, which is shared already
-            return super()._train(dataset, log_odds, pretrained, guidance=guidance, **how)
-        # What a teacher has to say stands in its guidance probabilities.
-        params = self.get_params(deep=False) | {"base_estimator": None, "teacher": None}
+            return super()._train(dataset, log_odds, pretrained, guide=guide, **how)
+        teacher = guide and guide.teacher
+        params = self.get_params(deep=False) | {"base_estimator": None, "teacher": teacher}
         start = pretrained and [
             value.cpu().numpy() for value in pretrained.student.net_.module_.state_dict().values()
         ]
         rows = (dataset.profile, dataset.events, dataset.y, dataset.weight)
-        key = joblib.hash((rows, guidance, params, start))
+        key = joblib.hash((rows, params, start))
         if key not in self._known:
-            held_out = super()._train(dataset, log_odds, pretrained, guidance=guidance)
+            held_out = super()._train(dataset, log_odds, pretrained, guide=guide)
             names = ("nets_", "net_", "history_", "n_iter_", "_made_with")
             self._known[key] = held_out, {name: getattr(self, name) for name in names}
         held_out, trained = self._known[key]

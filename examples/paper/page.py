@@ -34,6 +34,8 @@ TABLES: list[Table] = [
 ]
 #: Where all contenders stand side by side.
 WHOLE = (table2.TABLE, table3.TABLE, real_data.TABLE)
+#: What teaches the guided forms.
+TEACHER = f"{TREES} + intervals"
 ALPHA = 0.05
 
 HEAD = f"""\
@@ -109,8 +111,10 @@ def verdicts(results: Path) -> list[str]:
 def _on_trees(table: Table, folder: Path, name: str) -> str:
     """Return what HUIHEN gains on trees, alone and standing on them, by the folds in common."""
     results = pd.read_csv(folder / f"{name}.csv")
+    alone = (REFERENCE, *WITHOUT_TREES)
     against = {
-        f"Gain on {TREES} (t test alone)": dict.fromkeys((REFERENCE, *WITHOUT_TREES), TREES),
+        f"Gain on {TREES} (t test alone)": dict.fromkeys(alone, TREES),
+        f"Gain on {TEACHER} (t test alone)": dict.fromkeys(alone, TEACHER),
         "What stands on trees, its gain on these (t test alone)": STANDS_ON,
     }
     lines = ""

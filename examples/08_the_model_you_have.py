@@ -1,0 +1,88 @@
+"""08. The model that you have: beside HUIHEN, below it, or as its teacher.
+
+A risk team has a LightGBM on profile and window statistics, and will not give it up untested. This
+compares, on the same folds: the trees alone; the network alone; the network taught by the trees,
+which are not asked for a score then; and the network weighed with the trees, with both weights.
+
+A simulated bank this small shows how it is called, not what it is worth. With a folder that has
+SuperLender's files it takes a real lender's, and some ten minutes:
+
+    python examples/08_the_model_you_have.py
+    python examples/08_the_model_you_have.py --data path/to/superlender --epochs 200
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import pandas as pd
+from lightgbm import LGBMClassifier
+from sklearn.model_selection import StratifiedKFold, cross_validate
+from sklearn.pipeline import make_pipeline, make_union
+
+from skhuihen import (
+    BehaviorAbstractor,
+    HUIHENClassifier,
+    IntervalStatistics,
+    ProfileEncoder,
+    Sessionizer,
+    WindowStatistics,
+    attach_behaviors,
+)
+from skhuihen.datasets import load_superlender, make_loan_data
+
+parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+)
+parser.add_argument("--data", help="folder of SuperLender's files; default: a simulated bank")
+parser.add_argument("--epochs", type=int, default=10)
+arguments = parser.parse_args()
+
+if arguments.data:
+    bank = load_superlender(arguments.data)
+    sessions = Sessionizer(session="loan", min_behaviors=1)
+    windows, session = ("2D", "7D", "21D", "60D", "180D"), "loan"
+else:
+    bank = make_loan_data(n_new=400, n_old=0, overdue_rate=0.3, random_state=0)
+    sessions = Sessionizer(max_sessions=20)
+    windows, session = ("2D", "21D", "60D"), None
+X = attach_behaviors(bank.applications, bank.events)
+
+features = make_union(
+    ProfileEncoder(),
+    WindowStatistics(windows, by="behavior"),
+    IntervalStatistics(by="behavior", session=session),
+)
+trees = make_pipeline(
+    features,
+    LGBMClassifier(
+        n_estimators=100, learning_rate=0.03, num_leaves=15, n_jobs=1, verbose=-1, random_state=0
+    ),
+)
+network = {"max_epochs": arguments.epochs, "random_state": 0}
+models = {
+    "LightGBM": make_pipeline(BehaviorAbstractor(), trees),
+    **{
+        name: make_pipeline(BehaviorAbstractor(), sessions, HUIHENClassifier(**network, **how))
+        for name, how in {
+            "HUIHEN": {},
+            "HUIHEN, taught by LightGBM": {"teacher": trees},
+            "HUIHEN on LightGBM": {"base_estimator": trees},
+            "HUIHEN on LightGBM, taught by it": {"base_estimator": trees, "teacher": "base"},
+        }.items()
+    },
+}
+
+folds = StratifiedKFold(3, shuffle=True, random_state=0)
+rows = {}
+for name, model in models.items():
+    result = cross_validate(model, X, bank.y, cv=folds, scoring="roc_auc", return_estimator=True)
+    row = {f"fold {number}": auc for number, auc in enumerate(result["test_score"])}
+    row["mean"] = result["test_score"].mean()
+    blends = [getattr(fitted[-1], "blend_", None) for fitted in result["estimator"]]
+    if blends[0]:
+        row["weight of trees"] = sum(blend.base for blend in blends) / len(blends)
+        row["weight of network"] = sum(blend.network for blend in blends) / len(blends)
+    rows[name] = row
+print("AUC, and the mean weights of the log-odds:")
+print(pd.DataFrame.from_dict(rows, orient="index").round(3).to_string(na_rep=""))

@@ -1,0 +1,84 @@
+"""A teacher in step two: guidance probabilities that no held-out label has come near."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import _safe_indexing
+
+from skhuihen.base_model import base_log_odds, unseen_log_odds
+from skhuihen.guidance import MARGIN, weight_params
+
+if TYPE_CHECKING:
+    from skhuihen.classifier import HUIHENClassifier
+
+
+class Guide:
+    """The teacher of a classifier, before the rows that `fit` is given.
+
+    Parameters
+    ----------
+    classifier : HUIHENClassifier
+        With ``classes_``, the weights of classes, and a teacher.
+    table : DataFrame or ndarray of shape (n, n_columns)
+    y : ndarray of shape (n,)
+        Two labels.
+    weight : ndarray of shape (n,)
+        Of rows, handed to the teacher if they differ.
+    """
+
+    def __init__(
+        self,
+        classifier: HUIHENClassifier,
+        table: Any,
+        y: NDArray[Any],
+        weight: NDArray[np.floating],
+    ) -> None:
+        of_base = isinstance(classifier.teacher, str)
+        self.teacher = classifier.base_estimator if of_base else classifier.teacher
+        self.table = table
+        self.y = y
+        self.weight = weight
+        self.classes = classifier.classes_
+        self.verbose = classifier.verbose
+        # Labels are weighed by class, so the guidance must ask for the same odds.
+        self.shift = float(np.log(classifier._class_weight[1] / classifier._class_weight[0]))
+
+    def teach(
+        self, train: NDArray[np.int64], valid: NDArray[np.int64], random: np.random.RandomState
+    ) -> NDArray[np.floating]:
+        """Return the guidance probability of each row, for one network.
+
+        Had the held-out rows a part in what the others are taught, the network would know their
+        labels by way of its teacher, and early stopping would choose the epoch that knows them
+        best. So clones see rows that this network learns from, and each row is judged by one
+        that has not seen it.
+
+        Parameters
+        ----------
+        train, valid : int64 ndarray
+            The rows that the network learns from, and that it holds out.
+        random : RandomState
+
+        Returns
+        -------
+        ndarray of shape (n,)
+        """
+        if isinstance(self.teacher, FrozenEstimator):
+            log_odds = base_log_odds(self.teacher, self.table, self.classes, "teacher")
+        else:
+            rows, y, weight = _safe_indexing(self.table, train), self.y[train], self.weight[train]
+            log_odds = np.empty(len(self.y))
+            log_odds[train] = unseen_log_odds(
+                self.teacher, rows, y, weight, random, self.verbose, "teacher"
+            )
+            if len(valid):
+                fitted = clone(self.teacher).fit(rows, y, **weight_params(self.teacher, weight))
+                held_out = _safe_indexing(self.table, valid)
+                log_odds[valid] = base_log_odds(fitted, held_out, self.classes, "teacher")
+        return expit(log_odds + self.shift).clip(MARGIN, 1 - MARGIN)
