@@ -32,11 +32,11 @@ demo: $(VENV)/.demo
 # One torch thread per worker: two workers fill two cores. SCIPY_ARRAY_API: no check is skipped.
 # loadgroup: only one worker starts Spark.
 test: $(VENV)/.tests
-	OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+	OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --durations 20
 
 # The same with the oldest versions that are supported.
 test-minimum: $(MINIMUM)/.tests
-	OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 $(MINIMUM)/bin/python -m pytest -n $(WORKERS) --dist loadgroup
+	OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 $(MINIMUM)/bin/python -m pytest -n $(WORKERS) --dist loadgroup --durations 20
 
 lint: $(VENV)/.tests
 	$(BIN)/ruff check .

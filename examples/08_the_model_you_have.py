@@ -35,7 +35,7 @@ parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
 )
 parser.add_argument("--data", help="folder of SuperLender's files; default: a simulated bank")
-parser.add_argument("--epochs", type=int, default=10)
+parser.add_argument("--epochs", type=int, default=5)
 arguments = parser.parse_args()
 
 if arguments.data:
@@ -43,8 +43,8 @@ if arguments.data:
     sessions = Sessionizer(session="loan", min_behaviors=1)
     windows, session = ("2D", "7D", "21D", "60D", "180D"), "loan"
 else:
-    bank = make_loan_data(n_new=400, n_old=0, overdue_rate=0.3, random_state=0)
-    sessions = Sessionizer(max_sessions=20)
+    bank = make_loan_data(n_new=200, n_old=0, overdue_rate=0.3, random_state=0)
+    sessions = Sessionizer(max_sessions=10)
     windows, session = ("2D", "21D", "60D"), None
 X = attach_behaviors(bank.applications, bank.events)
 
@@ -56,7 +56,7 @@ features = make_union(
 trees = make_pipeline(
     features,
     LGBMClassifier(
-        n_estimators=100, learning_rate=0.03, num_leaves=15, n_jobs=1, verbose=-1, random_state=0
+        n_estimators=50, learning_rate=0.05, num_leaves=15, n_jobs=1, verbose=-1, random_state=0
     ),
 )
 network = {"max_epochs": arguments.epochs, "random_state": 0}
