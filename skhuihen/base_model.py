@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,38 +26,13 @@ def fit_base(
     weight: NDArray[np.floating],
     random: np.random.RandomState,
     verbose: int = 0,
-) -> tuple[Any, NDArray[np.floating]]:
-    """Fit a base model, and return it with its log-odds of rows that it has not seen.
-
-    Parameters
-    ----------
-    estimator, table, y, weight, random, verbose
-        As those of `unseen_log_odds`.
-
-    Returns
-    -------
-    fitted classifier, ndarray of shape (n,)
-    """
-    log_odds = unseen_log_odds(estimator, table, y, weight, random, verbose)
-    if isinstance(estimator, FrozenEstimator):
-        return estimator, log_odds
-    with naming("base_estimator", estimator, table):
-        return clone(estimator).fit(table, y, **weight_params(estimator, weight)), log_odds
-
-
-def unseen_log_odds(
-    estimator: Any,
-    table: Any,
-    y: NDArray[Any],
-    weight: NDArray[np.floating],
-    random: np.random.RandomState,
-    verbose: int = 0,
     name: str = "base_estimator",
-) -> NDArray[np.floating]:
-    """Return a model's log-odds of rows that it has not seen.
+) -> tuple[Any, NDArray[np.floating]]:
+    """Fit a base model or a teacher, and return it with its log-odds of rows it has not seen.
 
     A model is too sure of rows that it has seen: it would be weighed too high by them, and teach
-    labels by heart. So each row is scored by a clone that was fitted on the other folds.
+    labels by heart. So the log-odds of the training rows come from clones that were fitted on the
+    other folds.
 
     Parameters
     ----------
@@ -72,31 +45,25 @@ def unseen_log_odds(
         Handed to the model if they differ.
     random : RandomState
     verbose : int, default=0
-    name : str
+    name : str, default="base_estimator"
         Of the parameter, for errors.
 
     Returns
     -------
-    ndarray of shape (n,)
+    fitted classifier, ndarray of shape (n,)
     """
     classes, counts = np.unique(y, return_counts=True)
     if isinstance(estimator, FrozenEstimator):
-        return base_log_odds(estimator, table, classes, name)
+        return estimator, base_log_odds(estimator, table, classes, name)
     n_folds = min(N_FOLDS, int(counts.min()))
     if n_folds < 2:
         raise ValueError(
             f"{name} is cross-fitted, which takes two rows of each class at least; y has "
             f"{int(counts.min())} of one. Pass more rows, or FrozenEstimator(a fitted model)."
         )
-    with naming(name, estimator, table):
-        return logit(cross_fit(estimator, table, y, weight, n_folds, random, verbose))
-
-
-@contextmanager
-def naming(name: str, estimator: Any, table: Any) -> Iterator[None]:
-    """Add to an error which model failed on which table, and what is often the cure."""
     try:
-        yield
+        probability = cross_fit(estimator, table, y, weight, n_folds, random, verbose)
+        fitted = clone(estimator).fit(table, y, **weight_params(estimator, weight))
     except Exception as error:
         if isinstance(table, pd.DataFrame):
             error.add_note(
@@ -105,6 +72,7 @@ def naming(name: str, estimator: Any, table: Any) -> Iterator[None]:
                 "ProfileEncoder(), or make_union(ProfileEncoder(), WindowStatistics()), in front."
             )
         raise
+    return fitted, logit(probability)
 
 
 def base_log_odds(

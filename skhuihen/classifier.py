@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -145,9 +146,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         A model whose guidance probabilities the network learns beside the labels, by equation 16,
         which the paper has in step one alone. What it knows, such as that of trees on window
         statistics, is then in the network, and the model is not asked for scores. It is
-        cross-fitted here on the rows that each network learns from, on the table that
-        `base_estimator` would see; a `FrozenEstimator` is used as it is, and must not have seen
-        these rows. ``"base"`` is `base_estimator`. The teacher of step one is named in
+        cross-fitted here on the rows that each network learns from, six fits for each, on the
+        table that `base_estimator` would see; a `FrozenEstimator` is used as it is, and must not
+        have seen these rows. ``"base"`` is `base_estimator`. The teacher of step one is named in
         `warm_start_from`.
     guidance_weight : float, default=1.0
         Weight of the guidance of `teacher`, alpha of equation 16; fixed here. 0 is no teacher.
@@ -185,8 +186,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         1 shows a progress bar.
     random_state : int, RandomState or None, default=None
         Seeds weights, dropout, shuffling, the held-out part, and the folds of `base_estimator` and
-        `teacher`. The same seed gives the same
-        result to the bit on the same number of torch threads; no global state is read or left.
+        `teacher`. The same seed gives the same result to the bit on the same number of torch
+        threads; no global state is read or left.
     net_params : dict, default=None
         Further parameters of the skorch net, such as ``{"optimizer": torch.optim.SGD}``.
 
@@ -1194,7 +1195,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         held_out: list[NDArray[np.int64]] = []
         if self.early_stopping and not partial:
             held_out = self._hold_out(dataset, random)
-        # The first network is the one that there would be alone.
+        # The first network is the one that there would be alone, and so is its teacher.
+        of_teachers = deepcopy(random)
         seeds = np.concatenate([seeds, random.randint(largest, size=(self.n_networks - 1, 2))])
         self.blend_ = None  # of networks that are no longer there
         nets = []
@@ -1215,7 +1217,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             train = np.setdiff1d(np.arange(len(dataset)), valid)
             taught: Any = dataset
             if guide is not None:
-                taught = GuidedDataset(taught, guide.teach(train, valid, random), labeled=True)
+                taught = GuidedDataset(taught, guide.teach(train, valid, of_teachers), labeled=True)
             if held_out:
                 net.train_split = predefined_split(Subset(taught, valid.tolist()))
                 parts.append(Subset(taught, train.tolist()))

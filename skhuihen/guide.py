@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
-from sklearn.base import clone
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils import _safe_indexing
 
-from skhuihen.base_model import base_log_odds, unseen_log_odds
-from skhuihen.guidance import MARGIN, weight_params
+from skhuihen.base_model import base_log_odds, fit_base
+from skhuihen.guidance import MARGIN
 
 if TYPE_CHECKING:
     from skhuihen.classifier import HUIHENClassifier
@@ -69,16 +67,17 @@ class Guide:
         -------
         ndarray of shape (n,)
         """
-        if isinstance(self.teacher, FrozenEstimator):
-            log_odds = base_log_odds(self.teacher, self.table, self.classes, "teacher")
-        else:
-            rows, y, weight = _safe_indexing(self.table, train), self.y[train], self.weight[train]
-            log_odds = np.empty(len(self.y))
-            log_odds[train] = unseen_log_odds(
-                self.teacher, rows, y, weight, random, self.verbose, "teacher"
-            )
-            if len(valid):
-                fitted = clone(self.teacher).fit(rows, y, **weight_params(self.teacher, weight))
-                held_out = _safe_indexing(self.table, valid)
-                log_odds[valid] = base_log_odds(fitted, held_out, self.classes, "teacher")
+        log_odds = np.empty(len(self.y))
+        fitted, log_odds[train] = fit_base(
+            self.teacher,
+            _safe_indexing(self.table, train),
+            self.y[train],
+            self.weight[train],
+            random,
+            self.verbose,
+            "teacher",
+        )
+        if len(valid):
+            rows = _safe_indexing(self.table, valid)
+            log_odds[valid] = base_log_odds(fitted, rows, self.classes, "teacher")
         return expit(log_odds + self.shift).clip(MARGIN, 1 - MARGIN)

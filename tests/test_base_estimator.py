@@ -15,19 +15,19 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline, make_union
+from sklearn.pipeline import make_pipeline
 
 from skhuihen import (
     BehaviorAbstractor,
     HUIHENClassifier,
     ProfileEncoder,
     Sessionizer,
-    WindowStatistics,
     attach_behaviors,
 )
 from skhuihen.base_model import fit_blend
 from skhuihen.datasets import make_loan_data
 from skhuihen.metrics import expected_auc
+from tests.models import trees
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +39,6 @@ def bank() -> Any:
 def X(bank: Any) -> pd.DataFrame:
     attached = attach_behaviors(bank.applications, bank.events, known_at="recorded_at")
     return make_pipeline(BehaviorAbstractor(), Sessionizer()).fit_transform(attached)
-
-
-def trees() -> Any:
-    features = make_union(ProfileEncoder(), WindowStatistics(by="behavior"))
-    model = LGBMClassifier(n_estimators=10, n_jobs=1, verbose=-1, random_state=0)
-    return make_pipeline(features, model)
 
 
 def standing(base: Any, **parameters: Any) -> HUIHENClassifier:

@@ -16,17 +16,17 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline, make_union
+from sklearn.pipeline import make_pipeline
 
 from skhuihen import (
     BehaviorAbstractor,
     HUIHENClassifier,
     ProfileEncoder,
     Sessionizer,
-    WindowStatistics,
     attach_behaviors,
 )
 from skhuihen.datasets import make_loan_data
+from tests.models import trees
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +38,6 @@ def bank() -> Any:
 def X(bank: Any) -> pd.DataFrame:
     attached = attach_behaviors(bank.applications, bank.events, known_at="recorded_at")
     return make_pipeline(BehaviorAbstractor(), Sessionizer()).fit_transform(attached)
-
-
-def trees() -> Any:
-    features = make_union(ProfileEncoder(), WindowStatistics(by="behavior"))
-    model = LGBMClassifier(n_estimators=10, n_jobs=1, verbose=-1, random_state=0)
-    return make_pipeline(features, model)
 
 
 def taught(teacher: Any, **parameters: Any) -> HUIHENClassifier:
@@ -85,7 +79,7 @@ def test_loss_is_that_of_equation_16(X, bank, alpha):
         model.fit(X, bank.y, sample_weight=weight)
     model.set_params(class_weight={0: 0.5, 1: 1.5}).fit(X, bank.y)
     # Each row is judged by one that has not seen it.
-    assert [len(rows) for rows in Noted.fitted] == [128] * 5
+    assert [len(rows) for rows in Noted.fitted] == [128] * 5 + [160]
     # It says 0.2 of rows as they are; among weighed ones the odds of overdue are three times those.
     p, q = expit(model.decision_function(X)), expit(logit(0.2) + np.log(3))
     cross_entropy = -np.where(bank.y == 1, np.log(p), np.log(1 - p))
@@ -116,6 +110,11 @@ def test_no_held_out_label_comes_near_a_network(X, bank, monkeypatch, n_networks
         learned = set(X["application_id"]) - set(X["application_id"].iloc[rows])
         assert of_network[-1] == learned
         assert set().union(*of_network) == learned
+
+
+def test_the_first_network_is_the_one_that_there_would_be_alone(X, bank):
+    alone, first = (taught(trees(), n_networks=n).fit(X, bank.y) for n in (1, 3))
+    assert torch.equal(weights_of(alone), weights_of(first))
 
 
 def test_the_teacher_is_not_asked_for_scores(X, bank):

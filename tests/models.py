@@ -1,0 +1,17 @@
+"""Models that a bank has, for tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightgbm import LGBMClassifier
+from sklearn.pipeline import make_pipeline, make_union
+
+from skhuihen import ProfileEncoder, WindowStatistics
+
+
+def trees() -> Any:
+    """Return few trees on the profile and on window statistics."""
+    features = make_union(ProfileEncoder(), WindowStatistics(by="behavior"))
+    model = LGBMClassifier(n_estimators=10, n_jobs=1, verbose=-1, random_state=0)
+    return make_pipeline(features, model)
