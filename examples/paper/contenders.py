@@ -89,6 +89,8 @@ class Case:
         The true probabilities of a simulated bank.
     planted : DataFrame, default=None
         What behavior truly adds to the log-odds of a simulated bank, one column per mechanism.
+    expert : callable, default=None
+        Makes the transformer of what a domain expert would compute of the events.
     pretrained : dict
         Step one by teacher, so that contenders that differ in step two alone share it.
     """
@@ -100,6 +102,7 @@ class Case:
     old: tuple[pd.DataFrame, np.ndarray] | None = None
     probability: np.ndarray | None = None
     planted: pd.DataFrame | None = None
+    expert: Callable[[], Any] | None = None
     pretrained: dict[Any, HUIHENClassifier] = field(default_factory=dict)
 
 
@@ -330,19 +333,41 @@ def with_intervals(case: Case) -> Any:
     return make_union(*(part for _, part in statistics(case).transformer_list), times)
 
 
+def with_expert(case: Case) -> Any:
+    """Return profile, window statistics and what an expert adds, or None where there is none."""
+    if case.expert is None:
+        return None
+    return make_union(*(part for _, part in statistics(case).transformer_list), case.expert())
+
+
+def expert_alone(case: Case) -> Any:
+    """Return profile and what an expert adds, or None where there is none."""
+    return case.expert and make_union(ProfileEncoder(), case.expert())
+
+
+def trees_on(features: Callable[[Case], Any], kind: str = "LightGBM") -> Factory:
+    """Define trees on features of events, for behind a `BehaviorAbstractor`."""
+
+    def make(case: Case, budget: Budget) -> Any:
+        made = features(case) if "behaviors" in case.X else None
+        return None if made is None else make_pipeline(made, trees(kind, budget))
+
+    return make
+
+
 def huihen(
     *,
     warm_start: bool = True,
     teacher: str | None = "xgboost",
     abstract: bool = True,
-    base: Callable[[Case], Any] | None = None,
-    guide: Callable[[Case], Any] | None = None,
+    base: Factory | None = None,
+    guide: Factory | None = None,
     **switches: Any,
 ) -> Factory:
     """Define HUIHEN, a form or an ablation of it; cold where there are no old applications.
 
-    With a base, which makes features, it stands on LightGBM on these; with a guide, which makes
-    features, it is taught by LightGBM on these in step two.
+    It stands on its base, and in step two is taught by its guide. Where one of these does not
+    apply, it does not either.
     """
 
     def make(case: Case, budget: Budget) -> Any:
@@ -350,9 +375,11 @@ def huihen(
         if "behaviors" not in case.X or (of_warm_start and case.old is None):
             return None
         model = warm_started(teacher, case, budget) if warm_start else network(budget)
-        for role, features in (("base_estimator", base), ("teacher", guide)):
-            if features is not None:
-                known = make_pipeline(features(case), trees("LightGBM", budget))
+        for role, make_known in (("base_estimator", base), ("teacher", guide)):
+            if make_known is not None:
+                known = make_known(case, budget)
+                if known is None:
+                    return None
                 model.set_params(**{role: known})
         front = [BehaviorAbstractor()] if abstract else []
         model = tuned("HUIHEN", model.set_params(**switches), budget)
@@ -398,13 +425,16 @@ def mlp(case: Case, budget: Budget) -> Any:
     return make_pipeline(drop, tuned("HUIHEN", network(budget), budget))
 
 
-def with_statistics(kind: str, features: Callable[[Case], Any] = statistics) -> Factory:
-    """Define trees on profile and statistics of events."""
+def of_events(make_trees: Factory) -> Factory:
+    """Define trees on features of events, as a contender: behind a `BehaviorAbstractor`."""
 
     def make(case: Case, budget: Budget) -> Any:
-        if "behaviors" not in case.X:
-            return None
-        return make_pipeline(BehaviorAbstractor(), features(case), trees(kind, budget))
+        model = make_trees(case, budget)
+        return (
+            None
+            if model is None
+            else make_pipeline(BehaviorAbstractor(), *model.named_steps.values())
+        )
 
     return make
 
@@ -462,26 +492,38 @@ ABLATIONS: dict[str, Factory] = {
     "HUIHEN, no field-aware matrices": huihen(field_aware=False),
     "HUIHEN, original operations": huihen(abstract=False),
 }
+ON_WINDOWS, ON_INTERVALS = trees_on(statistics), trees_on(with_intervals)
+ON_EXPERT, ON_OLD_TOO = trees_on(with_expert), with_old_rows(ON_WINDOWS)
 #: Other forms of HUIHEN: what it can be set to, and how it stands on a model that is there.
 FORMS: dict[str, Factory] = {
-    "HUIHEN, guided": huihen(guide=with_intervals),
-    "HUIHEN on LightGBM": huihen(base=statistics),
-    "HUIHEN on LightGBM with intervals": huihen(base=with_intervals),
-    "HUIHEN, guided, on LightGBM with intervals": huihen(base=with_intervals, guide=with_intervals),
+    "HUIHEN, guided": huihen(guide=ON_INTERVALS),
+    "HUIHEN on LightGBM": huihen(base=ON_WINDOWS),
+    "HUIHEN on LightGBM with intervals": huihen(base=ON_INTERVALS),
+    "HUIHEN on LightGBM, old and new": huihen(base=ON_OLD_TOO),
+    "HUIHEN, guided, on LightGBM with intervals": huihen(base=ON_INTERVALS, guide=ON_INTERVALS),
     "HUIHEN, five networks": huihen(n_networks=5),
-    "HUIHEN, five, on LightGBM": huihen(n_networks=5, base=statistics),
-    "HUIHEN, five, on LightGBM with intervals": huihen(n_networks=5, base=with_intervals),
-    "HUIHEN, five guided": huihen(n_networks=5, guide=with_intervals),
-    "HUIHEN, five guided, on LightGBM": huihen(n_networks=5, base=statistics, guide=with_intervals),
+    "HUIHEN, five, on LightGBM": huihen(n_networks=5, base=ON_WINDOWS),
+    "HUIHEN, five, on LightGBM with intervals": huihen(n_networks=5, base=ON_INTERVALS),
+    "HUIHEN, five guided": huihen(n_networks=5, guide=ON_INTERVALS),
+    "HUIHEN, five guided, on LightGBM": huihen(n_networks=5, base=ON_WINDOWS, guide=ON_INTERVALS),
     "HUIHEN, five guided, on LightGBM with intervals": huihen(
-        n_networks=5, base=with_intervals, guide=with_intervals
+        n_networks=5, base=ON_INTERVALS, guide=ON_INTERVALS
+    ),
+    "HUIHEN, five guided, on LightGBM with an expert": huihen(
+        n_networks=5, base=ON_EXPERT, guide=ON_EXPERT
     ),
 }
 #: The contender that each of those stands on; its features here are of the kept sessions alone.
 STANDS_ON = {
-    name: "LightGBM, profile + windows" + " + intervals" * name.endswith("intervals")
+    name: "LightGBM, profile + windows" + known
     for name in FORMS
-    if " on LightGBM" in name
+    for ending, known in {
+        "LightGBM": "",
+        "LightGBM with intervals": " + intervals",
+        "LightGBM with an expert": " + expert",
+        "LightGBM, old and new": ", old and new",
+    }.items()
+    if name.endswith(f" on {ending}")
 }
 #: The forms that score without trees, though some learned from them.
 WITHOUT_TREES = [name for name in FORMS if name not in STANDS_ON]
@@ -495,10 +537,12 @@ BASELINES: dict[str, Factory] = {
 }
 LEFT_OUT: dict[str, Factory] = {
     "LightGBM, profile, old and new": with_old_rows(LIGHTGBM_PROFILE),
-    "LightGBM, profile + windows": with_statistics("LightGBM"),
-    "LightGBM, profile + windows + intervals": with_statistics("LightGBM", with_intervals),
-    "XGBoost, profile + windows": with_statistics("XGBoost"),
-    "LightGBM, profile + windows, old and new": with_old_rows(with_statistics("LightGBM")),
+    "LightGBM, profile + windows": of_events(ON_WINDOWS),
+    "LightGBM, profile + windows + intervals": of_events(ON_INTERVALS),
+    "LightGBM, profile + windows + expert": of_events(ON_EXPERT),
+    "LightGBM, profile + expert": of_events(trees_on(expert_alone)),
+    "XGBoost, profile + windows": of_events(trees_on(statistics, "XGBoost")),
+    "LightGBM, profile + windows, old and new": with_old_rows(of_events(ON_WINDOWS)),
     "LightGBM, profile + windows + HUIHEN": with_vectors,
 }
 #: No contenders, but how near the best possible AUC labels alone let a model come that is told
@@ -511,14 +555,16 @@ CONTENDERS = ABLATIONS | FORMS | BASELINES | LEFT_OUT | TOLD
 #: Those that are about old applications, or what a simulator planted.
 OF_OLD_APPLICATIONS = [
     *("HUIHEN, no warm start", "HUIHEN, no teacher"),
-    *("LightGBM, profile, old and new", "LightGBM, profile + windows, old and new"),
+    *(name for name in CONTENDERS if "old and new" in name),
     *TOLD,
 ]
+#: Those that are about what an expert adds.
+OF_EXPERT = [name for name in CONTENDERS if "expert" in name]
 #: Forms of several networks, for data that are small enough.
 OF_FIVE = [name for name in FORMS if "five" in name]
 #: Those of Tables 2 and 3; two ablations have tables of their own.
 OF_OTHER_TABLES = ["HUIHEN, original operations", "HUIHEN, no field-aware matrices"]
-TABLE_2 = [name for name in CONTENDERS if name not in OF_OTHER_TABLES + OF_FIVE]
+TABLE_2 = [name for name in CONTENDERS if name not in OF_OTHER_TABLES + OF_FIVE + OF_EXPERT]
 
 
 def kept(what: str, paper: int, values: Sequence[int]) -> dict[int, str]:

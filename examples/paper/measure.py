@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from contenders import EVERYTHING, SEED, Budget, Case
+from lateness import Lateness
 from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import RepeatedStratifiedKFold, train_test_split
@@ -93,6 +94,7 @@ DATA: dict[str, Callable[[int | None, float | None], Case]] = {
         *size,
         sessionizer=Sessionizer(session="loan", min_behaviors=1),
         windows=DAYS,
+        expert=Lateness,
     ),
     "bpic2012": lambda *size: read(
         load_bpic2012, *size, sessionizer=Sessionizer(min_behaviors=1), windows=DAYS

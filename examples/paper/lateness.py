@@ -1,0 +1,38 @@
+"""What an expert of lending adds by hand at SuperLender: how late earlier loans were repaid."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
+
+
+class Lateness(TransformerMixin, BaseEstimator):
+    """Days from the first due date of earlier loans to their first repayment.
+
+    Negative where it came early: mean over an applicant's loans, the greatest, and that of the
+    loan repaid last. A date that was still to come at the application is known from the approval
+    on, by ``due_days``, and counts. NaN where no loan tells.
+    """
+
+    def fit(self, X: pd.DataFrame, y: np.ndarray | None = None) -> Lateness:
+        """Learn nothing."""
+        return self
+
+    def transform(self, X: pd.DataFrame) -> np.ndarray:
+        """Compute the three features of each row."""
+        events = X["behaviors"].reset_index(drop=True).nest.to_flat()
+        events = events.astype({"time": "datetime64[us]"}).set_index("loan", append=True)
+        approved = events[events["operation"] == "loan_approved"]
+        repaid = events.loc[events["operation"] == "first_repaid", "time"]
+        due = approved["time"] + pd.to_timedelta(approved["due_days"].astype(float), unit="D")
+        repaid = repaid.sort_values(kind="stable")
+        days = (repaid - due.reindex(repaid.index)) / pd.Timedelta("1D")
+        of_row = days.dropna().groupby(level=0).agg(["mean", "max", "last"])
+        return of_row.reindex(range(len(X))).to_numpy(dtype=float)
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return the names of the features."""
+        return np.asarray([f"days_late_{what}" for what in ("mean", "most", "last")], dtype=object)
