@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.metrics import roc_auc_score
 
@@ -133,6 +134,12 @@ def test_tables_of_the_paper(tmp_path: Path, run_table: Callable[..., str]) -> N
     gain = by_fold["XGBoost, profile"] - by_fold["HUIHEN"]
     assert summary.loc["XGBoost, profile", "gain"] == pytest.approx(gain.mean())
 
+    # By fold, the score's log-odds move with what was planted as the summary says.
+    run_table("planted", "--output", tmp_path)
+    held = pd.read_csv(tmp_path / "planted.csv", index_col=["data", "contender"])
+    assert set(held.loc["bank_a"].index[1:]) == set(results["contender"])
+    assert held.loc[("bank_b", "LightGBM, profile"), "habit sd"] > 0
+
     # What is done is not done again: a lost line is, and comes out the same.
     results.iloc[:-1].to_csv(tmp_path / "bank_a.csv", index=False)
     run_table("table5", *small, "--data", "bank_a")
@@ -164,7 +171,15 @@ def test_the_evidence_by_one_command(tmp_path: Path, monkeypatch, run_table) -> 
     output = run_table(*command)
     assert "Not measured: " in output
     page = (tmp_path / "evidence.md").read_text()
-    for part in ("Table 2", "Table 6", "Figure 4", "Figure 6", "Each mechanism", "Limits"):
+    for part in (
+        "Table 2",
+        "How much",
+        "Table 6",
+        "Figure 4",
+        "Figure 6",
+        "Each mechanism",
+        "Limits",
+    ):
         assert f"## {part}" in page
     absent = page.partition("## Not measured")[2]
     assert "HUIHEN, plain GRUs" in absent
@@ -205,6 +220,15 @@ def invent(folder: Path, name: str, auc: dict[str, Any]) -> None:
     results.to_csv(folder / f"{name}.csv", index=False)
     about = {"settings": {"folds": 3}, "sizes": {"best possible AUC": 0.7}, "versions": {}}
     (folder / f"{name}.json").write_text(json.dumps(about))
+
+
+def test_a_score_that_is_the_truth_holds_all_that_is_planted(contenders) -> None:
+    planted = importlib.import_module("planted")
+    effects = importlib.import_module("measure").simulate_data("B", 160, 0.3).effects
+    truth = expit(effects.sum(axis=1) - 2.0)
+    np.testing.assert_allclose(planted.coefficients(effects, truth), 1.0, atol=1e-6)
+    without = expit(effects.drop(columns="habit").sum(axis=1))
+    assert planted.coefficients(effects, without)["habit"] == pytest.approx(0.0, abs=1e-6)
 
 
 def test_forms_share_their_networks_and_score_as_with_their_own(contenders) -> None:

@@ -44,12 +44,17 @@ TABLE_1 = {"A": (26_602, 142_521), "B": (12_765, 14_272)}
 ALONE = {"impulsive": 3.0, "hesitant": 4.5, "month_end": 3.0, "habit": 3.0}
 
 
-def simulate(bank: str, rows: int | None, overdue_rate: float | None) -> Case:
-    """Return a simulated bank of the paper's sizes, or smaller by the same factor."""
+def simulate_data(bank: str, rows: int | None, overdue_rate: float | None) -> Any:
+    """Return the data of a simulated bank of the paper's sizes, or smaller by the same factor."""
     n_new, n_old = TABLE_1[bank]
     if rows and rows < n_new:
         n_new, n_old = rows, round(n_old * rows / n_new)
-    data = make_loan_data(n_new, n_old, bank=bank, overdue_rate=overdue_rate, random_state=SEED)
+    return make_loan_data(n_new, n_old, bank=bank, overdue_rate=overdue_rate, random_state=SEED)
+
+
+def simulate(bank: str, rows: int | None, overdue_rate: float | None) -> Case:
+    """Return a simulated bank, ready for all contenders."""
+    data = simulate_data(bank, rows, overdue_rate)
     X = attach_behaviors(data.applications, data.events, known_at="recorded_at")
     old = (data.old_applications, data.old_y)
     planted = data.effects.drop(columns=["profile", "nonlinear"])

@@ -17,6 +17,7 @@ import figure5
 import figure6
 import mechanisms
 import pandas as pd
+import planted
 import real_data
 import table2
 import table3
@@ -199,6 +200,8 @@ def write(results: Path, docs: Path) -> None:
             parts += [f"## {table.title}", *table.tell(results, "###"), _picture(table.name)]
             table.summarize(results).to_csv(results / f"{table.name}.csv")
             table.draw(results).savefig(images / f"evidence_{table.name}.png", dpi=100)
+        if table is table3.TABLE and len(planted.read(results)):
+            parts += [f"## {planted.TITLE}", *planted.tell(results)]
         if table is table5.TABLE and len(table6.read(results)):
             parts += [f"## {table6.TITLE}", *table6.tell(results), _picture("table6")]
             table6.draw(results).savefig(images / "evidence_table6.png", dpi=100)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import figure6
 import page
+import planted
 import table6
 from contenders import BASELINES, LEFT_OUT
 from mechanisms import PART, TREES
@@ -75,6 +76,8 @@ def steps(small: bool) -> list[tuple[str, str, Main, list[str]]]:
                 every.append((table.name, name, table.main, arguments))
                 if name in THREE_TIMES and not small:
                     every.append((table.name, name, table.main, THREE_TIMES[name]))
+        if name in planted.BANKS:
+            every.append(("planted", name, planted.main, []))
         if name in table6.PAPER.index and (name == "bank_b" or not small):
             every.append(("table6", name, table6.main, ["--small"] if small else []))
         if name in FIGURE_6:
@@ -85,7 +88,7 @@ def steps(small: bool) -> list[tuple[str, str, Main, list[str]]]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what is asked for and lacking, and write the page."""
-    parts = [table.name for table in page.TABLES] + ["table6", "figure6"]
+    parts = [table.name for table in page.TABLES] + ["planted", "table6", "figure6"]
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
