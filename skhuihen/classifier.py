@@ -72,6 +72,8 @@ from skhuihen.training import (
 
 #: Applications read at once for scoring, so that memory does not grow with their number.
 READING_BATCH = 8 * SCORING_BATCH
+#: The L2 penalty of ``weight_decay="auto"``, and up to how many training rows it does not fall.
+DECAY, DECAY_ROWS = 1e-3, 3_400
 #: What may change between calls of `partial_fit`; the first three count from then on, the others
 #: have no part in it.
 CHANGEABLE = (
@@ -158,8 +160,10 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         rows, since what one holds out the others learn from; time grows with their number.
     lr : float, default=0.001
         Learning rate of Adam.
-    weight_decay : float, default=0.001
-        L2 penalty of Adam. The paper names none, which 0 gives.
+    weight_decay : float or "auto", default=0.001
+        L2 penalty of Adam, on the mean loss of a row. ``"auto"`` is 0.001 for up to 3,400 training
+        rows, and falls as one over their number beyond: the penalty on the loss of all rows
+        together then stays the same. The paper names none, which 0 gives.
     max_epochs : int, default=200
         Most passes over the training rows.
     batch_size : int, default=64
@@ -276,7 +280,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         "guidance_weight": [Interval(Real, 0, None, closed="left")],
         "n_networks": [Interval(Integral, 1, None, closed="left")],
         "lr": [Interval(Real, 0, None, closed="neither")],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "weight_decay": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left"), Options(Integral, {-1})],
         "early_stopping": ["boolean"],
@@ -315,7 +319,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         guidance_weight: float = 1.0,
         n_networks: int = 1,
         lr: float = 1e-3,
-        weight_decay: float = 1e-3,
+        weight_decay: float | str = 1e-3,
         max_epochs: int = 200,
         batch_size: int = 64,
         early_stopping: bool = True,
@@ -1203,7 +1207,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         parts: list[Dataset] = []
         for number, (shuffling_seed, seed) in enumerate(seeds.tolist()):
             shuffling = torch.Generator().manual_seed(shuffling_seed)
-            net = self._make_net(shuffling, **net_params).initialize()
+            valid = held_out[number] if held_out else np.empty(0, dtype=np.int64)
+            train = np.setdiff1d(np.arange(len(dataset)), valid)
+            net = self._make_net(shuffling, len(train), **net_params).initialize()
             net.module_.to(getattr(torch, self.dtype))
             # One generator for weights and dropout: torch's own would be shared with the caller.
             generator = torch.Generator(net.device).manual_seed(seed)
@@ -1213,8 +1219,6 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             else:
                 pretrained.start(net.module_, log_odds)
             net.train_split = None
-            valid = held_out[number] if held_out else np.empty(0, dtype=np.int64)
-            train = np.setdiff1d(np.arange(len(dataset)), valid)
             taught: Any = dataset
             if guide is not None:
                 taught = GuidedDataset(taught, guide.teach(train, valid, of_teachers), labeled=True)
@@ -1295,8 +1299,14 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 part.append(rows.take(np.arange(number * size, (number + 1) * size), mode="wrap"))
         return [np.sort(np.concatenate(part)) for part in held_out]
 
+    def _decay(self, n_rows: int) -> float:
+        """Return the L2 penalty for a number of training rows."""
+        if isinstance(self.weight_decay, str):
+            return DECAY * min(1.0, DECAY_ROWS / max(n_rows, 1))
+        return self.weight_decay
+
     def _make_net(
-        self, shuffling: torch.Generator, title: str = "", **net_params: Any
+        self, shuffling: torch.Generator, n_rows: int, title: str = "", **net_params: Any
     ) -> HUIHENNet:
         callbacks = [("valid_auc", ValidationAUC()), *(self.callbacks or [])]
         if net_params.get("criterion") is GuidedLoss:
@@ -1323,7 +1333,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             "criterion__reduction": "none",
             "optimizer": torch.optim.Adam,
             "lr": self.lr,
-            "optimizer__weight_decay": self.weight_decay,
+            "optimizer__weight_decay": self._decay(n_rows),
             "max_epochs": self.max_epochs,
             "batch_size": self.batch_size,
             "device": self._find_device(),

@@ -235,7 +235,23 @@ def test_string_labels(X: pd.DataFrame, bank: Any) -> None:
 def test_net_params_and_callbacks_reach_skorch(X: pd.DataFrame, bank: Any) -> None:
     model = quick(net_params={"optimizer__betas": (0.8, 0.9)}).fit(X, bank.y)
     assert model.net_.optimizer_.param_groups[0]["betas"] == (0.8, 0.9)
-    assert model.net_.optimizer_.param_groups[0]["weight_decay"] == model.weight_decay
+
+
+def test_weight_decay_falls_with_the_number_of_rows(
+    X: pd.DataFrame, bank: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def penalty(**params: Any) -> float:
+        (group,) = quick(**params).fit(X, bank.y).net_.optimizer_.param_groups
+        return group["weight_decay"]
+
+    auto = {"weight_decay": "auto"}
+    assert penalty(weight_decay=0.02) == 0.02
+    assert penalty(**auto) == penalty(**auto, early_stopping=False) == 1e-3
+    monkeypatch.setattr("skhuihen.classifier.DECAY_ROWS", len(X) / 4)
+    assert penalty() == 1e-3
+    assert penalty(**auto, early_stopping=False) == pytest.approx(1e-3 / 4)
+    # What is held out is not trained on.
+    assert penalty(**auto, validation_fraction=0.5) == pytest.approx(1e-3 / 2, rel=0.02)
 
 
 def test_progress_bar_only_when_verbose(
