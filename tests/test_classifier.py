@@ -244,14 +244,13 @@ def test_weight_decay_falls_with_the_number_of_rows(
         (group,) = quick(**params).fit(X, bank.y).net_.optimizer_.param_groups
         return group["weight_decay"]
 
-    auto = {"weight_decay": "auto"}
     assert penalty(weight_decay=0.02) == 0.02
-    assert penalty(**auto) == penalty(**auto, early_stopping=False) == 1e-3
+    assert penalty() == penalty(early_stopping=False) == 1e-3
     monkeypatch.setattr("skhuihen.classifier.DECAY_ROWS", len(X) / 4)
-    assert penalty() == 1e-3
-    assert penalty(**auto, early_stopping=False) == pytest.approx(1e-3 / 4)
+    assert penalty(weight_decay=0.02) == 0.02
+    assert penalty(early_stopping=False) == pytest.approx(1e-3 / 16)
     # What is held out is not trained on.
-    assert penalty(**auto, validation_fraction=0.5) == pytest.approx(1e-3 / 2, rel=0.02)
+    assert penalty(validation_fraction=0.5) == pytest.approx(1e-3 / 4, rel=0.04)
 
 
 def test_progress_bar_only_when_verbose(
