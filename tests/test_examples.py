@@ -21,6 +21,8 @@ from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.metrics import roc_auc_score
 
+from skhuihen import attach_behaviors
+
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
@@ -122,7 +124,7 @@ def test_tables_of_the_paper(tmp_path: Path, run_table: Callable[..., str]) -> N
     # Tables 4 and 5 took HUIHEN from 3 and 2.
     results = pd.read_csv(tmp_path / "bank_a.csv")
     other = pd.read_csv(tmp_path / "bank_b.csv")
-    for one, n_contenders in ((results, 29), (other, 3)):
+    for one, n_contenders in ((results, 30), (other, 3)):
         assert not one.duplicated(["contender", "fold"]).any()
         assert one.groupby("contender").size().eq(2).all()
         assert one["contender"].nunique() == n_contenders
@@ -229,6 +231,29 @@ def test_a_score_that_is_the_truth_holds_all_that_is_planted(contenders) -> None
     np.testing.assert_allclose(planted.coefficients(effects, truth), 1.0, atol=1e-6)
     without = expit(effects.drop(columns="habit").sum(axis=1))
     assert planted.coefficients(effects, without)["habit"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_lateness_is_of_the_dates_alone(contenders) -> None:
+    lateness = importlib.import_module("lateness").Lateness
+    life = pd.DataFrame(
+        [  # user, loan, due_days; approved, due, repaid
+            ("late", 1, 30, "2020-01-01 18:00", "2020-01-31", "2020-02-03 06:00"),
+            ("late", 2, 30, "2020-03-01 09:00", "2020-03-31", "2020-03-30"),
+            ("late", 3, 30, "2020-04-01 09:00", "2020-05-01", None),
+            ("ahead", 4, 60, "2020-05-01 23:00", None, "2020-05-11"),
+            ("new", 5, 30, "2020-05-02", None, None),
+        ],
+        columns=["user_id", "loan", "due_days", "loan_approved", "loan_due", "first_repaid"],
+    )
+    events = life.melt(["user_id", "loan", "due_days"], var_name="operation", value_name="time")
+    events = events.assign(time=pd.to_datetime(events["time"], format="ISO8601")).dropna(
+        subset="time"
+    )
+    applications = pd.DataFrame({"user_id": ["ahead", "late", "new", "none"]})
+    applications["applied_at"] = pd.Timestamp("2020-05-20")
+    X = attach_behaviors(applications, events)
+    expected = [[-50.0, -50.0, -50.0], [1.125, 3.25, -1.0], [np.nan] * 3, [np.nan] * 3]
+    np.testing.assert_allclose(lateness().fit(X).transform(X), expected)
 
 
 def test_forms_share_their_networks_and_score_as_with_their_own(contenders) -> None:

@@ -27,7 +27,8 @@ class Lateness(TransformerMixin, BaseEstimator):
         events = events.astype({"time": "datetime64[us]"}).set_index("loan", append=True)
         approved = events[events["operation"] == "loan_approved"]
         repaid = events.loc[events["operation"] == "first_repaid", "time"]
-        due = approved["time"] + pd.to_timedelta(approved["due_days"].astype(float), unit="D")
+        due_days = pd.to_timedelta(approved["due_days"].astype(float), unit="D")
+        due = approved["time"].dt.normalize() + due_days
         repaid = repaid.sort_values(kind="stable")
         days = (repaid - due.reindex(repaid.index)) / pd.Timedelta("1D")
         of_row = days.dropna().groupby(level=0).agg(["mean", "max", "last"])
