@@ -41,6 +41,8 @@ KNOWN: dict[tuple[str, str], tuple[float, float | None]] = {
     ("superlender", "LightGBM, profile"): (0.615, None),
     ("superlender", "LightGBM, profile + windows"): (0.682, 0.005),
     ("superlender", "LightGBM, profile + windows + expert"): (0.714, 0.007),
+    ("superlender", "LightGBM, profile + windows, 150 trees"): (0.686, None),
+    ("superlender", "LightGBM, profile + expert, 150 trees"): (0.717, None),
     ("bpic2012", "logistic regression, profile"): (0.520, None),
     ("bpic2012", "XGBoost, profile"): (0.544, None),
     ("bpic2012", "LightGBM, profile"): (0.543, None),
