@@ -530,6 +530,9 @@ FORMS: dict[str, Factory] = {
     "HUIHEN, five guided, on 150 trees of an expert": huihen(
         n_networks=5, base=ON_FEW, guide=ON_INTERVALS
     ),
+    "HUIHEN, five guided by and on 150 trees of an expert": huihen(
+        n_networks=5, base=ON_FEW, guide=ON_FEW
+    ),
 }
 #: The contender that each of those stands on; its features here are of the kept sessions alone.
 STANDS_ON = {
