@@ -163,7 +163,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     weight_decay : float or "auto", default="auto"
         L2 penalty of Adam, on the mean loss of a row. ``"auto"`` is 0.001 for up to 3,400 training
         rows and falls with the square of their number beyond, to 0.00001 at 34,000: few rows need
-        it, many are hindered by it. The paper names none, which 0 gives.
+        it, many are hindered by it. The rows are those of `fit`, of the first `partial_fit`, or of
+        step one of a warm start. The paper names none, which 0 gives.
     max_epochs : int, default=200
         Most passes over the training rows.
     batch_size : int, default=64
@@ -459,6 +460,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Weights are divided by the mean weight of the first call: a row of weight two counts twice
         as much as a row of weight one, whenever it comes. ``class_weight="balanced"`` balances
         the classes of the first call, and its two weights stay.
+
+        ``weight_decay="auto"`` stays as it was for the rows of the first call; if many more are to
+        come, name a number.
 
         `lr` and `batch_size` may be changed by `set_params` between calls and count from then on.
         `max_epochs`, `random_state` and the parameters of early stopping are for `fit` alone.
@@ -1302,7 +1306,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     def _decay(self, n_rows: int) -> float:
         """Return the L2 penalty for a number of training rows."""
         if isinstance(self.weight_decay, str):
-            return DECAY * min(1.0, DECAY_ROWS / max(n_rows, 1)) ** 2
+            return DECAY * min(1.0, DECAY_ROWS / n_rows) ** 2
         return self.weight_decay
 
     def _make_net(

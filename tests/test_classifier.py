@@ -240,9 +240,11 @@ def test_net_params_and_callbacks_reach_skorch(X: pd.DataFrame, bank: Any) -> No
 def test_weight_decay_falls_with_the_number_of_rows(
     X: pd.DataFrame, bank: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def of(model: Any) -> float:
+        return model.net_.optimizer_.param_groups[-1]["weight_decay"]
+
     def penalty(**params: Any) -> float:
-        (group,) = quick(**params).fit(X, bank.y).net_.optimizer_.param_groups
-        return group["weight_decay"]
+        return of(quick(**params).fit(X, bank.y))
 
     assert penalty(weight_decay=0.02) == 0.02
     assert penalty() == penalty(early_stopping=False) == 1e-3
@@ -251,6 +253,12 @@ def test_weight_decay_falls_with_the_number_of_rows(
     assert penalty(early_stopping=False) == pytest.approx(1e-3 / 16)
     # What is held out is not trained on.
     assert penalty(validation_fraction=0.5) == pytest.approx(1e-3 / 4, rel=0.04)
+    # The rows of the first `partial_fit` count, and those of step one for step one.
+    parted = quick(early_stopping=False).partial_fit(X[:20], bank.y[:20])
+    assert of(parted) == of(parted.partial_fit(X, bank.y)) == 1e-3
+    warm = quick(early_stopping=False).warm_start_from(bank.applications, bank.y, teacher=None)
+    assert of(warm.warm_start_student_) == pytest.approx(1e-3 / 16)
+    assert of(warm.fit(X[:20], bank.y[:20])) == 1e-3
 
 
 def test_progress_bar_only_when_verbose(

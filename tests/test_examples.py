@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import expit
+from scipy.special import expit, logit
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.linear_model import LinearRegression
 from sklearn.metrics import roc_auc_score
 
 from skhuihen import attach_behaviors
@@ -140,7 +141,30 @@ def test_tables_of_the_paper(tmp_path: Path, run_table: Callable[..., str]) -> N
     run_table("planted", "--output", tmp_path)
     held = pd.read_csv(tmp_path / "planted.csv", index_col=["data", "contender"])
     assert set(held.loc["bank_a"].index[1:]) == set(results["contender"])
-    assert held.loc[("bank_b", "LightGBM, profile"), "habit sd"] > 0
+    sizes = json.loads((tmp_path / "bank_a.json").read_text())["settings"]
+    size = sizes["rows"], sizes["overdue rate"]
+    effects = importlib.import_module("measure").simulate_data("A", *size).effects
+    folds = [
+        np.load(tmp_path / "scores" / "bank_a" / f"xgboost-profile-0-{fold}.npz")
+        for fold in range(2)
+    ]
+    by_hand = [
+        LinearRegression().fit(effects.iloc[fold["row"]], logit(fold["score"])).coef_
+        for fold in folds
+    ]
+    row = held.loc[("bank_a", "XGBoost, profile")]
+    np.testing.assert_allclose(row[list(effects)], np.mean(by_hand, axis=0), rtol=1e-4)
+    deviations = row[[f"{effect} sd" for effect in effects]]
+    np.testing.assert_allclose(deviations, np.std(by_hand, axis=0, ddof=1), rtol=1e-4)
+    # Without scores the last summary stands, but for what has other results by now.
+    shutil.rmtree(tmp_path / "scores" / "bank_a")
+    altered = results.copy()
+    altered.loc[altered["contender"] == "XGBoost, profile", "auc"] += 0.1
+    altered.to_csv(tmp_path / "bank_a.csv", index=False)
+    run_table("planted", "--output", tmp_path)
+    now = pd.read_csv(tmp_path / "planted.csv", index_col=["data", "contender"])
+    pd.testing.assert_frame_equal(now, held.drop(index=("bank_a", "XGBoost, profile")))
+    results.to_csv(tmp_path / "bank_a.csv", index=False)
 
     # What is done is not done again: a lost line is, and comes out the same.
     results.iloc[:-1].to_csv(tmp_path / "bank_a.csv", index=False)
@@ -159,9 +183,11 @@ def test_table_of_real_data(tmp_path, data_folder, monkeypatch, run_table) -> No
         *("real_data", "--small", "--output", tmp_path),
         *("--data", "superlender", "uci_flat"),
         *("--contenders", "LightGBM, profile + windows", "LightGBM, profile"),
+        *("LightGBM, profile + windows + expert", "LightGBM, profile + expert, 150 trees"),
+        "HUIHEN, five guided by and on 150 trees of an expert",
     )
     # There are no behaviors in one of the two.
-    for name, n_lines in (("superlender", 4), ("uci_flat", 2)):
+    for name, n_lines in (("superlender", 10), ("uci_flat", 2)):
         assert len(pd.read_csv(tmp_path / f"{name}.csv")) == n_lines
     assert "paper" not in output
 
@@ -254,6 +280,12 @@ def test_lateness_is_of_the_dates_alone(contenders) -> None:
     X = attach_behaviors(applications, events)
     expected = [[-50.0, -50.0, -50.0], [1.125, 3.25, -1.0], [np.nan] * 3, [np.nan] * 3]
     np.testing.assert_allclose(lateness().fit(X).transform(X), expected)
+
+
+def test_each_form_that_stands_on_trees_names_them(contenders) -> None:
+    on_trees = {name for name in contenders.FORMS if re.search(r"\bon\b", name)}
+    assert on_trees == set(contenders.STANDS_ON)
+    assert set(contenders.STANDS_ON.values()) <= set(contenders.LEFT_OUT)
 
 
 def test_forms_share_their_networks_and_score_as_with_their_own(contenders) -> None:

@@ -2,8 +2,8 @@
 
 All have the same tuning budget and, where there is something to stop, stop early: a contender
 tries as many settings as every other on a held-out fifth of its training rows, and whatever learns
-in rounds holds out a tenth of its rows and stops where the AUC there no longer improves. Two say in
-their names that they are of 150 trees instead.
+in rounds holds out a tenth of its rows and stops where the AUC there no longer improves. Only those
+of 150 trees, as their names say, hold nothing out and try one setting.
 
 The paper's trees see the profile of the new applications alone. It leaves out what a bank could
 set against HUIHEN with the same data: trees that also see the old applications, trees on window
@@ -118,6 +118,17 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "random forest": [{}, {"min_samples_leaf": 5}, {"min_samples_leaf": 50}],
     "logistic regression": [{}, {"C": 0.1}, {"C": 0.01}],
 }
+
+
+_OF_TREES: dict[str, Any] = {
+    "learning_rate": 0.03,
+    "subsample": 0.8,
+    "colsample_bytree": 0.8,
+    "n_jobs": 1,
+    "random_state": SEED,
+}
+OF_LIGHTGBM = _OF_TREES | {"num_leaves": 15, "subsample_freq": 1, "metric": "auc", "verbose": -1}
+OF_XGBOOST = _OF_TREES | {"max_depth": 4, "eval_metric": "auc", "verbosity": 0}
 
 
 class StoppedEarly(ClassifierMixin, BaseEstimator):
@@ -275,31 +286,11 @@ def tuned(kind: str, model: Any, budget: Budget) -> Any:
 
 def trees(kind: str, budget: Budget) -> Any:
     """Return boosted trees, tuned and stopped early."""
-    common: dict[str, Any] = {
-        "n_estimators": budget.n_trees,
-        "learning_rate": 0.03,
-        "subsample": 0.8,
-        "colsample_bytree": 0.8,
-        "n_jobs": 1,
-        "random_state": SEED,
-    }
+    most, patience = budget.n_trees, budget.tree_patience
     if kind == "LightGBM":
-        model: Any = LGBMClassifier(
-            num_leaves=15,
-            subsample_freq=1,
-            metric="auc",
-            early_stopping_round=budget.tree_patience,
-            verbose=-1,
-            **common,
-        )
+        model: Any = LGBMClassifier(n_estimators=most, early_stopping_round=patience, **OF_LIGHTGBM)
     else:
-        model = XGBClassifier(
-            max_depth=4,
-            eval_metric="auc",
-            early_stopping_rounds=budget.tree_patience,
-            verbosity=0,
-            **common,
-        )
+        model = XGBClassifier(n_estimators=most, early_stopping_rounds=patience, **OF_XGBOOST)
     return tuned(kind, StoppedEarly(model), budget)
 
 
@@ -308,18 +299,8 @@ xgboost = partial(trees, "XGBoost")
 
 
 def few_trees(budget: Budget) -> Any:
-    """Return trees that hold nothing out to stop by, which costs rows: a fixed, small number."""
-    return LGBMClassifier(
-        n_estimators=min(150, budget.n_trees),
-        learning_rate=0.03,
-        num_leaves=15,
-        subsample=0.8,
-        subsample_freq=1,
-        colsample_bytree=0.8,
-        n_jobs=1,
-        random_state=SEED,
-        verbose=-1,
-    )
+    """Return 150 trees of LightGBM, which need no held-out rows to stop by."""
+    return LGBMClassifier(n_estimators=min(150, budget.n_trees), **OF_LIGHTGBM)
 
 
 def network(budget: Budget) -> HUIHENClassifier:
@@ -342,23 +323,20 @@ def warm_started(teacher: str | None, case: Case, budget: Budget) -> HUIHENClass
     return clone(case.pretrained[teacher])
 
 
-def statistics(case: Case) -> Any:
-    """Return profile and window statistics as numbers, for behind a `BehaviorAbstractor`."""
-    return make_union(ProfileEncoder(), WindowStatistics(case.windows, by="behavior"))
+def statistics(case: Case, *more: Any) -> Any:
+    """Return profile, window statistics and more as numbers, for behind a `BehaviorAbstractor`."""
+    return make_union(ProfileEncoder(), WindowStatistics(case.windows, by="behavior"), *more)
 
 
 def with_intervals(case: Case) -> Any:
-    """Return the same, and the times between behaviors."""
+    """Return the statistics and the times between behaviors."""
     cut = case.sessionizer
-    times = IntervalStatistics(by="behavior", gap=cut.gap, session=cut.session)
-    return make_union(*(part for _, part in statistics(case).transformer_list), times)
+    return statistics(case, IntervalStatistics(by="behavior", gap=cut.gap, session=cut.session))
 
 
 def with_expert(case: Case) -> Any:
-    """Return profile, window statistics and what an expert adds, or None where there is none."""
-    if case.expert is None:
-        return None
-    return make_union(*(part for _, part in statistics(case).transformer_list), case.expert())
+    """Return the statistics and what an expert adds, or None where there is none."""
+    return case.expert and statistics(case, case.expert())
 
 
 def expert_alone(case: Case) -> Any:
@@ -367,13 +345,13 @@ def expert_alone(case: Case) -> Any:
 
 
 def trees_on(
-    features: Callable[[Case], Any], make_trees: Callable[[Budget], Any] = lightgbm
+    features: Callable[[Case], Any], make_model: Callable[[Budget], Any] = lightgbm
 ) -> Factory:
     """Define trees on features of events, for behind a `BehaviorAbstractor`."""
 
     def make(case: Case, budget: Budget) -> Any:
         made = features(case) if "behaviors" in case.X else None
-        return None if made is None else make_pipeline(made, make_trees(budget))
+        return None if made is None else make_pipeline(made, make_model(budget))
 
     return make
 
@@ -510,7 +488,7 @@ ABLATIONS: dict[str, Factory] = {
     "HUIHEN, original operations": huihen(abstract=False),
 }
 ON_WINDOWS, ON_INTERVALS = trees_on(statistics), trees_on(with_intervals)
-ON_OLD_TOO, ON_FEW = with_old_rows(ON_WINDOWS), trees_on(expert_alone, few_trees)
+ON_OLD_TOO, ON_EXPERT = with_old_rows(ON_WINDOWS), trees_on(expert_alone, few_trees)
 #: Other forms of HUIHEN: what it can be set to, and how it stands on a model that is there.
 FORMS: dict[str, Factory] = {
     "HUIHEN, guided": huihen(guide=ON_INTERVALS),
@@ -528,10 +506,10 @@ FORMS: dict[str, Factory] = {
         n_networks=5, base=ON_INTERVALS, guide=ON_INTERVALS
     ),
     "HUIHEN, five guided, on 150 trees of an expert": huihen(
-        n_networks=5, base=ON_FEW, guide=ON_INTERVALS
+        n_networks=5, base=ON_EXPERT, guide=ON_INTERVALS
     ),
     "HUIHEN, five guided by and on 150 trees of an expert": huihen(
-        n_networks=5, base=ON_FEW, guide=ON_FEW
+        n_networks=5, base=ON_EXPERT, guide=ON_EXPERT
     ),
 }
 #: The contender that each of those stands on; its features here are of the kept sessions alone.
@@ -562,7 +540,7 @@ LEFT_OUT: dict[str, Factory] = {
     "LightGBM, profile + windows + intervals": of_events(ON_INTERVALS),
     "LightGBM, profile + windows + expert": of_events(trees_on(with_expert)),
     "LightGBM, profile + expert": of_events(trees_on(expert_alone)),
-    "LightGBM, profile + expert, 150 trees": of_events(ON_FEW),
+    "LightGBM, profile + expert, 150 trees": of_events(ON_EXPERT),
     "LightGBM, profile + windows, 150 trees": of_events(trees_on(statistics, few_trees)),
     "XGBoost, profile + windows": of_events(trees_on(statistics, xgboost)),
     "LightGBM, profile + windows, old and new": with_old_rows(of_events(ON_WINDOWS)),

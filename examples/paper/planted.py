@@ -3,7 +3,8 @@
 The simulator knows what each mechanism adds to the log-odds of each application. The log-odds that
 a contender gives to held-out rows are regressed on these effects, fold by fold: a coefficient of 1
 says that the score moves as much as the truth does, 0 that it does not move with it. The scores are
-those that the tables have kept; where they are no longer there, the last summary stands.
+those that the tables have kept; of a contender whose scores are no longer there, the last summary
+stands, as long as its results are the same.
 
     python examples/paper/planted.py --output results
 """
@@ -13,18 +14,21 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from contenders import EVERYTHING
-from measure import scores_path, simulate_data
+from measure import ALONE, simulate_data
 from scipy.special import logit
-from tables import NAMES, markdown, read_about
+from tables import kept_folds, markdown, read_about, titled
 
 TITLE = __doc__.partition("\n")[0].rstrip(".")
 RESULTS = "planted.csv"
 BANKS = {"bank_a": "A", "bank_b": "B"}
 TO_FIND = "standard deviation of the effect"
+EFFECTS = ["profile", "nonlinear", *ALONE]
+COLUMNS = ["data", "contender", "auc", *EFFECTS, *(f"{effect} sd" for effect in EFFECTS)]
 
 
 def coefficients(effects: pd.DataFrame, score: np.ndarray) -> pd.Series:
@@ -35,35 +39,52 @@ def coefficients(effects: pd.DataFrame, score: np.ndarray) -> pd.Series:
     return pd.Series(np.linalg.lstsq(X, log_odds, rcond=None)[0][1:], effects.columns)
 
 
+def mean_auc(folder: Path, name: str) -> pd.Series:
+    """Return the mean AUC of each contender over the folds of the first repetition."""
+    results = pd.read_csv(folder / f"{name}.csv").query("repetition == 0")
+    return results.groupby("contender")["auc"].mean()
+
+
 def measure(name: str, folder: Path) -> pd.DataFrame:
-    """Return mean and deviation over folds of the coefficients of all whose scores are kept.
+    """Return mean and deviation over folds of the coefficients; of lost scores the last ones.
 
     The first row is the standard deviation of the effects themselves.
     """
+    known = read(folder)
+    known = known[known["data"] == name].set_index("contender")
     settings = read_about(folder, name)["settings"]
-    effects = simulate_data(BANKS[name], settings["rows"], settings["overdue rate"]).effects
-    lines = [{"data": name, "contender": TO_FIND, **effects.std()}]
-    for contender in EVERYTHING:
-        paths = [scores_path(folder, name, contender, 0, fold) for fold in range(settings["folds"])]
-        if not all(path.exists() for path in paths):
-            continue
-        kept = [np.load(path) for path in paths]
-        of_fold = pd.DataFrame([coefficients(effects.iloc[k["row"]], k["score"]) for k in kept])
-        deviation = of_fold.std().add_suffix(" sd")
-        lines.append({"data": name, "contender": contender, **of_fold.mean(), **deviation})
-    return pd.DataFrame(lines)
+    auc = mean_auc(folder, name)
+    kept = {one: kept_folds(folder, name, one, settings["folds"]) for one in auc.index}
+    lines: dict[str, dict[str, Any]] = {}
+    if any(kept.values()):
+        effects = simulate_data(BANKS[name], settings["rows"], settings["overdue rate"]).effects
+        lines[TO_FIND] = dict(effects.std())
+    for contender, folds in kept.items():
+        if folds is not None:
+            each = [coefficients(effects.iloc[fold["row"]], fold["score"]) for fold in folds]
+            of_fold = pd.DataFrame(each)
+            deviation = of_fold.std().add_suffix(" sd")
+            lines[contender] = {"auc": auc[contender], **of_fold.mean(), **deviation}
+    measured = pd.DataFrame.from_dict(lines, orient="index").assign(data=name)
+    together = pd.concat([measured, known.drop(index=measured.index, errors="ignore")])
+    order = [one for one in (TO_FIND, *EVERYTHING) if one in together.index]
+    return together.loc[order].rename_axis("contender").reset_index()
 
 
 def read(folder: Path) -> pd.DataFrame:
-    """Return the last summary; empty where there is none."""
+    """Return the last summary, but for contenders whose results are other ones by now."""
     path = folder / RESULTS
-    return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["data", "contender"])
+    summary = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=COLUMNS)
+    parts = [summary.iloc[:0]]
+    for name, rows in summary.groupby("data", sort=False):
+        now = rows["contender"].map(mean_auc(folder, str(name)))
+        parts.append(rows[np.isclose(now, rows["auc"]) | (rows["contender"] == TO_FIND)])
+    return pd.concat([part for part in parts if len(part) > 1] or parts)
 
 
 def tell(folder: Path) -> list[str]:
     """Return the paragraphs of the page."""
     summary = read(folder)
-    effects = [name for name in summary if f"{name} sd" in summary]
     parts = [
         "The log-odds of held-out rows, regressed on what the simulator planted, fold by fold: at "
         "1 a score moves as much as the truth, at 0 it knows nothing of the effect. Mean and "
@@ -71,10 +92,10 @@ def tell(folder: Path) -> list[str]:
     ]
     for name, rows in summary.groupby("data", sort=False):
         text = pd.DataFrame(index=rows["contender"])
-        for effect in effects:
+        for effect in EFFECTS:
             both = zip(rows[effect], rows[f"{effect} sd"], strict=True)
             text[effect] = [f"{mean:.2f}" + f" ± {sd:.2f}" * (sd >= 0) for mean, sd in both]
-        parts += [f"### {NAMES[str(name)][0].upper()}{NAMES[str(name)][1:]}", markdown(text)]
+        parts += [f"### {titled(str(name))}", markdown(text)]
     return parts
 
 
@@ -90,12 +111,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in parsed.data:
         if not (parsed.output / f"{name}.csv").exists():
             continue
-        measured = measure(name, parsed.output)
-        if len(measured) > 1:
-            known = read(parsed.output)
-            others = [rows for data, rows in known.groupby("data") if data != name]
-            together = pd.concat([*others, measured]).sort_values("data", kind="stable")
-            together.to_csv(parsed.output / RESULTS, index=False)
+        known = read(parsed.output)
+        together = pd.concat([known[known["data"] != name], measure(name, parsed.output)])
+        together = together.sort_values("data", kind="stable")
+        together.to_csv(parsed.output / RESULTS, index=False, columns=COLUMNS)
     print("\n\n".join(tell(parsed.output)))
 
 

@@ -26,7 +26,7 @@ TABLE = Table(
     {
         "superlender": COLD,
         "bpic2012": NO_EXPERT,
-        # Large enough for the guided ones of five alone, which take less time.
+        # Of the forms of five networks the guided ones alone: here each takes half an hour.
         "uci": [name for name in NO_EXPERT if name not in OF_FIVE or "guided" in name],
         "uci_flat": list(BASELINES),
     },

@@ -226,7 +226,7 @@ class Table:
         for name in summary.index.unique("data"):
             about = read_about(folder, name)
             parts += [
-                f"{heading} {NAMES[name][0].upper()}{NAMES[name][1:]}",
+                f"{heading} {titled(name)}",
                 tell_sizes(about),
                 markdown(readable(summary.loc[name])),
                 *self.conclude(summary.loc[name], about),
@@ -289,12 +289,17 @@ class Table:
         return {name: contenders for name, contenders in lacking.items() if contenders}
 
 
+def kept_folds(folder: Path, name: str, contender: str, n_folds: int) -> list[Any] | None:
+    """Return rows, labels and scores of each fold of the first repetition, if all are kept."""
+    paths = [scores_path(folder, name, contender, 0, fold) for fold in range(n_folds)]
+    return [np.load(path) for path in paths] if all(path.exists() for path in paths) else None
+
+
 def pooled(folder: Path, name: str, contender: str, n_folds: int) -> dict[str, np.ndarray] | None:
     """Return held-out scores of the first repetition, every row once, in order, if all are kept."""
-    paths = [scores_path(folder, name, contender, 0, fold) for fold in range(n_folds)]
-    if not all(path.exists() for path in paths):
+    parts = kept_folds(folder, name, contender, n_folds)
+    if parts is None:
         return None
-    parts = [np.load(path) for path in paths]
     together = {key: np.concatenate([part[key] for part in parts]) for key in ("row", "y", "score")}
     order = np.argsort(together["row"])
     return {key: values[order] for key, values in together.items()}
@@ -303,6 +308,11 @@ def pooled(folder: Path, name: str, contender: str, n_folds: int) -> dict[str, n
 def read_about(folder: Path, name: str) -> dict[str, Any]:
     """Return settings, sizes and versions of a data set's results."""
     return json.loads((folder / f"{name}.json").read_text())
+
+
+def titled(name: str) -> str:
+    """Return the name of a data set as it begins a heading."""
+    return NAMES[name][0].upper() + NAMES[name][1:]
 
 
 def tell_sizes(about: dict[str, Any]) -> str:
