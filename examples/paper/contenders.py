@@ -491,6 +491,7 @@ ON_WINDOWS, ON_INTERVALS = trees_on(statistics), trees_on(with_intervals)
 ON_OLD_TOO, ON_EXPERT = with_old_rows(ON_WINDOWS), trees_on(expert_alone, few_trees)
 #: Other forms of HUIHEN: what it can be set to, and how it stands on a model that is there.
 FORMS: dict[str, Factory] = {
+    "HUIHEN, weight_decay=0.001": huihen(weight_decay=1e-3),
     "HUIHEN, guided": huihen(guide=ON_INTERVALS),
     "HUIHEN on LightGBM": huihen(base=ON_WINDOWS),
     "HUIHEN on LightGBM with intervals": huihen(base=ON_INTERVALS),
@@ -559,6 +560,8 @@ OF_OLD_APPLICATIONS = [
     *(name for name in CONTENDERS if "old and new" in name),
     *TOLD,
 ]
+#: Those that are HUIHEN itself where rows are few.
+OF_MANY_ROWS = ["HUIHEN, weight_decay=0.001"]
 #: Those that are about what an expert adds.
 OF_EXPERT = [name for name in CONTENDERS if "expert" in name]
 #: Forms of several networks: all for data that are small enough, elsewhere some.

@@ -15,17 +15,25 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from contenders import BASELINES, CONTENDERS, OF_EXPERT, OF_FIVE, OF_OLD_APPLICATIONS
+from contenders import (
+    BASELINES,
+    CONTENDERS,
+    OF_EXPERT,
+    OF_FIVE,
+    OF_MANY_ROWS,
+    OF_OLD_APPLICATIONS,
+)
 from tables import NAMES, Table
 
 COLD = [name for name in CONTENDERS if name not in OF_OLD_APPLICATIONS]
 NO_EXPERT = [name for name in COLD if name not in OF_EXPERT]
+FEW_ROWS = [name for name in COLD if name not in OF_MANY_ROWS]
 TABLE = Table(
     "real_data",
     __doc__,
     {
-        "superlender": COLD,
-        "bpic2012": NO_EXPERT,
+        "superlender": FEW_ROWS,
+        "bpic2012": [name for name in FEW_ROWS if name not in OF_EXPERT],
         # Of the forms of five networks the guided ones alone: here each takes half an hour.
         "uci": [name for name in NO_EXPERT if name not in OF_FIVE or "guided" in name],
         "uci_flat": list(BASELINES),
