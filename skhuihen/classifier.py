@@ -162,8 +162,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Learning rate of Adam.
     weight_decay : float or "auto", default="auto"
         L2 penalty of Adam, on the mean loss of a row. ``"auto"`` is 0.001 for up to 3,400 training
-        rows and falls with the square of their number beyond, to 0.00001 at 34,000: few rows need
-        it, many are hindered by it. The rows are those of `fit`, of the first `partial_fit`, or of
+        rows and falls with the square of their number beyond, to 0.00001 at 34,000, as many rows
+        are a guard themselves. The rows are those of `fit`, of the first `partial_fit`, or of
         step one of a warm start. The paper names none, which 0 gives.
     max_epochs : int, default=200
         Most passes over the training rows.
