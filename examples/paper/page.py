@@ -51,6 +51,15 @@ it with models of the profile alone. Here the same contenders stand beside those
 trees that saw the old labels too, trees on window statistics of the same behaviors, and trees on
 top of HUIHEN's own vectors.
 
+## At a glance
+
+{{glance}}
+
+The best contender is that of the highest mean AUC of all that have nothing of HUIHEN; the best form
+is the best of HUIHEN, its settings, what it stands on, and what stands on it. Both are chosen and
+compared on the folds of the first repetition, so the best of many is flattered on either side. In
+brackets: the 95% interval by the corrected resampled t test over these folds, and its p.
+
 ## Where HUIHEN wins, and where it does not
 
 By rule: a contender is *ahead* if its mean AUC is higher, and *significantly* so if the corrected
@@ -95,6 +104,36 @@ ABSENT = """\
 
 What the tables would have, and the results do not: too long for this run, or the files were not
 there."""
+
+
+def glance(results: Path) -> pd.DataFrame:
+    """Return, as text, HUIHEN and its best form beside the best contender of each data set."""
+    rows = {}
+    for table in WHOLE:
+        for name in table.contenders:
+            path = results / f"{name}.csv"
+            if not path.exists():
+                continue
+            known = pd.read_csv(path)
+            first = known[known["repetition"] == 0]
+            by_contender = first.groupby("contender")["auc"].agg(["mean", "size"])
+            # What lacks folds is not yet to be compared.
+            n_folds = read_about(results, name)["settings"]["folds"]
+            mean = by_contender.loc[by_contender["size"] == n_folds, "mean"]
+            ours = mean.index.str.contains("HUIHEN")
+            forms, rivals = mean[ours], mean[~ours & ~mean.index.isin(TOLD)]
+            if REFERENCE not in forms or rivals.empty:
+                continue
+            best, rival = forms.idxmax(), rivals.idxmax()
+            gains = [table.gain(results, name, one, rival, first) for one in (REFERENCE, best)]
+            rows[NAMES[name]] = {
+                "best contender": f"{rival}: {rivals[rival]:.4f}",
+                REFERENCE: f"{forms[REFERENCE]:.4f}",
+                "its gain on that": _gain(pd.Series(gains[0])),
+                "best form": f"{best}: {forms[best]:.4f}",
+                "its gain on the best contender": _gain(pd.Series(gains[1])),
+            }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def verdicts(results: Path) -> list[str]:
@@ -195,7 +234,8 @@ def write(results: Path, docs: Path) -> None:
         for name in table.summarize(results).index.unique("data")
     }
     told = "".join(f"Versions: {one}. " for one in sorted(versions)).strip()
-    parts = [HEAD, "\n".join(verdicts(results)), PROTOCOL.format(versions=told)]
+    head = HEAD.format(glance=markdown(glance(results)))
+    parts = [head, "\n".join(verdicts(results)), PROTOCOL.format(versions=told)]
 
     for table in TABLES:
         if table in measured:
