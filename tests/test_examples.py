@@ -344,7 +344,9 @@ def test_a_loss_is_told_and_a_chance_is_not_called_one(contenders, tmp_path: Pat
         "Parts that cost it AUC significantly": "HUIHEN, no sessions",
         "Other forms of it": "HUIHEN, guided",
         "Gain on LightGBM, profile + windows (t test alone)": "HUIHEN",
-        "What stands on trees, its gain on these (t test alone)": "HUIHEN, five, on LightGBM, old and new",
+        "What stands on trees, its gain on these (t test alone)": (
+            "HUIHEN, five, on LightGBM, old and new"
+        ),
     }
     assert "+0.0503" in groups["**Significantly ahead of it**"]
     assert "+0.0400" in groups["What stands on trees, its gain on these (t test alone)"]

@@ -15,7 +15,11 @@ from skhuihen import HUIHENClassifier
 VARIANTS: dict[str, dict] = {
     "HUIHEN": {},
     "HUIHEN, plain path": {"net_params": {"module__fused": False}},
-    "hierarchical torch.nn.GRU, packed": {"time_aware": False, "user_item_aware": False},
+    "hierarchical torch.nn.GRU, packed": {
+        "time_aware": False,
+        "user_item_aware": False,
+        "net_params": {"module__fused": False},
+    },
 }
 
 

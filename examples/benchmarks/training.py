@@ -31,7 +31,11 @@ VARIANTS: dict[str, dict] = {
     "HUIHEN": {},
     "HUIHEN, event numbers and mean intention": {"event_numbers": "auto", "mean_intention": True},
     "HUIHEN, plain path": {"net_params": {"module__fused": False}},
-    "hierarchical torch.nn.GRU, packed": {"time_aware": False, "user_item_aware": False},
+    "hierarchical torch.nn.GRU, packed": {
+        "time_aware": False,
+        "user_item_aware": False,
+        "net_params": {"module__fused": False},
+    },
 }
 PADDED = "HUIHEN, padded"
 TREES = "LightGBM, 100 trees, 200 columns"

@@ -1,9 +1,10 @@
-"""The fast form of both recurrent layers: the scan and its gradient, written out by hand.
+"""The fast form of the recurrent layers: the scan and its gradient, written out by hand.
 
 Autograd would record every product and every gate of every step. Here one function runs a whole
 layer and keeps only gates and states; its gradient goes back through the steps once and needs no
 further array of the size of the batch. The plain form of the same equations stands in
-`skhuihen.network.intention` and `skhuihen.network.habit`; tests hold the two together.
+`skhuihen.network.intention` and `skhuihen.network.habit`, that of the traditional GRU in torch;
+tests hold the two together.
 
 Every gate has an array of its own: on slices of a common one, elementwise operations are several
 times slower.
@@ -301,3 +302,84 @@ class UserItemAwareScan(torch.autograd.Function):
         by_gates = [by_step[:3] for _, by_step in steps]
         in_order = (torch.cat(gate[::-1]) for gate in zip(*by_gates, strict=True))
         return *in_order, *by_weights[:3], None
+
+
+class PlainScan(torch.autograd.Function):
+    """`torch.nn.GRU`, but for the products that do not depend on its state.
+
+    Torch's own gradient makes an array of the size of the batch at each step, so its time grows
+    with the square of the length.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        reset: Tensor,
+        keep: Tensor,
+        proposal: Tensor,
+        w_reset: Tensor,
+        w_keep: Tensor,
+        w_proposal: Tensor,
+        b_proposal: Tensor,
+        sizes: Sequence[int],
+    ) -> Tensor:
+        """Return the last state of each sequence, longest first.
+
+        Parameters
+        ----------
+        reset, keep, proposal : Tensor of shape (n_positions, hidden_dim)
+            What enters the gates besides the state.
+        w_reset, w_keep, w_proposal : Tensor of shape (hidden_dim, hidden_dim)
+            In front of the state.
+        b_proposal : Tensor of shape (hidden_dim,)
+            Added to the state's part of the proposal before it is reset.
+        sizes : sequence of int
+            How many sequences are still running at each step.
+        """
+        reset, keep, proposal = reset.clone(), keep.clone(), proposal.clone()
+        states = torch.empty_like(keep)
+        last = states.new_empty(sizes[0], states.shape[1])
+        h = states[: sizes[0]].zero_()
+        start = 0
+        for size, running in zip(sizes, [*sizes[1:], 0], strict=True):
+            stop = start + size
+            r, z, p = (gate[start:stop] for gate in (reset, keep, proposal))
+            torch.sigmoid_(r.addmm_(h, w_reset))
+            torch.sigmoid_(z.addmm_(h, w_keep))
+            torch.tanh_(p.addcmul_(r, torch.addmm(b_proposal, h, w_proposal)))
+            new = torch.lerp(p, h, z)
+            last[running:size] = new[running:]
+            h = states[stop : stop + running].copy_(new[:running])
+            start = stop
+        ctx.save_for_backward(
+            reset, keep, proposal, states, w_reset, w_keep, w_proposal, b_proposal
+        )
+        ctx.sizes = sizes
+        return last
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, by_last: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients by what enters the gates, by the weights and the bias."""
+        r, z, p, states, w_reset, w_keep, w_proposal, b_proposal = ctx.saved_tensors
+        # What each gate's gradient is of that by the new state, at all positions at once.
+        to_p = (1 - z).mul_(1 - p * p)
+        to_inner = to_p * r
+        to_r = torch.addmm(b_proposal, states, w_proposal).mul_(to_inner).mul_(1 - r)
+        to_z = (states - p).mul_(z).mul_(1 - z)
+        by_new = torch.empty_like(states)
+        stop = len(states)
+        grad = by_last[:0]
+        for size in reversed(ctx.sizes):
+            here = slice(stop - size, stop)
+            stop = here.start
+            # Sequences that end here join those that went on.
+            now = torch.cat([grad, by_last[len(grad) : size]], out=by_new[here])
+            grad = (now * z[here]).addmm_(now * to_r[here], w_reset.T)
+            grad.addmm_(now * to_z[here], w_keep.T).addmm_(now * to_inner[here], w_proposal.T)
+        by_r, by_z, by_inner = to_r.mul_(by_new), to_z.mul_(by_new), to_inner.mul_(by_new)
+        return (
+            *(by_r, by_z, to_p.mul_(by_new)),
+            *(states.T @ by_gate for by_gate in (by_r, by_z, by_inner)),
+            *(by_inner.sum(0), None),
+        )

@@ -44,8 +44,9 @@ def test_inputs_of_another_length_are_an_error():
         packed_scan(lambda h, x: h + x, [torch.ones(4, 1)], [2, 1], torch.zeros(2, 1))
 
 
+@pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("lengths", [[3], [1, 1, 1], [2, 5, 1, 5]])
-def test_plain_gru_follows_the_equations_of_torch(lengths):
+def test_plain_gru_follows_the_equations_of_torch(lengths, fused):
     module = PlainGRU(3, 4).double()
     module.reset_parameters(torch.Generator().manual_seed(0))
     positions, sizes, order = time_major(lengths)
@@ -55,7 +56,8 @@ def test_plain_gru_follows_the_equations_of_torch(lengths):
         at = {position: i for i, position in enumerate(positions)}
         return stack([plain_gru(p, [x[at[i, t]] for t in range(lengths[i])]) for i in order])
 
-    assert_agrees(module, [x], lambda x: module(x, sizes), slow)
+    read = module.forward_fused if fused else module
+    assert_agrees(module, [x], lambda x: read(x, sizes), slow)
 
 
 def test_making_a_plain_gru_leaves_the_global_generator_alone():
