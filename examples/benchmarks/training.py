@@ -19,10 +19,12 @@ import torch
 from lightgbm import LGBMClassifier
 from measuring import interleaved, peak_memory, report, seconds
 from padded import PaddedHUIHEN, pad
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 from torch.nn.functional import cross_entropy
 from workload import N_APPLICATIONS, make_prepared
 
-from skhuihen import HUIHENClassifier
+from skhuihen import HUIHENClassifier, ProfileEncoder
 from skhuihen.network.batch import ApplicationDataset
 from skhuihen.training import HUIHENNet
 
@@ -30,7 +32,12 @@ BATCH_SIZE = 256
 VARIANTS: dict[str, dict] = {
     "HUIHEN": {},
     "HUIHEN, event numbers and mean intention": {"event_numbers": "auto", "mean_intention": True},
+    "HUIHEN, taught in step two, without its teacher": {
+        "teacher": make_pipeline(ProfileEncoder(), LogisticRegression())
+    },
     "HUIHEN, plain path": {"net_params": {"module__fused": False}},
+    "HUIHEN, traditional GRUs": {"time_aware": False, "user_item_aware": False},
+    "HUIHEN, one GRU of all behaviors": {"hierarchical": False},
     "hierarchical torch.nn.GRU, packed": {
         "time_aware": False,
         "user_item_aware": False,
