@@ -500,10 +500,6 @@ FORMS: dict[str, Factory] = {
     "HUIHEN, five, on LightGBM": huihen(n_networks=5, base=ON_WINDOWS),
     "HUIHEN, five, on LightGBM with intervals": huihen(n_networks=5, base=ON_INTERVALS),
     "HUIHEN, five, on LightGBM, old and new": huihen(n_networks=5, base=ON_OLD_TOO),
-    "HUIHEN, five guided by LightGBM, old and new": huihen(n_networks=5, guide=ON_OLD_TOO),
-    "HUIHEN, five guided by and on LightGBM, old and new": huihen(
-        n_networks=5, base=ON_OLD_TOO, guide=ON_OLD_TOO
-    ),
     "HUIHEN, five guided": huihen(n_networks=5, guide=ON_INTERVALS),
     "HUIHEN, five guided, on LightGBM": huihen(n_networks=5, base=ON_WINDOWS, guide=ON_INTERVALS),
     "HUIHEN, five guided, on LightGBM with intervals": huihen(
@@ -572,10 +568,9 @@ OF_FIVE = [name for name in FORMS if "five" in name]
 #: Data sets of the size of a bank have some of the forms, the small ones all.
 AT_BANKS = [
     "HUIHEN, weight_decay=0.001",
+    "HUIHEN, guided",
     "HUIHEN, five networks",
     "HUIHEN, five, on LightGBM, old and new",
-    "HUIHEN, five guided by LightGBM, old and new",
-    "HUIHEN, five guided by and on LightGBM, old and new",
 ]
 #: Those of Tables 2 and 3; two ablations have tables of their own.
 OF_OTHER_TABLES = ["HUIHEN, original operations", "HUIHEN, no field-aware matrices"]

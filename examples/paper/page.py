@@ -35,7 +35,7 @@ TABLES: list[Table] = [
 ]
 #: Where all contenders stand side by side.
 WHOLE = (table2.TABLE, table3.TABLE, real_data.TABLE)
-#: What teaches the guided forms; at the banks it is LightGBM with old rows.
+#: What teaches the guided forms, and the trees that know most of a bank.
 TEACHER, OLD_TOO = f"{TREES} + intervals", f"{TREES}, old and new"
 ALPHA = 0.05
 
