@@ -32,7 +32,7 @@ BATCH_SIZE = 256
 VARIANTS: dict[str, dict] = {
     "HUIHEN": {},
     "HUIHEN, event numbers and mean intention": {"event_numbers": "auto", "mean_intention": True},
-    "HUIHEN, taught in step two, without its teacher": {
+    "HUIHEN, taught in step two; the teacher not timed": {
         "teacher": make_pipeline(ProfileEncoder(), LogisticRegression())
     },
     "HUIHEN, plain path": {"net_params": {"module__fused": False}},

@@ -49,7 +49,7 @@ THREE_TIMES = {
     name: f"{LENDER} --repetitions 3 --contenders".split() + REPEATED
     for name in ("superlender", "bpic2012")
 }
-#: Of all rows; ten repetitions would take two hours.
+#: All rows are taken, so that the default of ten repetitions would take hours.
 TABLE_6 = "--repetitions 5"
 #: Figure 6 is of one bank, and is not measured out of sample.
 FIGURE_6 = {"bank_a": "--rows 8000 --batch-size 256 --patience 8 --n-epochs 60"}

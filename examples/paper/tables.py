@@ -81,9 +81,9 @@ NOTES = """\
 AUC and KS: mean and standard deviation over folds. Expected AUC: by the true probabilities of the
 held-out rows, which the simulator knows, so without the noise of labels. Gain on HUIHEN: mean of
 the differences on the same folds, its 95% interval and p by the corrected resampled t test (Nadeau
-and Bengio 2003). DeLong: p on the held-out scores of the first repetition, pooled; empty where those
-of an earlier run were not kept. The paper's figures are of its own banks, which are not public.
-Where fewer folds are measured than of others, ``folds`` says so, and gains are on those in
+and Bengio 2003). DeLong: p on the held-out scores of the first repetition, pooled; empty where the
+scores of both were never at hand together. The paper's figures are of its own banks, which are not
+public. Where fewer folds are measured than of others, ``folds`` says so, and gains are on those in
 common."""
 
 

@@ -1,10 +1,10 @@
 """The fast form of the recurrent layers: the scan and its gradient, written out by hand.
 
 Autograd would record every product and every gate of every step. Here one function runs a whole
-layer and keeps only gates and states; its gradient goes back through the steps once and needs no
-further array of the size of the batch. The plain form of the same equations stands in
-`skhuihen.network.intention` and `skhuihen.network.habit`, that of the traditional GRU in torch;
-tests hold the two together.
+layer and keeps only gates and states; its gradient goes back through the steps once. That of the
+two layers of HUIHEN needs no further array of the size of the batch. The plain form of the same
+equations stands in `skhuihen.network.intention` and `skhuihen.network.habit`, that of the
+traditional GRU in torch; tests hold the two together.
 
 Every gate has an array of its own: on slices of a common one, elementwise operations are several
 times slower.
@@ -344,9 +344,14 @@ class PlainScan(torch.autograd.Function):
         for size, running in zip(sizes, [*sizes[1:], 0], strict=True):
             stop = start + size
             r, z, p = (gate[start:stop] for gate in (reset, keep, proposal))
-            torch.sigmoid_(r.addmm_(h, w_reset))
-            torch.sigmoid_(z.addmm_(h, w_keep))
-            torch.tanh_(p.addcmul_(r, torch.addmm(b_proposal, h, w_proposal)))
+            inner = b_proposal
+            if start:  # the first state is zero, and adds nothing
+                r.addmm_(h, w_reset)
+                z.addmm_(h, w_keep)
+                inner = torch.addmm(b_proposal, h, w_proposal)
+            torch.sigmoid_(r)
+            torch.sigmoid_(z)
+            torch.tanh_(p.addcmul_(r, inner))
             new = torch.lerp(p, h, z)
             last[running:size] = new[running:]
             h = states[stop : stop + running].copy_(new[:running])
@@ -375,6 +380,8 @@ class PlainScan(torch.autograd.Function):
             stop = here.start
             # Sequences that end here join those that went on.
             now = torch.cat([grad, by_last[len(grad) : size]], out=by_new[here])
+            if not stop:
+                break
             grad = (now * z[here]).addmm_(now * to_r[here], w_reset.T)
             grad.addmm_(now * to_z[here], w_keep.T).addmm_(now * to_inner[here], w_proposal.T)
         by_r, by_z, by_inner = to_r.mul_(by_new), to_z.mul_(by_new), to_inner.mul_(by_new)

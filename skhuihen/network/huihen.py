@@ -47,7 +47,8 @@ class HUIHEN(nn.Module):
         Let the mean of the intentions of all sessions enter the interaction layer too, beside
         that of the last session and the habit. Of no effect without `hierarchical`.
     fused : bool, default=True
-        Run the GRUs in their fast form; False runs the plain form of the same equations.
+        Run the GRUs in their fast form; False runs the plain form of the same equations. Off
+        the CPU a traditional GRU is torch's own in either case.
     """
 
     def __init__(
@@ -136,17 +137,19 @@ class HUIHEN(nn.Module):
         # index_select, unlike table[...], has a gradient that repeats to the bit on two threads.
         return table.index_select(0, batch.behavior) * batch.scale[:, None]
 
-    def read_plainly(self, gru: nn.Module, x: Tensor, sizes: Sequence[int]) -> Tensor:
+    def read_traditionally(self, gru: nn.Module, x: Tensor, sizes: Sequence[int]) -> Tensor:
         """Return the last state of a traditional GRU for each sequence, longest first."""
         assert isinstance(gru, PlainGRU)
-        # On a GPU torch's own has a faster form yet.
+        # A GPU has a kernel of its own for it, which needs no steps.
         return gru.forward_fused(x, sizes) if self.fused and x.is_cpu else gru(x, sizes)
 
     def read_sessions(self, batch: Batch) -> Tensor:
         """Return the intention of each session, longest first."""
         assert self.intention is not None
         if not isinstance(self.intention, TimeAwareGRU):
-            return self.read_plainly(self.intention, self.map_behaviors(batch), batch.event_steps)
+            return self.read_traditionally(
+                self.intention, self.map_behaviors(batch), batch.event_steps
+            )
         week, month = self.period_field_aware(self.period_embedding())
         if self.fused:
             return self.intention.forward_fused(self.map_distinct_behaviors(), week, month, batch)
@@ -182,7 +185,9 @@ class HUIHEN(nn.Module):
         if not batch.event_steps:
             return t, h, mean
         if self.intention is None:
-            habit = self.read_plainly(self.habit, self.map_behaviors(batch), batch.event_steps)
+            habit = self.read_traditionally(
+                self.habit, self.map_behaviors(batch), batch.event_steps
+            )
             h = h.index_copy(0, batch.applicants, habit.index_select(0, batch.last_session))
             return t, h, mean
 
@@ -195,7 +200,7 @@ class HUIHEN(nn.Module):
             read = self.habit.forward_fused if self.fused else self.habit
             habit = read(sessions, context, batch.session_steps)
         else:
-            habit = self.read_plainly(self.habit, sessions, batch.session_steps)
+            habit = self.read_traditionally(self.habit, sessions, batch.session_steps)
         if self.mean_dim:
             # Packed order: those still running at each step are the first applicants.
             owner = torch.cat([batch.applicants[:size] for size in batch.session_steps])

@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
-from skhuihen.network.fused import TimeAwareScan, UserItemAwareScan
+from skhuihen.network.fused import PlainScan, TimeAwareScan, UserItemAwareScan
 from tests.network.networks import draw, everything, make
 
 SWITCHES = [
     *({}, {"time_aware": False}, {"user_item_aware": False}, {"log_interval": False}),
+    *({"time_aware": False, "user_item_aware": False}, {"hierarchical": False}),
     {"n_numbers": 2, "mean_intention": True},
 ]
 
@@ -37,6 +38,13 @@ def pair(**switches):
     return fast, plain
 
 
+def drawn(history, switches, dtype=np.float64):
+    """Return applications with what a network of these switches reads."""
+    of_network = {"hierarchical": switches.get("hierarchical", True)}
+    of_network["n_numbers"] = switches.get("n_numbers", 0)
+    return everything(draw(history, **of_network), dtype)
+
+
 def gradients(net, batch, y):
     net.zero_grad()
     cross_entropy(net(batch), y).backward()
@@ -50,7 +58,7 @@ def gradients(net, batch, y):
 )
 def test_values_and_gradients_are_those_of_the_plain_path(history, switches):
     fast, plain = (net.double().eval() for net in pair(**switches))
-    batch, y = everything(draw(history, n_numbers=switches.get("n_numbers", 0)))
+    batch, y = drawn(history, switches)
     torch.testing.assert_close(fast.represent(batch), plain.represent(batch), rtol=0, atol=1e-14)
     if not batch.event_steps:
         return
@@ -64,7 +72,7 @@ def test_values_and_gradients_are_those_of_the_plain_path(history, switches):
 def test_thirty_steps_of_adam_end_at_the_same_weights(switches, dtype, tolerance):
     nets = pair(**switches, dropout=0.0)
     history = [[20, 3, 7], [4, 4], [], [25] * 6, [1]]
-    batch, y = everything(draw(history, n_numbers=switches.get("n_numbers", 0)), dtype)
+    batch, y = drawn(history, switches, dtype)
     start = copy.deepcopy(nets[0].state_dict())
     for net in nets:
         net.to(batch.profile.dtype).train()
@@ -104,6 +112,9 @@ def test_gradients_are_those_of_finite_differences():
     assert torch.autograd.gradcheck(
         lambda *learned: UserItemAwareScan.apply(*learned, sizes), (*gates, *weights[:3])
     )
+    assert torch.autograd.gradcheck(
+        lambda *learned: PlainScan.apply(*learned, sizes), (*gates, *weights[:3], normal(n))
+    )
 
 
 def test_a_second_batch_before_the_gradient_changes_nothing():
@@ -125,10 +136,11 @@ def test_a_second_batch_before_the_gradient_changes_nothing():
         assert torch.equal(value.grad, expected[name]), name
 
 
-def test_gradients_repeat_to_the_bit(n_threads):
+@pytest.mark.parametrize("switches", [{}, {"time_aware": False}, {"hierarchical": False}], ids=str)
+def test_gradients_repeat_to_the_bit(n_threads, switches):
     # Steps wide enough that two threads share them.
-    batch, y = everything(draw([[3] * 50] * 30), np.float32)
-    fast, _ = pair(behavior_dim=10, intention_dim=30, habit_dim=30)
+    batch, y = drawn([[3] * 50] * 30, switches, np.float32)
+    fast, _ = pair(**switches, behavior_dim=10, intention_dim=30, habit_dim=30)
     fast.eval()
     expected = gradients(fast, batch, y)
     for _ in range(3):
