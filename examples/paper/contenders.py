@@ -489,6 +489,7 @@ ABLATIONS: dict[str, Factory] = {
 }
 ON_WINDOWS, ON_INTERVALS = trees_on(statistics), trees_on(with_intervals)
 ON_OLD_TOO, ON_EXPERT = with_old_rows(ON_WINDOWS), trees_on(expert_alone, few_trees)
+FEW_ON_WINDOWS = trees_on(statistics, few_trees)
 #: Other forms of HUIHEN: what it can be set to, and how it stands on a model that is there.
 FORMS: dict[str, Factory] = {
     "HUIHEN, weight_decay=0.001": huihen(weight_decay=1e-3),
@@ -500,6 +501,9 @@ FORMS: dict[str, Factory] = {
     "HUIHEN, five, on LightGBM": huihen(n_networks=5, base=ON_WINDOWS),
     "HUIHEN, five, on LightGBM with intervals": huihen(n_networks=5, base=ON_INTERVALS),
     "HUIHEN, five, on LightGBM, old and new": huihen(n_networks=5, base=ON_OLD_TOO),
+    "HUIHEN, five, on 150 trees, old and new": huihen(
+        n_networks=5, base=with_old_rows(FEW_ON_WINDOWS)
+    ),
     "HUIHEN, five guided": huihen(n_networks=5, guide=ON_INTERVALS),
     "HUIHEN, five guided, on LightGBM": huihen(n_networks=5, base=ON_WINDOWS, guide=ON_INTERVALS),
     "HUIHEN, five guided, on LightGBM with intervals": huihen(
@@ -520,6 +524,7 @@ STANDS_ON = {
         "LightGBM": "windows",
         "LightGBM with intervals": "windows + intervals",
         "LightGBM, old and new": "windows, old and new",
+        "150 trees, old and new": "windows, old and new, 150 trees",
         "150 trees of an expert": "expert, 150 trees",
     }.items()
     if name.endswith(f" on {ending}")
@@ -543,9 +548,10 @@ LEFT_OUT: dict[str, Factory] = {
     "LightGBM, profile + windows + expert": of_events(trees_on(with_expert)),
     "LightGBM, profile + expert": of_events(trees_on(expert_alone)),
     "LightGBM, profile + expert, 150 trees": of_events(ON_EXPERT),
-    "LightGBM, profile + windows, 150 trees": of_events(trees_on(statistics, few_trees)),
+    "LightGBM, profile + windows, 150 trees": of_events(FEW_ON_WINDOWS),
     "XGBoost, profile + windows": of_events(trees_on(statistics, xgboost)),
     "LightGBM, profile + windows, old and new": with_old_rows(of_events(ON_WINDOWS)),
+    "LightGBM, profile + windows, old and new, 150 trees": with_old_rows(of_events(FEW_ON_WINDOWS)),
     STACKED: with_vectors,
 }
 #: No contenders, but how near the best possible AUC labels alone let a model come that is told
@@ -573,6 +579,7 @@ AT_BANKS = [
     "HUIHEN, guided",
     "HUIHEN, five networks",
     "HUIHEN, five, on LightGBM, old and new",
+    "HUIHEN, five, on 150 trees, old and new",
 ]
 #: Those of Tables 2 and 3; two ablations have tables of their own.
 OF_OTHER_TABLES = ["HUIHEN, original operations", "HUIHEN, no field-aware matrices"]
