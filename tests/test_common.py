@@ -33,7 +33,7 @@ AS_SHIPPED = HUIHENClassifier(max_epochs=20, random_state=0)
 
 SEES_ALL = Sessionizer(applied_at=None)
 
-#: Everything that is expected to fail, strictly, and why.
+#: Everything that is expected to fail, and why.
 EXPECTED_FAILURES = [
     (
         AS_SHIPPED,
@@ -45,7 +45,7 @@ EXPECTED_FAILURES = [
         AS_SHIPPED,
         "check_methods_sample_order_invariance",
         "the order of rows is that of sums, which single precision rounds at 1e-7; the check wants "
-        "1e-9",
+        "1e-9; some processors sum so that it passes",
     ),
     (SEES_ALL, "check_future_events", "applied_at=None, said on purpose, cuts nothing"),
 ]
@@ -55,8 +55,9 @@ def expected_failures(estimator: Any) -> dict[str, str]:
     return {check: reason for failing, check, reason in EXPECTED_FAILURES if failing is estimator}
 
 
+# Not strict: what single precision rounds depends on the processor.
 @scikit_learn.parametrize_with_checks(
-    [STRICT, AS_SHIPPED], expected_failed_checks=expected_failures, xfail_strict=True
+    [STRICT, AS_SHIPPED], expected_failed_checks=expected_failures, xfail_strict=False
 )
 def test_scikit_learn_checks(estimator: Any, check: Any) -> None:
     check(estimator)
