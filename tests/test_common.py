@@ -33,19 +33,13 @@ AS_SHIPPED = HUIHENClassifier(max_epochs=20, random_state=0)
 
 SEES_ALL = Sessionizer(applied_at=None)
 
-#: Everything that is expected to fail, and why.
+#: Everything that is expected to fail, strictly, and why.
 EXPECTED_FAILURES = [
     (
         AS_SHIPPED,
         "check_sample_weight_equivalence_on_dense_data",
         "mini-batches and the held-out part depend on how many rows there are, as in "
         "scikit-learn's own stochastic gradient descent",
-    ),
-    (
-        AS_SHIPPED,
-        "check_methods_sample_order_invariance",
-        "the order of rows is that of sums, which single precision rounds at 1e-7; the check wants "
-        "1e-9; some processors sum so that it passes",
     ),
     (SEES_ALL, "check_future_events", "applied_at=None, said on purpose, cuts nothing"),
 ]
@@ -55,12 +49,21 @@ def expected_failures(estimator: Any) -> dict[str, str]:
     return {check: reason for failing, check, reason in EXPECTED_FAILURES if failing is estimator}
 
 
-# Not strict: what single precision rounds depends on the processor.
+#: The order of rows is that of sums, which single precision rounds at 1e-7, and the check wants 1e-9:
+#: whether it fails depends on the processor.
+ROUNDED = "check_methods_sample_order_invariance"
+
+
 @scikit_learn.parametrize_with_checks(
-    [STRICT, AS_SHIPPED], expected_failed_checks=expected_failures, xfail_strict=False
+    [STRICT, AS_SHIPPED], expected_failed_checks=expected_failures, xfail_strict=True
 )
 def test_scikit_learn_checks(estimator: Any, check: Any) -> None:
-    check(estimator)
+    try:
+        check(estimator)
+    except AssertionError:
+        if estimator is AS_SHIPPED and check.func.__name__ == ROUNDED:
+            pytest.xfail("single precision rounds at 1e-7")
+        raise
 
 
 TRANSFORMERS = [
