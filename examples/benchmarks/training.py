@@ -2,8 +2,9 @@
 
 All contenders run in one process on one thread, round by round, so that what slows the machine
 slows them all; medians are compared. HUIHEN and its variants are trained by `HUIHENClassifier.fit`
-itself, collation and skorch included. The padded network would take minutes an epoch: its time is
-that of some batches, and grows with their number alone, since padding makes them all alike.
+itself, collation and skorch included. The padded network would take minutes an epoch, as would
+torch's GRU of all behaviors: their times are those of some batches. Those of the padded network are
+all alike; those of the other vary with the longest sequence in them.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ VARIANTS: dict[str, dict] = {
     },
 }
 PADDED = "HUIHEN, padded"
+ONE_OF_TORCH = "one torch.nn.GRU of all behaviors, packed"
 TREES = "LightGBM, 100 trees, 200 columns"
 BARE = "forward, backward and step of HUIHEN alone"
 WITH_VALIDATION = "HUIHEN, training on nine tenths and scoring one"
@@ -143,6 +145,11 @@ def main() -> None:
         for rows in parts[: arguments.padded_batches]
     ]
     check_equal(model, padded, dataset.__getitems__(parts[0]), padded_batches[0])
+    one_gru = fit(X, y, hierarchical=False)
+    whole = one_gru.net_.module_
+    whole.fused = False
+    sequences = one_gru._dataset(X, one_gru._read_behaviors(X), y)
+    whole_batches = [sequences.__getitems__(rows) for rows in parts[: arguments.padded_batches]]
     columns = np.random.default_rng(0).normal(size=(len(X), 200))
     trees = LGBMClassifier(n_estimators=100, n_jobs=1, verbose=-1)
 
@@ -154,6 +161,9 @@ def main() -> None:
         for name, parameters in VARIANTS.items()
     }
     contenders[PADDED] = lambda: train_on(padded, padded_batches) * n_batches / len(padded_batches)
+    contenders[ONE_OF_TORCH] = lambda: (
+        train_on(whole, whole_batches) * n_batches / len(whole_batches)
+    )
     contenders[TREES] = lambda: seconds(lambda: trees.fit(columns, y))
     ours = model.net_.module_
     # What has no contender: the parts of an epoch of ours.
