@@ -365,6 +365,7 @@ def test_table_6_goes_on_where_it_stopped(
     auc = second.pivot_table(index="repetition", columns="arm", values="auc")
     for arm in ("teacher", "guided"):
         assert summary.loc[arm, "gain"] == pytest.approx((auc[arm] - auc["MLP"]).mean())
+        assert summary.loc[arm, "AUC sd"] == pytest.approx(auc[arm].std())
     # Not of guided: a network whose best epoch is its start has learned nothing from a teacher.
     assert summary.loc["teacher", "low"] < summary.loc["teacher", "gain"]
     assert summary.loc["teacher", "gain"] < summary.loc["teacher", "high"]

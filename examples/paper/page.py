@@ -195,6 +195,8 @@ def _verdict(name: str, rows: pd.DataFrame) -> str:
         others["p"] < ALPHA,
         (others["p"] < ALPHA) | (others["p, DeLong"] < ALPHA),
     )
+    # A part that changes nothing does not add.
+    lower = others["gain"] < 0
     rival = others.index.isin(RIVALS)
     part = others.index.isin([name for name in ABLATIONS if name != BOTH])
     groups = {
@@ -203,9 +205,9 @@ def _verdict(name: str, rows: pd.DataFrame) -> str:
         "Behind, not significantly": rival & ~ahead & ~by_t,
         "Significantly behind it": rival & ~ahead & by_t,
         "*Parts that cost it AUC significantly*": part & ahead & by_any,
-        "Parts without which it scores no lower": part & ahead & ~by_any,
-        "Parts that add, not significantly": part & ~ahead & ~by_t,
-        "Parts that add significantly": part & ~ahead & by_t,
+        "Parts without which it scores no lower": part & ~lower & ~(ahead & by_any),
+        "Parts that add, not significantly": part & lower & ~by_t,
+        "Parts that add significantly": part & lower & by_t,
         "Other forms of it": others.index.isin(OTHER_FORMS),
         "Told what was planted, which no bank could be": others.index.isin(TOLD),
     }

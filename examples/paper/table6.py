@@ -103,7 +103,7 @@ def summarize(results: pd.DataFrame) -> pd.DataFrame:
         auc = part.pivot_table(index="repetition", columns="arm", values="auc")
         for arm in [arm for arm in ARMS if arm in auc]:
             row = {"data": name, "arm": arm, "repetitions": auc[arm].count()}
-            row["AUC"] = auc[arm].mean()
+            row["AUC"], row["AUC sd"] = auc[arm].mean(), auc[arm].std()
             row["paper"] = PAPER.loc[name].get(arm)
             paired = auc[[arm, "MLP"]].dropna() if "MLP" in auc and arm != "MLP" else []
             if len(paired) > 1:
@@ -130,7 +130,7 @@ def tell(folder: Path) -> list[str]:
         if pd.notna(row.get("gain")):
             gain = f"{row['gain']:+.4f} ({row['low']:+.4f} to {row['high']:+.4f})"
         rows[f"{NAMES[name]}: {arm}"] = {
-            "AUC": f"{row['AUC']:.4f}",
+            "AUC": f"{row['AUC']:.4f} ± {row['AUC sd']:.4f}",
             "paper": "" if pd.isna(row["paper"]) else f"{row['paper']:.4f}",
             "gain on MLP": gain,
             "repetitions": f"{row['repetitions']:.0f}",
@@ -153,7 +153,9 @@ def draw(folder: Path) -> Figure:
     for ax, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         rows = table.loc[name]
         y = np.arange(len(rows))[::-1]
-        ax.plot(rows["AUC"], y, "o", color="#0072B2", label="measured")
+        label = "measured, and deviation of repetitions"
+        bars = {"fmt": "o", "color": "#0072B2", "capsize": 3, "label": label}
+        ax.errorbar(rows["AUC"], y, xerr=rows["AUC sd"], **bars)
         ax.plot(rows["paper"], y, "D", mfc="none", color="#D55E00", label="paper")
         ax.set(yticks=y, yticklabels=rows.index, ylim=(-0.6, len(rows) - 0.4))
         ax.set(xlabel="AUC", title=NAMES[name])
