@@ -43,6 +43,9 @@ from skhuihen.parquet import (
 from skhuihen.point_in_time import Join, Names, audit_tables, is_sortable, report_pairs, subfields
 from skhuihen.spark import schema_with_zones, spark_frame, spark_of, write_spark
 
+#: With fewer applications than these, an empty table of events is no surprise.
+FEW_ROWS = 20
+
 _SIZE = r"\d+(\.\d+)?\s*[KMGT]i?B"
 
 
@@ -154,7 +157,8 @@ def attach_behaviors(
     Warns
     -----
     UserWarning
-        Without ``return_report``, if no application has an event or most events belong to nobody.
+        Without ``return_report``, if most events belong to nobody, or no application has an event
+        (and, where there are no events at all, applications are 20 or more).
 
     Notes
     -----
@@ -373,7 +377,8 @@ def _warn_of_strangers(audit: dict[str, int], n_used: int, names: Names) -> None
         return
     n_nobody, n_events = audit["events_of_nobody"], audit["events"]
     facts = []
-    if not n_used:
+    # That there is nothing to join is ordinary for one applicant, or a few.
+    if not n_used and (n_events or audit["applications"] >= FEW_ROWS):
         facts.append("no application has an event before it")
     if 2 * n_nobody > n_events:
         facts.append(f"{n_nobody} of {n_events} events belong to no application")

@@ -7,6 +7,7 @@ that say which stretch of them belongs to which application. No step loops over 
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -234,6 +235,41 @@ class Behaviors:
             )
         encoded = pc.fill_null(values, MISSING).dictionary_encode()
         return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
+
+
+class Optional:
+    """What events may do without had a value in `fit`: its absence later is said, not passed over.
+
+    Parameters
+    ----------
+    *names : str
+        Of subfields that events need not have, such as ``"amount"``.
+    """
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+        self.known: set[str] = set()
+
+    def learn(self, pieces: Iterable[Behaviors]) -> Iterator[Behaviors]:
+        """Note which of the subfields have a value, and pass the events on."""
+        for piece in pieces:
+            self.known |= {name for name in self.names if _has_value(piece.fields.get(name))}
+            yield piece
+
+    def check(self, behaviors: Behaviors, stacklevel: int) -> None:
+        """Warn of a subfield that had values in `fit` and is not there at all."""
+        lacking = sorted(self.known - set(behaviors.fields)) if behaviors.n_events else []
+        if lacking:
+            warnings.warn(
+                f"The events have no subfield {' and no '.join(map(repr, lacking))}, which they "
+                f"had in fit; they have {sorted(behaviors.fields)}. What is absent is taken "
+                "as missing. Add it, or rename what it is called here.",
+                stacklevel=stacklevel + 1,
+            )
+
+
+def _has_value(values: pa.Array | None) -> bool:
+    return values is not None and values.null_count < len(values)
 
 
 def join(pieces: Iterable[Behaviors]) -> NestedExtensionArray:

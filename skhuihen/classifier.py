@@ -40,6 +40,7 @@ from torch.utils.data import Dataset, Subset
 from skhuihen.base_model import Blend, base_log_odds, fit_base, fit_blend
 from skhuihen.behaviors import (
     Behaviors,
+    Optional,
     as_frame,
     cure_for_renaming,
     is_nested,
@@ -1006,7 +1007,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         names = self.event_numbers if self.hierarchical and self.time_aware else None
         self.event_numbers_ = EventNumbers(() if names is None else names)
         self.vocabulary_ = BehaviorVocabulary()
-        self.vocabulary_.fit_pieces(self.event_numbers_.fit_on_the_way(pieces))
+        self._optional = Optional("amount")
+        read = self._optional.learn(self.event_numbers_.fit_on_the_way(pieces))
+        self.vocabulary_.fit_pieces(read)
 
     def _profile(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return what may be profile: all but the events, even where none came with the data."""
@@ -1125,6 +1128,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     def _read_known_behaviors(self, frame: pd.DataFrame) -> Behaviors:
         """Return the events of a fitted classifier's input; none if it learned of none."""
         behaviors = self._read_behaviors(frame)
+        self._optional.check(behaviors, stacklevel=4)
         if not behaviors.n_events or any(self.vocabulary_.sizes_):
             return behaviors
         warnings.warn(
@@ -1372,6 +1376,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         for net in self.nets_:
             if net.module_.training:
                 net.module_.eval()
+        self.profile_encoder_.tell_unknown(frame, stacklevel=3)
         device = self._device_of_net()
         results = [np.empty((0, width), dtype=self.dtype)]
         # An empty table is looked at too.

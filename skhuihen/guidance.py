@@ -640,8 +640,8 @@ def columns_of(
     lacking = [name for name in names if name not in frame.columns]
     if lacking:
         raise ValueError(
-            f"The {role} {type(model).__name__} was fitted with column {lacking[0]!r}, which "
-            f"{table} does not have (lacking in all: {lacking})."
+            f"The {role} {type(model).__name__} was fitted with column {str(lacking[0])!r}, which "
+            f"{table} does not have (lacking in all: {list(map(str, lacking))})."
         )
     return frame[names]
 

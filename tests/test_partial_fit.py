@@ -238,7 +238,7 @@ def test_changed_columns_are_refused_and_change_nothing(X: pd.DataFrame, y: np.n
         (X[[*X.columns[::-1]]], ValueError, "same order"),
         (X.drop(columns="behaviors"), ValueError, "behaviors"),
         (X.drop(columns="applied_at"), ValueError, "no column 'applied_at'"),
-        (X.assign(user__age="old"), TypeError, "'user__age' held numbers in fit"),
+        (X.assign(user__age="old"), TypeError, "'user__age' held numbers or booleans in fit"),
         (X.assign(user__segment=1), TypeError, "'user__segment' held texts or categories in fit"),
         (X.iloc[:0], ValueError, "X has no row"),
         (X.assign(user__age=np.inf), ValueError, "infinite"),

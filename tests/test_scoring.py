@@ -266,7 +266,7 @@ MISFITS = {
     "text for a number": (
         lambda X: pa.table(X.assign(user__monthly_income="much")),
         TypeError,
-        "does not fit .*'user__monthly_income' held numbers in fit",
+        "does not fit .*'user__monthly_income' held numbers or booleans in fit",
     ),
     "times that are texts": (
         with_text_times,

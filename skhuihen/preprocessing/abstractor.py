@@ -17,7 +17,7 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skhuihen.behaviors import Behaviors, decode
+from skhuihen.behaviors import Behaviors, Optional, decode
 from skhuihen.preprocessing._base import COLUMN_CONSTRAINTS, BehaviorTransformer
 from skhuihen.preprocessing.evidence import Evidence, Totals
 from skhuihen.preprocessing.grouping import Groups
@@ -206,7 +206,8 @@ class BehaviorAbstractor(BehaviorTransformer):
         """
         columns, read = self._read_again(X)
         rules = read_rules(self.rules)
-        learned = self._learn_operations(Totals(read()), rules)
+        self._optional = Optional("item")
+        learned = self._learn_operations(Totals(self._optional.learn(read())), rules)
         # The given rules come last: their globs are for operations not seen yet.
         rows = map(attrgetter(*COLUMNS), self._learn_items(read, learned, rules))
         self.rules_ = pd.DataFrame(rows, columns=COLUMNS).drop_duplicates(ignore_index=True)
@@ -231,6 +232,7 @@ class BehaviorAbstractor(BehaviorTransformer):
         check_is_fitted(self)
         frame, pieces = self._read_piecewise(X)
         abstracted, reports = zip(*(self._apply(as_of.behaviors) for as_of in pieces), strict=True)
+        self._optional.check(abstracted[0], stacklevel=3)
         n_unseen = sum(report["unseen_operations"] for report in reports)
         n_used = sum(report["events_used"] for report in reports)
         if n_unseen > 0.05 * n_used:

@@ -40,7 +40,8 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
     profile_fields : mapping of str to sequence of str, default=None
         The columns of the fields ``"user"``, ``"device"`` and ``"item"``. None finds them: if
         any column's name begins with ``user__``, ``device__`` or ``item__``, the columns that do
-        are the profile; otherwise every column left is the user's.
+        are the profile, and a warning names the others; otherwise every column left is the
+        user's.
     id_columns : sequence of str, default=("user_id", "application_id")
         Columns that are never profile, as no datetime column and no nested column is.
     min_frequency : float, default=0.01
@@ -119,6 +120,7 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         """
         frame = _read(X)
         self.fields_ = self._find_fields(frame)
+        self._tell_what_is_left_out(frame)
         columns = [column for field in PROFILE_FIELDS for column in self.fields_[field]]
         self.feature_names_in_ = np.asarray(columns, dtype=object)
         self.n_features_in_ = len(columns)
@@ -152,7 +154,10 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
             The user's columns, then the device's, then the item's.
         """
         check_is_fitted(self)
-        return self.encode(_read(X))
+        frame = _read(X)
+        encoded = self.encode(frame)
+        self.tell_unknown(frame, stacklevel=3)
+        return encoded
 
     def encode(self, frame: pd.DataFrame) -> NDArray[np.floating]:
         """Do what `transform` does, for a frame that `as_frame` has read already."""
@@ -174,6 +179,24 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
                 "Replace them, for example by NaN."
             )
         return scaled.astype(self.dtype, copy=False)
+
+    def tell_unknown(self, frame: pd.DataFrame, stacklevel: int) -> None:
+        """Warn of a column in which no value was there in `fit`: it may be coded differently."""
+        if len(frame) < FEW_ROWS or not self.n_features_in_:
+            return
+        for column, (row_of, _) in self._one_hot.items():
+            values = frame[column].dropna()
+            if len(values) < FEW_ROWS:
+                continue
+            found = values.drop_duplicates()
+            if row_of.keys().isdisjoint(_texts(found)):
+                warnings.warn(
+                    f"None of the {len(values)} values of profile column {column!r} was there in "
+                    "fit, so all are one unknown category. It had "
+                    f"{[text for text in row_of if text != MISSING][:5]}, X has "
+                    f"{found[:5].tolist()}. Code both alike.",
+                    stacklevel=stacklevel + 1,
+                )
 
     def check_types(self, frame: pd.DataFrame) -> None:
         """Refuse numbers where texts were in `fit`; scoring takes them for texts of digits."""
@@ -205,13 +228,7 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
     def _find_fields(self, frame: pd.DataFrame) -> dict[str, list[str]]:
         if self.profile_fields is not None:
             return self._check_fields(frame)
-        candidates = [
-            column
-            for column in frame.columns
-            if column not in set(self.id_columns)
-            and not is_datetime(frame[column])
-            and not is_nested(frame[column])
-        ]
+        candidates = self._candidates(frame)
         fields: dict[str, list[str]] = {
             field: [c for c in candidates if str(c).startswith(f"{field}__")]
             for field in PROFILE_FIELDS
@@ -219,6 +236,28 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         if not any(fields.values()):
             fields["user"] = candidates
         return fields
+
+    def _candidates(self, frame: pd.DataFrame) -> list[Any]:
+        return [
+            column
+            for column in frame.columns
+            if column not in set(self.id_columns)
+            and not is_datetime(frame[column])
+            and not is_nested(frame[column])
+        ]
+
+    def _tell_what_is_left_out(self, frame: pd.DataFrame) -> None:
+        """Warn of columns that are no profile only because others are named by field."""
+        taken = {column for columns in self.fields_.values() for column in columns}
+        left_out = [column for column in self._candidates(frame) if column not in taken]
+        if self.profile_fields is None and left_out:
+            warnings.warn(
+                f"Columns {left_out} are left out of the profile: other names begin with 'user__', "
+                "'device__' or 'item__', and theirs do not. Rename them (for example to "
+                f"'user__{left_out[0]}') or name all columns in profile_fields to have them in; "
+                "drop them, or name them in id_columns, to be rid of this warning.",
+                stacklevel=4,
+            )
 
     def _check_fields(self, frame: pd.DataFrame) -> dict[str, list[str]]:
         assert self.profile_fields is not None
@@ -399,8 +438,9 @@ def _numbers(column: pd.Series) -> NDArray[np.float64]:
         return np.full(len(column), np.nan)
     if not _is_number(column):
         raise TypeError(
-            f"Profile column {column.name!r} held numbers in fit and is of dtype {column.dtype} "
-            "now. Convert it with pandas.to_numeric."
+            f"Profile column {column.name!r} held numbers or booleans in fit and is of dtype "
+            f"{column.dtype} now. Convert it with pandas.to_numeric, or booleans written as text "
+            "with .map({'True': True, 'False': False})."
         )
     return column.to_numpy(dtype=np.float64, na_value=np.nan)
 

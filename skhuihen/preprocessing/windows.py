@@ -13,7 +13,7 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from skhuihen.behaviors import Behaviors, microseconds_of
+from skhuihen.behaviors import Behaviors, Optional, microseconds_of
 from skhuihen.preprocessing._base import (
     COLUMN_CONSTRAINTS,
     DAY,
@@ -145,7 +145,9 @@ class WindowStatistics(BehaviorTransformer):
             microseconds_of(self.session_gap, "session_gap")
         frame, as_of = self._read(X)
         self.operations_ = most_frequent(as_of.behaviors, self.by, self.n_operations)
-        has_amount = ~np.isnan(as_of.behaviors.numbers("amount"))
+        self._optional = Optional("amount")
+        (behaviors,) = self._optional.learn([as_of.behaviors])
+        has_amount = ~np.isnan(behaviors.numbers("amount"))
         operation = positions(as_of.behaviors, self.by, self.operations_)
         self._with_amount = np.unique(operation[has_amount]).tolist()
         return self._remember_columns(frame)
@@ -166,6 +168,7 @@ class WindowStatistics(BehaviorTransformer):
         frame, as_of = self._read(X)
         assert as_of.applied_at is not None
         behaviors = as_of.behaviors
+        self._optional.check(behaviors, stacklevel=3)
         row = behaviors.rows
         age = as_of.applied_at[row] - behaviors.times()
         operation = positions(behaviors, self.by, self.operations_)

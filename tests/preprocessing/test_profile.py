@@ -204,7 +204,8 @@ def test_prefixes_name_the_fields():
             "item__a": [5, 5],
         }
     )
-    encoder = ProfileEncoder().fit(X)
+    with pytest.warns(UserWarning, match=r"\['x'\] are left out of the profile"):
+        encoder = ProfileEncoder().fit(X)
     assert encoder.fields_ == {
         "user": ["user__a"],
         "device": ["device__b"],
