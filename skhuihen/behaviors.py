@@ -237,7 +237,7 @@ class Behaviors:
         return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
 
 
-class Optional:
+class OptionalSubfields:
     """What events may do without had a value in `fit`: its absence later is said, not passed over.
 
     Parameters

@@ -40,7 +40,7 @@ from torch.utils.data import Dataset, Subset
 from skhuihen.base_model import Blend, base_log_odds, fit_base, fit_blend
 from skhuihen.behaviors import (
     Behaviors,
-    Optional,
+    OptionalSubfields,
     as_frame,
     cure_for_renaming,
     is_nested,
@@ -1007,7 +1007,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         names = self.event_numbers if self.hierarchical and self.time_aware else None
         self.event_numbers_ = EventNumbers(() if names is None else names)
         self.vocabulary_ = BehaviorVocabulary()
-        self._optional = Optional("amount")
+        self._optional = OptionalSubfields("amount")
         read = self._optional.learn(self.event_numbers_.fit_on_the_way(pieces))
         self.vocabulary_.fit_pieces(read)
 

@@ -17,7 +17,7 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skhuihen.behaviors import Behaviors, Optional, decode
+from skhuihen.behaviors import Behaviors, OptionalSubfields, decode
 from skhuihen.preprocessing._base import COLUMN_CONSTRAINTS, BehaviorTransformer
 from skhuihen.preprocessing.evidence import Evidence, Totals
 from skhuihen.preprocessing.grouping import Groups
@@ -206,7 +206,7 @@ class BehaviorAbstractor(BehaviorTransformer):
         """
         columns, read = self._read_again(X)
         rules = read_rules(self.rules)
-        self._optional = Optional("item")
+        self._optional = OptionalSubfields("item")
         learned = self._learn_operations(Totals(self._optional.learn(read())), rules)
         # The given rules come last: their globs are for operations not seen yet.
         rows = map(attrgetter(*COLUMNS), self._learn_items(read, learned, rules))

@@ -13,7 +13,7 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from skhuihen.behaviors import Behaviors, Optional, microseconds_of
+from skhuihen.behaviors import Behaviors, OptionalSubfields, microseconds_of
 from skhuihen.preprocessing._base import (
     COLUMN_CONSTRAINTS,
     DAY,
@@ -145,7 +145,7 @@ class WindowStatistics(BehaviorTransformer):
             microseconds_of(self.session_gap, "session_gap")
         frame, as_of = self._read(X)
         self.operations_ = most_frequent(as_of.behaviors, self.by, self.n_operations)
-        self._optional = Optional("amount")
+        self._optional = OptionalSubfields("amount")
         (behaviors,) = self._optional.learn([as_of.behaviors])
         has_amount = ~np.isnan(behaviors.numbers("amount"))
         operation = positions(as_of.behaviors, self.by, self.operations_)
