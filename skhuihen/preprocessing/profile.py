@@ -249,7 +249,11 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
     def _tell_what_is_left_out(self, frame: pd.DataFrame) -> None:
         """Warn of columns that are no profile only because others are named by field."""
         taken = {column for columns in self.fields_.values() for column in columns}
-        left_out = [column for column in self._candidates(frame) if column not in taken]
+        left_out = [
+            column
+            for column in self._candidates(frame)
+            if column not in taken and frame[column].notna().any()
+        ]
         if self.profile_fields is None and left_out:
             warnings.warn(
                 f"Columns {left_out} are left out of the profile: other names begin with 'user__', "
