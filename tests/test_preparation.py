@@ -388,7 +388,8 @@ def test_refusals(X, attached, steps, tmp_path):
     with pytest.raises(ValueError, match="no column 'when'"):
         prepare_parquet(Sessionizer(applied_at="when"), attached, out)
     classifier = HUIHENClassifier(max_epochs=1, early_stopping=False)
-    model = make_pipeline(steps, classifier.fit(steps.transform(X), X["overdue"]))
+    profile = steps.transform(X.drop(columns="overdue"))
+    model = make_pipeline(steps, classifier.fit(profile, X["overdue"]))
     with pytest.raises(ValueError, match="steps make a ndarray"):
         prepare_parquet(model, attached, out)
     pq.write_table(pa.table({"user_id": [1]}), tmp_path / "flat.parquet")

@@ -251,7 +251,7 @@ def test_transform_never_learns_and_the_input_is_left_alone():
     model = WindowStatistics().fit(X, [0, 1])
     before = pickle.dumps(X), pickle.dumps(model)
     model.transform(X)
-    model.transform(applications([[event(0, "new")]]))
+    model.transform(applications([[event(0, "new", amount=2.0)]]))
     assert (pickle.dumps(X), pickle.dumps(model)) == before
     pd.testing.assert_frame_equal(WindowStatistics().fit(X).transform(X), model.transform(X))
 
