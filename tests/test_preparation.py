@@ -387,9 +387,9 @@ def test_refusals(X, attached, steps, tmp_path):
         prepare_parquet(BehaviorAbstractor(), attached, out)
     with pytest.raises(ValueError, match="no column 'when'"):
         prepare_parquet(Sessionizer(applied_at="when"), attached, out)
-    classifier = HUIHENClassifier(max_epochs=1, early_stopping=False)
-    profile = steps.transform(X.drop(columns="overdue"))
-    model = make_pipeline(steps, classifier.fit(profile, X["overdue"]))
+    names = ["user_id", "application_id", "overdue"]
+    classifier = HUIHENClassifier(max_epochs=1, early_stopping=False, id_columns=names)
+    model = make_pipeline(steps, classifier.fit(steps.transform(X), X["overdue"]))
     with pytest.raises(ValueError, match="steps make a ndarray"):
         prepare_parquet(model, attached, out)
     pq.write_table(pa.table({"user_id": [1]}), tmp_path / "flat.parquet")
