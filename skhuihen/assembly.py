@@ -44,7 +44,7 @@ from skhuihen.point_in_time import Join, Names, audit_tables, is_sortable, repor
 from skhuihen.spark import schema_with_zones, spark_frame, spark_of, write_spark
 
 #: With fewer applications than these, an empty table of events is no surprise.
-FEW_ROWS = 20
+FEW_APPLICATIONS = 20
 
 _SIZE = r"\d+(\.\d+)?\s*[KMGT]i?B"
 
@@ -378,7 +378,7 @@ def _warn_of_strangers(audit: dict[str, int], n_used: int, names: Names) -> None
     n_nobody, n_events = audit["events_of_nobody"], audit["events"]
     facts = []
     # That there is nothing to join is ordinary for one applicant, or a few.
-    if not n_used and (n_events or audit["applications"] >= FEW_ROWS):
+    if not n_used and (n_events or audit["applications"] >= FEW_APPLICATIONS):
         facts.append("no application has an event before it")
     if 2 * n_nobody > n_events:
         facts.append(f"{n_nobody} of {n_events} events belong to no application")

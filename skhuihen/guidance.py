@@ -39,7 +39,7 @@ from tqdm.auto import tqdm
 from skhuihen.behaviors import as_text, is_table
 from skhuihen.network.batch import ApplicationDataset
 from skhuihen.network.huihen import HUIHEN
-from skhuihen.preprocessing.profile import ProfileEncoder, _texts
+from skhuihen.preprocessing.profile import ProfileEncoder
 
 if TYPE_CHECKING:
     from skhuihen.classifier import HUIHENClassifier
@@ -610,15 +610,12 @@ class WarmStart:
                 f"pre-trained part cannot take them in, and they are left out: {extra}.",
                 stacklevel=4,
             )
-        for column, (known, _) in encoder._one_hot.items():
-            values = frame[column].dropna()
-            if len(values) and known and not known.keys() & set(_texts(values.drop_duplicates())):
-                warnings.warn(
-                    f"No value of profile column {column!r} was in old_X of warm_start_from, so "
-                    f"all of them are one unknown category. It had {list(known)[:5]}, X has "
-                    f"{values.unique()[:5].tolist()}. Code both alike.",
-                    stacklevel=4,
-                )
+        for column, _, known, found in encoder.unknown_columns(frame) if old else ():
+            warnings.warn(
+                f"No value of profile column {column!r} was in old_X of warm_start_from, so all of "
+                f"them are one unknown category. It had {known}, X has {found}. Code both alike.",
+                stacklevel=4,
+            )
 
 
 def _is_fitted(teacher: Any) -> bool:

@@ -152,8 +152,9 @@ def tell(folder: Path) -> list[str]:
         if learned > 0.05
         else "no more than random matrices do, so it is not learned"
     )
+    n_seeds = pd.read_csv(folder / RESULTS)["seed"].nunique()
     return [
-        f"Sizes: {sizes}. Settings: {settings}.",
+        f"Sizes: {sizes}. Settings: {settings}; seeds: {n_seeds}.",
         markdown(pd.DataFrame.from_dict(rows, orient="index")),
         f"After the mapping of the trained network fields {apart} (silhouette {after:.3f}; above "
         "0.25 counts as apart, above 0.05 as a little). The mapping changes the silhouette by "

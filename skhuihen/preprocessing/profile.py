@@ -184,19 +184,30 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         """Warn of a column in which no value was there in `fit`: it may be coded differently."""
         if len(frame) < FEW_ROWS or not self.n_features_in_:
             return
-        for column, (row_of, _) in self._one_hot.items():
-            values = frame[column].dropna()
-            if len(values) < FEW_ROWS:
-                continue
-            found = values.drop_duplicates()
-            if row_of.keys().isdisjoint(_texts(found)):
+        for column, n_values, known, found in self.unknown_columns(frame):
+            if n_values >= FEW_ROWS:
                 warnings.warn(
-                    f"None of the {len(values)} values of profile column {column!r} was there in "
-                    "fit, so all are one unknown category. It had "
-                    f"{[text for text in row_of if text != MISSING][:5]}, X has "
-                    f"{found[:5].tolist()}. Code both alike.",
+                    f"None of the {n_values} values of profile column {column!r} was there in "
+                    f"fit, so all are one unknown category. It had {known}, X has {found}. Code "
+                    "both alike.",
                     stacklevel=stacklevel + 1,
                 )
+
+    def unknown_columns(
+        self, frame: pd.DataFrame
+    ) -> Iterator[tuple[Any, int, list[str], list[Any]]]:
+        """Find the columns of texts in which no value was there in `fit`.
+
+        Yields
+        ------
+        column, n_values, known, found : str, int, list of str, list
+            How many values it has, and the first of those known and of those found.
+        """
+        for column, (row_of, _) in self._one_hot.items():
+            values = frame[column].dropna()
+            found = values.drop_duplicates()
+            if len(found) and row_of.keys().isdisjoint(_texts(found)):
+                yield column, len(values), list(row_of)[:5], found[:5].tolist()
 
     def check_types(self, frame: pd.DataFrame) -> None:
         """Refuse numbers where texts were in `fit`; scoring takes them for texts of digits."""
@@ -248,13 +259,15 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
 
     def _tell_what_is_left_out(self, frame: pd.DataFrame) -> None:
         """Warn of columns that are no profile only because others are named by field."""
+        if self.profile_fields is not None:
+            return
         taken = {column for columns in self.fields_.values() for column in columns}
         left_out = [
             column
             for column in self._candidates(frame)
             if column not in taken and frame[column].notna().any()
         ]
-        if self.profile_fields is None and left_out:
+        if left_out:
             warnings.warn(
                 f"Columns {left_out} are left out of the profile: other names begin with 'user__', "
                 "'device__' or 'item__', and theirs do not. Rename them (for example to "
