@@ -52,12 +52,13 @@ def test_a_subfield_that_fit_knew_is_missed(step: Any, name: str) -> None:
     with pytest.warns(UserWarning, match=f"no subfield '{name}', which they had in fit") as caught:
         step.transform(without)
     assert caught[0].filename == __file__
-    events = BANK.events.assign(**{name: None})
+    missing = attach_behaviors(BANK.applications, BANK.events.assign(**{name: None}))
     with silence():
         step.transform(X)
-        step.transform(attach_behaviors(BANK.applications, events))  # missing, and known to be
+        step.transform(missing)
         step.transform(without.assign(behaviors=[[]] * len(X)))
         step.fit(without).transform(X)
+        step.fit(missing).transform(without)
 
 
 def test_the_classifier_misses_amounts() -> None:
