@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from skhuihen.preparation import prepare_parquet
     from skhuihen.preprocessing import (
         BehaviorAbstractor,
+        BehaviorTopics,
         IntervalStatistics,
         ProfileEncoder,
         Sessionizer,
@@ -27,6 +28,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "attach_behaviors": "skhuihen.assembly",
     "BehaviorAbstractor": "skhuihen.preprocessing",
+    "BehaviorTopics": "skhuihen.preprocessing",
     "HUIHENClassifier": "skhuihen.classifier",
     "IntervalStatistics": "skhuihen.preprocessing",
     "ProfileEncoder": "skhuihen.preprocessing",
@@ -39,6 +41,7 @@ _SUBMODULES = ("datasets", "metrics", "model_selection", "plotting")
 
 __all__ = [
     "BehaviorAbstractor",
+    "BehaviorTopics",
     "HUIHENClassifier",
     "IntervalStatistics",
     "ProfileEncoder",

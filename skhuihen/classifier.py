@@ -59,6 +59,7 @@ from skhuihen.guidance import (
 from skhuihen.guide import Guide
 from skhuihen.network.batch import ApplicationDataset, Batch, Events
 from skhuihen.network.huihen import HUIHEN
+from skhuihen.preprocessing.correspondence import Correspondence, Table
 from skhuihen.preprocessing.event_numbers import EventNumbers
 from skhuihen.preprocessing.profile import ProfileEncoder, is_clear, is_datetime
 from skhuihen.preprocessing.vocabulary import BehaviorVocabulary
@@ -137,6 +138,10 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Let the mean of the intentions of all sessions join T, H and the profile: how often
         something was done is a mean, which the last state of a GRU is slow to learn. Of no effect
         without `hierarchical`. False is the paper's form.
+    n_topics : int, default=0
+        Numbers that tell what the behaviors of an application are about, as `BehaviorTopics` finds
+        them, without labels; they join T, H and the profile. A GRU is slow to learn from few
+        overdue applications which of hundreds of items go together. 0 is the paper's form.
     base_estimator : classifier or None, default=None
         A model to stand on, such as the LightGBM that is in use. The log-odds are then a weighted
         sum of its and the network's, weighed by rows that neither was fitted on (see `blend_`): a
@@ -219,6 +224,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     profile_encoder_ : ProfileEncoder
     event_numbers_ : EventNumbers
         The numbers of behaviors that the network takes in.
+    topics_ : Correspondence
+        Where each behavior of the vocabulary is, by topic.
     vocabulary_ : BehaviorVocabulary
         The behaviors that have a vector. Others add no vector, only their time.
     feature_names_in_ : ndarray of str
@@ -277,6 +284,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         "hierarchical": ["boolean"],
         "event_numbers": [StrOptions({"auto"}), "array-like", None],
         "mean_intention": ["boolean"],
+        "n_topics": [Interval(Integral, 0, None, closed="left")],
         "base_estimator": [HasMethods(["fit", "predict_proba"]), None],
         "teacher": [HasMethods(["fit", "predict_proba"]), StrOptions({"base"}), None],
         "guidance_weight": [Interval(Real, 0, None, closed="left")],
@@ -316,6 +324,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         hierarchical: bool = True,
         event_numbers: Sequence[str] | str | None = "auto",
         mean_intention: bool = True,
+        n_topics: int = 0,
         base_estimator: Any = None,
         teacher: Any = None,
         guidance_weight: float = 1.0,
@@ -351,6 +360,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.hierarchical = hierarchical
         self.event_numbers = event_numbers
         self.mean_intention = mean_intention
+        self.n_topics = n_topics
         self.base_estimator = base_estimator
         self.teacher = teacher
         self.guidance_weight = guidance_weight
@@ -921,11 +931,14 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         weight = weight * self._class_weight[label]
         self._mean_weight = weight.mean()
         weight = weight / self._mean_weight
-        pieces: Iterable[Behaviors]
         if source is None:
-            pieces = [behaviors := self._read_behaviors(frame)]
-        else:
-            pieces = map(self._read_behaviors, source.frames_of(frame.index.to_numpy()))
+            behaviors = self._read_behaviors(frame)
+
+        def pieces() -> Iterable[Behaviors]:
+            if source is None:
+                return [behaviors]
+            return map(self._read_behaviors, source.frames_of(frame.index.to_numpy()))
+
         start = self._warm_start
         pretrained = None if start is None else start.prepare(self, frame)
         self._fit_encoders(frame, pieces, weight, pretrained)
@@ -994,7 +1007,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     def _fit_encoders(
         self,
         frame: pd.DataFrame,
-        pieces: Iterable[Behaviors],
+        pieces: Callable[[], Iterable[Behaviors]],
         weight: NDArray[np.floating],
         pretrained: Pretrained | None = None,
     ) -> None:
@@ -1008,8 +1021,11 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.event_numbers_ = EventNumbers(() if names is None else names)
         self.vocabulary_ = BehaviorVocabulary()
         self._optional = OptionalSubfields("amount")
-        read = self._optional.learn(self.event_numbers_.fit_on_the_way(pieces))
+        read = self._optional.learn(self.event_numbers_.fit_on_the_way(pieces()))
         self.vocabulary_.fit_pieces(read)
+        self.topics_ = Correspondence(sum(self.vocabulary_.sizes_), self.n_topics)
+        # The numbers of behaviors are known by now, so events are read a second time.
+        self.topics_.fit(map(self._table_of, pieces() if self.n_topics else []))
 
     def _profile(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return what may be profile: all but the events, even where none came with the data."""
@@ -1155,8 +1171,10 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         n_events = behaviors.n_events
         if not n_events:
             n_numbers = len(self.event_numbers_.names_)
-            return Events.none(len(behaviors), np.dtype(self.dtype).type, n_numbers)
+            dtype = np.dtype(self.dtype).type
+            return Events.none(len(behaviors), dtype, n_numbers, self.n_topics)
         number, scale = self.vocabulary_.transform(behaviors)
+        table = Table(behaviors.rows, number, len(behaviors))
         if self.hierarchical:
             session = behaviors.integers("session")
             first = np.append(True, (np.diff(session) != 0) | (np.diff(behaviors.rows) != 0))
@@ -1179,7 +1197,15 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             numbers=self.event_numbers_.transform(behaviors).astype(self.dtype),
             session_lengths=lengths,
             n_sessions=n_sessions,
+            topics=self.topics_.transform(table).astype(self.dtype),
         )
+
+    def _table_of(self, behaviors: Behaviors) -> Table:
+        """Return which behaviors each application has."""
+        number = np.empty(0, dtype=np.int64)
+        if behaviors.n_events:
+            number, _ = self.vocabulary_.transform(behaviors)
+        return Table(behaviors.rows, number, len(behaviors))
 
     # Training and scoring.
 
@@ -1333,7 +1359,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         switches = (
             *("behavior_dim", "intention_dim", "habit_dim", "hidden_units", "dropout"),
             *("log_interval", "time_aware", "user_item_aware", "field_aware", "hierarchical"),
-            "mean_intention",
+            *("mean_intention", "n_topics"),
         )
         params = {
             "module": HUIHEN,

@@ -539,7 +539,7 @@ class WarmStart:
         student.classes_ = np.array(self.classes if self.labeled else ["no label"])
         frame = student._check_table(student._profile(frame), reset=True)
         behaviors = student._read_behaviors(frame)  # none
-        student._fit_encoders(frame, [behaviors], weight)
+        student._fit_encoders(frame, lambda: [behaviors], weight)
         if not student.profile_encoder_.n_features_in_:
             raise ValueError(
                 f"old_X has no profile column to learn from; it has {list(frame.columns)}."

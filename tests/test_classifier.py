@@ -21,7 +21,13 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from skorch.callbacks import Callback
 
-from skhuihen import BehaviorAbstractor, HUIHENClassifier, Sessionizer, attach_behaviors
+from skhuihen import (
+    BehaviorAbstractor,
+    BehaviorTopics,
+    HUIHENClassifier,
+    Sessionizer,
+    attach_behaviors,
+)
 from skhuihen.behaviors import Behaviors
 from skhuihen.datasets import make_loan_data
 
@@ -163,6 +169,41 @@ def test_the_mean_intention_joins_the_others_but_is_no_part_of_transform(
     widths = [model.net_.module_.interaction.joint.of_vectors.shape[1] for model in (fitted, plain)]
     assert widths[0] == widths[1] + fitted.intention_dim
     assert fitted.transform(X).shape == plain.transform(X).shape
+
+
+def test_topics_join_the_others_but_are_no_part_of_transform(
+    fitted: HUIHENClassifier, X: pd.DataFrame, bank: Any
+) -> None:
+    model = clone(fitted).set_params(n_topics=4).fit(X, bank.y)
+    widths = [one.net_.module_.interaction.joint.of_vectors.shape[1] for one in (model, fitted)]
+    assert widths[0] == widths[1] + 4
+    assert model.transform(X).shape == fitted.transform(X).shape
+    score = model.predict_proba(X)
+    np.testing.assert_allclose(model.predict_proba(X[::-1])[::-1], score, atol=1e-6, rtol=0)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict_proba(X), score)
+    np.testing.assert_array_equal(clone(model).fit(X, bank.y).predict_proba(X), score)
+    # Without events they are those of the average applicant, as in training.
+    without = X.assign(behaviors=X["behaviors"].array.take([-1] * len(X), allow_fill=True))
+    assert np.isfinite(model.predict_proba(without)).all()
+
+
+def test_topics_are_those_of_the_transformer(bank: Any) -> None:
+    # Without amounts, no behavior is two by its sign.
+    X = attach_behaviors(bank.applications, bank.events.drop(columns="amount"))
+    X = Sessionizer().fit_transform(BehaviorAbstractor().fit_transform(X))
+    model, topics = quick(n_topics=4).fit(X, bank.y), BehaviorTopics(4, by="behavior").fit(X)
+    of_name = dict(zip(topics.loadings_.index, topics.loadings_.to_numpy(), strict=True))
+    names = [name for _, name, _ in model.vocabulary_.behaviors_]
+    assert len(names) == len(of_name)
+    wanted = [of_name[name] for name in names]
+    np.testing.assert_allclose(model.topics_.loadings_[:-1], wanted, atol=1e-8)
+    assert np.any(wanted)
+
+
+def test_topics_without_behaviors_are_zero(bank: Any) -> None:
+    model = quick(n_topics=4).fit(bank.applications, bank.y)
+    assert np.isfinite(model.predict_proba(bank.applications)).all()
+    assert not model.topics_.loadings_.any()
 
 
 def test_without_sessions_only_if_not_hierarchical(raw: pd.DataFrame, bank: Any) -> None:

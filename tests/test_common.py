@@ -11,6 +11,7 @@ from sklearn.utils import estimator_checks as scikit_learn
 
 from skhuihen import (
     BehaviorAbstractor,
+    BehaviorTopics,
     HUIHENClassifier,
     IntervalStatistics,
     ProfileEncoder,
@@ -71,6 +72,7 @@ TRANSFORMERS = [
     BehaviorAbstractor(n_behaviors=10, n_items=5),
     WindowStatistics(n_operations=5),
     IntervalStatistics(n_operations=3),
+    BehaviorTopics(n_topics=3),
     ProfileEncoder(),
 ]
 # Its generator yields only that they are cloneable, since they read no arrays: these read none.

@@ -20,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 
 from skhuihen import (
     BehaviorAbstractor,
+    BehaviorTopics,
     HUIHENClassifier,
     IntervalStatistics,
     ProfileEncoder,
@@ -39,6 +40,7 @@ TRANSFORMERS = [
     Sessionizer(min_behaviors=2),
     WindowStatistics(n_operations=5),
     IntervalStatistics(n_operations=3),
+    BehaviorTopics(n_topics=3),
     ProfileEncoder(),
 ]
 transformers = pytest.mark.parametrize(

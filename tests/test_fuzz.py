@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 import skhuihen
 from skhuihen import (
     BehaviorAbstractor,
+    BehaviorTopics,
     HUIHENClassifier,
     IntervalStatistics,
     ProfileEncoder,
@@ -188,6 +189,7 @@ ESTIMATORS: dict[str, Callable[[pd.DataFrame], Any]] = {
     "abstractor": lambda X: BehaviorAbstractor().fit(X).transform(X),
     "sessionizer": lambda X: Sessionizer(min_behaviors=1).fit(X).transform(X),
     "intervals": lambda X: IntervalStatistics().fit(X).transform(X),
+    "topics": lambda X: BehaviorTopics().fit(X).transform(X),
     "windows": lambda X: WindowStatistics().fit(X).transform(X),
     "profile": lambda X: ProfileEncoder().fit(X).transform(X),
     "classifier": lambda X: quick().fit(X, [0, 1, 0, 1]).predict_proba(X),

@@ -82,6 +82,7 @@ def assert_equal(one: HUIHENClassifier, other: HUIHENClassifier, X: pd.DataFrame
         {},
         {"early_stopping": False, "class_weight": "balanced", "dtype": "float64"},
         {"hierarchical": False, "batch_size": -1},
+        {"n_topics": 4},
     ],
 )
 def test_one_buffer_is_as_in_memory_to_the_bit(X, bank, prepared, params):

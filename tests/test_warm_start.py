@@ -264,7 +264,7 @@ def test_step_one_runs_again_only_for_another_shape(
     assert len(step_ones) == 1
     for params in (
         *({"habit_dim": 5}, {"intention_dim": 4}, {"hierarchical": False}, {"dropout": 0.1}),
-        {"mean_intention": False},
+        *({"mean_intention": False}, {"n_topics": 3}),
         *({"lr": 0.1}, {"class_weight": "balanced"}, {"random_state": 3}, {"time_aware": False}),
     ):
         clone(model).set_params(**params).fit(X, bank.y)

@@ -38,6 +38,7 @@ from xgboost import XGBClassifier
 
 from skhuihen import (
     BehaviorAbstractor,
+    BehaviorTopics,
     HUIHENClassifier,
     IntervalStatistics,
     ProfileEncoder,
@@ -46,6 +47,7 @@ from skhuihen import (
 )
 
 SEED = 0
+N_TOPICS = 10
 
 
 class Budget(NamedTuple):
@@ -334,6 +336,11 @@ def with_intervals(case: Case) -> Any:
     return statistics(case, IntervalStatistics(by="behavior", gap=cut.gap, session=cut.session))
 
 
+def with_topics(case: Case) -> Any:
+    """Return the statistics and what the behaviors are about."""
+    return statistics(case, BehaviorTopics(N_TOPICS, by="behavior"))
+
+
 def with_expert(case: Case) -> Any:
     """Return the statistics and what an expert adds, or None where there is none."""
     return case.expert and statistics(case, case.expert())
@@ -489,10 +496,13 @@ ABLATIONS: dict[str, Factory] = {
 }
 ON_WINDOWS, ON_INTERVALS = trees_on(statistics), trees_on(with_intervals)
 ON_OLD_TOO, ON_EXPERT = with_old_rows(ON_WINDOWS), trees_on(expert_alone, few_trees)
-FEW_ON_WINDOWS = trees_on(statistics, few_trees)
+FEW_ON_WINDOWS, FEW_ON_TOPICS = (
+    trees_on(features, few_trees) for features in (statistics, with_topics)
+)
 #: Other forms of HUIHEN: what it can be set to, and how it stands on a model that is there.
 FORMS: dict[str, Factory] = {
     "HUIHEN, weight_decay=0.001": huihen(weight_decay=1e-3),
+    "HUIHEN, topics": huihen(n_topics=N_TOPICS),
     "HUIHEN, guided": huihen(guide=ON_INTERVALS),
     "HUIHEN on LightGBM": huihen(base=ON_WINDOWS),
     "HUIHEN on LightGBM with intervals": huihen(base=ON_INTERVALS),
@@ -503,6 +513,9 @@ FORMS: dict[str, Factory] = {
     "HUIHEN, five, on LightGBM, old and new": huihen(n_networks=5, base=ON_OLD_TOO),
     "HUIHEN, five, on 150 trees, old and new": huihen(
         n_networks=5, base=with_old_rows(FEW_ON_WINDOWS)
+    ),
+    "HUIHEN, five, topics, on 150 trees with topics, old and new": huihen(
+        n_networks=5, n_topics=N_TOPICS, base=with_old_rows(FEW_ON_TOPICS)
     ),
     "HUIHEN, five guided": huihen(n_networks=5, guide=ON_INTERVALS),
     "HUIHEN, five guided, on LightGBM": huihen(n_networks=5, base=ON_WINDOWS, guide=ON_INTERVALS),
@@ -515,6 +528,9 @@ FORMS: dict[str, Factory] = {
     "HUIHEN, five guided by and on 150 trees of an expert": huihen(
         n_networks=5, base=ON_EXPERT, guide=ON_EXPERT
     ),
+    "HUIHEN, five, topics, guided by and on 150 trees of an expert": huihen(
+        n_networks=5, n_topics=N_TOPICS, base=ON_EXPERT, guide=ON_EXPERT
+    ),
 }
 #: The contender that each of those stands on; its features here are of the kept sessions alone.
 STANDS_ON = {
@@ -525,6 +541,7 @@ STANDS_ON = {
         "LightGBM with intervals": "windows + intervals",
         "LightGBM, old and new": "windows, old and new",
         "150 trees, old and new": "windows, old and new, 150 trees",
+        "150 trees with topics, old and new": "windows + topics, old and new, 150 trees",
         "150 trees of an expert": "expert, 150 trees",
     }.items()
     if name.endswith(f" on {ending}")
@@ -549,9 +566,13 @@ LEFT_OUT: dict[str, Factory] = {
     "LightGBM, profile + expert": of_events(trees_on(expert_alone)),
     "LightGBM, profile + expert, 150 trees": of_events(ON_EXPERT),
     "LightGBM, profile + windows, 150 trees": of_events(FEW_ON_WINDOWS),
+    "LightGBM, profile + windows + topics, 150 trees": of_events(FEW_ON_TOPICS),
     "XGBoost, profile + windows": of_events(trees_on(statistics, xgboost)),
     "LightGBM, profile + windows, old and new": with_old_rows(of_events(ON_WINDOWS)),
     "LightGBM, profile + windows, old and new, 150 trees": with_old_rows(of_events(FEW_ON_WINDOWS)),
+    "LightGBM, profile + windows + topics, old and new, 150 trees": with_old_rows(
+        of_events(FEW_ON_TOPICS)
+    ),
     STACKED: with_vectors,
 }
 #: No contenders, but how near the best possible AUC labels alone let a model come that is told
@@ -576,10 +597,12 @@ OF_FIVE = [name for name in FORMS if "five" in name]
 #: Those of banks A and B, where each takes long.
 AT_BANKS = [
     "HUIHEN, weight_decay=0.001",
+    "HUIHEN, topics",
     "HUIHEN, guided",
     "HUIHEN, five networks",
     "HUIHEN, five, on LightGBM, old and new",
     "HUIHEN, five, on 150 trees, old and new",
+    "HUIHEN, five, topics, on 150 trees with topics, old and new",
 ]
 #: Those of Tables 2 and 3; two ablations have tables of their own.
 OF_OTHER_TABLES = ["HUIHEN, original operations", "HUIHEN, no field-aware matrices"]

@@ -27,6 +27,8 @@ class Batch:
     Attributes
     ----------
     profile : float Tensor of shape (n_applications, n_encoded_columns)
+    topics : float Tensor of shape (n_applications, n_topics)
+        What each application's behaviors are about.
     weight : float Tensor of shape (n_applications,)
         Weight of each application in the loss.
     behavior : int64 Tensor of shape (n_behaviors,)
@@ -50,6 +52,7 @@ class Batch:
     """
 
     profile: Tensor
+    topics: Tensor
     weight: Tensor
     behavior: Tensor
     scale: Tensor
@@ -90,6 +93,8 @@ class Events:
         Number of behaviors of each session, at least 1.
     n_sessions : int64 ndarray of shape (n_applications,)
         Number of sessions of each application, 0 for an empty history.
+    topics : float ndarray of shape (n_applications, n_topics)
+        As in `Batch`.
     """
 
     behavior: NDArray[np.int64]
@@ -100,9 +105,12 @@ class Events:
     numbers: NDArray[np.floating]
     session_lengths: NDArray[np.int64]
     n_sessions: NDArray[np.int64]
+    topics: NDArray[np.floating]
 
     @classmethod
-    def none(cls, n_applications: int, dtype: type = np.float32, n_numbers: int = 0) -> Events:
+    def none(
+        cls, n_applications: int, dtype: type = np.float32, n_numbers: int = 0, n_topics: int = 0
+    ) -> Events:
         """Return the events of applications without behaviors."""
         index: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         number: NDArray[np.floating] = np.empty(0, dtype=dtype)
@@ -115,6 +123,7 @@ class Events:
             numbers=np.empty((0, n_numbers), dtype=dtype),
             session_lengths=index,
             n_sessions=np.zeros(n_applications, dtype=np.int64),
+            topics=np.zeros((n_applications, n_topics), dtype=dtype),
         )
 
 
@@ -149,7 +158,8 @@ class ApplicationDataset(Dataset):
         self.weight = np.ones(n, dtype=profile.dtype) if weight is None else weight
         self.device = torch.device(device)
         of_events = {name: getattr(events, name) for name in OF_EVENTS}
-        of_applications = {"profile": self.profile, "weight": self.weight, "y": self.y}
+        of_applications = {name: getattr(self, name) for name in ("profile", "weight", "y")}
+        of_applications["topics"] = events.topics
         self._on_device = {
             name: self._send(np.require(array, requirements="W"))  # torch warns of other arrays
             for name, array in (of_events | of_applications).items()

@@ -46,6 +46,8 @@ class HUIHEN(nn.Module):
     mean_intention : bool, default=False
         Let the mean of the intentions of all sessions enter the interaction layer too, beside
         that of the last session and the habit. Of no effect without `hierarchical`.
+    n_topics : int, default=0
+        Numbers that say what an application's behaviors are about, for the interaction layer.
     fused : bool, default=True
         Run the GRUs in their fast form; False runs the plain form of the same equations. Off
         the CPU a traditional GRU is torch's own in either case.
@@ -68,6 +70,7 @@ class HUIHEN(nn.Module):
         hierarchical: bool = True,
         n_numbers: int = 0,
         mean_intention: bool = False,
+        n_topics: int = 0,
         fused: bool = True,
     ) -> None:
         super().__init__()
@@ -102,7 +105,7 @@ class HUIHEN(nn.Module):
             self.habit = UserItemAwareGRU(habit_input, n_context * behavior_dim, habit_dim)
         else:
             self.habit = PlainGRU(habit_input, habit_dim)
-        n_vectors = self.intention_dim + habit_dim + self.mean_dim
+        n_vectors = self.intention_dim + habit_dim + self.mean_dim + n_topics
         self.interaction = UserPropertyInteraction(
             n_vectors, len(present) * behavior_dim, hidden_units, dropout
         )
@@ -215,7 +218,7 @@ class HUIHEN(nn.Module):
         user, device, item = self.map_profile(batch.profile)
         vectors = self.read_behaviors(batch, user, item)
         profiles = [field for field in (user, device, item) if field is not None]
-        return self.interaction(torch.cat([*vectors, *profiles], dim=1))
+        return self.interaction(torch.cat([*vectors, batch.topics, *profiles], dim=1))
 
     def represent(self, batch: Batch) -> Tensor:
         """Return T and H side by side, shape (n, intention_dim + habit_dim)."""

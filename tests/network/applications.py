@@ -35,6 +35,7 @@ class Application:
     profile: NDArray[np.float64]
     sessions: list[list[Behavior]] = field(default_factory=list)
     overdue: int = 0
+    topics: tuple[float, ...] = ()
 
 
 def draw_session(
@@ -60,6 +61,7 @@ def draw_applications(
     n_behaviors: int,
     seed: int = 0,
     n_numbers: int = 0,
+    n_topics: int = 0,
 ) -> list[Application]:
     """Draw one application for each list of session lengths."""
     rng = np.random.default_rng(seed)
@@ -68,6 +70,7 @@ def draw_applications(
             profile=rng.normal(size=n_profile),
             sessions=[draw_session(rng, length, n_behaviors, n_numbers) for length in lengths],
             overdue=int(rng.integers(2)),
+            topics=tuple(rng.normal(size=n_topics)),
         )
         for lengths in history
     ]
@@ -89,6 +92,7 @@ def as_dataset(applications: Sequence[Application], dtype: type = np.float64) ->
         ),
         session_lengths=np.array([len(session) for session in sessions], dtype=np.int64),
         n_sessions=np.array([len(a.sessions) for a in applications], dtype=np.int64),
+        topics=np.array([a.topics for a in applications], dtype=dtype),
     )
     return ApplicationDataset(
         np.array([a.profile for a in applications], dtype=dtype),

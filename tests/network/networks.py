@@ -38,11 +38,13 @@ def draw(
     hierarchical: bool = True,
     seed: int = 0,
     n_numbers: int = 0,
+    n_topics: int = 0,
 ) -> list[Application]:
     if not hierarchical:
         # Without sessions, all behaviors of an application come as one sequence.
         history = [[sum(lengths)] if lengths else [] for lengths in history]
-    return draw_applications(history, sum(profile_sizes), sum(BEHAVIORS), seed, n_numbers)
+    sizes = sum(profile_sizes), sum(BEHAVIORS)
+    return draw_applications(history, *sizes, seed, n_numbers, n_topics)
 
 
 def everything(

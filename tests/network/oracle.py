@@ -211,7 +211,9 @@ def map_profile(p: Parameters, architecture: Architecture, profile: Array) -> li
 def huihen(p: Parameters, architecture: Architecture, application: Application) -> Array:
     """Return the two logits of one application."""
     vectors = represent(p, architecture, application)
-    joined = join([*vectors[:2], *vectors[2], *vectors[3]])
+    like = p["behavior_embedding.weight"]
+    topics = library(like).asarray(application.topics, dtype=library(like).float64)
+    joined = join([*vectors[:2], *vectors[2], topics, *vectors[3]])
     return interaction(part(p, "interaction."), joined, architecture.n_hidden)
 
 

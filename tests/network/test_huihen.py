@@ -93,11 +93,11 @@ def test_profile_fields_may_be_empty(profile_sizes, user_item_aware):
 @pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("switches", ABLATIONS[:-1], ids=str)
 def test_what_is_added_to_the_paper_is_as_it_is_said(switches, fused):
-    """Numbers of behaviors enter by matrices of their own, the mean of intentions beside H."""
+    """Numbers of behaviors enter by matrices of their own, mean intention and topics beside H."""
     hierarchical = switches.get("hierarchical", True)
     switches = switches | {"mean_intention": True}
-    net = make(**switches, n_numbers=2, fused=fused)
-    applications = draw(hierarchical=hierarchical, n_numbers=2)
+    net = make(**switches, n_numbers=2, n_topics=3, fused=fused)
+    applications = draw(hierarchical=hierarchical, n_numbers=2, n_topics=3)
     assert_follows_the_paper(net, architecture(**switches), applications)
 
 

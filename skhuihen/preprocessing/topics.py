@@ -1,0 +1,169 @@
+"""BehaviorTopics: what an applicant's behaviors are about, in a few numbers."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import _fit_context
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted
+
+from skhuihen.behaviors import Behaviors
+from skhuihen.preprocessing._base import COLUMN_CONSTRAINTS, BehaviorTransformer, positions
+from skhuihen.preprocessing.correspondence import Correspondence, Table
+
+
+class BehaviorTopics(BehaviorTransformer):
+    """Turn each applicant's events into a few numbers that say what they are about.
+
+    Hundreds of items and operations are too many for trees or a network to learn from some hundred
+    overdue applications which of them go together, such as the risky funds among all. But how often
+    each applicant has each of them says so without any label. This finds the directions along
+    which applicants differ most, and places each applicant on them.
+
+    Parameters
+    ----------
+    n_topics : int, default=10
+        Numbers of each applicant.
+    by : str, default="operation"
+        The subfield to tell events apart by; ``"behavior"`` behind a `BehaviorAbstractor`, which
+        tells the frequent items apart.
+    column : str, default="behaviors"
+        The nested column.
+    applied_at : str or None, default="applied_at"
+        The column with the time of the application; events at or after it are cut off. None,
+        said on purpose, cuts nothing.
+    lookback : str or timedelta, default=None
+        Events longer before the application than this are cut off.
+
+    Attributes
+    ----------
+    loadings_ : DataFrame of shape (n_behaviors, n_topics)
+        Where each behavior seen in `fit` is on each topic: those at one end go together, and
+        apart from those at the other. Topics come by how much applicants differ on them.
+    feature_names_in_ : ndarray of str
+        Columns seen in `fit`.
+    n_features_in_ : int
+        Their number.
+
+    See Also
+    --------
+    WindowStatistics : How often, how much and how long ago, to stand beside these.
+    HUIHENClassifier : Takes such numbers in by itself, with ``n_topics=10``.
+
+    Notes
+    -----
+    By correspondence analysis: of the table of counts, applicants by behaviors, the leading axes of
+    the chi-squared distances. An applicant's coordinate is the mean of the loadings of the events,
+    with 20 events of the average applicant beside, in standard deviations of `fit`, cut at 5. It is
+    0 for the average applicant, and for one without events. What `fit` did not see counts as
+    average, and so do behaviors of fewer than 20 applicants, and all but the 1,000 of most
+    applicants. Axes beyond those that there are, are 0 for all. `fit` looks at no label and does
+    not depend on the order of rows, but for rounding.
+
+    References
+    ----------
+    M. Greenacre, "Correspondence Analysis in Practice", 3rd edition (2017).
+
+    Examples
+    --------
+    >>> from skhuihen import BehaviorAbstractor, BehaviorTopics, attach_behaviors
+    >>> from skhuihen.datasets import make_loan_data
+    >>> bank = make_loan_data(n_new=300, n_old=0, random_state=0)
+    >>> X = attach_behaviors(bank.applications, bank.events)
+    >>> X = BehaviorAbstractor().fit_transform(X)
+    >>> topics = BehaviorTopics(3, by="behavior").fit(X)
+    >>> topics.transform(X).shape
+    (300, 3)
+    >>> topics.loadings_.shape[1]
+    3
+    """
+
+    _parameter_constraints: dict = {
+        "n_topics": [Interval(Integral, 1, None, closed="left")],
+        "by": [str],
+        **COLUMN_CONSTRAINTS,
+    }
+
+    def __init__(
+        self,
+        n_topics: int = 10,
+        by: str = "operation",
+        *,
+        column: str = "behaviors",
+        applied_at: str | None = "applied_at",
+        lookback: Any = None,
+    ) -> None:
+        self.n_topics = n_topics
+        self.by = by
+        self.column = column
+        self.applied_at = applied_at
+        self.lookback = lookback
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Find the topics.
+
+        Parameters
+        ----------
+        X : DataFrame or other table of shape (n_applications, n_columns)
+            Applications with the nested column.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self
+        """
+        frame, as_of = self._read(X)
+        behaviors = as_of.behaviors
+        names = sorted(set(behaviors.texts(self.by)[1]))
+        self._topics = Correspondence(len(names), self.n_topics)
+        self._topics.fit([self._table(behaviors, names)])
+        self.loadings_ = pd.DataFrame(
+            self._topics.loadings_[:-1],
+            index=pd.Index(names, dtype=object, name=self.by),
+            columns=self.get_feature_names_out(),
+        )
+        return self._remember_columns(frame)
+
+    def transform(self, X: Any) -> pd.DataFrame:
+        """Place each applicant.
+
+        Parameters
+        ----------
+        X : DataFrame or other table of shape (n_applications, n_columns)
+
+        Returns
+        -------
+        DataFrame of shape (n_applications, n_topics)
+            Of floats, with the index of X.
+        """
+        check_is_fitted(self)
+        frame, as_of = self._read(X)
+        table = self._table(as_of.behaviors, self.loadings_.index.tolist())
+        return pd.DataFrame(
+            self._topics.transform(table), columns=self.get_feature_names_out(), index=frame.index
+        )
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Return the names of the topics, ``topic_1`` and so on.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of str
+        """
+        check_is_fitted(self, "_topics")
+        return np.array([f"topic_{i + 1}" for i in range(self.n_topics)], dtype=object)
+
+    def _table(self, behaviors: Behaviors, names: list[str]) -> Table:
+        return Table(behaviors.rows, positions(behaviors, self.by, names), len(behaviors))

@@ -1,0 +1,247 @@
+"""BehaviorTopics against a whole singular value decomposition, and its promises."""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lightgbm import LGBMClassifier
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.utils._param_validation import InvalidParameterError
+
+from skhuihen import BehaviorAbstractor, BehaviorTopics, attach_behaviors
+from skhuihen.datasets import make_loan_data
+from skhuihen.preprocessing import correspondence
+from skhuihen.preprocessing.correspondence import Correspondence, Table
+from tests.preprocessing.strategies import applications, drawn, event, tables
+
+# ---- against the definition
+
+
+def coordinates(counts: np.ndarray, n_axes: int, fewest: int = 20) -> np.ndarray:
+    """Place the rows of a table of counts by the definition, one number after the other.
+
+    The signs are those of `numpy.linalg.svd`.
+    """
+    share = counts / counts.sum()
+    of_row, of_column = share.sum(axis=1), share.sum(axis=0)
+    residual = np.zeros(share.shape)
+    used = (counts > 0).sum(axis=0) >= fewest
+    for i, j in itertools.product(*map(range, share.shape)):
+        if of_row[i] and used[j]:
+            expected = of_row[i] * of_column[j]
+            residual[i, j] = (share[i, j] - expected) / np.sqrt(expected)
+    _, size, axes = np.linalg.svd(residual)
+    result = np.zeros((len(counts), n_axes))
+    for axis in range(min(n_axes, int((size > 1e-4).sum()))):
+        of_behavior = np.where(used, axes[axis], 0) / np.sqrt(np.where(of_column, of_column, 1))
+        mean = [sum(row * of_behavior) / (sum(row) + 20) for row in counts]
+        sd = np.sqrt(np.mean([m**2 for m, row in zip(mean, counts, strict=True) if sum(row)]))
+        result[:, axis] = np.clip(mean / sd, -5, 5)
+    return result
+
+
+def as_table(counts: np.ndarray) -> Table:
+    row, behavior = np.nonzero(counts)
+    times = counts[row, behavior]
+    return Table(np.repeat(row, times), np.repeat(behavior, times), len(counts))
+
+
+def draw_counts(n: int = 60, n_behaviors: int = 7, seed: int = 0) -> np.ndarray:
+    """Draw applications that like some behaviors more than others; the first have no events."""
+    rng = np.random.default_rng(seed)
+    liking = np.exp(rng.normal(size=(n, 2)) @ rng.normal(size=(2, n_behaviors)))
+    counts = rng.poisson(4 * liking)
+    counts[:3] = 0
+    return counts
+
+
+@pytest.mark.parametrize("n_axes", [1, 3, 6, 9])
+@pytest.mark.parametrize("seed", range(3))
+def test_agrees_with_the_definition(n_axes, seed):
+    counts = draw_counts(seed=seed)
+    found = Correspondence(7, n_axes).fit([as_table(counts)]).transform(as_table(counts))
+    wanted = coordinates(counts, n_axes)
+    wanted *= np.sign((found * wanted).sum(axis=0))
+    np.testing.assert_allclose(found, wanted, atol=1e-9)
+    assert not found[:3].any()
+    assert found.any(axis=0).sum() == min(n_axes, 6), "seven behaviors differ in six ways"
+
+
+def test_the_farthest_behavior_of_a_topic_is_above_zero():
+    loadings = Correspondence(7, 4).fit([as_table(draw_counts())]).loadings_
+    assert (loadings[np.abs(loadings).argmax(axis=0), range(4)] > 0).all()
+
+
+def test_it_finds_what_goes_together():
+    rng = np.random.default_rng(0)
+    appetite = rng.random(500)
+    risky = np.arange(10) % 2 == 0
+    chance = np.where(risky, appetite[:, None], 1 - appetite[:, None]) / 5
+    counts = np.array([rng.multinomial(30, p) for p in chance])
+    model = Correspondence(10, 1).fit([as_table(counts)])
+    above = model.loadings_[:-1, 0] > 0
+    assert (above == risky).all() or (above != risky).all()
+    assert abs(np.corrcoef(model.transform(as_table(counts))[:, 0], appetite)[0, 1]) > 0.9
+
+
+@pytest.mark.parametrize("block", [1, 7, 4096])
+def test_in_whatever_pieces_events_come_the_sums_are_the_same_to_the_bit(monkeypatch, block):
+    monkeypatch.setattr(correspondence, "BLOCK", block)
+    counts = draw_counts()
+    whole = Correspondence(7, 3).fit([as_table(counts)]).loadings_
+    for cuts in ([20], [1, 2, 40], [0, 59], [30, 30]):
+        pieces = map(as_table, np.split(counts, cuts))
+        np.testing.assert_array_equal(Correspondence(7, 3).fit(pieces).loadings_, whole)
+
+
+# ---- the rules, one by one
+
+
+def test_rare_and_unknown_behaviors_count_as_average():
+    counts = draw_counts()
+    counts[:, 6] = 0
+    counts[5:24, 6] = 3  # of 19 applications
+    model = Correspondence(7, 3).fit([as_table(counts)])
+    assert not model.loadings_[6:].any()
+    assert model.loadings_[:6].all()
+    events = Table(np.zeros(4, dtype=np.int64), np.array([0, 1, 6, 12]), 1)
+    known = Table(np.zeros(2, dtype=np.int64), np.array([0, 1]), 1)
+    np.testing.assert_allclose(24 * model.transform(events), 22 * model.transform(known))
+    counts[24, 6] = 1
+    assert Correspondence(7, 3).fit([as_table(counts)]).loadings_[6].all()
+
+
+def test_of_very_many_behaviors_those_of_most_applications_are_looked_at(monkeypatch):
+    monkeypatch.setattr(correspondence, "MOST", 5)
+    counts = draw_counts()
+    counts[10:35, [1, 3]] = 0
+    model = Correspondence(7, 3).fit([as_table(counts)])
+    assert np.flatnonzero(~model.loadings_.any(axis=1)).tolist() == [1, 3, 7]
+
+
+def test_coordinates_are_cut_at_five_standard_deviations():
+    counts = np.zeros((400, 3), dtype=np.int64)
+    counts[:, 0] = 100
+    counts[:40, 1] = 1
+    counts[0] = [0, 1000, 0]
+    counts[1:22, 2] = 1
+    found = Correspondence(3, 2).fit([as_table(counts)]).transform(as_table(counts))
+    assert np.abs(found).max() == 5
+
+
+def frame(n: int = 80, seed: int = 0) -> pd.DataFrame:
+    """Return applications whose events are of two tastes."""
+    rng = np.random.default_rng(seed)
+    taste = rng.random(n)
+    histories: list[Any] = []
+    for share in taste:
+        kinds = np.where(rng.random(12) < share, "a", "b")
+        histories.append([event(k, f"{x}{rng.integers(3)}", item=x) for k, x in enumerate(kinds)])
+    return applications([*histories, None])
+
+
+def test_topics_of_a_frame_have_names_and_loadings():
+    X = frame()
+    model = BehaviorTopics(2).fit(X)
+    table = model.transform(X)
+    assert table.columns.tolist() == ["topic_1", "topic_2"]
+    assert model.get_feature_names_out().tolist() == table.columns.tolist()
+    assert table.index.tolist() == X.index.tolist()
+    assert set(table.dtypes) == {np.dtype(np.float64)}
+    loadings = model.loadings_
+    assert loadings.index.tolist() == ["a0", "a1", "a2", "b0", "b1", "b2"]
+    above = (loadings["topic_1"] > 0).tolist()
+    assert above in ([True] * 3 + [False] * 3, [False] * 3 + [True] * 3)
+    assert table["topic_1"].std() == pytest.approx(1, abs=0.02)
+    assert not table.iloc[-1].any()
+    by_item = BehaviorTopics(2, by="item").fit(X)
+    assert by_item.loadings_.index.tolist() == ["a", "b"]
+    assert not by_item.transform(X)["topic_2"].any(), "two behaviors differ in one way"
+
+
+def test_a_row_depends_on_itself_alone():
+    X = frame()
+    model = BehaviorTopics(3).fit(X)
+    whole = model.transform(X)
+    pd.testing.assert_frame_equal(model.transform(X.iloc[5:9]), whole.iloc[5:9], check_exact=True)
+    shuffled = X.sample(frac=1, random_state=0)
+    pd.testing.assert_frame_equal(
+        model.transform(shuffled), whole.loc[shuffled.index], check_exact=True
+    )
+    again = BehaviorTopics(3).fit(shuffled).transform(shuffled)
+    pd.testing.assert_frame_equal(again, whole.loc[shuffled.index], atol=1e-9)
+    pd.testing.assert_frame_equal(clone(model).fit(X).transform(X), whole, check_exact=True)
+    restored = pickle.loads(pickle.dumps(model))
+    pd.testing.assert_frame_equal(restored.transform(X), whole, check_exact=True)
+
+
+@given(table=tables(min_rows=1), extra=st.lists(st.integers(0, 300), max_size=4))
+@settings(max_examples=25, deadline=None)
+def test_what_comes_at_the_application_or_later_does_not_count(table, extra):
+    model = BehaviorTopics(2).fit(frame())
+    histories, applied_at = table
+    wanted = model.transform(drawn(histories, applied_at))
+    later = [
+        [*(h or []), *({"time": at + k, "operation": "a0"} for k in extra)]
+        for h, at in zip(histories, applied_at, strict=True)
+    ]
+    found = model.transform(drawn(later, applied_at))
+    pd.testing.assert_frame_equal(found, wanted, check_exact=True)
+
+
+def test_what_is_older_than_the_lookback_does_not_count():
+    X = applications([[event(0, "a0"), event(1, "b1"), event(2, "a1")]])
+    model = BehaviorTopics(2).fit(frame())
+    near = model.transform(applications([[event(1, "b1"), event(2, "a1")]]))
+    assert not np.array_equal(model.transform(X), near)
+    model.set_params(lookback=timedelta(days=100, hours=-1))
+    np.testing.assert_array_equal(model.transform(X), near)
+
+
+def test_labels_are_not_looked_at():
+    X = frame()
+    y = np.arange(len(X)) % 2
+    pd.testing.assert_frame_equal(
+        BehaviorTopics(2).fit(X, y).transform(X), BehaviorTopics(2).fit(X, 1 - y).transform(X)
+    )
+
+
+def test_trees_take_it_behind_a_behavior_abstractor():
+    bank = make_loan_data(n_new=120, n_old=0, random_state=0)
+    X = attach_behaviors(bank.applications, bank.events)
+    trees = LGBMClassifier(n_estimators=2, verbose=-1, n_jobs=1)
+    model = make_pipeline(BehaviorAbstractor(), BehaviorTopics(4, by="behavior"), trees)
+    model.fit(X, bank.y)
+    assert model[-1].feature_name_ == ["topic_1", "topic_2", "topic_3", "topic_4"]
+
+
+@pytest.mark.parametrize("histories", [[None, None], [[event(0)], None], []])
+def test_without_enough_events_topics_are_zero(histories):
+    X = applications(histories)
+    table = BehaviorTopics(2).fit_transform(X)
+    assert table.shape == (len(X), 2)
+    assert not table.to_numpy().any()
+    assert not BehaviorTopics(2).fit(X).transform(frame(25)).to_numpy().any()
+
+
+@pytest.mark.parametrize("wrong", [{"n_topics": 0}, {"n_topics": 2.5}, {"by": None}])
+def test_refuses_parameters(wrong: dict[str, Any]):
+    with pytest.raises(InvalidParameterError, match=f"The '{next(iter(wrong))}' parameter"):
+        BehaviorTopics(**wrong).fit(frame(2))
+
+
+def test_refuses_what_it_cannot_read():
+    with pytest.raises(ValueError, match="no subfield 'behavior'; they have"):
+        BehaviorTopics(by="behavior").fit(frame(2))
+    with pytest.raises(NotFittedError):
+        BehaviorTopics().transform(frame(2))
