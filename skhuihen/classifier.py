@@ -406,8 +406,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         events a buffer of about 8 million behaviors, for which some row groups are read together.
         Which ones, and in which order, is drawn anew in each epoch, and so is the order of
         applications in the buffer; an application meets only those that share its buffer in a
-        batch, and the last batch of a buffer may be smaller. Encoders, vocabulary, weights and
-        held-out rows are those of the whole table. Behaviors that fit into one buffer train the
+        batch, and the last batch of a buffer may be smaller. Encoders, vocabulary, topics, weights
+        and held-out rows are those of the whole table. Behaviors that fit into one buffer train the
         same network as a table in memory, to the bit; with more, the same seed and the same
         files, in the same row groups, give the same bits. Held-out rows cost a second reading in
         each epoch.
@@ -464,7 +464,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
         Notes
         -----
-        Encoders, medians, categories and the vocabulary stay those of the first call, or of
+        Encoders, medians, categories, vocabulary and topics stay those of the first call, or of
         `fit`: a category not seen there counts as unknown, a behavior adds no vector but its time.
         So let the first call see many rows, and call `fit` from time to time.
 
