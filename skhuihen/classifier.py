@@ -139,9 +139,10 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         something was done is a mean, which the last state of a GRU is slow to learn. Of no effect
         without `hierarchical`. False is the paper's form.
     n_topics : int, default=0
-        Numbers that tell what the behaviors of an application are about, as `BehaviorTopics` finds
-        them, without labels; they join T, H and the profile. A GRU is slow to learn from few
-        overdue applications which of hundreds of items go together. 0 is the paper's form.
+        Numbers that tell what the behaviors of an application are about, found as `BehaviorTopics`
+        does, without labels, of the behaviors of `vocabulary_`; they join T, H and the profile. A
+        GRU is slow to learn from few overdue applications which of hundreds of items go together.
+        0 is the paper's form.
     base_estimator : classifier or None, default=None
         A model to stand on, such as the LightGBM that is in use. The log-odds are then a weighted
         sum of its and the network's, weighed by rows that neither was fitted on (see `blend_`): a
@@ -1024,8 +1025,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         read = self._optional.learn(self.event_numbers_.fit_on_the_way(pieces()))
         self.vocabulary_.fit_pieces(read)
         self.topics_ = Correspondence(sum(self.vocabulary_.sizes_), self.n_topics)
-        # The numbers of behaviors are known by now, so events are read a second time.
-        self.topics_.fit(map(self._table_of, pieces() if self.n_topics else []))
+        self.topics_.fit(lambda: map(self._table_of, pieces()))
 
     def _profile(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return what may be profile: all but the events, even where none came with the data."""
@@ -1172,7 +1172,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         if not n_events:
             n_numbers = len(self.event_numbers_.names_)
             dtype = np.dtype(self.dtype).type
-            return Events.none(len(behaviors), dtype, n_numbers, self.n_topics)
+            return Events.none(len(behaviors), dtype, n_numbers, self.topics_.n_axes)
         number, scale = self.vocabulary_.transform(behaviors)
         table = Table(behaviors.rows, number, len(behaviors))
         if self.hierarchical:

@@ -64,7 +64,7 @@ class Mechanisms(Table):
         named = {
             TOPICS: "HUIHEN with topics",
             TREES: "LightGBM on window statistics",
-            TREES_OF_TOPICS: "LightGBM on these and topics",
+            TREES_OF_TOPICS: "LightGBM on window statistics and topics",
         }
         text += [f"{name} {_grade(won[one])}." for one, name in named.items() if one in won]
         return [" ".join(text)]

@@ -84,7 +84,7 @@ class UserPropertyInteraction(nn.Module):
     Parameters
     ----------
     n_vectors : int
-        Length of intention and habit together.
+        Length of intention, habit and what joins them together.
     n_profile : int
         Length of the field-wise profiles together.
     hidden_units : sequence of int

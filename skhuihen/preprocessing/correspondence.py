@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -12,15 +12,15 @@ from scipy.sparse import csr_array, diags_array, vstack
 
 #: Behaviors of fewer applications say nothing of what goes together; nor are more looked at.
 FEWEST, MOST = 20, 1_000
-#: An application counts as if so many events of the average one stood beside its own.
-EVENTS_BESIDE = 20
+#: What stands of the average application beside each one's own behaviors, in roots of counts.
+BESIDE = 20.0
 #: Coordinates are cut at so many standard deviations.
 FARTHEST = 5.0
 #: Applications whose counts are summed at once: always so many, for sums that are the same to the
 #: bit in whatever tables the events come.
 BLOCK = 4_096
-#: Below this share of the inertia an axis is rounding.
-_NOTHING = 1e-9
+#: Axes of less variance, or a smaller part of the whole, are rounding; loadings nearer are equal.
+_NOTHING, _NO_PART, _EQUAL = 1e-12, 1e-9, 1e-6
 
 
 class Table(NamedTuple):
@@ -34,80 +34,74 @@ class Table(NamedTuple):
 class Correspondence:
     """Place applications by what they do, so that those who do the same things are near.
 
-    The table of counts, applications by behaviors, is compared with one in which all did the same
-    things; its leading axes are those along which applications differ most. Labels are never
-    looked at. An application is where the mean of its behaviors is, each event counted once, and
-    the average application, or one without events, at 0.
+    What an application does is its profile: the shares of its behaviors, of which it has the square
+    roots of the counts, so that a burst of one behavior does not count for too much, and 20 of the
+    average application beside, so that few events are near the average. The axes are those along
+    which profiles differ most by chi-squared distances, in which rare behaviors count as much as
+    frequent ones. Labels are never looked at.
 
     Parameters
     ----------
     n_behaviors : int
-        Behaviors have the numbers below it; this one and above stand for all unknown ones.
+        Behaviors have the numbers below it; this one and above are not known.
     n_axes : int
         Coordinates of each application; those beyond the rank of the table are 0.
 
     Attributes
     ----------
-    loadings_ : ndarray of shape (n_behaviors + 1, n_axes)
-        Where each behavior is; 0 for those of fewer than 20 applications, those beyond the 1,000
-        of most applications, and, in the last row, those not known.
+    loadings_ : ndarray of shape (n_behaviors, n_axes)
+        Where each behavior is; 0 for those of fewer than 20 applications, and those beyond the
+        1,000 of most applications, which are left out like those not known.
 
     References
     ----------
-    M. Greenacre, "Correspondence Analysis in Practice", 3rd edition (2017).
+    M. Greenacre, "Correspondence Analysis in Practice", 3rd edition (2017), on the metric.
+
+    M. Greenacre, "Power transformations in correspondence analysis", Computational Statistics and
+    Data Analysis 53 (2009), on the roots.
     """
 
     def __init__(self, n_behaviors: int, n_axes: int) -> None:
         self.n_behaviors = n_behaviors
         self.n_axes = n_axes
 
-    def fit(self, tables: Iterable[Table]) -> Self:
+    def fit(self, read: Callable[[], Iterable[Table]]) -> Self:
         """Find the axes; tables are added up, so that not all must be in memory.
 
         Parameters
         ----------
-        tables : iterable of Table
-            Each of other applications.
+        read : callable
+            Called twice, returns the same tables, each of other applications.
 
         Returns
         -------
         self
         """
-        shape = (self.n_behaviors, self.n_behaviors)
-        together, beside = csr_array(shape), csr_array(shape)
-        count = np.zeros(self.n_behaviors)
-        n_applications, n_with_events = np.zeros(self.n_behaviors), 0
-        for counts in self._blocks(tables):
-            n_events = counts.sum(axis=1)
-            counts = counts[:, : self.n_behaviors]
-            count += counts.sum(axis=0)
-            n_applications += np.bincount(counts.indices, minlength=self.n_behaviors)
-            n_with_events += int(np.count_nonzero(n_events))
-            together = together + _product(counts, 1 / np.sqrt(np.maximum(n_events, 1)))
-            beside = beside + _product(counts, 1 / (n_events + EVENTS_BESIDE))
-        self.loadings_ = np.zeros((self.n_behaviors + 1, self.n_axes))
-        by_applications = np.argsort(-n_applications, kind="stable")[:MOST]
-        used = np.sort(by_applications[n_applications[by_applications] >= FEWEST])
+        self.loadings_ = np.zeros((self.n_behaviors, self.n_axes))
+        self._position = np.arange(self.n_behaviors + 1)
+        self._position[-1] = -1
+        used = self._find_used(read() if self.n_axes else [])
+        self._position[:] = -1
+        self._position[used] = np.arange(len(used))
         n_axes = min(self.n_axes, len(used))
         if not n_axes:
             return self
-        root = np.sqrt(count[used])
-        # The squared distances from a table where all do the same things, by chi squares.
-        inertia = together[np.ix_(used, used)].toarray() / np.outer(root, root)
-        inertia -= np.outer(root, root) / count.sum()
-        share, axes = eigh(inertia, subset_by_index=[len(used) - n_axes, len(used) - 1])
-        share, axes = share[::-1], axes[:, ::-1]
-        loadings = axes / root[:, None]
-        # An axis may point either way: its farthest behavior is above 0.
-        loadings *= np.sign(loadings[np.abs(loadings).argmax(axis=0), np.arange(n_axes)])
-        square = np.einsum("ba,bc,ca->a", loadings, beside[np.ix_(used, used)].toarray(), loadings)
-        real = (share > _NOTHING) & (square > 0)
-        scale = np.sqrt(n_with_events / np.where(real, square, 1))
-        self.loadings_[used, :n_axes] = np.where(real, loadings * scale, 0)
+        average, covariance = self._covariance(read(), len(used))
+        root = np.sqrt(average)
+        distance = covariance / np.outer(root, root)
+        variance, axes = eigh(distance, subset_by_index=[len(used) - n_axes, len(used) - 1])
+        variance, axes = variance[::-1], axes[:, ::-1]
+        real = variance > max(_NOTHING, _NO_PART * np.trace(distance))
+        loadings = axes / root[:, None] / np.sqrt(np.where(real, variance, 1))
+        # An axis may point either way: its farthest behavior, of equal ones the first, is above 0.
+        size = np.abs(loadings)
+        farthest = (size >= (1 - _EQUAL) * size.max(axis=0)).argmax(axis=0)
+        loadings *= np.sign(loadings[farthest, np.arange(n_axes)])
+        self.loadings_[used, :n_axes] = np.where(real, loadings, 0)
         return self
 
     def transform(self, table: Table) -> NDArray[np.float64]:
-        """Return the coordinates of applications, of standard deviation 1 in `fit`.
+        """Return the coordinates of applications: of mean 0 and standard deviation 1 in `fit`.
 
         Parameters
         ----------
@@ -119,31 +113,65 @@ class Correspondence:
         """
         if not self.n_axes:
             return np.empty((table.n_rows, 0))
-        counts = self._count(table)
-        total = counts @ self.loadings_
-        mean = total / (counts.sum(axis=1) + EVENTS_BESIDE)[:, None]
-        return mean.clip(-FARTHEST, FARTHEST)
+        roots = self._roots(table)
+        total = roots @ self.loadings_[self._position[:-1] >= 0]
+        return (total / (roots.sum(axis=1) + BESIDE)[:, None]).clip(-FARTHEST, FARTHEST)
+
+    def _find_used(self, tables: Iterable[Table]) -> NDArray[np.int64]:
+        """Return the behaviors of enough applications, ascending."""
+        n_applications = np.zeros(self.n_behaviors, dtype=np.int64)
+        for table in tables:
+            indices = self._roots(table).indices
+            n_applications += np.bincount(indices, minlength=self.n_behaviors)
+        most = np.argsort(-n_applications, kind="stable")[:MOST]
+        return np.sort(most[n_applications[most] >= FEWEST])
+
+    def _covariance(
+        self, tables: Iterable[Table], n_used: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the average profile, and the covariance of what profiles differ from it."""
+        n_rows, of_total, of_square = 0, 0.0, 0.0
+        of_roots, of_both = np.zeros(n_used), np.zeros(n_used)
+        together = np.zeros((n_used, n_used))
+        for roots in self._blocks(tables):
+            total = roots.sum(axis=1)
+            weight = 1 / (total + BESIDE)
+            weighted = diags_array(weight) @ roots
+            n_rows += roots.shape[0]
+            of_total += (weight * total).sum()
+            of_square += np.square(weight * total).sum()
+            of_roots += weighted.sum(axis=0)
+            of_both += weighted.T @ (weight * total)
+            together += (weighted.T @ weighted).toarray()
+        # A profile differs by (roots - total * average) / (total + BESIDE), so by 0 in the mean.
+        average = of_roots / of_total
+        cross = np.outer(of_both, average)
+        together += of_square * np.outer(average, average) - cross - cross.T
+        return average, together / n_rows
 
     def _blocks(self, tables: Iterable[Table]) -> Iterator[Any]:
-        """Yield the counts of `BLOCK` applications at a time, and at last of the rest."""
-        waiting: Any = csr_array((0, self.n_behaviors + 1))
+        """Yield the roots of counts of `BLOCK` applications at a time, and at last of the rest."""
+        waiting: list[Any] = []
+        n_waiting = 0
         for table in tables:
-            waiting = vstack([waiting, self._count(table)], format="csr")
-            while waiting.shape[0] >= BLOCK:
-                yield waiting[:BLOCK]
-                waiting = waiting[BLOCK:]
-        yield waiting
+            roots = self._roots(table)
+            start = 0
+            while n_waiting + table.n_rows - start >= BLOCK:
+                stop = start + BLOCK - n_waiting
+                yield vstack([*waiting, roots[start:stop]], format="csr")
+                waiting, n_waiting, start = [], 0, stop
+            waiting.append(roots[start:])
+            n_waiting += table.n_rows - start
+        if n_waiting:
+            yield vstack(waiting, format="csr")
 
-    def _count(self, table: Table) -> Any:
-        """Return how often each application has each behavior, unknown ones last."""
-        behavior = np.minimum(table.behavior, self.n_behaviors)
-        shape = (table.n_rows, self.n_behaviors + 1)
-        counts = csr_array((np.ones(len(table.row)), (table.row, behavior)), shape=shape)
-        counts.sum_duplicates()
-        return counts
-
-
-def _product(counts: Any, weight: NDArray[np.float64]) -> Any:
-    """Return ``(w * counts).T @ (w * counts)``."""
-    weighted = diags_array(weight) @ counts
-    return weighted.T @ weighted
+    def _roots(self, table: Table) -> Any:
+        """Return the square roots of how often each application has each behavior in use."""
+        position = self._position[np.minimum(table.behavior, self.n_behaviors)]
+        is_used = position >= 0
+        row, position = table.row[is_used], position[is_used]
+        shape = (table.n_rows, int(self._position.max(initial=-1)) + 1)
+        roots = csr_array((np.ones(len(row)), (row, position)), shape=shape)
+        roots.sum_duplicates()
+        roots.data = np.sqrt(roots.data)
+        return roots

@@ -20,10 +20,10 @@ from skhuihen.preprocessing.correspondence import Correspondence, Table
 class BehaviorTopics(BehaviorTransformer):
     """Turn each applicant's events into a few numbers that say what they are about.
 
-    Hundreds of items and operations are too many for trees or a network to learn from some hundred
-    overdue applications which of them go together, such as the risky funds among all. But how often
-    each applicant has each of them says so without any label. This finds the directions along
-    which applicants differ most, and places each applicant on them.
+    Which of hundreds of items and operations go together, such as the risky funds among all, is
+    much to learn from some hundred overdue applications. But how often each applicant has each of
+    them tells it without any label. This finds the directions along which applicants differ most,
+    and places each applicant on them.
 
     Parameters
     ----------
@@ -57,17 +57,25 @@ class BehaviorTopics(BehaviorTransformer):
 
     Notes
     -----
-    By correspondence analysis: of the table of counts, applicants by behaviors, the leading axes of
-    the chi-squared distances. An applicant's coordinate is the mean of the loadings of the events,
-    with 20 events of the average applicant beside, in standard deviations of `fit`, cut at 5. It is
-    0 for the average applicant, and for one without events. What `fit` did not see counts as
-    average, and so do behaviors of fewer than 20 applicants, and all but the 1,000 of most
-    applicants. Axes beyond those that there are, are 0 for all. `fit` looks at no label and does
-    not depend on the order of rows, but for rounding.
+    By correspondence analysis of the square roots of counts. If an applicant has behavior ``j``
+    ``n_j`` times, a topic is ``sum_j(sqrt(n_j) loading_j) / (sum_j sqrt(n_j) + 20)``: the mean of
+    the loadings, drawn to the average as if that stood beside; a burst of one behavior counts
+    little more than a few. The loadings are the leading principal axes of such profiles by
+    chi-squared distances, scaled so that topics have mean 0 and standard deviation 1 in `fit`; they
+    are cut at 5. Who has no events is average, at 0. What `fit` did not see is left out, and so are
+    behaviors of fewer than 20 applicants and all but the 1,000 of most applicants. Where there are
+    fewer axes than `n_topics`, the rest is 0 for all.
+
+    `fit` looks at no label, and does not depend on the order of rows but for rounding; axes of
+    equal variance, of which any rotation is as good, may come rotated then. An applicant counts
+    once for each application.
 
     References
     ----------
     M. Greenacre, "Correspondence Analysis in Practice", 3rd edition (2017).
+
+    M. Greenacre, "Power transformations in correspondence analysis", Computational Statistics and
+    Data Analysis 53 (2009).
 
     Examples
     --------
@@ -121,12 +129,12 @@ class BehaviorTopics(BehaviorTransformer):
         """
         frame, as_of = self._read(X)
         behaviors = as_of.behaviors
-        names = sorted(set(behaviors.texts(self.by)[1]))
-        self._topics = Correspondence(len(names), self.n_topics)
-        self._topics.fit([self._table(behaviors, names)])
+        self._names = sorted(set(behaviors.texts(self.by)[1]))
+        self._topics = Correspondence(len(self._names), self.n_topics)
+        self._topics.fit(lambda: [self._table(behaviors)])
         self.loadings_ = pd.DataFrame(
-            self._topics.loadings_[:-1],
-            index=pd.Index(names, dtype=object, name=self.by),
+            self._topics.loadings_,
+            index=pd.Index(self._names, dtype=object, name=self.by),
             columns=self.get_feature_names_out(),
         )
         return self._remember_columns(frame)
@@ -145,10 +153,8 @@ class BehaviorTopics(BehaviorTransformer):
         """
         check_is_fitted(self)
         frame, as_of = self._read(X)
-        table = self._table(as_of.behaviors, self.loadings_.index.tolist())
-        return pd.DataFrame(
-            self._topics.transform(table), columns=self.get_feature_names_out(), index=frame.index
-        )
+        topics = self._topics.transform(self._table(as_of.behaviors))
+        return pd.DataFrame(topics, columns=self.get_feature_names_out(), index=frame.index)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the names of the topics, ``topic_1`` and so on.
@@ -163,7 +169,7 @@ class BehaviorTopics(BehaviorTransformer):
         ndarray of str
         """
         check_is_fitted(self, "_topics")
-        return np.array([f"topic_{i + 1}" for i in range(self.n_topics)], dtype=object)
+        return np.array([f"topic_{i + 1}" for i in range(self._topics.n_axes)], dtype=object)
 
-    def _table(self, behaviors: Behaviors, names: list[str]) -> Table:
-        return Table(behaviors.rows, positions(behaviors, self.by, names), len(behaviors))
+    def _table(self, behaviors: Behaviors) -> Table:
+        return Table(behaviors.rows, positions(behaviors, self.by, self._names), len(behaviors))

@@ -1,0 +1,75 @@
+"""09. What behaviors are about: a habit that shows in which of dozens of products are looked at.
+
+At this simulated bank nothing but one habit decides who is overdue: an appetite for risky funds.
+Half of the funds are risky, and no column says which. Window statistics give trees counts of each
+fund, much to learn from. `BehaviorTopics` finds without any label that some funds are looked at by
+the same applicants, and gives trees few numbers instead. The table of loadings is for you to name
+the topics; the AUC says what they are worth here, where they are all that there is.
+
+    python examples/09_what_behaviors_are_about.py
+    python examples/09_what_behaviors_are_about.py --applications 6000
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import pandas as pd
+from lightgbm import LGBMClassifier
+from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.pipeline import make_pipeline, make_union
+
+from skhuihen import (
+    BehaviorAbstractor,
+    BehaviorTopics,
+    ProfileEncoder,
+    WindowStatistics,
+    attach_behaviors,
+)
+from skhuihen.datasets import make_loan_data
+
+parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+)
+parser.add_argument("--applications", type=int, default=1000)
+arguments = parser.parse_args()
+
+others = ("profile", "nonlinear", "impulsive", "hesitant", "month_end")
+bank = make_loan_data(
+    n_new=arguments.applications,
+    n_old=0,
+    overdue_rate=0.3,
+    habit_effect=3.0,
+    random_state=0,
+    **{f"{name}_effect": 0.0 for name in others},
+)
+X = attach_behaviors(bank.applications, bank.events, known_at="recorded_at")
+
+topics = BehaviorTopics(by="behavior")
+behaviors = BehaviorAbstractor().fit_transform(X)
+loadings = topics.fit(behaviors).loadings_
+frequent = behaviors["behaviors"].nest["behavior"].value_counts().index[:100]
+ends = {
+    topic: {"below": ", ".join(of.nsmallest(4).index), "above": ", ".join(of.nlargest(4).index)}
+    for topic, of in loadings.loc[frequent].items()
+}
+print("Of the hundred most frequent behaviors, those at the two ends of each topic:")
+print(pd.DataFrame.from_dict(ends, orient="index").to_string(), end="\n\n")
+
+trees = LGBMClassifier(
+    n_estimators=100, learning_rate=0.03, num_leaves=7, n_jobs=1, verbose=-1, random_state=0
+)
+windows = [ProfileEncoder(), WindowStatistics(by="behavior")]
+features = {
+    "profile + windows": make_union(*windows),
+    "profile + windows of every item": make_union(
+        ProfileEncoder(), WindowStatistics(by="behavior", n_operations=300)
+    ),
+    "profile + windows + topics": make_union(*windows, topics),
+}
+folds = StratifiedKFold(3, shuffle=True, random_state=0)
+print("AUC of LightGBM, mean and standard deviation over three folds:")
+for name, table in features.items():
+    model = make_pipeline(BehaviorAbstractor(), table, trees)
+    auc = cross_val_score(model, X, bank.y, cv=folds, scoring="roc_auc")
+    print(f"{name:32} {auc.mean():.3f} +/- {auc.std(ddof=1):.3f}")
