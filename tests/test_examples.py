@@ -389,6 +389,25 @@ def test_what_is_said_of_a_mechanism(contenders, tmp_path, huihen, ablation, tol
         assert part in text
 
 
+def test_what_is_said_of_topics(contenders, tmp_path: Path) -> None:
+    table = importlib.import_module("mechanisms").TABLE
+    around = np.array([-0.001, 0.0, 0.001])
+    names = {
+        "HUIHEN": 0.51 + around,
+        "HUIHEN, topics": 0.69 - around,
+        "LightGBM, profile + windows": 0.55 + around,
+        "LightGBM, profile + windows + topics, 150 trees": 0.62 + around,
+    }
+    invent(tmp_path, "habit", names)
+    text = table.tell(tmp_path, "##")[-1]
+    for part in (
+        *("**HUIHEN does not find it (5%).**", "HUIHEN with topics finds it (95%)."),
+        "LightGBM on window statistics finds it in part (25%).",
+        "LightGBM on window statistics and topics finds it (60%).",
+    ):
+        assert part in text
+
+
 def test_what_is_said_of_a_curve(contenders, tmp_path: Path) -> None:
     table = importlib.import_module("figure5").TABLE
     around = np.array([-0.001, 0.0, 0.001])

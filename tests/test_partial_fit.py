@@ -127,14 +127,17 @@ def test_learns_week_by_week() -> None:
 
 
 def test_what_the_first_call_learned_stays(X: pd.DataFrame, y: np.ndarray) -> None:
-    model = quick().partial_fit(X[:200], y[:200])
+    model = quick(n_topics=3).partial_fit(X[:200], y[:200])
     encoder, vocabulary = model.profile_encoder_, model.vocabulary_
+    loadings = model.topics_.loadings_.copy()
     encoded = encoder.transform(X)
     events = Behaviors.from_column(X["behaviors"][200:])
     renamed = events.with_fields(behavior=pa.array(["never seen"] * events.n_events))
     model.partial_fit(X[200:].assign(behaviors=renamed.to_array(), user__age=99), y[200:])
     assert model.profile_encoder_ is encoder
     assert model.vocabulary_ is vocabulary
+    assert loadings.any()
+    np.testing.assert_array_equal(model.topics_.loadings_, loadings)
     np.testing.assert_array_equal(encoder.transform(X), encoded)
 
 

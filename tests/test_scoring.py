@@ -56,7 +56,7 @@ def X(bank):
 
 @pytest.fixture(scope="module")
 def model(bank, X):
-    classifier = HUIHENClassifier(max_epochs=2, early_stopping=False, random_state=0)
+    classifier = HUIHENClassifier(n_topics=3, max_epochs=2, early_stopping=False, random_state=0)
     return make_pipeline(BehaviorAbstractor(), Sessionizer(), classifier).fit(X, bank.y)
 
 

@@ -172,6 +172,5 @@ class Correspondence:
         row, position = table.row[is_used], position[is_used]
         shape = (table.n_rows, int(self._position.max(initial=-1)) + 1)
         roots = csr_array((np.ones(len(row)), (row, position)), shape=shape)
-        roots.sum_duplicates()
         roots.data = np.sqrt(roots.data)
         return roots
