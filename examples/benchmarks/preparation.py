@@ -13,11 +13,12 @@ import pyarrow as pa
 from measuring import interleaved, peak_of, report, seconds
 from workload import make_raw
 
-from skhuihen import BehaviorAbstractor, Sessionizer
+from skhuihen import BehaviorAbstractor, BehaviorTopics, Sessionizer
 from skhuihen.behaviors import Behaviors
 
 OURS, STEPS = "BehaviorAbstractor + Sessionizer", "the same, fitting included"
 GROUPBY, SMALL = "pandas groupby-apply, part of the events", "ours, the same part"
+TOPICS = "BehaviorTopics behind BehaviorAbstractor, fitting included"
 SKRUB, SESSIONS = "skrub SessionEncoder", "Sessionizer, session numbers of the same events"
 
 
@@ -110,15 +111,19 @@ def main() -> None:
         np.testing.assert_allclose(
             by_hand[name].to_numpy().astype(float), of_ours[name].to_numpy().astype(float)
         )
+    abstracted = abstractor.transform(X)
     contenders = {
         OURS: lambda: seconds(lambda: sessionizer.transform(abstractor.transform(X))),
         STEPS: lambda: seconds(
             lambda: Sessionizer().fit_transform(BehaviorAbstractor().fit_transform(X))
         ),
+        TOPICS: lambda: seconds(lambda: BehaviorTopics(by="behavior").fit_transform(abstracted)),
         SMALL: lambda: seconds(lambda: sessionizer.transform(abstractor.transform(small))),
         GROUPBY: lambda: seconds(lambda: by_groupby(small_flat, tokens)),
     }
-    events_of = {OURS: n_events, STEPS: n_events, SMALL: n_small, GROUPBY: n_small}
+    events_of = dict.fromkeys([OURS, STEPS, TOPICS], n_events) | dict.fromkeys(
+        [SMALL, GROUPBY], n_small
+    )
     if SessionEncoder is not None:
         alone = X[["applied_at", "behaviors"]].head(len(X) // 10)
         flat = flatten(alone)[["application", "time"]]

@@ -33,6 +33,7 @@ BATCH_SIZE = 256
 VARIANTS: dict[str, dict] = {
     "HUIHEN": {},
     "HUIHEN, event numbers and mean intention": {"event_numbers": "auto", "mean_intention": True},
+    "HUIHEN, ten topics, found before": {"n_topics": 10},
     "HUIHEN, taught in step two; the teacher not timed": {
         "teacher": make_pipeline(ProfileEncoder(), LogisticRegression())
     },
