@@ -244,7 +244,9 @@ class Table:
         names = summary.index.unique("data")
         longest = summary.groupby("data").size().max()
         n_columns, n_rows = min(2, len(names)), -(-len(names) // 2)
-        size = (6.5 * n_columns, n_rows * (0.32 * longest + 1.0) + 0.5)
+        # The names of contenders leave each panel some three inches.
+        width = 3.0 + 0.075 * max(map(len, summary.index.unique("contender")))
+        size = (width * n_columns, n_rows * (0.32 * longest + 1.0) + 0.5)
         figure = Figure(figsize=size, layout="constrained")
         key = "expected AUC" if self.metric == "expected_auc" else "AUC"
         for place, name in enumerate(names, start=1):
