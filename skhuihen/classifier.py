@@ -226,7 +226,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     event_numbers_ : EventNumbers
         The numbers of behaviors that the network takes in.
     topics_ : Correspondence
-        Where each behavior of the vocabulary is, by topic.
+        Its ``loadings_`` say where each of ``vocabulary_.behaviors_`` is, one row for each, on
+        each topic; of the behaviors in sessions, so others than a `BehaviorTopics` in front finds.
     vocabulary_ : BehaviorVocabulary
         The behaviors that have a vector. Others add no vector, only their time.
     feature_names_in_ : ndarray of str

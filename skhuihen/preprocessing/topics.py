@@ -44,7 +44,8 @@ class BehaviorTopics(BehaviorTransformer):
     ----------
     loadings_ : DataFrame of shape (n_behaviors, n_topics)
         Where each behavior seen in `fit` is on each topic: those at one end go together, and
-        apart from those at the other. Topics come by how much applicants differ on them.
+        apart from those at the other; all 0 for those that are left out (see the notes). Topics
+        come by how much applicants differ on them. A copy to look at: `transform` does not read it.
     feature_names_in_ : ndarray of str
         Columns seen in `fit`.
     n_features_in_ : int
@@ -60,14 +61,16 @@ class BehaviorTopics(BehaviorTransformer):
     By correspondence analysis of the square roots of counts. If an applicant has behavior ``j``
     ``n_j`` times, a topic is ``sum_j(sqrt(n_j) loading_j) / (sum_j sqrt(n_j) + 20)``: the mean of
     the loadings, drawn to the average as if that stood beside; a burst of one behavior counts
-    little more than a few. The loadings are the leading principal axes of such profiles by
-    chi-squared distances, scaled so that topics have mean 0 and standard deviation 1 in `fit`; they
-    are cut at 5. Who has no events is average, at 0. What `fit` did not see is left out, and so are
-    behaviors of fewer than 20 applicants and all but the 1,000 of most applicants. Where there are
-    fewer axes than `n_topics`, the rest is 0 for all.
+    little more than a few. Behaviors that `fit` did not see are left out of both sums, and so are
+    those of fewer than 20 applicants and all but the 1,000 of most applicants. A missing text is a
+    behavior of its own, ``missing``. The loadings are the leading principal axes of such profiles
+    by chi-squared distances, scaled so that topics have mean 0 and standard deviation 1 in `fit`;
+    topics are cut at 5. Who has no events is average, at 0. Where there are fewer axes than
+    `n_topics`, the rest is 0 for all: on few applications, all are.
 
     `fit` looks at no label, and does not depend on the order of rows but for rounding; axes of
-    equal variance, of which any rotation is as good, may come rotated then. An applicant counts
+    equal variance, of which any rotation is as good, may come rotated then. On other rows topics
+    come in another order, or with the other sign: a name holds for one fit. An applicant counts
     once for each application.
 
     References
