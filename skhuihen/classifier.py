@@ -1027,6 +1027,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.vocabulary_.fit_pieces(read)
         self.topics_ = Correspondence(sum(self.vocabulary_.sizes_), self.n_topics)
         self.topics_.fit(lambda: map(self._table_of, pieces()))
+        self.topics_.tell_nothing_found(self.behaviors, stacklevel=5)
 
     def _profile(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return what may be profile: all but the events, even where none came with the data."""

@@ -166,6 +166,7 @@ def test_units_and_zones(unit: str, zone: str | None, container: Container) -> N
             assert_same(result, want)
 
 
+@pytest.mark.filterwarnings("ignore:.*so all topics are 0")
 @pytest.mark.parametrize(
     "rows",
     [

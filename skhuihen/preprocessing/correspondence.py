@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, Self
 
@@ -99,6 +100,16 @@ class Correspondence:
         loadings *= np.sign(loadings[farthest, np.arange(n_axes)])
         self.loadings_[used, :n_axes] = np.where(real, loadings, 0)
         return self
+
+    def tell_nothing_found(self, column: str, *, stacklevel: int) -> None:
+        """Warn if there was something to place applications by, and nothing to tell them apart."""
+        if self.n_axes and self.n_behaviors and not self.loadings_.any():
+            warnings.warn(
+                f"The events in column {column!r} tell no applications apart, so all topics are 0: "
+                f"behaviors of fewer than {FEWEST} applications are left out, and the others are "
+                "done by all alike. Fit on more applications, or go without topics.",
+                stacklevel=stacklevel + 1,
+            )
 
     def transform(self, table: Table) -> NDArray[np.float64]:
         """Return the coordinates of applications: of mean 0 and standard deviation 1 in `fit`.

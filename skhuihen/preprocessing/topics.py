@@ -129,12 +129,18 @@ class BehaviorTopics(BehaviorTransformer):
         Returns
         -------
         self
+
+        Warns
+        -----
+        UserWarning
+            If there are events, but no topic is found in them: all are 0 then.
         """
         frame, as_of = self._read(X)
         behaviors = as_of.behaviors
         self._names = sorted(set(behaviors.texts(self.by)[1]))
         self._topics = Correspondence(len(self._names), self.n_topics)
         self._topics.fit(lambda: [self._table(behaviors)])
+        self._topics.tell_nothing_found(self.column, stacklevel=3)
         self.loadings_ = pd.DataFrame(
             self._topics.loadings_,
             index=pd.Index(self._names, dtype=object, name=self.by),
