@@ -202,6 +202,14 @@ def test_topics_are_those_of_the_transformer(bank: Any) -> None:
     assert np.any(wanted)
 
 
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_events_without_any_topic_are_told(X: pd.DataFrame, bank: Any, method: str) -> None:
+    model = quick(n_topics=3, early_stopping=False)
+    with pytest.warns(UserWarning, match="so all topics are 0") as told:
+        getattr(model, method)(X[:15], bank.y[:15])
+    assert {warning.filename for warning in told} == {__file__}
+
+
 def test_topics_without_behaviors_are_zero(bank: Any) -> None:
     model = quick(n_topics=4).fit(bank.applications, bank.y)
     assert np.isfinite(model.predict_proba(bank.applications)).all()
