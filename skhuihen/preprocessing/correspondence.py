@@ -79,15 +79,12 @@ class Correspondence:
         self
         """
         self.loadings_ = np.zeros((self.n_behaviors, self.n_axes))
-        self._position = np.arange(self.n_behaviors + 1)
-        self._position[-1] = -1
-        used = self._find_used(read() if self.n_axes else [])
-        self._position[:] = -1
-        self._position[used] = np.arange(len(used))
+        self._used = np.arange(self.n_behaviors)
+        self._used = used = self._find_used(read() if self.n_axes else [])
         n_axes = min(self.n_axes, len(used))
         if not n_axes:
             return self
-        average, covariance = self._covariance(read(), len(used))
+        average, covariance = self._covariance(read())
         root = np.sqrt(average)
         distance = covariance / np.outer(root, root)
         variance, axes = eigh(distance, subset_by_index=[len(used) - n_axes, len(used) - 1])
@@ -125,7 +122,7 @@ class Correspondence:
         if not self.n_axes:
             return np.empty((table.n_rows, 0))
         roots = self._roots(table)
-        total = roots @ self.loadings_[self._position[:-1] >= 0]
+        total = roots @ self.loadings_[self._used]
         return (total / (roots.sum(axis=1) + BESIDE)[:, None]).clip(-FARTHEST, FARTHEST)
 
     def _find_used(self, tables: Iterable[Table]) -> NDArray[np.int64]:
@@ -138,9 +135,10 @@ class Correspondence:
         return np.sort(most[n_applications[most] >= FEWEST])
 
     def _covariance(
-        self, tables: Iterable[Table], n_used: int
+        self, tables: Iterable[Table]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the average profile, and the covariance of what profiles differ from it."""
+        n_used = len(self._used)
         n_rows, of_total, of_square = 0, 0.0, 0.0
         of_roots, of_both = np.zeros(n_used), np.zeros(n_used)
         together = np.zeros((n_used, n_used))
@@ -178,10 +176,12 @@ class Correspondence:
 
     def _roots(self, table: Table) -> Any:
         """Return the square roots of how often each application has each behavior in use."""
-        position = self._position[np.minimum(table.behavior, self.n_behaviors)]
-        is_used = position >= 0
-        row, position = table.row[is_used], position[is_used]
-        shape = (table.n_rows, int(self._position.max(initial=-1)) + 1)
-        roots = csr_array((np.ones(len(row)), (row, position)), shape=shape)
+        position = np.full(self.n_behaviors + 1, -1)
+        position[self._used] = np.arange(len(self._used))
+        column = position[np.minimum(table.behavior, self.n_behaviors)]
+        is_used = column >= 0
+        at = table.row[is_used], column[is_used]
+        shape = (table.n_rows, len(self._used))
+        roots = csr_array((np.ones(len(at[0])), at), shape=shape)
         roots.data = np.sqrt(roots.data)
         return roots

@@ -70,7 +70,7 @@ class BehaviorTopics(BehaviorTransformer):
 
     `fit` looks at no label, and does not depend on the order of rows but for rounding; axes of
     equal variance, of which any rotation is as good, may come rotated then. On other rows topics
-    come in another order, or with the other sign: a name holds for one fit. An applicant counts
+    may come in another order, or with the other sign: a name holds for one fit. An applicant counts
     once for each application.
 
     References
