@@ -97,8 +97,8 @@ def test_no_held_out_label_comes_near_a_network(X, bank, monkeypatch, n_networks
     held_out = []
     hold_out = HUIHENClassifier._hold_out
 
-    def note(self, dataset, random):
-        held_out.extend(hold_out(self, dataset, random))
+    def note(self, label, users, random):
+        held_out.extend(hold_out(self, label, users, random))
         return held_out
 
     monkeypatch.setattr(HUIHENClassifier, "_hold_out", note)
