@@ -39,8 +39,8 @@ def as_labels(y: Any, name: str = "y") -> Any:
     missing = pd.isna(values)
     if missing.any():
         raise ValueError(
-            f"{name} contains NaN: {int(missing.sum())} of {missing.size} labels are missing. "
-            "Leave these rows out of all parameters, for example by the mask pandas.notna(y)."
+            f"Input {name} contains NaN: {int(missing.sum())} of {missing.size} labels are "
+            "missing. Leave these applications out, for example with the mask pandas.notna(y)."
         )
     return _plain(values, name) if values.dtype == object else values
 
