@@ -9,13 +9,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, logit
-from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
 
-from skhuihen.guidance import columns_of, cross_fit, score, weight_params
+from skhuihen._splits import TOGETHER, n_of_rarest
+from skhuihen.guidance import columns_of, cross_fit, differ, fit_weighted, score
 
-#: Folds of the cross-fit, fewer where a class has fewer rows.
+#: Folds of the cross-fit, fewer where a class has fewer rows, or users.
 N_FOLDS = 5
 
 
@@ -27,6 +28,7 @@ def fit_base(
     random: np.random.RandomState,
     verbose: int = 0,
     name: str = "base_estimator",
+    users: NDArray[np.int64] | None = None,
 ) -> tuple[Any, NDArray[np.floating]]:
     """Fit a base model or a teacher, and return it with its log-odds of rows it has not seen.
 
@@ -47,23 +49,26 @@ def fit_base(
     verbose : int, default=0
     name : str, default="base_estimator"
         Of the parameter, for errors.
+    users : int64 ndarray of shape (n,), default=None
+        Whose each row is; those of one user are in one fold.
 
     Returns
     -------
     fitted classifier, ndarray of shape (n,)
     """
-    classes, counts = np.unique(y, return_counts=True)
+    classes = np.unique(y)
     if isinstance(estimator, FrozenEstimator):
         return estimator, base_log_odds(estimator, table, classes, name)
-    n_folds = min(N_FOLDS, int(counts.min()))
+    n_folds = min(N_FOLDS, n_of_rarest(y, users))
     if n_folds < 2:
+        of_what, note = ("rows", "") if users is None else ("users", f" {TOGETHER}")
         raise ValueError(
-            f"{name} is cross-fitted, which takes two rows of each class at least; y has "
-            f"{int(counts.min())} of one. Pass more rows, or FrozenEstimator(a fitted model)."
+            f"{name} is cross-fitted, which takes two {of_what} of each class at least; y has "
+            f"{n_folds} of one. Pass more rows, or FrozenEstimator(a fitted model).{note}"
         )
     try:
-        probability = cross_fit(estimator, table, y, weight, n_folds, random, verbose)
-        fitted = clone(estimator).fit(table, y, **weight_params(estimator, weight))
+        probability = cross_fit(estimator, table, y, weight, n_folds, random, verbose, users)
+        fitted = fit_weighted(estimator, table, y, weight if differ(weight) else None)
     except Exception as error:
         if isinstance(table, pd.DataFrame):
             error.add_note(
@@ -88,6 +93,21 @@ def base_log_odds(
     return logit(score(fitted, table, classes.tolist()))
 
 
+def takes_missing(estimator: Any) -> bool:
+    """Tell whether a model says that it takes missing values."""
+    return not hasattr(estimator, "__sklearn_tags__") or get_tags(estimator).input_tags.allow_nan
+
+
+def may_take_missing(estimator: Any) -> bool:
+    """Tell whether a model may take missing values.
+
+    A pipeline says that it takes none, whatever its steps do: its first step must take them.
+    """
+    while isinstance(estimator, Pipeline):
+        estimator = estimator[0]
+    return takes_missing(estimator)
+
+
 class Blend(NamedTuple):
     """How much a base model and the network count: weights of their log-odds.
 
@@ -104,9 +124,10 @@ class Blend(NamedTuple):
 
     def log_odds(
         self, base: NDArray[np.floating], network: NDArray[np.floating]
-    ) -> NDArray[np.floating]:
+    ) -> NDArray[np.float64]:
         """Return the blended log-odds."""
-        return self.intercept + self.base * base + self.network * network
+        log_odds = self.intercept + self.base * base + self.network * network
+        return np.asarray(log_odds, dtype=np.float64)
 
 
 def fit_blend(
@@ -114,6 +135,7 @@ def fit_blend(
     network: NDArray[np.floating],
     label: NDArray[np.int64],
     weight: NDArray[np.floating],
+    shift: float = 0.0,
 ) -> Blend:
     """Weigh two models by rows that neither was fitted on.
 
@@ -128,12 +150,15 @@ def fit_blend(
     label : int64 ndarray of shape (n,)
     weight : ndarray of shape (n,)
         Of mean 1 if a row is to count as one.
+    shift : float, default=0
+        By how much the weights move the log-odds of the label, which ``base`` knows nothing of;
+        the prior is then around the base model so moved.
 
     Returns
     -------
     Blend
     """
-    columns = np.column_stack([np.ones(len(base)), base, network]).astype(np.float64)
+    columns = np.column_stack([np.ones(len(base)), base + shift, network]).astype(np.float64)
     before = np.array([0.0, 1.0, 0.0])
 
     def loss(blend: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -148,4 +173,5 @@ def fit_blend(
 
     bounds = [(None, None), (0, None), (0, None)]
     found = minimize(loss, before, jac=True, bounds=bounds, method="L-BFGS-B")
-    return Blend(*found.x.tolist())
+    intercept, of_base, of_network = found.x.tolist()
+    return Blend(intercept + of_base * shift, of_base, of_network)

@@ -24,6 +24,7 @@ from sklearn.utils._param_validation import (
     validate_params,
 )
 from sklearn.utils._tags import Tags
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -37,7 +38,16 @@ from skorch.callbacks import Callback, EarlyStopping
 from skorch.helper import predefined_split
 from torch.utils.data import Dataset, Subset
 
-from skhuihen.base_model import Blend, base_log_odds, fit_base, fit_blend
+from skhuihen._labels import as_labels
+from skhuihen._splits import hold_out, users_of
+from skhuihen.base_model import (
+    Blend,
+    base_log_odds,
+    fit_base,
+    fit_blend,
+    may_take_missing,
+    takes_missing,
+)
 from skhuihen.behaviors import (
     Behaviors,
     OptionalSubfields,
@@ -108,7 +118,10 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         The columns of the profile fields ``"user"``, ``"device"`` and ``"item"``; None finds
         them by their prefixes (see `ProfileEncoder`).
     id_columns : sequence of str, default=("user_id", "application_id")
-        Columns that are never profile. Absent ones are ignored.
+        Columns that are never profile. Absent ones are ignored. The first that has a value more
+        than once says whose an application is: what is held out in `fit`, for early stopping and
+        in the folds of `base_estimator` and `teacher`, is then whole users, since a network
+        recognizes a history that it has seen.
     behavior_dim : int, default=10
         Length of behavior, time period and field-wise profile vectors.
     intention_dim : int, default=30
@@ -185,7 +198,12 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Epochs without improvement before stopping. Small data improve slowly and unevenly: less
         patience cuts good networks off.
     class_weight : dict, "balanced" or None, default=None
-        Weights of the classes, in scikit-learn's sense.
+        Weights of the classes, in scikit-learn's sense; they multiply `sample_weight`, which
+        ``"balanced"`` takes into account. Probabilities are then those of a population with so
+        many more overdue applications: with ``"balanced"`` one half is overdue on average. The
+        order of scores hardly changes. Subtract ``log(class_weight_[1] / class_weight_[0])`` from
+        `decision_function` for the log-odds of the population as it is. With `base_estimator`,
+        which is fitted without them, its log-odds are moved by as much.
     device : str, default="cpu"
         Where torch computes, such as ``"cuda"``; ``"auto"`` takes a GPU if torch finds one. The
         data lie there as flat arrays while it trains or scores.
@@ -211,6 +229,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         The trained nets; ``nets_[0].module_`` is a network.
     net_ : skorch.NeuralNet
         The first of them.
+    class_weight_ : ndarray of shape (2,)
+        The weights of the classes, ones without `class_weight`.
     history_ : DataFrame
         One row per network and epoch: ``network`` (0 for the first), ``train_loss``, ``dur``
         (seconds) and, with `early_stopping`, ``valid_loss`` and ``valid_auc``. With `teacher`
@@ -426,15 +446,34 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                     f"into memory, or leave {name} out."
                 )
         dataset, log_odds, pretrained = self._set_up(frame, y, label, weight, source)
-        margin = None if self.base_estimator is None else self._fit_base(frame, y, weight)
+        users = users_of(frame, self.id_columns)
+        margin = None if self.base_estimator is None else self._fit_base(frame, y, weight, users)
         guide = None
         if self._is_guided():
-            guide = Guide(self, self._table(frame), y, weight)
-        held_out = self._train(dataset, log_odds, pretrained, guide=guide)
+            guide = Guide(self, self._table(frame), y, weight, users)
+        held_out = self._train(dataset, log_odds, pretrained, guide=guide, users=users)
         if margin is not None and isinstance(dataset, ApplicationDataset):
-            self._fit_blend(dataset, margin, weight / weight.mean(), held_out)
+            of_rows = weight * self.class_weight_[label] / self._mean_weight
+            self._fit_blend(dataset, margin, of_rows, held_out)
         return self
 
+    def _may_begin_partially(self) -> bool:
+        """Say why `partial_fit` cannot be the first call."""
+        if hasattr(self, "net_"):
+            return True
+        if self.base_estimator is not None:
+            raise AttributeError(
+                "partial_fit holds no row out, by which base_estimator and the network could be "
+                "weighed. Call fit first; partial_fit then goes on with both weights."
+            )
+        if self._is_guided():
+            raise AttributeError(
+                "partial_fit learns from labels alone: a teacher is cross-fitted on the rows of "
+                "fit. Call fit first; partial_fit then goes on without guidance."
+            )
+        return True
+
+    @available_if(_may_begin_partially)
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train on for one pass over further applications.
@@ -495,17 +534,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         >>> model.partial_fit(X[200:], y[200:]).n_iter_
         4
         """
+        if classes is not None:
+            classes = as_labels(classes, "classes")
         if not hasattr(self, "net_"):
-            if self.base_estimator is not None:
-                raise ValueError(
-                    "partial_fit holds no row out, by which base_estimator and the network could "
-                    "be weighed. Call fit first; partial_fit then goes on with both weights."
-                )
-            if self._is_guided():
-                raise ValueError(
-                    "partial_fit learns from labels alone: a teacher is cross-fitted on the rows "
-                    "of fit. Call fit first; partial_fit then goes on without guidance."
-                )
             self._check_parameters()
             X, y, sample_weight, source = self._open(X, y, sample_weight)
             frame, y, weight = self._check_rows(X, y, sample_weight, reset=True)
@@ -535,7 +566,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         frame, y, weight = self._check_rows(X, y, sample_weight, reset=False)
         label = self._find_labels(y)
         self.profile_encoder_.check_types(frame)
-        weight = weight * self._class_weight[label] / self._mean_weight
+        weight = weight * self.class_weight_[label] / self._mean_weight
         if source is None:
             behaviors = self._read_known_behaviors(frame)
             dataset: _Applications = self._dataset(
@@ -728,7 +759,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             state = {**state, "_warm_start": self._warm_start.without_rows()}
         return state
 
-    def decision_function(self, X: Any) -> NDArray[np.floating]:
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
         """Return the log-odds of overdue.
 
         Parameters
@@ -737,18 +768,13 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of shape (n_applications,)
+        float64 ndarray of shape (n_applications,)
         """
         check_is_fitted(self)
         frame = self._check_table(X, reset=False)
-        logits = self._compute(frame, self._mean_logits, width=2)
-        log_odds = logits[:, 1] - logits[:, 0]
-        if self.blend_ is None or not len(frame):
-            return log_odds
-        of_base = base_log_odds(self.base_estimator_, self._table(frame), self.classes_)
-        return self.blend_.log_odds(of_base, log_odds).astype(self.dtype)
+        return self._blended(frame, self._compute(frame, self._mean_logits, width=2))
 
-    def predict_proba(self, X: Any) -> NDArray[np.floating]:
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return the probability of each class, in the order of `classes_`.
 
         Parameters
@@ -757,15 +783,12 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of shape (n_applications, 2)
+        float64 ndarray of shape (n_applications, 2)
         """
         check_is_fitted(self)
-        if self.blend_ is not None:
-            overdue = expit(self.decision_function(X))
-            return np.column_stack([1 - overdue, overdue])
         frame = self._check_table(X, reset=False)
-        logits = self._compute(frame, self._mean_logits, width=2)
-        return torch.softmax(torch.from_numpy(logits), dim=1).numpy()
+        log_odds = self._blended(frame, self._compute(frame, self._mean_logits, width=2))
+        return np.column_stack([expit(-log_odds), expit(log_odds)])
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the more probable class.
@@ -778,8 +801,10 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         -------
         ndarray of shape (n_applications,)
         """
-        overdue = self.decision_function(X) > 0
-        return self.classes_[overdue.astype(np.int64)]
+        check_is_fitted(self)
+        frame = self._check_table(X, reset=False)
+        log_odds = self._blended(frame, self._compute(frame, self._mean_logits, width=2))
+        return self.classes_[(log_odds > 0).astype(np.int64)]
 
     def transform(self, X: Any) -> NDArray[np.floating]:
         """Return the intention T of the last session and the habit H, side by side.
@@ -882,8 +907,13 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 "X is an array of objects that hold events; its columns have lost their names. "
                 "Keep a table: call set_output(transform='pandas') on the step in front."
             )
+        may_lack = all(map(may_take_missing, self._models_beside()))
         array = validate_data(
-            self, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan"
+            self,
+            X,
+            reset=reset,
+            dtype=[np.float64, np.float32],
+            ensure_all_finite="allow-nan" if may_lack else True,
         )
         return pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])])
 
@@ -899,7 +929,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y "
                 "is None."
             )
-        y = _check_y(y, estimator=self)
+        y = _check_y(as_labels(y), estimator=self)
         check_consistent_length(frame, y)
         check_classification_targets(y)
         weight = _check_sample_weight(
@@ -923,14 +953,16 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         source: PreparedParquet | None,
     ) -> tuple[_Applications, float, Pretrained | None]:
         """Learn what is learned but once; return the data set and what a network starts from."""
-        self._class_weight = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
-        for name, of_class in zip(self.classes_.tolist(), self._class_weight, strict=True):
+        self.class_weight_ = compute_class_weight(
+            self.class_weight, classes=self.classes_, y=y, sample_weight=weight
+        )
+        for name, of_class in zip(self.classes_.tolist(), self.class_weight_, strict=True):
             if not of_class > 0:
                 raise ValueError(
                     f"class_weight={self.class_weight!r} leaves the class {name!r} no weight; "
                     "give both classes a positive one."
                 )
-        weight = weight * self._class_weight[label]
+        weight = weight * self.class_weight_[label]
         self._mean_weight = weight.mean()
         weight = weight / self._mean_weight
         if source is None:
@@ -960,7 +992,11 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         return dataset, log_odds_of(label, weight), pretrained
 
     def _fit_base(
-        self, frame: pd.DataFrame, y: NDArray[Any], weight: NDArray[np.float64]
+        self,
+        frame: pd.DataFrame,
+        y: NDArray[Any],
+        weight: NDArray[np.float64],
+        users: NDArray[np.int64] | None,
     ) -> NDArray[np.floating]:
         """Fit the model to stand on; return its log-odds of unseen rows."""
         if not self.early_stopping:
@@ -970,12 +1006,17 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             )
         random = check_random_state(self.random_state)
         self.base_estimator_, margin = fit_base(
-            self.base_estimator, self._table(frame), y, weight, random, self.verbose
+            self.base_estimator, self._table(frame), y, weight, random, self.verbose, users=users
         )
         return margin
 
     def _is_guided(self) -> bool:
         return self.teacher is not None and self.guidance_weight > 0
+
+    def _models_beside(self) -> list[Any]:
+        """Return the models that see the same table."""
+        taught_by = self.teacher if self._is_guided() else None
+        return [m for m in (self.base_estimator, taught_by) if m is not None and m != "base"]
 
     def _fit_blend(
         self,
@@ -984,7 +1025,10 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         weight: NDArray[np.floating],
         held_out: list[NDArray[np.int64]],
     ) -> None:
-        """Weigh the base model and the network by what each network held out."""
+        """Weigh the base model and the network by what each network held out.
+
+        The weights are those of the loss, so that classes count here as they do there.
+        """
         of_network = []
         for net, rows in zip(self.nets_, held_out, strict=True):
             net.module_.eval()
@@ -994,8 +1038,16 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                     of_network.append((logits[:, 1] - logits[:, 0]).cpu().numpy())
         rows = np.concatenate(held_out)
         self.blend_ = fit_blend(
-            margin[rows], np.concatenate(of_network), dataset.y[rows], weight[rows]
+            margin[rows],
+            np.concatenate(of_network),
+            dataset.y[rows],
+            weight[rows],
+            self._shift_of_classes(),
         )
+
+    def _shift_of_classes(self) -> float:
+        """Return by how much `class_weight` moves the log-odds of overdue."""
+        return float(np.log(self.class_weight_[1] / self.class_weight_[0]))
 
     def _table(self, frame: pd.DataFrame) -> Any:
         """Return the table as it was passed: an array where columns had no names."""
@@ -1218,12 +1270,14 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         pretrained: Pretrained | None = None,
         *,
         guide: Guide | None = None,
+        users: NDArray[np.int64] | None = None,
         partial: bool = False,
         **net_params: Any,
     ) -> list[NDArray[np.int64]]:
         """Train new networks, at first with these odds of overdue; if partial, for one epoch.
 
-        A guide says how each network is taught. Returns the rows that each network held out.
+        A guide says how each network is taught; users are held out as a whole. Returns the rows
+        that each network held out.
         """
         if guide is not None:
             net_params |= {"criterion": GuidedLoss, "criterion__form": float(self.guidance_weight)}
@@ -1234,7 +1288,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         seeds = random.randint(largest, size=(1, 2))
         held_out: list[NDArray[np.int64]] = []
         if self.early_stopping and not partial:
-            held_out = self._hold_out(dataset, random)
+            held_out = self._hold_out(dataset.y, users, random)
         # The first network is the one that there would be alone, and so is its teacher.
         of_teachers = deepcopy(random)
         seeds = np.concatenate([seeds, random.randint(largest, size=(self.n_networks - 1, 2))])
@@ -1315,25 +1369,20 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.n_iter_ = max(len(net.history) for net in nets)
 
     def _hold_out(
-        self, dataset: _Applications | GuidedDataset, random: np.random.RandomState
+        self,
+        label: NDArray[np.int64],
+        users: NDArray[np.int64] | None,
+        random: np.random.RandomState,
     ) -> list[NDArray[np.int64]]:
-        """Choose `validation_fraction` of each class, but at least one row, for each network.
-
-        Networks hold out other rows than each other as long as there are some.
-        """
-        held_out: list[list[NDArray[np.int64]]] = [[] for _ in range(self.n_networks)]
-        for code, name in enumerate(self.classes_.tolist()):
-            rows = random.permutation(np.flatnonzero(dataset.y == code))
-            if len(rows) < 2:
-                raise ValueError(
-                    f"early_stopping=True holds out rows of each class, but the class {name!r} has "
-                    "one row only. Pass early_stopping=False, or more rows."
-                )
-            size = round(self.validation_fraction * len(rows))
-            size = min(max(size, 1), len(rows) - 1)
-            for number, part in enumerate(held_out):
-                part.append(rows.take(np.arange(number * size, (number + 1) * size), mode="wrap"))
-        return [np.sort(np.concatenate(part)) for part in held_out]
+        """Choose the rows that each network holds out."""
+        return hold_out(
+            label,
+            self.classes_.tolist(),
+            users,
+            self.validation_fraction,
+            self.n_networks,
+            random,
+        )
 
     def _decay(self, n_rows: int) -> float:
         """Return the L2 penalty for a number of training rows."""
@@ -1397,6 +1446,15 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             return self.net_.module_(batch)
         return torch.stack([net.module_(batch) for net in self.nets_]).mean(dim=0)
 
+    def _blended(self, frame: pd.DataFrame, logits: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the log-odds of the networks, weighed with those of the base model."""
+        of_classes = logits.astype(np.float64)
+        log_odds = of_classes[:, 1] - of_classes[:, 0]
+        if self.blend_ is None or not len(frame):
+            return log_odds
+        of_base = base_log_odds(self.base_estimator_, self._table(frame), self.classes_)
+        return self.blend_.log_odds(of_base, log_odds)
+
     def _compute(
         self, frame: pd.DataFrame, function: Callable[[Batch], torch.Tensor], width: int
     ) -> NDArray[np.floating]:
@@ -1422,7 +1480,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = False
-        tags.input_tags.allow_nan = True
+        tags.input_tags.allow_nan = all(map(takes_missing, self._models_beside()))
         tags.transformer_tags.preserves_dtype = [self.dtype]
         return tags
 

@@ -19,11 +19,12 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from sklearn import config_context, get_config
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import StratifiedKFold
+from sklearn.exceptions import NotFittedError, UnsetMetadataPassedError
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import (
     _check_sample_weight,
     _check_y,
@@ -36,6 +37,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
+from skhuihen._labels import as_labels
+from skhuihen._splits import TOGETHER, folds, n_of_rarest, users_of
 from skhuihen.behaviors import as_text, is_table
 from skhuihen.network.batch import ApplicationDataset
 from skhuihen.network.huihen import HUIHEN
@@ -245,6 +248,7 @@ def cross_fit(
     cv: Any,
     random: np.random.RandomState,
     verbose: int = 0,
+    users: NDArray[np.int64] | None = None,
 ) -> NDArray[np.floating]:
     """Return a probability for each row, by teachers that did not see it.
 
@@ -262,28 +266,35 @@ def cross_fit(
         one teacher that scores its own training rows, as the paper does.
     random : RandomState
     verbose : int, default=0
+    users : int64 ndarray of shape (n,), default=None
+        Whose each row is. Those of one user are in one fold; a splitter is given them as
+        ``groups`` if it knows groups.
 
     Returns
     -------
     ndarray of shape (n,)
     """
-    classes, counts = np.unique(y, return_counts=True)
+    classes = np.unique(y)
     rows = np.arange(len(y))
-    folds = [(rows, rows)]
+    pairs = [(rows, rows)]
     if isinstance(cv, int | np.integer):
-        if min(counts) < cv:
+        n_rarest = n_of_rarest(y, users)
+        if n_rarest < cv:
+            of_what, note = ("rows", "") if users is None else ("users", f" {TOGETHER}")
             raise ValueError(
-                f"cv={cv} folds want at least {cv} rows of each class in old_y, which has "
-                f"{min(counts)} of one. Pass a smaller cv, or more rows."
+                f"cv={cv} folds want at least {cv} {of_what} of each class in old_y, which has "
+                f"{n_rarest} of one. Pass a smaller cv, or more rows.{note}"
             )
-        cv = StratifiedKFold(cv, shuffle=True, random_state=random)
-    if cv is not None:
-        folds = list(cv.split(rows, y))
-    params = weight_params(teacher, weight)
+        pairs = [(np.delete(rows, test), test) for test in folds(y, users, int(cv), random)]
+    elif cv is not None:
+        knows_groups = get_routing_for_object(cv).consumes("split", {"groups"})
+        groups = rows if users is None else users
+        pairs = list(cv.split(rows, y, groups) if knows_groups else cv.split(rows, y))
+    is_weighted = differ(weight)
     probability = np.full(len(y), np.nan)
-    for train, test in tqdm(folds, desc="Teacher", unit="fold", disable=not verbose):
-        of_fold = {name: value[train] for name, value in params.items()}
-        fitted = clone(teacher).fit(_safe_indexing(X, train), y[train], **of_fold)
+    for train, test in tqdm(pairs, desc="Teacher", unit="fold", disable=not verbose):
+        of_fold = weight[train] if is_weighted else None
+        fitted = fit_weighted(teacher, _safe_indexing(X, train), y[train], of_fold)
         probability[test] = score(fitted, _safe_indexing(X, test), classes.tolist())
     if np.isnan(probability).any():
         raise ValueError(
@@ -293,18 +304,62 @@ def cross_fit(
     return probability
 
 
-def weight_params(estimator: Any, weight: NDArray[np.floating]) -> dict[str, Any]:
-    """Return sample weights under the name that an estimator's `fit` knows; none if all equal."""
-    if (weight == weight[0]).all():
-        return {}
-    if has_fit_parameter(estimator, "sample_weight"):
-        return {"sample_weight": weight}
-    if isinstance(estimator, Pipeline) and has_fit_parameter(estimator[-1], "sample_weight"):
-        return {f"{estimator.steps[-1][0]}__sample_weight": weight}
-    raise ValueError(
-        f"sample_weight was passed, but {type(estimator).__name__} has no sample_weight in fit. "
-        "Pass a model that has, or one that is fitted already."
-    )
+def differ(weight: NDArray[np.floating]) -> bool:
+    """Tell whether weights say anything."""
+    return not (weight == weight[0]).all()
+
+
+def fit_weighted(
+    estimator: Any, X: Any, y: NDArray[Any], weight: NDArray[np.floating] | None
+) -> Any:
+    """Return a clone that was fitted with sample weights, wherever its `fit` takes them.
+
+    A pipeline hands them to its last step. With metadata routing, the requests of its steps decide
+    instead, as far as there are any: a step that requests nothing is given nothing, but the last.
+
+    Parameters
+    ----------
+    estimator : classifier
+    X : ndarray or DataFrame of shape (n, n_columns)
+    y : ndarray of shape (n,)
+    weight : ndarray of shape (n,) or None
+        None passes no weights.
+
+    Returns
+    -------
+    fitted classifier
+    """
+    model = clone(estimator)
+    if weight is None:
+        return model.fit(X, y)
+    steps, last = [], model
+    while isinstance(last, Pipeline):
+        steps.append(last.steps[-1][0])
+        last = last[-1]
+    is_routing = get_config()["enable_metadata_routing"]
+    if is_routing:
+        request = _request_of_weights(last)
+        try:
+            if get_routing_for_object(model).consumes("fit", {"sample_weight"}):
+                return model.fit(X, y, sample_weight=weight)
+        except UnsetMetadataPassedError:
+            if request is not True:
+                raise
+        if request is False:
+            return model.fit(X, y)
+    if not has_fit_parameter(last, "sample_weight"):
+        raise ValueError(
+            f"sample_weight was passed, but {type(estimator).__name__} has no sample_weight in "
+            "fit. Pass a model that has, or one that is fitted already."
+        )
+    with config_context(enable_metadata_routing=is_routing and not steps):
+        return model.fit(X, y, **{"__".join([*steps, "sample_weight"]): weight})
+
+
+def _request_of_weights(estimator: Any) -> Any:
+    """Return what `set_fit_request` has said of the weights; None if nothing."""
+    requests = getattr(get_routing_for_object(estimator), "fit", None)
+    return None if requests is None else requests.requests.get("sample_weight")
 
 
 def score(teacher: Any, X: Any, classes: list[Any]) -> NDArray[np.floating]:
@@ -447,7 +502,7 @@ class WarmStart:
         label = np.zeros(used.sum(), dtype=np.int64)
         self.labeled = old_y is not None
         if self.labeled:
-            old_y = _check_y(old_y, estimator=student)
+            old_y = _check_y(as_labels(old_y, "old_y"), estimator=student)
             check_consistent_length(frame, old_y)
             label = reader._encode_labels(old_y[used])
             self.classes = reader.classes_.tolist()
@@ -545,7 +600,8 @@ class WarmStart:
                 f"old_X has no profile column to learn from; it has {list(frame.columns)}."
             )
         dataset: Any = student._dataset(frame, behaviors, label, weight, student._find_device())
-        guidance = self._guide(student, dataset.profile, label, weight)
+        users = users_of(frame, student.id_columns)
+        guidance = self._guide(student, dataset.profile, label, weight, users)
         log_odds = log_odds_of(label, weight) if self.labeled else log_odds_of(guidance, weight)
         params: dict[str, Any] = {}
         if guidance is not None:
@@ -557,7 +613,7 @@ class WarmStart:
                 # Weight decay would pull alpha to a place of its own.
                 "optimizer__param_groups": [("guidance_parameter", {"weight_decay": 0.0})],
             }
-        student._train(dataset, log_odds, title=", step one", **params)
+        student._train(dataset, log_odds, users=users, title=", step one", **params)
         student.classes_ = np.array(self.classes)
         for epoch in student.net_.history:
             epoch.pop("batches", None)  # many, and means are in the history
@@ -569,6 +625,7 @@ class WarmStart:
         profile: NDArray[np.floating],
         label: NDArray[np.int64],
         weight: NDArray[np.floating],
+        users: NDArray[np.int64] | None,
     ) -> Any:
         """Return the guidance probabilities; None if there is no teacher."""
         if self.teacher is None:
@@ -580,7 +637,7 @@ class WarmStart:
             if isinstance(teacher, str):
                 teacher = make_teacher(teacher, random.randint(np.iinfo(np.int32).max))
             self.guidance[inputs] = cross_fit(
-                teacher, profile, label, weight, self.cv, random, student.verbose
+                teacher, profile, label, weight, self.cv, random, student.verbose, users
             )
         return self.guidance[inputs]
 

@@ -28,6 +28,8 @@ class Guide:
         Two labels.
     weight : ndarray of shape (n,)
         Of rows, handed to the teacher if they differ.
+    users : int64 ndarray of shape (n,), default=None
+        Whose each row is; those of one user are in one fold.
     """
 
     def __init__(
@@ -36,16 +38,18 @@ class Guide:
         table: Any,
         y: NDArray[Any],
         weight: NDArray[np.floating],
+        users: NDArray[np.int64] | None = None,
     ) -> None:
         of_base = isinstance(classifier.teacher, str)
         self.teacher = classifier.base_estimator if of_base else classifier.teacher
         self.table = table
         self.y = y
         self.weight = weight
+        self.users = users
         self.classes = classifier.classes_
         self.verbose = classifier.verbose
         # Labels are weighed by class, so the guidance must ask for the same odds.
-        self.shift = float(np.log(classifier._class_weight[1] / classifier._class_weight[0]))
+        self.shift = classifier._shift_of_classes()
 
     def teach(
         self, train: NDArray[np.int64], valid: NDArray[np.int64], random: np.random.RandomState
@@ -76,6 +80,7 @@ class Guide:
             random,
             self.verbose,
             "teacher",
+            None if self.users is None else self.users[train],
         )
         if len(valid):
             rows = _safe_indexing(self.table, valid)

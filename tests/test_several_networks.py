@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -55,7 +54,7 @@ def test_networks_hold_out_rows_of_their_own_as_long_as_there_are_some(data, n_n
     X, y = data
     model = HUIHENClassifier(n_networks=n_networks, validation_fraction=fraction, max_epochs=1)
     model.fit(X, y)
-    held_out = model._hold_out(SimpleNamespace(y=y), np.random.RandomState(0))
+    held_out = model._hold_out(y, None, np.random.RandomState(0))
     for label in (0, 1):
         found = np.concatenate([rows[y[rows] == label] for rows in held_out])
         times = np.bincount(found, minlength=len(y))[y == label]

@@ -1,0 +1,195 @@
+"""Rows that are held out: alike in their classes, and a user's applications all on one side.
+
+A network recognizes a history that it has seen. Where one application of a user is trained on and
+another is held out, the held-out score is too good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+#: The rows of one user, in messages.
+TOGETHER = (
+    "The applications of one user stay together; id_columns says which column names the user."
+)
+
+
+def users_of(frame: pd.DataFrame, id_columns: Sequence[str]) -> NDArray[np.int64] | None:
+    """Give each user of a table a number, if some of them come back.
+
+    The column is the first of `id_columns` that has a value more than once, and more than one
+    value. A missing value is a user of its own.
+
+    Parameters
+    ----------
+    frame : DataFrame of shape (n, n_columns)
+    id_columns : sequence of str
+        Absent ones are passed over.
+
+    Returns
+    -------
+    int64 ndarray of shape (n,) or None
+        None if no user comes back, or there is no such column.
+    """
+    for column in id_columns:
+        if column not in frame.columns:
+            continue
+        users, known = pd.factorize(frame[column])
+        users = users.astype(np.int64)
+        missing = users < 0
+        users[missing] = len(known) + np.arange(missing.sum())
+        if 1 < len(known) + missing.sum() < len(frame):
+            return users
+    return None
+
+
+def n_of_rarest(y: NDArray[Any], users: NDArray[np.int64] | None = None) -> int:
+    """Return how many users the class with fewest has; without users, how many rows.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n,)
+    users : int64 ndarray of shape (n,), default=None
+
+    Returns
+    -------
+    int
+    """
+    if users is None:
+        return int(np.unique(y, return_counts=True)[1].min())
+    return min(len(np.unique(users[y == label])) for label in np.unique(y))
+
+
+def folds(
+    y: NDArray[Any],
+    users: NDArray[np.int64] | None,
+    n_folds: int,
+    random: np.random.RandomState,
+) -> list[NDArray[np.int64]]:
+    """Cut all rows into folds with like shares of the classes and each user in one of them.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n,)
+        Labels, or their codes.
+    users : int64 ndarray of shape (n,) or None
+        As from `users_of`.
+    n_folds : int
+        At most `n_of_rarest`.
+    random : RandomState
+
+    Returns
+    -------
+    list of int64 ndarray
+        The rows of each fold, ascending. Each row is in one fold, and what a fold leaves has all
+        classes.
+    """
+    rows = np.arange(len(y))
+    if users is None or len(np.unique(users)) == len(users):
+        cut = StratifiedKFold(n_folds, shuffle=True, random_state=random).split(rows, y)
+    else:
+        by_user = StratifiedGroupKFold(n_folds, shuffle=True, random_state=random)
+        cut = by_user.split(rows, y, users)
+    found = [held_out for _, held_out in cut if len(held_out)]
+    if any(len(np.unique(np.delete(y, part))) < len(np.unique(y)) for part in found):
+        raise ValueError(
+            f"All rows of one class fall into one of {n_folds} folds: too few users have it. "
+            f"Pass more rows. {TOGETHER}"
+        )
+    return found
+
+
+def hold_out(
+    y: NDArray[np.int64],
+    classes: Sequence[Any],
+    users: NDArray[np.int64] | None,
+    fraction: float,
+    n_parts: int,
+    random: np.random.RandomState,
+) -> list[NDArray[np.int64]]:
+    """Choose a share of each class, but at least one row or user, several times over.
+
+    The parts have other rows, or users, than each other as long as there are some.
+
+    Parameters
+    ----------
+    y : int64 ndarray of shape (n,)
+        Positions in ``classes``.
+    classes : sequence of labels
+    users : int64 ndarray of shape (n,) or None
+        As from `users_of`.
+    fraction : float
+        Share of the rows.
+    n_parts : int
+    random : RandomState
+
+    Returns
+    -------
+    list of int64 ndarray
+        The rows of each part, ascending.
+    """
+    if users is not None:
+        return _hold_out_users(y, classes, users, fraction, n_parts, random)
+    parts: list[list[NDArray[np.int64]]] = [[] for _ in range(n_parts)]
+    for code, label in enumerate(classes):
+        rows = random.permutation(np.flatnonzero(y == code))
+        if len(rows) < 2:
+            raise ValueError(
+                f"early_stopping=True holds out rows of each class, but the class {label!r} has "
+                "one row only. Pass early_stopping=False, or more rows."
+            )
+        size = _size(fraction, len(rows))
+        for number, part in enumerate(parts):
+            part.append(rows.take(np.arange(number * size, (number + 1) * size), mode="wrap"))
+    return [np.sort(np.concatenate(part)) for part in parts]
+
+
+def _hold_out_users(
+    y: NDArray[np.int64],
+    classes: Sequence[Any],
+    users: NDArray[np.int64],
+    fraction: float,
+    n_parts: int,
+    random: np.random.RandomState,
+) -> list[NDArray[np.int64]]:
+    """Choose users, those with the rarest class first: of it, the share is the hardest to meet."""
+    _, users = np.unique(users, return_inverse=True)
+    counts = np.zeros((users.max() + 1, len(classes)), dtype=np.int64)
+    np.add.at(counts, (users, y), 1)
+    totals = counts.sum(axis=0)
+    chosen = np.zeros((n_parts, len(counts)), dtype=bool)
+    free = np.ones(len(counts), dtype=bool)
+    for code in np.argsort(totals, kind="stable"):
+        having = random.permutation(np.flatnonzero(free & (counts[:, code] > 0)))
+        free[having] = False
+        is_rarest = not chosen.any()
+        start = 0
+        for part in chosen if len(having) else ():
+            wanted = _size(fraction, totals[code]) - part @ counts[:, code]
+            order = np.roll(having, -start)
+            reached = np.append(0, counts[order, code].cumsum())
+            size = int(np.abs(reached - wanted).argmin())
+            size = min(max(size, int(is_rarest)), max(len(order) - 1, 0))
+            part[order[:size]] = True
+            start += size
+    parts = [np.flatnonzero(part[users]) for part in chosen]
+    for part in parts:
+        for code, label in enumerate(classes):
+            if not 0 < np.count_nonzero(y[part] == code) < totals[code]:
+                raise ValueError(
+                    "early_stopping=True holds out whole users, but too few have the class "
+                    f"{label!r}: it would be missing on one side. Pass early_stopping=False, or "
+                    f"more rows. {TOGETHER}"
+                )
+    return parts
+
+
+def _size(fraction: float, n: int) -> int:
+    """Return the share of some rows, so that there is one on either side."""
+    return min(max(round(fraction * n), 1), n - 1)
