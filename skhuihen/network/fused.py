@@ -18,7 +18,12 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import embedding_bag
+from torch.nn.functional import embedding_bag, hardshrink
+
+#: Gradients by a state that are closer to 0 than this are taken for 0. They fade on their way back
+#: through a history, and below 1e-38 a processor takes up to ten times as long for each product.
+#: Nothing can be learned from them: Adam divides what is left by 1e-8 at the least.
+FADED = 1e-20
 
 
 class Gates(NamedTuple):
@@ -157,6 +162,7 @@ def reverse(
         if weights.plain is not None and by_weights.plain is not None:
             grad.addmm_(by_p, weights.plain.T)
             by_weights.plain.addmm_(h.T, by_p)
+        grad = hardshrink(grad, FADED)
         yield here, Gates(by_u, by_r, by_p, by_time)
 
 
@@ -384,6 +390,7 @@ class PlainScan(torch.autograd.Function):
                 break
             grad = (now * z[here]).addmm_(now * to_r[here], w_reset.T)
             grad.addmm_(now * to_z[here], w_keep.T).addmm_(now * to_inner[here], w_proposal.T)
+            grad = hardshrink(grad, FADED)
         by_r, by_z, by_inner = to_r.mul_(by_new), to_z.mul_(by_new), to_inner.mul_(by_new)
         return (
             *(by_r, by_z, to_p.mul_(by_new)),
