@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from numbers import Integral, Real
 from typing import Any, Self
@@ -69,8 +69,9 @@ from skhuihen.guidance import (
 from skhuihen.guide import Guide
 from skhuihen.network.batch import ApplicationDataset, Batch, Events
 from skhuihen.network.huihen import HUIHEN
+from skhuihen.preprocessing.bounded import Outside
 from skhuihen.preprocessing.correspondence import Correspondence, Table
-from skhuihen.preprocessing.event_numbers import EventNumbers
+from skhuihen.preprocessing.event_numbers import EventNumbers, EventRanges
 from skhuihen.preprocessing.profile import ProfileEncoder, is_clear, is_datetime
 from skhuihen.preprocessing.vocabulary import BehaviorVocabulary
 from skhuihen.streaming import PreparedParquet, StreamedApplications, open_applications
@@ -288,6 +289,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     blend_: Blend | None
     #: Set by `warm_start_from`, and carried over to clones.
     _warm_start: WarmStart | None = None
+    #: The columns of dates and times in `fit`.
+    _times: set[Any]
 
     _parameter_constraints: dict = {
         "behaviors": [str],
@@ -566,6 +569,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         frame, y, weight = self._check_rows(X, y, sample_weight, reset=False)
         label = self._find_labels(y)
         self.profile_encoder_.check_types(frame)
+        self.profile_encoder_.tell_unusual(frame, stacklevel=2)
         weight = weight * self.class_weight_[label] / self._mean_weight
         if source is None:
             behaviors = self._read_known_behaviors(frame)
@@ -877,14 +881,20 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         """Return X as a frame, its columns checked against those of `fit`."""
         if is_table(X):
             frame = as_frame(X, self.behaviors)
-            reserved = set(self.id_columns)
             dtypes = list(zip(frame.columns.tolist(), frame.dtypes.tolist(), strict=True))
+            known = () if reset else getattr(self, "feature_names_in_", ())
+            # Of a column that was there in fit, the values are not asked again what it is.
+            reserved = set(self.id_columns) | (set() if reset else self._times)
             compared = [
                 column
                 for column, dtype in dtypes
-                if column not in reserved and (is_clear(dtype) or not is_datetime(frame[column]))
+                if column not in reserved
+                and (column in known or is_clear(dtype) or not is_datetime(frame[column]))
             ]
-            if reset or compared != list(getattr(self, "feature_names_in_", ())):
+            if reset:
+                kept = {*compared, *reserved}
+                self._times = {column for column, _ in dtypes if column not in kept}
+            if reset or compared != list(known):
                 # Names alone are compared; the values are read where they are used.
                 names = pd.DataFrame(columns=pd.Index(compared), index=frame.index[:0])
                 validate_data(self, names, reset=reset, skip_check_array=True)
@@ -962,7 +972,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                     f"class_weight={self.class_weight!r} leaves the class {name!r} no weight; "
                     "give both classes a positive one."
                 )
-        weight = weight * self.class_weight_[label]
+        weight = as_rows = weight * self.class_weight_[label]
         self._mean_weight = weight.mean()
         weight = weight / self._mean_weight
         if source is None:
@@ -975,7 +985,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
         start = self._warm_start
         pretrained = None if start is None else start.prepare(self, frame)
-        self._fit_encoders(frame, pieces, weight, pretrained)
+        self._fit_encoders(frame, pieces, as_rows, pretrained)
+        self.profile_encoder_.tell_leaks(frame, label, stacklevel=4)
         if not self.profile_encoder_.n_features_in_ and not any(self.vocabulary_.sizes_):
             raise ValueError(
                 "X has neither a profile column nor an event to learn from; it has "
@@ -1062,10 +1073,13 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self,
         frame: pd.DataFrame,
         pieces: Callable[[], Iterable[Behaviors]],
-        weight: NDArray[np.floating],
+        weight: NDArray[np.float64],
         pretrained: Pretrained | None = None,
     ) -> None:
-        """Learn profile and behaviors; a pre-trained network goes with its own encoder."""
+        """Learn profile and behaviors; a pre-trained network goes with its own encoder.
+
+        A weight of two is two rows, which topics of behaviors of few applications depend on.
+        """
         if pretrained is None:
             encoder = self._make_encoder()
             self.profile_encoder_ = encoder.fit(self._profile(frame), sample_weight=weight)
@@ -1075,15 +1089,21 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.event_numbers_ = EventNumbers(() if names is None else names)
         self.vocabulary_ = BehaviorVocabulary()
         self._optional = OptionalSubfields("amount")
-        read = self._optional.learn(self.event_numbers_.fit_on_the_way(pieces()))
-        self.vocabulary_.fit_pieces(read)
+        named = () if names is None or isinstance(names, str) else names
+        self._event_ranges = EventRanges(self.behaviors, ["amount", "interval", *named])
+        read = self.event_numbers_.fit_on_the_way(pieces(), weight)
+        self.vocabulary_.fit_pieces(self._event_ranges.learn(self._optional.learn(read)))
+        self._event_ranges.tell_codes(stacklevel=5)
         self.topics_ = Correspondence(sum(self.vocabulary_.sizes_), self.n_topics)
-        self.topics_.fit(lambda: map(self._table_of, pieces()))
+        self.topics_.fit(lambda: self._weighed_tables(pieces(), weight))
         self.topics_.tell_nothing_found(self.behaviors, stacklevel=5)
 
     def _profile(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return what may be profile: all but the events, even where none came with the data."""
-        return frame.drop(columns=self.behaviors, errors="ignore")
+        no_profile = (
+            [self.behaviors] if self.applied_at is None else [self.behaviors, self.applied_at]
+        )
+        return frame.drop(columns=no_profile, errors="ignore")
 
     def _check_parameters(self) -> None:
         """Refuse what would otherwise be refused deep inside torch or skorch."""
@@ -1239,7 +1259,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             n_sessions = (behaviors.lengths > 0).astype(np.int64)
         interval, weekday, monthday = np.zeros(n_events), number * 0, number * 0
         if self.hierarchical and self.time_aware:
-            interval = behaviors.numbers("interval")
+            interval = self._event_ranges.clip("interval", behaviors.numbers("interval"))
             weekday = behaviors.integers("weekday")
             monthday = behaviors.integers("monthday") - 1
         return Events(
@@ -1260,6 +1280,16 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         if behaviors.n_events:
             number, _ = self.vocabulary_.transform(behaviors)
         return Table(behaviors.rows, number, len(behaviors))
+
+    def _weighed_tables(
+        self, pieces: Iterable[Behaviors], weight: NDArray[np.float64]
+    ) -> Iterator[Table]:
+        """Return which behaviors the applications of each piece have, and their weights."""
+        start = 0
+        for piece in pieces:
+            stop = start + len(piece)
+            yield self._table_of(piece)._replace(weight=weight[start:stop])
+            start = stop
 
     # Training and scoring.
 
@@ -1462,19 +1492,23 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         for net in self.nets_:
             if net.module_.training:
                 net.module_.eval()
-        self.profile_encoder_.tell_unknown(frame, stacklevel=3)
+        self.profile_encoder_.tell_unusual(frame, stacklevel=3)
+        outside: dict[str, Outside] = {}
         device = self._device_of_net()
         results = [np.empty((0, width), dtype=self.dtype)]
         # An empty table is looked at too.
         for first in range(0, max(len(frame), 1), READING_BATCH):
             is_all = len(frame) <= READING_BATCH
             part = frame if is_all else frame.iloc[first : first + READING_BATCH]
-            dataset = self._dataset(part, self._read_known_behaviors(part), device=device)
+            behaviors = self._read_known_behaviors(part)
+            self._event_ranges.look(behaviors, outside)
+            dataset = self._dataset(part, behaviors, device=device)
             with torch.inference_mode():
                 for start in range(0, len(part), SCORING_BATCH):
                     rows = range(start, min(start + SCORING_BATCH, len(part)))
                     batch, _ = dataset.__getitems__(rows)
                     results.append(function(batch).cpu().numpy())
+        self._event_ranges.tell(outside, stacklevel=3)
         return np.concatenate(results)
 
     def __sklearn_tags__(self) -> Tags:

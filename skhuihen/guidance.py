@@ -599,6 +599,8 @@ class WarmStart:
             raise ValueError(
                 f"old_X has no profile column to learn from; it has {list(frame.columns)}."
             )
+        if self.labeled:
+            student.profile_encoder_.tell_leaks(frame, label, stacklevel=4)
         dataset: Any = student._dataset(frame, behaviors, label, weight, student._find_device())
         users = users_of(frame, student.id_columns)
         guidance = self._guide(student, dataset.profile, label, weight, users)
@@ -667,12 +669,7 @@ class WarmStart:
                 f"pre-trained part cannot take them in, and they are left out: {extra}.",
                 stacklevel=4,
             )
-        for column, _, known, found in encoder.unknown_columns(frame) if old else ():
-            warnings.warn(
-                f"No value of profile column {column!r} was in old_X of warm_start_from, so all of "
-                f"them are one unknown category. It had {known}, X has {found}. Code both alike.",
-                stacklevel=4,
-            )
+        encoder.tell_unusual(frame, stacklevel=4, source="old_X of warm_start_from")
 
 
 def _is_fitted(teacher: Any) -> bool:

@@ -11,7 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils._tags import Tags
-from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
+from sklearn.utils.validation import (
+    _check_feature_names_in,
+    _check_sample_weight,
+    check_is_fitted,
+)
 
 from skhuihen.behaviors import (
     AsOf,
@@ -120,16 +124,39 @@ def unique_names(names: Iterable[str]) -> NDArray[np.object_]:
     return np.asarray(result, dtype=object)
 
 
-def as_feature_names(names: Iterable[str]) -> NDArray[np.object_]:
-    """Make names that LightGBM takes: some characters become underscores, likes get a number."""
-    # It refuses the former and makes spaces underscores itself, which may clash.
-    return unique_names([re.sub(r'[",:\[\]{}]|\s', "_", name) for name in names])
+def as_feature_names(names: Iterable[Any]) -> NDArray[np.object_]:
+    """Make names that LightGBM and XGBoost take, all different.
+
+    Some characters become underscores, and a name that occurs again gets a number.
+    """
+    # LightGBM refuses those of JSON, and makes spaces underscores itself, after which names may be
+    # alike; XGBoost refuses brackets and "<".
+    return unique_names(
+        [re.sub(r'[",:<>\[\]{}\\\x00-\x1f\x7f]|\s', "_", str(name)) for name in names]
+    )
 
 
-def most_frequent(behaviors: Behaviors, by: str, n: int) -> list[str]:
-    """Return the `n` most frequent texts of a subfield, likes by name."""
+def weigh_rows(frame: pd.DataFrame, sample_weight: Any) -> tuple[pd.DataFrame, NDArray[np.float64]]:
+    """Return the rows that have a weight, and their weights."""
+    weight = _check_sample_weight(
+        sample_weight, frame.index.to_numpy(), dtype=np.float64, ensure_non_negative=True
+    )
+    if weight.all():
+        return frame, weight
+    if not weight.any():
+        raise ValueError("sample_weight is 0 in every row; at least one row must have a weight.")
+    return frame[weight > 0], weight[weight > 0]
+
+
+def most_frequent(behaviors: Behaviors, by: str, n: int, weight: NDArray[np.float64]) -> list[str]:
+    """Return the `n` most frequent texts of a subfield, equally frequent ones by name.
+
+    An event counts by the weight of its application.
+    """
     code, names = behaviors.texts(by)
-    counts = np.bincount(code, minlength=len(names))
+    counts = np.bincount(code, weights=weight[behaviors.rows], minlength=len(names))
+    # Sums of the same weights in another order may differ in the last digits.
+    counts = np.round(counts / max(counts.sum(), 1e-300), 12)
     by_frequency = sorted(range(len(names)), key=lambda i: (-counts[i], names[i]))
     return [names[i] for i in by_frequency[:n]]
 

@@ -30,6 +30,12 @@ class Table(NamedTuple):
     row: NDArray[np.int64]
     behavior: NDArray[np.int64]
     n_rows: int
+    weight: NDArray[np.float64] | None = None
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """How many applications each one counts as."""
+        return np.ones(self.n_rows) if self.weight is None else self.weight
 
 
 class Correspondence:
@@ -72,7 +78,8 @@ class Correspondence:
         Parameters
         ----------
         read : callable
-            Called twice, returns the same tables, each of other applications.
+            Called twice, returns the same tables, each of other applications. A weight of two is
+            two applications, also where behaviors of few are left out.
 
         Returns
         -------
@@ -127,10 +134,10 @@ class Correspondence:
 
     def _find_used(self, tables: Iterable[Table]) -> NDArray[np.int64]:
         """Return the behaviors of enough applications, ascending."""
-        n_applications = np.zeros(self.n_behaviors, dtype=np.int64)
+        n_applications = np.zeros(self.n_behaviors)
         for table in tables:
-            indices = self._roots(table).indices
-            n_applications += np.bincount(indices, minlength=self.n_behaviors)
+            n_applications += (self._roots(table) > 0).T @ table.weights
+        n_applications = n_applications.round(6)  # sums in another order differ in the last digits
         most = np.argsort(-n_applications, kind="stable")[:MOST]
         return np.sort(most[n_applications[most] >= FEWEST])
 
@@ -139,40 +146,46 @@ class Correspondence:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the average profile, and the covariance of what profiles differ from it."""
         n_used = len(self._used)
-        n_rows, of_total, of_square = 0, 0.0, 0.0
+        all_weight, of_total, of_square = 0.0, 0.0, 0.0
         of_roots, of_both = np.zeros(n_used), np.zeros(n_used)
         together = np.zeros((n_used, n_used))
-        for roots in self._blocks(tables):
+        for roots, weight in self._blocks(tables):
             total = roots.sum(axis=1)
-            weight = 1 / (total + BESIDE)
-            weighted = diags_array(weight) @ roots
-            n_rows += roots.shape[0]
-            of_total += (weight * total).sum()
-            of_square += np.square(weight * total).sum()
-            of_roots += weighted.sum(axis=0)
-            of_both += weighted.T @ (weight * total)
-            together += (weighted.T @ weighted).toarray()
+            inverse = 1 / (total + BESIDE)
+            profile, share = diags_array(inverse) @ roots, inverse * total
+            all_weight += weight.sum()
+            of_total += weight @ share
+            of_square += weight @ np.square(share)
+            of_roots += profile.T @ weight
+            of_both += profile.T @ (weight * share)
+            together += (profile.T @ (diags_array(weight) @ profile)).toarray()
         # A profile differs by (roots - total * average) / (total + BESIDE), so by 0 in the mean.
         average = of_roots / of_total
         cross = np.outer(of_both, average)
         together += of_square * np.outer(average, average) - cross - cross.T
-        return average, together / n_rows
+        return average, together / all_weight
 
-    def _blocks(self, tables: Iterable[Table]) -> Iterator[Any]:
-        """Yield the roots of counts of `BLOCK` applications at a time, and at last of the rest."""
+    def _blocks(self, tables: Iterable[Table]) -> Iterator[tuple[Any, NDArray[np.float64]]]:
+        """Yield the roots of counts of `BLOCK` applications at a time, and at last of the rest.
+
+        And the weights of these applications.
+        """
         waiting: list[Any] = []
+        weights: list[NDArray[np.float64]] = []
         n_waiting = 0
         for table in tables:
-            roots = self._roots(table)
+            roots, weight = self._roots(table), table.weights
             start = 0
             while n_waiting + table.n_rows - start >= BLOCK:
                 stop = start + BLOCK - n_waiting
-                yield vstack([*waiting, roots[start:stop]], format="csr")
-                waiting, n_waiting, start = [], 0, stop
+                whole = np.concatenate([*weights, weight[start:stop]])
+                yield vstack([*waiting, roots[start:stop]], format="csr"), whole
+                waiting, weights, n_waiting, start = [], [], 0, stop
             waiting.append(roots[start:])
+            weights.append(weight[start:])
             n_waiting += table.n_rows - start
         if n_waiting:
-            yield vstack(waiting, format="csr")
+            yield vstack(waiting, format="csr"), np.concatenate(weights)
 
     def _roots(self, table: Table) -> Any:
         """Return the square roots of how often each application has each behavior in use."""

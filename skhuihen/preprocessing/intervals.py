@@ -14,7 +14,7 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from skhuihen.behaviors import Behaviors, microseconds_of
+from skhuihen.behaviors import Behaviors, as_frame, microseconds_of
 from skhuihen.preprocessing._base import (
     COLUMN_CONSTRAINTS,
     DAY,
@@ -22,6 +22,7 @@ from skhuihen.preprocessing._base import (
     as_feature_names,
     most_frequent,
     positions,
+    weigh_rows,
 )
 from skhuihen.preprocessing.sessionizer import Sessionizer
 
@@ -125,7 +126,7 @@ class IntervalStatistics(BehaviorTransformer):
         self.lookback = lookback
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Choose the operations to pair.
 
         Parameters
@@ -134,17 +135,21 @@ class IntervalStatistics(BehaviorTransformer):
             Applications with the nested column.
         y : None
             Ignored.
+        sample_weight : array-like of shape (n_applications,), default=None
+            An operation is frequent by the weights of its applications: a weight of two is two
+            rows, one of 0 is none.
 
         Returns
         -------
         self
         """
-        frame, as_of = self._read(X)
+        frame, weight = weigh_rows(as_frame(X, self.column), sample_weight)
+        frame, as_of = self._read(frame)
         if self.session is None:
             microseconds_of(self.gap, "gap")
         elif as_of.behaviors.n_events:
             as_of.behaviors.require(self.session)
-        self.operations_ = most_frequent(as_of.behaviors, self.by, self.n_operations)
+        self.operations_ = most_frequent(as_of.behaviors, self.by, self.n_operations, weight)
         return self._remember_columns(frame)
 
     def transform(self, X: Any) -> pd.DataFrame:

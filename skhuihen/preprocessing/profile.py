@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,27 +14,39 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
-from sklearn.impute import SimpleImputer
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import Interval
 from sklearn.utils._tags import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from skhuihen.behaviors import HUGE, MISSING, as_frame, as_text, check_finite, is_nested
-from skhuihen.preprocessing._base import unique_names
+from skhuihen.preprocessing._base import as_feature_names, weigh_rows
+from skhuihen.preprocessing.bounded import (
+    ROUNDING,
+    Extremes,
+    PiecewiseLinear,
+    Range,
+    find_knots,
+    tell_codes,
+    weighted_median,
+)
 
 PROFILE_FIELDS = ("user", "device", "item")
 #: Below this many rows, distinct values say nothing about a column.
 FEW_ROWS = 20
+#: Below this many rows of a class, a column may separate it by chance.
+FEW_OF_A_CLASS = 5
 
 
 class ProfileEncoder(TransformerMixin, BaseEstimator):
     """Encode the profile columns of applications and normalize them by mean and variance.
 
-    Numbers and booleans are filled with the median where they are missing, with a further column
-    that says so; texts and categories become one column per category, where a missing value is a
-    category and rare or unseen ones share one. All columns are then scaled to mean 0 and
-    variance 1.
+    A number becomes up to seven columns that are linear between quantiles of the training rows and
+    constant outside: a value beyond them counts as the nearest one, whatever its size. Booleans and
+    other numbers of two values have one column. Where a number is missing, it is filled with the
+    median, and a further column says so. Texts and categories become one column per category, where
+    a missing value is a category and rare or unseen ones share one. All columns are then scaled to
+    mean 0 and variance 1.
 
     Parameters
     ----------
@@ -45,7 +58,7 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
     id_columns : sequence of str, default=("user_id", "application_id")
         Columns that are never profile, as no datetime column and no nested column is.
     min_frequency : float, default=0.01
-        Categories in a smaller share of the rows are pooled.
+        Categories in a smaller share of the rows are pooled; rows count by their weights.
     dtype : dtype, default=float64
         Of the result.
 
@@ -60,10 +73,29 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
     n_features_in_ : int
         Their number.
 
+    Notes
+    -----
+    The columns of a number bend at the 0.5% quantile, six quantiles at equal distances and the
+    99.5% quantile, or at all its values if there are eight or fewer. Between two bends a column
+    rises from 0 to 1. So a few huge values move nothing, and a score beyond the 99.5% quantile
+    equals the score there.
+
+    `transform` warns of a number with values outside the range of `fit`, but not of those that are
+    ordinary: it warns if a value is far outside (more than twice as far from the median as the
+    farthest one in `fit`; more than that, up to ten times, where the farthest one is itself far
+    from the others), or if more values are outside than there should be (at least 5, more than 1%,
+    and more than ten times the share that is expected of each end).
+
+    A date is never a number by itself: what is left out is told by a warning, except for a column
+    ``applied_at``.
+
     References
     ----------
     The HUIHEN paper, section 3.2 ("encode the vector into the numerical form and normalize it
     using mean and var").
+
+    Y. Gorishniy, I. Rubachev and A. Babenko, On embeddings for numerical features in tabular deep
+    learning, NeurIPS 2022, on piecewise-linear columns.
 
     Examples
     --------
@@ -107,7 +139,7 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         y : None
             Ignored.
         sample_weight : array-like of shape (n_applications,), default=None
-            Weight of each row in means and variances.
+            Weight of each row: a row of weight two counts as two rows, one of weight 0 as none.
 
         Returns
         -------
@@ -117,8 +149,14 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         ------
         ValueError
             If a text column has a value of its own in most rows, or a number is infinite.
+
+        Warns
+        -----
+        UserWarning
+            If a number holds what looks like a code for missing values, texts read as numbers, a
+            date is left out, or an integer may name rows.
         """
-        frame = _read(X)
+        frame, weight = weigh_rows(_read(X), sample_weight)
         self.fields_ = self._find_fields(frame)
         self._tell_what_is_left_out(frame)
         columns = [column for field in PROFILE_FIELDS for column in self.fields_[field]]
@@ -131,13 +169,15 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         }
         for column in columns:
             _refuse_identifier(frame[column], self._is_number[column])
+            if not self._is_number[column]:
+                _tell_numbers_as_texts(frame[column])
         if not columns:
             self.field_sizes_ = (0, 0, 0)
             return self
-        self._fit_encoders(frame)
+        self._fit_encoders(frame, weight)
         # numpy in and out, whatever the global setting is.
         scaler = StandardScaler().set_output(transform="default")
-        self._scaler = scaler.fit(self._encode(frame), sample_weight=sample_weight)
+        self._scaler = scaler.fit(self._encode(frame), sample_weight=weight)
         return self
 
     def transform(self, X: Any) -> NDArray[np.floating]:
@@ -156,7 +196,7 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         frame = _read(X)
         encoded = self.encode(frame)
-        self.tell_unknown(frame, stacklevel=3)
+        self.tell_unusual(frame, stacklevel=3)
         return encoded
 
     def encode(self, frame: pd.DataFrame) -> NDArray[np.floating]:
@@ -170,26 +210,45 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         if not self.n_features_in_ or not len(frame):
             return np.empty((len(frame), sum(self.field_sizes_)), dtype=self.dtype)
         scaled = (self._encode(frame) - self._scaler.mean_) / self._scaler.scale_
-        # What is finite here may overflow in a narrower type, or in the layers behind.
-        too_far = np.abs(scaled).max(axis=0) > np.sqrt(np.finfo(self.dtype).max)
-        if too_far.any():
-            raise ValueError(
-                f"Profile column {self.get_feature_names_out()[too_far][0]!r} holds values so far "
-                f"from those of fit that {np.dtype(self.dtype)} cannot hold them normalized. "
-                "Replace them, for example by NaN."
-            )
         return scaled.astype(self.dtype, copy=False)
 
-    def tell_unknown(self, frame: pd.DataFrame, stacklevel: int) -> None:
-        """Warn of a column in which no value was there in `fit`: it may be coded differently."""
-        if len(frame) < FEW_ROWS or not self.n_features_in_:
+    def tell_unusual(self, frame: pd.DataFrame, stacklevel: int, source: str = "fit") -> None:
+        """Warn of columns that may mean something else than in `fit`.
+
+        These are numbers with values far outside, or too many outside the range of `fit`, and
+        texts of which no value was there in `fit`.
+
+        Parameters
+        ----------
+        frame : DataFrame
+        stacklevel : int
+        source : str, default="fit"
+            What the message calls the table that this encoder was fitted on.
+        """
+        if not self.n_features_in_ or not len(frame):
+            return
+        numbers = self._read_numbers(frame)
+        for column, values in zip(self._numbers, numbers.T, strict=True):
+            known_range = self._ranges.get(column)
+            if known_range is None:
+                continue
+            outside = known_range.look(values)
+            if known_range.is_unusual(outside):
+                warnings.warn(
+                    f"Profile column {column!r} holds {known_range.describe(outside, source)}. "
+                    "They are scored as if they were at its end. Check the unit of the column, "
+                    "and replace codes for missing values by NaN, as "
+                    f"X[{column!r}].replace({outside.farthest:.15g}, np.nan) does.",
+                    stacklevel=stacklevel + 1,
+                )
+        if len(frame) < FEW_ROWS:
             return
         for column, n_values, known, found in self.unknown_columns(frame):
             if n_values >= FEW_ROWS:
                 warnings.warn(
                     f"None of the {n_values} values of profile column {column!r} was there in "
-                    f"fit, so all are one unknown category. It had {known}, X has {found}. Code "
-                    "both alike.",
+                    f"{source}, so all are one unknown category. It had {known}, X has {found}. "
+                    "Code both alike.",
                     stacklevel=stacklevel + 1,
                 )
 
@@ -208,6 +267,37 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
             found = values.drop_duplicates()
             if len(found) and row_of.keys().isdisjoint(_texts(found)):
                 yield column, len(values), list(row_of)[:5], found[:5].tolist()
+
+    def tell_leaks(self, frame: pd.DataFrame, label: NDArray[np.int64], stacklevel: int) -> None:
+        """Warn of columns that separate the labels perfectly: they were hardly known beforehand.
+
+        Parameters
+        ----------
+        frame : DataFrame
+        label : int64 ndarray of shape (n_applications,)
+            0 and 1.
+        stacklevel : int
+        """
+        if not self.n_features_in_:
+            return
+        separating = [
+            column
+            for column, values in zip(self._numbers, self._read_numbers(frame).T, strict=True)
+            if _separates(np.isnan(values).astype(np.float64), label) or _separates(values, label)
+        ]
+        for column in self._categories:
+            code, names = pd.factorize(np.array(_texts(frame[column]), dtype=object))
+            if len(names) <= max(2, len(label) / FEW_ROWS):
+                share = np.bincount(code, weights=label) / np.bincount(code)
+                if _separates(share[code], label):
+                    separating.append(column)
+        if separating:
+            warnings.warn(
+                f"Profile columns {separating} separate the labels perfectly, each by itself. What "
+                "is so sure was hardly known at the application: look whether it was recorded "
+                "afterwards, and leave it out with id_columns if so.",
+                stacklevel=stacklevel + 1,
+            )
 
     def check_types(self, frame: pd.DataFrame) -> None:
         """Refuse numbers where texts were in `fit`; scoring takes them for texts of digits."""
@@ -234,7 +324,7 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         if not self.n_features_in_:
             return np.empty(0, dtype=object)
-        return unique_names(self._names)
+        return as_feature_names(self._names)
 
     def _find_fields(self, frame: pd.DataFrame) -> dict[str, list[str]]:
         if self.profile_fields is not None:
@@ -258,10 +348,23 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         ]
 
     def _tell_what_is_left_out(self, frame: pd.DataFrame) -> None:
-        """Warn of columns that are no profile only because others are named by field."""
+        """Warn of dates, and of columns that are no profile as only others are named by field."""
         if self.profile_fields is not None:
             return
         taken = {column for columns in self.fields_.values() for column in columns}
+        dates = [
+            column
+            for column in frame.columns
+            if column not in {"applied_at", *self.id_columns} and is_datetime(frame[column])
+        ]
+        if dates:
+            warnings.warn(
+                f"Columns {dates} hold dates or times, which are no profile, and are left out. "
+                "Turn one that matters into a number, such as the days from it to the application: "
+                f"(X['applied_at'] - X[{dates[0]!r}]).dt.days. Name the others in id_columns, or "
+                "drop them, to silence this warning.",
+                stacklevel=4,
+            )
         left_out = [
             column
             for column in self._candidates(frame)
@@ -307,37 +410,49 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
                 raise ValueError(f"profile_fields names the column {column!r} more than once.")
         return fields
 
-    def _fit_encoders(self, frame: pd.DataFrame) -> None:
-        """Let scikit-learn's encoders say what becomes of each value, and note it.
+    def _fit_encoders(self, frame: pd.DataFrame, weight: NDArray[np.float64]) -> None:
+        """Learn what becomes of each value.
 
-        They would check their input column by column at every call, which takes longer than all
-        the rest of scoring a single application.
+        Everything is kept as arrays of all columns together: encoders of single columns would take
+        longer than all the rest of scoring a single application.
         """
         self._numbers = [c for c, is_number in self._is_number.items() if is_number]
         self._categories = [c for c, is_number in self._is_number.items() if not is_number]
-        names: list[str] = []
-        self._medians, self._with_indicator = np.empty(0), np.empty(0, dtype=np.int64)
-        if self._numbers:
-            imputer = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
-            imputer.set_output(transform="default").fit(self._read_numbers(frame))
-            self._medians, self._with_indicator = imputer.statistics_, imputer.indicator_.features_
-            names += list(imputer.get_feature_names_out([str(c) for c in self._numbers]))
-        source = [*self._numbers, *(self._numbers[i] for i in self._with_indicator)]
+        numbers = self._read_numbers(frame)
+        missing = np.isnan(numbers)
+        self._with_indicator = np.flatnonzero(missing.any(axis=0))
+        medians, knots = [], []
+        self._ranges: dict[Any, Range] = {}
+        for column, values, is_missing in zip(self._numbers, numbers.T, missing.T, strict=True):
+            known, of_known = values[~is_missing], weight[~is_missing]
+            medians.append(weighted_median(known, of_known))
+            knots.append(find_knots(known, of_known))
+            if len(known):
+                self._ranges[column] = Range.of_values(known, of_known)
+            tell_codes(
+                Extremes().add(known),
+                f"Profile column {column!r}",
+                f"X[{column!r}] = X[{column!r}].replace({{}}, np.nan)",
+                stacklevel=4,
+            )
+        self._medians = np.array(medians)
+        self._piecewise = piecewise = PiecewiseLinear(knots)
+        source = [self._numbers[i] for i in piecewise.source]
+        names = [
+            str(column)
+            if np.isnan(start) or source.count(column) == 1
+            else f"{column}_from_{start:.6g}"
+            for column, start in zip(source, piecewise.start, strict=True)
+        ]
+        for i in self._with_indicator:
+            source.append(self._numbers[i])
+            names.append(f"missingindicator_{self._numbers[i]}")
         self._one_hot: dict[Any, tuple[dict[str, int], NDArray[np.float64]]] = {}
         for column in self._categories:
-            encoder = OneHotEncoder(
-                handle_unknown="infrequent_if_exist",
-                min_frequency=self.min_frequency,
-                sparse_output=False,
-            )
-            texts = np.array(_texts(frame[column]), dtype=object)
-            encoder.set_output(transform="default").fit(texts[:, None])
-            (known,) = encoder.categories_
-            unknown = "".join(known) + "?"  # longer than all that are known
-            table = encoder.transform(np.append(known, unknown)[:, None])
-            self._one_hot[column] = {text: row for row, text in enumerate(known)}, table
-            names += list(encoder.get_feature_names_out([str(column)]))
-            source += [column] * table.shape[1]
+            row_of, table, categories = _pool(_texts(frame[column]), weight, self.min_frequency)
+            self._one_hot[column] = row_of, table
+            names += [f"{column}_{category}" for category in categories]
+            source += [column] * len(categories)
         field_of = {
             column: position
             for position, field in enumerate(PROFILE_FIELDS)
@@ -345,14 +460,15 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         }
         fields = np.array([field_of[column] for column in source])
         self._order = np.argsort(fields, kind="stable")
-        self._names = np.array(names, dtype=object)[self._order]
+        self._names = [str(names[i]) for i in self._order]
         self.field_sizes_ = tuple(np.bincount(fields, minlength=len(PROFILE_FIELDS)).tolist())
 
     def _encode(self, frame: pd.DataFrame) -> NDArray[np.float64]:
         """Return the encoded columns, field by field."""
         numbers = self._read_numbers(frame)
         missing = np.isnan(numbers)
-        encoded = [np.where(missing, self._medians, numbers), missing[:, self._with_indicator]]
+        filled = np.where(missing, self._medians, numbers)
+        encoded = [self._piecewise.transform(filled), missing[:, self._with_indicator]]
         for column, (row_of, table) in self._one_hot.items():
             # The last row is that of what is not known.
             rows = [row_of.get(text, -1) for text in _texts(frame[column])]
@@ -472,6 +588,40 @@ def _texts(column: pd.Series) -> list[str]:
         ]
 
 
+def _separates(values: NDArray[np.float64], label: NDArray[np.int64]) -> bool:
+    """Tell whether all values of one label are below those of the other; NaN is left out."""
+    parts = [values[(label == of) & ~np.isnan(values)] for of in (0, 1)]
+    if min(map(len, parts)) < FEW_OF_A_CLASS or sum(map(len, parts)) < FEW_ROWS:
+        return False
+    return any(a.max() < b.min() for a, b in (parts, reversed(parts)))
+
+
+def _pool(
+    texts: list[str], weight: NDArray[np.float64], min_frequency: float
+) -> tuple[dict[str, int], NDArray[np.float64], list[str]]:
+    """Learn the categories of a column; rare ones share one, also with unseen ones.
+
+    Returns
+    -------
+    row_of, table, names : dict of str to int, ndarray, list of str
+        Of each text its row in the table of encoded columns, of which the last row is that of
+        unseen texts, and the names of the columns.
+    """
+    known = sorted(set(texts))
+    row_of = {text: row for row, text in enumerate(known)}
+    rows = np.array([row_of[text] for text in texts], dtype=np.int64)
+    share = np.bincount(rows, weights=weight) / weight.sum()
+    is_rare = share < min_frequency - ROUNDING
+    frequent = np.flatnonzero(~is_rare)
+    names = [known[row] for row in frequent]
+    table = np.zeros((len(known) + 1, len(frequent) + is_rare.any()))
+    table[frequent, np.arange(len(frequent))] = 1.0
+    if is_rare.any():
+        names.append("infrequent_sklearn")  # the name that scikit-learn gives it
+        table[np.append(is_rare, True), -1] = 1.0
+    return row_of, table, names
+
+
 def _refuse_identifier(column: pd.Series, is_number: bool) -> None:
     """Refuse a text that names rows; warn of an integer that may."""
     n_rows = len(column)
@@ -479,14 +629,90 @@ def _refuse_identifier(column: pd.Series, is_number: bool) -> None:
         return
     n_distinct = column.nunique()
     if not is_number and n_distinct > 0.5 * n_rows:
+        found = f"Profile column {column.name!r} holds {n_distinct} distinct texts in {n_rows} rows"
+        numbers = _numbers_as_texts(column)
+        if numbers is not None:
+            raise ValueError(
+                f"{found}, which read as numbers, such as {numbers[0]!r}. {numbers[1]}"
+            )
         raise ValueError(
-            f"Profile column {column.name!r} holds {n_distinct} distinct texts in {n_rows} rows: "
-            "it names applications rather than describing them. Leave it out with id_columns or "
-            "profile_fields, or group its values."
+            f"{found}: it names applications rather than describing them. Leave it out with "
+            "id_columns or profile_fields, or group its values."
         )
     if n_distinct == n_rows and pd.api.types.is_integer_dtype(column.dtype):
         warnings.warn(
             f"Profile column {column.name!r} is an integer with a value of its own in each of "
             f"{n_rows} rows. If it is an identifier, leave it out with id_columns.",
+            stacklevel=4,
+        )
+
+
+#: How numbers are written: with a currency or percent, with separators of thousands, with a decimal
+#: comma, and by digits alone.
+_UNIT = r"[$\u00a3\u00a5\u20ac\u20a6\u20b9%]"
+_WITH_COMMAS = re.compile(r"\d{1,3}(,\d{3})+(\.\d+)?")
+_WITH_SPACES = re.compile(r"\d{1,3}([\s'\u2019]\d{3})+([.,]\d+)?")
+_DECIMAL_COMMA = re.compile(r"(\d{1,3}(\.\d{3})+|\d+),\d+")
+_PLAIN = re.compile(r"(0|[1-9]\d*)?(\.\d+)?([eE][-+]?\d+)?")
+
+
+def _numbers_as_texts(column: pd.Series) -> tuple[str, str] | None:
+    """Return an example and the cure, if a column of texts holds numbers; None if it does not.
+
+    Whole numbers of few values may well be codes, and a categorical column says that it is one.
+    """
+    dtype = column.dtype
+    if isinstance(dtype, pd.CategoricalDtype) or (
+        isinstance(dtype, pd.ArrowDtype) and pa.types.is_dictionary(dtype.pyarrow_dtype)
+    ):
+        return None
+    counts = column.dropna().value_counts()
+    kinds = [_kind_of_number(str(text)) for text in counts.index]
+    if not len(counts):
+        return None
+    share = sum(n for n, kind in zip(counts, kinds, strict=True) if kind) / counts.sum()
+    written = [kind for kind in kinds if kind not in (None, "plain")]
+    if share < 0.9 or (len(counts) <= FEW_ROWS and not written):
+        return None
+    kind = max(set(written), key=written.count) if written else "plain"
+    example = next(text for text, found in zip(counts.index, kinds, strict=True) if found == kind)
+    texts = f"X[{column.name!r}]"
+    clean = {
+        "plain": texts,
+        "commas": f"{texts}.str.replace(r'[^0-9.eE+-]', '', regex=True)",
+        "decimal comma": f"{texts}.str.replace(r'[^0-9,+-]', '', regex=True).str.replace(',', '.')",
+    }[kind]
+    return str(example), (
+        f"Convert it: X[{column.name!r}] = pd.to_numeric({clean}, errors='coerce'). If it is a "
+        "code and no number, .astype('category') says so."
+    )
+
+
+def _kind_of_number(text: str) -> str | None:
+    """Tell how a number is written in a text; None if it holds none."""
+    bare = text.strip()
+    number = re.sub(_UNIT, "", bare).strip()
+    number = re.sub(r"^[-+]\s*|^\((?=.*\)$)|(?<=\d)\)$", "", number).strip()
+    if not any(character.isdigit() for character in number):
+        return None
+    if _WITH_COMMAS.fullmatch(number):
+        return "commas"
+    if _DECIMAL_COMMA.fullmatch(number):
+        return "decimal comma"
+    if _WITH_SPACES.fullmatch(number):
+        return "decimal comma" if "," in number else "commas"
+    if _PLAIN.fullmatch(number):
+        return "commas" if re.search(_UNIT, bare) else "plain"
+    return None
+
+
+def _tell_numbers_as_texts(column: pd.Series) -> None:
+    """Warn of numbers that would become categories."""
+    found = _numbers_as_texts(column)
+    if found is not None:
+        example, cure = found
+        warnings.warn(
+            f"Profile column {column.name!r} holds texts that read as numbers, such as "
+            f"{example!r}, and each becomes a category. {cure}",
             stacklevel=4,
         )

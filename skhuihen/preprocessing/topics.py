@@ -12,8 +12,13 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from skhuihen.behaviors import Behaviors
-from skhuihen.preprocessing._base import COLUMN_CONSTRAINTS, BehaviorTransformer, positions
+from skhuihen.behaviors import Behaviors, as_frame
+from skhuihen.preprocessing._base import (
+    COLUMN_CONSTRAINTS,
+    BehaviorTransformer,
+    positions,
+    weigh_rows,
+)
 from skhuihen.preprocessing.correspondence import Correspondence, Table
 
 
@@ -116,7 +121,7 @@ class BehaviorTopics(BehaviorTransformer):
         self.lookback = lookback
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Find the topics.
 
         Parameters
@@ -125,6 +130,9 @@ class BehaviorTopics(BehaviorTransformer):
             Applications with the nested column.
         y : None
             Ignored.
+        sample_weight : array-like of shape (n_applications,), default=None
+            A row of weight two counts as two rows, also where behaviors of fewer than 20 are left
+            out; one of weight 0 counts as none.
 
         Returns
         -------
@@ -135,11 +143,12 @@ class BehaviorTopics(BehaviorTransformer):
         UserWarning
             If there are events, but no topic is found in them: all are 0 then.
         """
-        frame, as_of = self._read(X)
+        frame, weight = weigh_rows(as_frame(X, self.column), sample_weight)
+        frame, as_of = self._read(frame)
         behaviors = as_of.behaviors
         self._names = sorted(set(behaviors.texts(self.by)[1]))
         self._topics = Correspondence(len(self._names), self.n_topics)
-        self._topics.fit(lambda: [self._table(behaviors)])
+        self._topics.fit(lambda: [self._table(behaviors)._replace(weight=weight)])
         self._topics.tell_nothing_found(self.column, stacklevel=3)
         self.loadings_ = pd.DataFrame(
             self._topics.loadings_,

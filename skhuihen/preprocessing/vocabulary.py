@@ -30,6 +30,8 @@ class BehaviorVocabulary:
         operation of both signs and ``""`` otherwise.
     sizes_ : tuple of 3 int
         How many behaviors are item clicks, transform operations and function widgets.
+    scales_ : tuple of 2 float
+        The smallest and the largest scale of a transform operation; others later count as these.
     """
 
     def fit(self, behaviors: Behaviors) -> Self:
@@ -48,8 +50,12 @@ class BehaviorVocabulary:
     def fit_pieces(self, pieces: Iterable[Behaviors]) -> Self:
         """Do what `fit` does, for events that need not be in memory together."""
         signs: dict[tuple[int, str], set[bool]] = {}
+        low, high = np.inf, 0.0
         for piece in pieces:
-            field, name, names, negative, _ = _read(piece)
+            field, name, names, negative, amount = _read(piece)
+            scale = _scales(field, amount)
+            if len(scale):
+                low, high = min(low, scale.min()), max(high, scale.max())
             present = np.zeros((len(FIELDS), len(names), 2), dtype=bool)
             present[field, name, negative.astype(np.int64)] = True
             for f, n, sign in np.argwhere(present).tolist():
@@ -59,6 +65,7 @@ class BehaviorVocabulary:
             for (f, behavior), seen in signs.items()
             for sign in (("", "-") if len(seen) == 2 else ("",))
         )
+        self.scales_ = (float(low), float(high)) if low <= high else (0.0, np.inf)
         self.behaviors_ = [(FIELDS[f], behavior, sign) for f, behavior, sign in found]
         self.sizes_ = tuple(sum(f == field for f, _, _ in found) for field in range(len(FIELDS)))
         # Of each text, the number in each field for amounts of either sign; the last row is that
@@ -84,15 +91,24 @@ class BehaviorVocabulary:
         number : int64 ndarray of shape (n_events,)
             One past the last for a behavior not seen in `fit`.
         scale : float64 ndarray of shape (n_events,)
-            ``log1p(|amount|)`` for a transform operation with an amount, else 1.
+            ``log1p(|amount|)`` for a transform operation with an amount, cut to the range of
+            `fit`; else 1.
         """
         field, name, names, negative, amount = _read(behaviors)
         rows = np.array([self._row_of.get(text, -1) for text in names], dtype=np.int64)
         number = self._numbers[rows[name], field, negative.astype(np.int64)]
-        scaled = (field == TRANSFORM) & ~np.isnan(amount)
         scale = np.ones(len(amount))
-        scale[scaled] = np.log1p(np.abs(amount[scaled]))
+        scale[_is_scaled(field, amount)] = _scales(field, amount).clip(*self.scales_)
         return number, scale
+
+
+def _is_scaled(field: NDArray[np.int64], amount: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return (field == TRANSFORM) & ~np.isnan(amount)
+
+
+def _scales(field: NDArray[np.int64], amount: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the scale of each transform operation with an amount."""
+    return np.log1p(np.abs(amount[_is_scaled(field, amount)]))
 
 
 def _read(

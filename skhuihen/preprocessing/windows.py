@@ -13,7 +13,7 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from skhuihen.behaviors import Behaviors, OptionalSubfields, microseconds_of
+from skhuihen.behaviors import Behaviors, OptionalSubfields, as_frame, microseconds_of
 from skhuihen.preprocessing._base import (
     COLUMN_CONSTRAINTS,
     DAY,
@@ -21,6 +21,7 @@ from skhuihen.preprocessing._base import (
     as_feature_names,
     most_frequent,
     positions,
+    weigh_rows,
 )
 
 OTHER = "other"
@@ -126,7 +127,7 @@ class WindowStatistics(BehaviorTransformer):
         self.lookback = lookback
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Choose the operations to tell apart.
 
         Parameters
@@ -135,6 +136,9 @@ class WindowStatistics(BehaviorTransformer):
             Applications with the nested column.
         y : None
             Ignored.
+        sample_weight : array-like of shape (n_applications,), default=None
+            An operation is frequent by the weights of its applications: a weight of two is two
+            rows, one of 0 is none.
 
         Returns
         -------
@@ -143,8 +147,9 @@ class WindowStatistics(BehaviorTransformer):
         self._window_lengths()
         if self.session_gap is not None:
             microseconds_of(self.session_gap, "session_gap")
-        frame, as_of = self._read(X)
-        self.operations_ = most_frequent(as_of.behaviors, self.by, self.n_operations)
+        frame, weight = weigh_rows(as_frame(X, self.column), sample_weight)
+        frame, as_of = self._read(frame)
+        self.operations_ = most_frequent(as_of.behaviors, self.by, self.n_operations, weight)
         self._optional = OptionalSubfields("amount")
         (behaviors,) = self._optional.learn([as_of.behaviors])
         has_amount = ~np.isnan(behaviors.numbers("amount"))
