@@ -129,15 +129,16 @@ def as_feature_names(names: Iterable[Any]) -> NDArray[np.object_]:
 
     Some characters become underscores, and a name that occurs again gets a number.
     """
-    # LightGBM refuses those of JSON, and makes spaces underscores itself, after which names may be
-    # alike; XGBoost refuses brackets and "<".
-    return unique_names(
-        [re.sub(r'[",:<>\[\]{}\\\x00-\x1f\x7f]|\s', "_", str(name)) for name in names]
-    )
+    # LightGBM refuses those of JSON and no name at all, and makes spaces underscores itself, after
+    # which names may be alike; XGBoost refuses brackets and "<".
+    unfit = re.compile(r'[",:<>\[\]{}\\\x00-\x1f\x7f]|\s')
+    return unique_names([unfit.sub("_", str(name)) or "_" for name in names])
 
 
 def weigh_rows(frame: pd.DataFrame, sample_weight: Any) -> tuple[pd.DataFrame, NDArray[np.float64]]:
     """Return the rows that have a weight, and their weights."""
+    if sample_weight is None:
+        return frame, np.ones(len(frame))
     weight = _check_sample_weight(
         sample_weight, frame.index.to_numpy(), dtype=np.float64, ensure_non_negative=True
     )

@@ -114,7 +114,7 @@ class PiecewiseLinear:
         self._stop = np.concatenate([np.empty(0), *stops])
         self._width = np.where(self._stop > self._start, self._stop - self._start, 1.0)
         self._several = np.flatnonzero(n_bins > 1)
-        self._first = (np.cumsum(n_bins) - n_bins)[self._several]
+        self._first = np.cumsum(n_bins) - n_bins
         self._n_bins = n_bins[self._several]
         source = np.append(self._several, self._of_bin)
         # A mean stands in front of the columns that it is the mean of.
@@ -138,9 +138,9 @@ class PiecewiseLinear:
         bins = np.clip(numbers[:, self._of_bin], self._start, self._stop)
         bins -= self._start
         bins /= self._width
-        means = np.empty((len(bins), len(self._several)))
-        for column, (first, n) in enumerate(zip(self._first, self._n_bins, strict=True)):
-            means[:, column] = bins[:, first : first + n].sum(axis=1) / n
+        if not len(self._several):
+            return bins
+        means = np.add.reduceat(bins, self._first, axis=1)[:, self._several] / self._n_bins
         return np.hstack([means, bins])[:, self._order]
 
 

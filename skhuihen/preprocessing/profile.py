@@ -84,7 +84,8 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
     ordinary: it warns if a value is far outside (more than twice as far from the median as the
     farthest one in `fit`; more than that, up to ten times, where the farthest one is itself far
     from the others), or if more values are outside than there should be (at least 5, more than 1%,
-    and more than ten times the share that is expected of each end).
+    and more than ten times the share that is expected of each end). Nothing is said where `fit` saw
+    fewer than 20 values.
 
     A date is never a number by itself: what is left out is told by a warning, except for a column
     ``applied_at``.
@@ -228,11 +229,11 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         if not self.n_features_in_ or not len(frame):
             return
         numbers = self._read_numbers(frame)
-        for column, values in zip(self._numbers, numbers.T, strict=True):
-            known_range = self._ranges.get(column)
-            if known_range is None:
-                continue
-            outside = known_range.look(values)
+        is_outside = (numbers < self._low) | (numbers > self._high)
+        for position in np.flatnonzero(is_outside.any(axis=0)):
+            column = self._numbers[position]
+            known_range = self._ranges[column]
+            outside = known_range.look(numbers[:, position])
             if known_range.is_unusual(outside):
                 warnings.warn(
                     f"Profile column {column!r} holds {known_range.describe(outside, source)}. "
@@ -427,7 +428,7 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
             known, of_known = values[~is_missing], weight[~is_missing]
             medians.append(weighted_median(known, of_known))
             knots.append(find_knots(known, of_known))
-            if len(known):
+            if len(known) >= FEW_ROWS:
                 self._ranges[column] = Range.of_values(known, of_known)
             tell_codes(
                 Extremes().add(known),
@@ -436,6 +437,10 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
                 stacklevel=4,
             )
         self._medians = np.array(medians)
+        # Together, for all columns without a range too: most rows have nothing outside.
+        known_ranges = [self._ranges.get(column) for column in self._numbers]
+        self._low = np.array([-np.inf if known is None else known.low for known in known_ranges])
+        self._high = np.array([np.inf if known is None else known.high for known in known_ranges])
         self._piecewise = piecewise = PiecewiseLinear(knots)
         source = [self._numbers[i] for i in piecewise.source]
         names = [

@@ -31,7 +31,8 @@ class BehaviorVocabulary:
     sizes_ : tuple of 3 int
         How many behaviors are item clicks, transform operations and function widgets.
     scales_ : tuple of 2 float
-        The smallest and the largest scale of a transform operation; others later count as these.
+        The smallest and the largest scale of a transform operation with an amount; others later
+        count as these. 1 if no amount was known.
     """
 
     def fit(self, behaviors: Behaviors) -> Self:
@@ -65,7 +66,7 @@ class BehaviorVocabulary:
             for (f, behavior), seen in signs.items()
             for sign in (("", "-") if len(seen) == 2 else ("",))
         )
-        self.scales_ = (float(low), float(high)) if low <= high else (0.0, np.inf)
+        self.scales_ = (float(low), float(high)) if low <= high else (1.0, 1.0)
         self.behaviors_ = [(FIELDS[f], behavior, sign) for f, behavior, sign in found]
         self.sizes_ = tuple(sum(f == field for f, _, _ in found) for field in range(len(FIELDS)))
         # Of each text, the number in each field for amounts of either sign; the last row is that

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from skhuihen import HUIHENClassifier, Sessionizer, attach_behaviors
 from skhuihen.behaviors import Behaviors
-from skhuihen.preprocessing.event_numbers import EventNumbers
+from skhuihen.preprocessing.event_numbers import EventNumbers, EventRanges
 
 APPLIED_AT = pd.Timestamp("2024-05-03 12:00:00")
 
@@ -121,3 +122,90 @@ def test_a_named_subfield_that_is_not_a_number_is_refused():
         HUIHENClassifier(event_numbers=["operation"]).fit(X, np.arange(20) % 2)
     with pytest.raises(ValueError, match="event_numbers names 'hours'"):
         HUIHENClassifier(event_numbers=["hours"]).fit(X, np.arange(20) % 2)
+
+
+amounts = st.one_of(st.none(), st.sampled_from([-5.0, 0.0, 1.0, 99.0, 1e6]))
+
+
+@given(
+    histories=st.lists(st.lists(amounts, max_size=4), min_size=1, max_size=8),
+    data=st.data(),
+)
+def test_a_weight_of_two_is_two_applications(histories, data):
+    n = len(histories)
+    weight = np.array(data.draw(st.lists(st.integers(1, 3), min_size=n, max_size=n)))
+
+    def read(rows) -> Behaviors:
+        column = [[{"amount": v} for v in histories[row]] for row in rows]
+        return Behaviors.from_column(pd.Series([*column, [{"amount": 2.0}]]))
+
+    repeated = EventNumbers("auto").fit(read(np.repeat(np.arange(n), weight)))
+    behaviors = read(range(n))
+    weighted = EventNumbers("auto").fit(behaviors, np.append(weight, 1.0))
+    for name in ("mean_", "scale_"):
+        np.testing.assert_allclose(getattr(weighted, name), getattr(repeated, name), rtol=2e-6)
+    assert weighted.low_ == repeated.low_
+    assert weighted.high_ == repeated.high_
+
+
+def test_weights_follow_the_pieces():
+    pieces = [behaviors_of(amount=[v]) for v in (1.0, 10.0, 100.0)]
+    weight = np.array([1.0, 5.0, 2.0, 5.0, 3.0, 5.0])  # each piece ends in an empty history
+    numbers = EventNumbers("auto")
+    list(numbers.fit_on_the_way(pieces, weight))
+    expected = np.average(np.log1p([1.0, 10.0, 100.0]), weights=[1, 2, 3])
+    np.testing.assert_allclose(numbers.mean_, expected, rtol=1e-5)
+
+
+def test_a_value_beyond_the_edge_counts_as_the_edge():
+    numbers = EventNumbers("auto").fit(behaviors_of(amount=[-3.0, 5.0, 40.0]))
+    beyond = numbers.transform(behaviors_of(amount=[-9999999.0, 1e140]))
+    edges = numbers.transform(behaviors_of(amount=[-3.0, 40.0]))
+    np.testing.assert_array_equal(beyond, edges)
+
+
+def test_ranges_are_learned_piece_by_piece_and_tell_what_is_far():
+    rng = np.random.default_rng(0)
+    pieces = [behaviors_of(amount=rng.lognormal(3, 1, 50).tolist()) for _ in range(4)]
+    ranges = EventRanges("behaviors", ["amount", "absent"])
+    assert list(ranges.learn(pieces)) == pieces
+    ranges.tell_codes(stacklevel=1)
+    everything = np.concatenate([piece.numbers("amount") for piece in pieces])
+    known = ranges.ranges_["amount"]
+    assert (known.low, known.high) == (everything.min(), everything.max())
+    np.testing.assert_array_equal(ranges.clip("absent", np.array([-1e9])), [-1e9])
+    assert ranges.clip("amount", np.array([1e9])) == known.high
+    found: dict = {}
+    ranges.look(behaviors_of(amount=[known.high * 2, None, 1.0]), found)  # a little outside
+    ranges.tell(found, stacklevel=1)
+    ranges.look(behaviors_of(amount=[-9999999.0]), found)
+    with pytest.warns(
+        UserWarning, match="'amount' of .* 3 of 3 values outside the range .* down to"
+    ):
+        ranges.tell(found, stacklevel=1)
+
+
+def test_codes_in_amounts_are_told_at_fit_and_amounts_far_outside_at_scoring():
+    rng = np.random.default_rng(0)
+    amounts = rng.lognormal(5, 1, 60)
+    y = np.arange(60) % 2
+    model = HUIHENClassifier(max_epochs=1, random_state=0).fit(table(amounts.tolist()), y)
+    edge = model.decision_function(table([amounts.max()]))
+    with pytest.warns(UserWarning, match="'amount' of the events in column 'behaviors' holds 3 of"):
+        beyond = model.decision_function(table([1e7]))
+    np.testing.assert_array_equal(edge, beyond)
+    coded = np.where(np.arange(60) < 6, -9999999, amounts)
+    cure = r"events\['amount'\] = events\['amount'\].replace\(-9999999, np.nan\), before attach"
+    with pytest.warns(UserWarning, match=f"holds -9999999 .18 times. among 180 values.*{cure}"):
+        model.fit(table(coded.tolist()), y)
+
+
+@pytest.mark.parametrize("numbers", ["auto", None])
+def test_an_interval_beyond_the_edge_counts_as_the_edge(numbers):
+    X = table(np.arange(1.0, 41.0).tolist())
+    model = HUIHENClassifier(max_epochs=1, event_numbers=numbers, random_state=0)
+    model.fit(X, np.arange(40) % 2)
+    events = model._read_behaviors(X)
+    far = events.with_fields(interval=pa.array(np.where(events.numbers("interval") > 0, 1e9, 0)))
+    np.testing.assert_array_equal(model._events(far).interval, model._events(events).interval)
+    np.testing.assert_array_equal(model._events(far).numbers, model._events(events).numbers)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lightgbm import LGBMClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.utils._param_validation import InvalidParameterError
+from xgboost import XGBClassifier
 
 from skhuihen import BehaviorAbstractor, IntervalStatistics, Sessionizer, attach_behaviors
 from tests.oracles import interval_statistics, known, operations_told_apart
@@ -147,3 +148,38 @@ def test_refuses_parameters(wrong):
 def test_refuses_values(wrong, message):
     with pytest.raises(ValueError, match=message):
         IntervalStatistics(**wrong).fit(applications([[event(0)]]))
+
+
+def test_operations_are_frequent_by_the_weights_of_their_applications():
+    histories = [[event(0, operation=o) for o in row] for row in ("aab", "bcc", "d", "e")]
+    X = applications(histories)
+    weight = [1, 3, 2, 0]
+    weighted = IntervalStatistics(n_operations=3).fit(X, sample_weight=weight)
+    repeated = IntervalStatistics(n_operations=3).fit(X.iloc[np.repeat(range(4), weight)])
+    assert weighted.operations_ == repeated.operations_ == ["c", "b", "a"]
+    assert IntervalStatistics(n_operations=3).fit(X).operations_ == ["a", "b", "c"]
+    with pytest.raises(ValueError, match=r"0 in every row|at least one non-zero"):
+        IntervalStatistics().fit(X, sample_weight=np.zeros(4))
+
+
+@pytest.mark.parametrize(
+    "model", [LGBMClassifier(n_estimators=2, verbosity=-1), XGBClassifier(n_estimators=2)]
+)
+def test_trees_take_the_names_whatever_operations_are_called(model):
+    operations = [
+        "balance<100",
+        "balance>100",
+        "balance 100",
+        "a[0]",
+        'say "x"',
+        "a:b",
+        "a\\b",
+        "",
+        "x,y",
+    ]
+    X = applications(
+        [[event(5 * k, operation=o) for k, o in enumerate(operations)] for _ in range(30)]
+    )
+    table = IntervalStatistics(n_operations=9).set_output(transform="pandas").fit_transform(X)
+    assert table.columns.is_unique
+    model.fit(table, np.arange(30) % 2).predict_proba(table)

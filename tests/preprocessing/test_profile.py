@@ -5,8 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import math
 import pickle
+import re
 import statistics
+import warnings
 from decimal import Decimal
+from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -17,11 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import config_context
 from sklearn.base import clone
-from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
-from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, SplineTransformer, StandardScaler
 from sklearn.utils._param_validation import InvalidParameterError
 
 from skhuihen import ProfileEncoder
@@ -44,7 +46,10 @@ def mean_and_scale(values, weights):
 
 
 class SlowEncoder:
-    """Numbers are floats or None, texts are str or None; one cell at a time."""
+    """Numbers are floats or None, texts are str or None; one cell at a time.
+
+    Of eight distinct values at most, and weights that are multiples of a half.
+    """
 
     def __init__(self, fields, numbers, min_frequency):
         self.fields, self.numbers, self.min_frequency = fields, numbers, min_frequency
@@ -52,17 +57,21 @@ class SlowEncoder:
     def fit(self, table, weights):
         self.without_value = {c for c in self.numbers if all(v is None for v in table[c])}
         n = len(weights)
+        times = [int(2 * w) for w in weights]
         self.medians, self.categories, self.rare, self.indicated = {}, {}, {}, []
+        self.knots = {}
         for column in (c for field in self.fields.values() for c in field):
-            values = table[column]
+            values = [v for v, w in zip(table[column], times, strict=True) for _ in range(w)]
             if column in self.numbers:
                 there = [v for v in values if v is not None]
                 self.medians[column] = statistics.median(there) if there else 0.0
-                if len(there) < n:
+                self.knots[column] = sorted(set(there))
+                if len(there) < len(values):
                     self.indicated.append(column)
             else:
                 texts = ["missing" if v is None else v for v in values]
-                few = {t for t in texts if texts.count(t) < self.min_frequency * n}
+                least = Fraction(str(self.min_frequency)) * len(texts)
+                few = {t for t in texts if texts.count(t) < least}
                 self.rare[column] = bool(few)
                 self.categories[column] = sorted(set(texts) - few)
         rows = [self.encode({c: v[k] for c, v in table.items()}) for k in range(n)]
@@ -74,7 +83,9 @@ class SlowEncoder:
         cells = []
         for columns in self.fields.values():
             numbers = [c for c in columns if c in self.numbers]
-            cells += [self.medians[c] if row[c] is None else row[c] for c in numbers]
+            for c in numbers:
+                value = self.medians[c] if row[c] is None else row[c]
+                cells += self.bins(value, self.knots[c])
             cells += [float(row[c] is None) for c in numbers if c in self.indicated]
             for c in columns:
                 if c not in self.numbers:
@@ -83,6 +94,11 @@ class SlowEncoder:
                     if self.rare[c]:
                         cells.append(float(text not in self.categories[c]))
         return cells
+
+    @staticmethod
+    def bins(value, knots):
+        cells = [min(max((value - a) / (b - a), 0.0), 1.0) for a, b in pairwise(knots)]
+        return [sum(cells) / len(cells), *cells] if len(cells) > 1 else cells or [0.0]
 
     def transform(self, table):
         n = len(next(iter(table.values())))
@@ -170,17 +186,30 @@ def test_agrees_with_the_slow_reading(old, new, min_frequency, weighted, data):
         )
 
 
-@given(table=profiles(), data=st.data())
+@given(table=profiles(), factor=st.sampled_from([1.0, 0.1, 1 / 3]), data=st.data())
 @settings(max_examples=25, deadline=None)
-def test_weights_are_repetitions(table, data):
-    # Medians and rare categories do not know weights; without missing numbers nothing else differs.
-    table = {c: [0.0 if v is None and c in NUMBERS else v for v in vs] for c, vs in table.items()}
+def test_weights_are_repetitions(table, factor, data):
     n = len(table["user__age"])
-    weights = data.draw(st.lists(st.integers(1, 4), min_size=n, max_size=n))
+    weights = np.array(data.draw(st.lists(st.integers(0, 4), min_size=n, max_size=n)))
+    weights[0] = max(weights[0], 1)
     X = pd.DataFrame(table)
-    weighted = ProfileEncoder().fit(X, sample_weight=weights)
-    repeated = ProfileEncoder().fit(X.iloc[np.repeat(np.arange(n), weights)])
+    encoder = ProfileEncoder(min_frequency=data.draw(st.sampled_from([0.01, 0.25])))
+    weighted = clone(encoder).fit(X, sample_weight=factor * weights)
+    repeated = encoder.fit(X.iloc[np.repeat(np.arange(n), weights)])
+    assert weighted.get_feature_names_out().tolist() == repeated.get_feature_names_out().tolist()
     np.testing.assert_allclose(weighted.transform(X), repeated.transform(X), rtol=1e-9, atol=1e-9)
+
+
+def test_weights_move_quantiles_as_repetitions_do():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"income": np.where(rng.random(400) < 0.1, np.nan, rng.lognormal(8, 1, 400))})
+    weights = rng.integers(0, 4, 400)
+    weighted = ProfileEncoder().fit(X, sample_weight=weights / 7)
+    repeated = ProfileEncoder().fit(X.iloc[np.repeat(np.arange(400), weights)])
+    assert weighted.get_feature_names_out().tolist() == repeated.get_feature_names_out().tolist()
+    np.testing.assert_allclose(weighted.transform(X), repeated.transform(X), rtol=1e-9, atol=1e-9)
+    plain = ProfileEncoder().fit(X)
+    assert plain.get_feature_names_out().tolist() != weighted.get_feature_names_out().tolist()
 
 
 def test_results_are_normalized():
@@ -247,9 +276,11 @@ def test_ids_times_and_events_are_no_profile():
         objects=pd.Series([[{"a": 1}], None, []], dtype=object).to_numpy(),
         more=arrow([[{"a": 1}], None, []]).array,
     )
-    ids = ("user_id", "application_id", "contract", "not there")
+    dates = ["born", "seen", "day", "moment", "arrow_day", "arrow_time", "arrow_date"]
+    ids = ("user_id", "application_id", "contract", "not there", *dates)
     assert ProfileEncoder(id_columns=ids).fit(X).fields_["user"] == ["age"]
-    assert ProfileEncoder().fit(X).fields_["user"] == ["age", "contract"]
+    with pytest.warns(UserWarning, match=f"Columns {re.escape(str(dates))} hold dates or times"):
+        assert ProfileEncoder().fit(X).fields_["user"] == ["age", "contract"]
 
 
 @pytest.mark.parametrize("convert", [pa.table, lambda columns: pl.DataFrame(columns)])
@@ -260,11 +291,11 @@ def test_other_tables(convert):
         "owner": [True, None, False],
         "price": [Decimal("1.5"), None, Decimal(2)],
         "day": [dt.date(2024, 1, 1)] * 3,
-        "at": [dt.datetime(2024, 1, 1)] * 3,
+        "applied_at": [dt.datetime(2024, 1, 1)] * 3,
     }
-    encoder = ProfileEncoder().fit(convert(columns))
+    encoder = ProfileEncoder(id_columns=["day"]).fit(convert(columns))
     assert encoder.fields_["user"] == ["age", "city", "owner", "price"]
-    wanted = ProfileEncoder().fit_transform(pd.DataFrame(columns))
+    wanted = ProfileEncoder(id_columns=["day"]).fit_transform(pd.DataFrame(columns))
     np.testing.assert_allclose(encoder.transform(convert(columns)), wanted)
 
 
@@ -291,17 +322,17 @@ def test_columns_named_by_integers():
 
 
 CELLS = {
-    "int": (pd.Series([1, 2, 3]), ["x"]),
+    "int": (pd.Series([1, 2, 3]), ["x", "x_from_1", "x_from_2"]),
     "bool": (pd.Series([True, False, True]), ["x"]),
     "boolean": (pd.Series([True, None, False], dtype="boolean"), ["x", "missingindicator_x"]),
     "object bool": (pd.Series([True, None, False], dtype=object), ["x", "missingindicator_x"]),
     "arrow bool": (arrow([True, None, False]), ["x", "missingindicator_x"]),
     "Int64": (pd.Series([1, None, 0], dtype="Int64"), ["x", "missingindicator_x"]),
-    "uint8": (pd.Series([1, 2, 3], dtype="uint8"), ["x"]),
+    "uint8": (pd.Series([1, 2, 3], dtype="uint8"), ["x", "x_from_1", "x_from_2"]),
     "arrow int": (arrow([1, None, 0]), ["x", "missingindicator_x"]),
     "arrow decimal": (arrow([Decimal(1), None, Decimal(0)]), ["x", "missingindicator_x"]),
     "object NA": (pd.Series([1, pd.NA, 0], dtype=object), ["x", "missingindicator_x"]),
-    "mixed numbers": (pd.Series([1, 2.5, 3], dtype=object), ["x"]),
+    "mixed numbers": (pd.Series([1, 2.5], dtype=object).repeat(2), ["x"]),
     "category of ints": (pd.Series(pd.Categorical([1, None, 2])), ["x_1", "x_2", "x_missing"]),
     "unused category": (pd.Series(pd.Categorical(["a"] * 3, ["a", "b"])), ["x_a"]),
     "sparse": (pd.Series(pd.arrays.SparseArray([0, 0, 1.0])), ["x"]),
@@ -583,7 +614,9 @@ def test_clone_pickle_and_parameters():
 def test_a_real_lender(data_folder):
     X = pd.read_csv(data_folder("superlender") / "traindemographics.csv", parse_dates=["birthdate"])
     X = X.drop_duplicates("customerid")
-    encoder = ProfileEncoder(id_columns=["customerid"], min_frequency=0.01).fit(X)
+    encoder = ProfileEncoder(id_columns=["customerid"], min_frequency=0.01)
+    with pytest.warns(UserWarning, match=r"Columns \['birthdate'\] hold dates"):
+        encoder.fit(X)
     assert "birthdate" not in encoder.feature_names_in_
     Z = encoder.transform(X)
     assert np.isfinite(Z).all()
@@ -591,43 +624,218 @@ def test_a_real_lender(data_folder):
     names = encoder.get_feature_names_out().tolist()
     held = X["bank_name_clients"].value_counts(normalize=True)
     kept = {name for name in names if name.startswith("bank_name_clients_")}
-    assert {f"bank_name_clients_{bank}" for bank in held.index[held >= 0.01]} <= kept
-    assert not {f"bank_name_clients_{bank}" for bank in held.index[held < 0.01]} & kept
+    assert {
+        f"bank_name_clients_{bank}".replace(" ", "_") for bank in held.index[held >= 0.01]
+    } <= kept
+    assert (
+        not {f"bank_name_clients_{bank}".replace(" ", "_") for bank in held.index[held < 0.01]}
+        & kept
+    )
 
 
 def test_the_encoding_is_that_of_scikit_learns_encoders():
+    """The columns span what a spline of degree one spans, and categories are scikit-learn's."""
     rng = np.random.default_rng(0)
-    n = 300
+    n = 600
     X = pd.DataFrame(
         {
-            "user__age": rng.normal(40, 9, n),
-            "user__city": rng.choice(["a", "b", "c", "rare"], n, p=[0.5, 0.3, 0.195, 0.005]),
-            "device__months": np.where(rng.random(n) < 0.2, np.nan, rng.normal(size=n)),
-            "device__rooted": rng.random(n) < 0.1,
-            "item__product": rng.choice(["cash", "goods"], n),
+            "city": rng.choice(["a", "b", "c", "rare"], n, p=[0.5, 0.3, 0.195, 0.005]),
+            "income": rng.lognormal(8, 1, n),
         }
     )
-    numbers, texts = ["user__age"], ["user__city"]
+    encoder = ProfileEncoder().fit(X)
+    names = encoder.get_feature_names_out().tolist()
     one_hot = OneHotEncoder(
         handle_unknown="infrequent_if_exist", min_frequency=0.01, sparse_output=False
     )
-    impute = SimpleImputer(add_indicator=True, strategy="median")
-    of_scikit_learn = make_pipeline(
-        ColumnTransformer(
-            [
-                ("user numbers", impute, numbers),
-                ("user texts", one_hot, texts),
-                ("device", impute, ["device__months", "device__rooted"]),
-                ("item", one_hot, ["item__product"]),
-            ]
-        ),
-        StandardScaler(),
+    expected = make_pipeline(one_hot, StandardScaler()).fit(X[["city"]])
+    assert one_hot.fit(X[["city"]]).get_feature_names_out().tolist() == names[-4:]
+    new = pd.DataFrame({"city": ["a", "rare", "new", "c"], "income": [1.0, 3000.0, 5e4, 1e9]})
+    for table in (X, new):
+        np.testing.assert_allclose(
+            encoder.encode(table)[:, -4:], expected.transform(table[["city"]]), atol=1e-12
+        )
+
+    probabilities = np.linspace(0, 1, 8)
+    probabilities[[0, -1]] = 0.005, 0.995
+    knots = np.quantile(X["income"], probabilities, method="inverted_cdf")
+    spline = SplineTransformer(degree=1, knots=knots[:, None], extrapolation="constant")
+    basis = spline.fit(X[["income"]]).transform(pd.concat([X, new])[["income"]])
+    ours = encoder.encode(pd.concat([X, new]))[:, :-4]
+    assert ours.shape[1] == 8
+    design = np.column_stack([np.ones(len(ours)), ours])
+    weights = np.linalg.lstsq(design, basis, rcond=None)[0]
+    np.testing.assert_allclose(design @ weights, basis, atol=1e-9)
+
+
+# ---- numbers far from those of fit
+
+
+@pytest.fixture
+def incomes():
+    return pd.DataFrame({"income": np.random.default_rng(0).lognormal(8, 0.5, 3000).round(2)})
+
+
+def test_a_value_beyond_the_edge_counts_as_the_edge(incomes):
+    encoder = ProfileEncoder(dtype=np.float32).fit(incomes)
+    low, high = incomes["income"].min(), incomes["income"].max()
+    for edge, values in ((high, [high * 1.5, 1e6, 1e9, 1e149]), (low, [0, -1, -999999, -1e149])):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            beyond = encoder.transform(pd.DataFrame({"income": np.array(values, dtype=float)}))
+        at_edge = encoder.transform(pd.DataFrame({"income": [edge]}))
+        assert np.isfinite(beyond).all()
+        np.testing.assert_array_equal(beyond, np.repeat(at_edge, len(values), axis=0))
+
+
+def test_a_few_huge_values_move_nothing(incomes):
+    plain = ProfileEncoder().fit(incomes)
+    wild = incomes.copy()
+    wild.loc[[5, 9], "income"] = 1e9
+    moved = ProfileEncoder().fit(wild)
+    np.testing.assert_allclose(moved.transform(incomes), plain.transform(incomes), atol=0.2)
+
+
+def test_rare_values_of_a_number_that_is_nearly_constant_are_kept():
+    flags = pd.DataFrame({"flag": [0.0] * 2990 + list(np.arange(1.0, 11.0))})
+    encoded = ProfileEncoder().fit_transform(flags)
+    assert encoded[0, 0] < encoded[-10, 0] < encoded[-1, 0]
+
+
+def test_values_far_outside_are_told_and_ordinary_ones_are_not(incomes):
+    encoder = ProfileEncoder().fit(incomes)
+    high = incomes["income"].max()
+    for ordinary in (high * 1.5, 0.0, None):
+        encoder.transform(pd.DataFrame({"income": [ordinary]}, dtype=float))
+    new = pd.DataFrame({"income": np.random.default_rng(1).lognormal(8, 0.5, 3000)})
+    encoder.transform(new)
+    new.loc[[3, 5, 6], "income"] = [1e5, 1e6, -999999]
+    found = r"'income' holds \d+ of 3000 values outside the range seen in fit, .* down to -999999 "
+    found += r"and up to 1e\+06\. .* X\['income'\].replace\(1000000, np.nan\)"
+    with pytest.warns(UserWarning, match=found) as caught:
+        encoder.transform(new)
+    assert caught[0].filename == __file__
+    with pytest.warns(UserWarning, match="1 of 1 values outside"):
+        encoder.transform(pd.DataFrame({"income": [1e5]}))
+
+
+def test_many_values_a_little_outside_are_told():
+    encoder = ProfileEncoder().fit(pd.DataFrame({"months": np.arange(2000) % 60}))
+    few = pd.DataFrame({"months": [*([-1] * 4), *range(60)]})
+    encoder.transform(few)
+    with pytest.warns(UserWarning, match="'months' holds 6 of 66 values outside .* 0 to 59: down"):
+        encoder.transform(pd.DataFrame({"months": [*([-1] * 6), *range(60)]}))
+
+
+@pytest.mark.parametrize(
+    ("code", "share"), [(-9999999, 0.2), (-1, 0.05), (-9, 0.01), (99999999, 0.01), (123456789, 0.1)]
+)
+def test_codes_for_missing_values_are_told_at_fit(incomes, code, share):
+    X = incomes.copy()
+    X.loc[: int(share * len(X)) - 1, "income"] = code
+    found = rf"'income' holds {code} \({int(share * len(X))} times\) among 3000 values, apart .*"
+    found += rf"X\['income'\] = X\['income'\].replace\({code}, np.nan\)"
+    with pytest.warns(UserWarning, match=found) as caught:
+        ProfileEncoder().fit(X)
+    assert caught[0].filename == __file__
+    ProfileEncoder().fit(X.replace(code, np.nan))  # the cure
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [-1, 0, 1],
+        [-2, -1, 0, 1, 2, 3, 4],
+        [0, 1],
+        [12, 24, 36, 120],
+        [100, 200, 500, 5000],
+        [900, 950, 999, 1050],
+        range(70, 100),
+        np.random.default_rng(0).normal(size=50),
+    ],
+)
+def test_ordinary_numbers_are_no_codes(values):
+    ProfileEncoder().fit(pd.DataFrame({"x": np.repeat(np.array(values), 12)}))
+
+
+def test_several_codes_are_told_together():
+    values = np.repeat([-9999999, -9, -1, *range(40)], 12)
+    with pytest.warns(UserWarning, match=r"holds -9999999 \(12 times\), -9 \(.*\), -1 \(12 times"):
+        ProfileEncoder().fit(pd.DataFrame({"x": values}))
+
+
+# ---- numbers written as text
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        "{:,.0f}".format,
+        "{:,.2f}".format,
+        "{:,.0f} \u20ac".format,
+        "${:,.0f}".format,
+        lambda v: f"{v:,.2f}".translate(str.maketrans(",.", ".,")),
+        lambda v: f"{v:.1f}",
+        lambda v: f"{v:,.0f}".replace(",", " "),
+        lambda v: f"{v:.0f}",
+    ],
+)
+@pytest.mark.parametrize("distinct", [30, 400])
+def test_numbers_written_as_text_are_told_with_a_cure_that_works(write, distinct):
+    numbers = (np.arange(400) % distinct) * 97.5 + 1000
+    X = pd.DataFrame({"income": [write(v) for v in numbers]})
+    refused = pytest.raises(ValueError, match=r"which read as numbers, such as .* Convert it: ")
+    told = pytest.warns(UserWarning, match="'income' holds texts that read as numbers, such as ")
+    with refused if distinct == 400 else told as caught:
+        ProfileEncoder().fit(X)
+    message = str(caught.value if distinct == 400 else caught[0].message)
+    cure = re.search(r"Convert it: (.*\))\. If it is", message)[1]
+    exec(cure, {"X": X, "pd": pd})
+    np.testing.assert_allclose(X["income"], numbers, atol=0.6)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [f"{k:03d}" for k in range(30)],
+        [f"A{k}" for k in range(30)],
+        [str(k) for k in range(12)],
+        ["1-5", "6-10", "10+"],
+        ["14.2", "15.1", "16.0"],
+        ["Lagos", "2,400"],
+        pd.Categorical([str(k) for k in range(30)]),
+    ],
+)
+def test_codes_and_words_are_no_numbers(texts):
+    ProfileEncoder().fit(pd.DataFrame({"x": pd.Series(texts).repeat(4)}))
+
+
+def test_names_are_fit_for_trees_and_distinct():
+    X = pd.DataFrame({"a<b": [1.0, 2.0], "a b": [2.0, 1.0], "kind": ['x["1"]', "x<>"]})
+    names = ProfileEncoder().fit(X).get_feature_names_out().tolist()
+    assert names == ["a_b", "a_b_2", "kind_x___", "kind_x__1__"] or len(set(names)) == 4
+    assert not re.search(r'[\s<>",:\[\]{}]', "".join(names))
+
+
+# ---- leaks
+
+
+def test_columns_that_separate_the_labels_are_told():
+    rng = np.random.default_rng(0)
+    label = np.arange(60) % 2
+    X = pd.DataFrame(
+        {
+            "days_late": np.where(label, rng.integers(1, 90, 60), 0),
+            "recovered": np.where(label, rng.random(60), np.nan),
+            "state": np.where(label, "collections", "paid"),
+            "age": rng.integers(20, 60, 60),
+            "city": rng.choice(["a", "b"], 60),
+            "almost": np.where(label, 1, 0) * (np.arange(60) > 1),
+        }
     )
-    expected = of_scikit_learn.fit_transform(X.astype({"device__rooted": float}))
     encoder = ProfileEncoder().fit(X)
-    np.testing.assert_allclose(encoder.transform(X), expected, rtol=0, atol=1e-12)
-    new = X.head(4).assign(user__city=["a", "rare", "new", None], item__product="other")
-    filled = new.fillna({"user__city": "missing"}).astype({"device__rooted": float})
-    np.testing.assert_allclose(
-        encoder.transform(new), of_scikit_learn.transform(filled), rtol=0, atol=1e-12
-    )
+    found = r"\['days_late', 'recovered', 'state'\] separate the labels perfectly"
+    with pytest.warns(UserWarning, match=found):
+        encoder.tell_leaks(X, label, stacklevel=1)
+    few = X.iloc[:18]  # by chance
+    ProfileEncoder().fit(few).tell_leaks(few, label[:18], stacklevel=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from contextlib import nullcontext
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,34 @@ def test_in_whatever_pieces_events_come_the_sums_are_the_same_to_the_bit(monkeyp
 
 
 # ---- the rules, one by one
+
+
+@pytest.mark.parametrize("block", [7, 4096])
+def test_a_weight_of_two_is_two_applications(monkeypatch, block):
+    monkeypatch.setattr(correspondence, "BLOCK", block)
+    counts = draw_counts()
+    counts[30:, 6] = 0
+    counts[:15, 6] = 1  # of enough applications only if they count by weight
+    weight = np.random.default_rng(1).integers(1, 4, len(counts))
+    weight[:15] = 2
+    repeated = fitted(np.repeat(counts, weight, axis=0), 3)
+    weighted = Correspondence(counts.shape[1], 3)
+    cuts = [0, 20, 25, len(counts)]
+    parts = [
+        as_table(counts[a:b])._replace(weight=weight[a:b].astype(float)) for a, b in pairwise(cuts)
+    ]
+    weighted.fit(lambda: parts)
+    assert repeated.loadings_[6].any()
+    np.testing.assert_allclose(weighted.loadings_, repeated.loadings_, rtol=1e-9, atol=1e-12)
+    assert not np.allclose(fitted(counts, 3).loadings_, repeated.loadings_, atol=1e-3)
+
+
+def test_rows_of_a_frame_count_by_their_weights():
+    X = frame()
+    weight = np.arange(len(X)) % 3
+    weighted = BehaviorTopics(3).fit(X, sample_weight=weight)
+    repeated = BehaviorTopics(3).fit(X.iloc[np.repeat(np.arange(len(X)), weight)])
+    pd.testing.assert_frame_equal(weighted.loadings_, repeated.loadings_)
 
 
 def test_rare_and_unknown_behaviors_are_left_out():

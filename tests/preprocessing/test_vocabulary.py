@@ -51,14 +51,28 @@ def slow_fit(keys):
     return {key: number for number, key in enumerate(sorted(found))}
 
 
-def slow_transform(numbers, events, raw):
+def slow_scales(events, raw):
+    """Return the scale of each transform operation with an amount."""
+    has_amount = [e.get("amount") is not None and not math.isnan(e["amount"]) for e in events]
+    return [
+        math.log1p(abs(e["amount"]))
+        for e, (field, _, _), has in zip(events, slow_keys(events, raw), has_amount, strict=True)
+        if field == 1 and has
+    ]
+
+
+def slow_transform(numbers, events, raw, known_scales):
+    low, high = min(known_scales, default=1.0), max(known_scales, default=1.0)
     result, scales = [], []
     for e, (field, behavior, negative) in zip(events, slow_keys(events, raw), strict=True):
         plain_number = numbers.get((field, behavior, ""), len(numbers))
         minus = numbers.get((field, behavior, "-"), plain_number)
         result.append(minus if negative else plain_number)
         has_amount = e.get("amount") is not None and not math.isnan(e["amount"])
-        scales.append(math.log1p(abs(e["amount"])) if field == 1 and has_amount else 1.0)
+        scale = 1.0
+        if field == 1 and has_amount:
+            scale = min(max(math.log1p(abs(e["amount"])), low), high)
+        scales.append(scale)
     return result, scales
 
 
@@ -83,9 +97,10 @@ def test_agrees_with_the_slow_reading(old, new, raw):
     numbers = slow_fit(slow_keys(events, raw))
     assert vocabulary.behaviors_ == [(FIELDS[f], behavior, sign) for f, behavior, sign in numbers]
     assert vocabulary.sizes_ == tuple(sum(f == k for f, _, _ in numbers) for k in range(3))
+    known_scales = slow_scales(events, raw)
     for behaviors, events in tables_of_events:
         number, scale = vocabulary.transform(behaviors)
-        wanted, scales = slow_transform(numbers, events, raw)
+        wanted, scales = slow_transform(numbers, events, raw, known_scales)
         assert number.tolist() == wanted
         np.testing.assert_allclose(scale, scales, rtol=1e-15)
         assert number.dtype == np.int64

@@ -18,6 +18,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.utils._param_validation import InvalidParameterError
+from xgboost import XGBClassifier
 
 from skhuihen import BehaviorAbstractor, ProfileEncoder, WindowStatistics, attach_behaviors
 from tests.oracles import DAY, known, operations_told_apart, window_statistics
@@ -356,7 +357,9 @@ def test_beside_the_profile(output):
     parts = [ProfileEncoder().fit_transform(X), WindowStatistics().fit_transform(X)]
     np.testing.assert_array_equal(np.asarray(table), np.hstack(parts))
     names = union.get_feature_names_out().tolist()
-    assert names[:4] == ["profile__age", "profile__city_x", "profile__city_y", "windows__count_2D"]
+    of_age = ["profile__age", "profile__age_from_30", "profile__age_from_40"]
+    assert names[:3] == of_age
+    assert names[3:6] == ["profile__city_x", "profile__city_y", "windows__count_2D"]
     if output == "pandas":
         assert table.columns.tolist() == names
         assert table.index.tolist() == X.index.tolist()
@@ -381,3 +384,38 @@ def test_a_real_lender_at_full_length(data_folder):
         assert table["amount_mean_all"].iloc[k] == pytest.approx(mine["amount"].mean(), nan_ok=True)
         assert table["days_all"].iloc[k] == mine["time"].dt.date.nunique()
     assert len(plain(X)) == len(table) == 300
+
+
+def test_operations_are_frequent_by_the_weights_of_their_applications():
+    histories = [[event(0, operation=o) for o in row] for row in ("aab", "bcc", "d", "e")]
+    X = applications(histories)
+    weight = [1, 3, 2, 0]
+    weighted = WindowStatistics(n_operations=3).fit(X, sample_weight=weight)
+    repeated = WindowStatistics(n_operations=3).fit(X.iloc[np.repeat(range(4), weight)])
+    assert weighted.operations_ == repeated.operations_ == ["c", "b", "a"]
+    assert WindowStatistics(n_operations=3).fit(X).operations_ == ["a", "b", "c"]
+    with pytest.raises(ValueError, match=r"0 in every row|at least one non-zero"):
+        WindowStatistics().fit(X, sample_weight=np.zeros(4))
+
+
+@pytest.mark.parametrize(
+    "model", [LGBMClassifier(n_estimators=2, verbosity=-1), XGBClassifier(n_estimators=2)]
+)
+def test_trees_take_the_names_whatever_operations_are_called(model):
+    operations = [
+        "balance<100",
+        "balance>100",
+        "balance 100",
+        "a[0]",
+        'say "x"',
+        "a:b",
+        "a\\b",
+        "",
+        "x,y",
+    ]
+    X = applications(
+        [[event(5 * k, operation=o) for k, o in enumerate(operations)] for _ in range(30)]
+    )
+    table = WindowStatistics(n_operations=9).set_output(transform="pandas").fit_transform(X)
+    assert table.columns.is_unique
+    model.fit(table, np.arange(30) % 2).predict_proba(table)
