@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from skhuihen.parquet import UNNAMED_INDEX, as_pandas, find_parquet
+from skhuihen.parquet import UNNAMED_INDEX, ParquetPath, as_pandas, find_parquet
 
 #: Events in memory at a time, about.
 BATCH = 1_000_000
@@ -26,7 +26,7 @@ class NestedParquet:
     Parameters
     ----------
     paths : path or list of paths
-        A file, a folder, a glob or a list of files.
+        As `find_parquet` takes them.
     parameter : str
         What messages call it.
 
@@ -51,8 +51,8 @@ class NestedParquet:
                 self.schema = schema
             elif not schema.equals(self.schema):
                 raise ValueError(
-                    f"{parameter}: the file {path.path} is unlike {self.files[0].path}: it "
-                    f"has {_difference(schema, self.schema)}. Write all files with the same columns "
+                    f"{parameter}: the file {path.path} is unlike {self.files[0].path}: it has "
+                    f"{_difference(schema, self.schema)}. Write all files with the same columns "
                     "and types."
                 )
 

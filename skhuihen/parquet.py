@@ -139,9 +139,7 @@ def _files_below(folder: Path) -> list[Path]:
 def _keys_between(folder: Path, file: Path) -> dict[str, str | None]:
     """Return what the names of Hive folders say, each value as text."""
     pairs = [part.split("=", 1) for part in file.relative_to(folder).parts[:-1] if "=" in part]
-    return {
-        unquote(name): None if value == HIVE_NULL else unquote(value) for name, value in pairs
-    }
+    return {unquote(name): None if value == HIVE_NULL else unquote(value) for name, value in pairs}
 
 
 def _typed(texts: list[str | None]) -> pa.Array:
@@ -273,7 +271,16 @@ def schema_to_write(frame: pd.DataFrame) -> pa.Schema:
                 f"Column {column!r} of applications cannot be written as Parquet ({error}). "
                 "Convert it, for example with .astype(str), or drop it."
             ) from error
-    return pa.Schema.from_pandas(frame)
+    schema = pa.Schema.from_pandas(frame)
+    for field in schema:
+        try:
+            pq.ParquetWriter(pa.BufferOutputStream(), pa.schema([field])).close()
+        except pa.ArrowNotImplementedError as error:
+            raise TypeError(
+                f"Column {field.name!r} of applications is of type {field.type}, which Parquet "
+                "does not have. Convert it, or drop it."
+            ) from error
+    return schema
 
 
 def write_parts(

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
 from skhuihen.assembly import batches_of, connections_of, is_ibis
+from skhuihen.behaviors import refuse_series
 from skhuihen.nested_parquet import is_list_of_structs
 from skhuihen.parquet import (
     ParquetPath,
@@ -150,6 +151,7 @@ def score_table(
     if is_spark_frame(table):
         scored = _score_on_spark(door, table)
         return scored if folder is None else write_spark(scored, folder)
+    refuse_series(table, "table")
     raise TypeError(
         f"table is a {type(table).__name__}; the path of Parquet files, an Ibis table or a Spark "
         "DataFrame is wanted. A table in memory is scored by model.predict_proba(table)."
