@@ -28,6 +28,7 @@ from skhuihen.behaviors import (
     is_unicode,
     microseconds_of,
     refuse_mixed_zones,
+    refuse_series,
 )
 from skhuihen.embedded import EmbeddedJoin, concat_chunks, open_duckdb
 from skhuihen.parquet import (
@@ -568,6 +569,7 @@ def batches_of(table: Any, size: int) -> Any:
 def _read_applications(applications: Any) -> pd.DataFrame:
     if is_parquet(applications):
         return as_pandas(open_parquet(applications, "applications").to_table())
+    refuse_series(applications, "applications")
     if isinstance(applications, pd.DataFrame) or hasattr(applications, "__arrow_c_stream__"):
         return as_frame(applications, parameter="applications")
     raise TypeError(_not_a_table(applications, "applications"))
@@ -576,6 +578,7 @@ def _read_applications(applications: Any) -> pd.DataFrame:
 def _read_events(events: Any, names: Names) -> pa.Table | ds.Dataset:
     if is_parquet(events):
         return open_parquet(events, "events")
+    refuse_series(events, "events")
     if isinstance(events, pd.DataFrame):
         return _as_arrow(as_frame(events, parameter="events"), "events", names)
     if hasattr(events, "__arrow_c_stream__"):
@@ -631,16 +634,33 @@ def _ibis_schema(schema: pa.Schema, parameter: str) -> Any:
                 f"{parameter} has a column named {field.name!r}, which the join cannot carry. "
                 "Rename it."
             )
-        if (
-            pa.types.is_duration(field.type)
-            or pa.types.is_interval(field.type)
-            or pa.types.is_float16(field.type)
-            or pa.types.is_decimal256(field.type)
-            or pa.types.is_union(field.type)
-            or isinstance(field.type, pa.BaseExtensionType)
-        ):
+        if not _is_carried(field.type):
             raise TypeError(
                 f"Column {field.name!r} of {parameter} is of type {field.type}, which the join "
                 "cannot carry. Convert it to numbers or text, or drop it."
             )
     return ibis.Schema.from_pyarrow(schema)
+
+
+def _is_carried(kind: pa.DataType) -> bool:
+    """Say whether values of a type come back from DuckDB as they were, inside others too."""
+    import ibis
+
+    if isinstance(kind, pa.BaseExtensionType):
+        return False
+    if kind.num_fields:  # lists, maps and structs
+        inner = [kind.field(i).type for i in range(kind.num_fields)]
+        if pa.types.is_union(kind) or not all(map(_is_carried, inner)):
+            return False
+    if (
+        pa.types.is_duration(kind)
+        or pa.types.is_interval(kind)
+        or pa.types.is_float16(kind)
+        or pa.types.is_decimal256(kind)
+    ):
+        return False
+    try:
+        ibis.expr.datatypes.DataType.from_pyarrow(kind)
+    except (KeyError, NotImplementedError, TypeError, ValueError):  # which Ibis does not know
+        return False
+    return True

@@ -237,6 +237,36 @@ class Behaviors:
         return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
 
 
+@pd.api.extensions.register_extension_dtype
+class _WrittenDtype(NestedDtype):
+    """Lets pandas read back what it noted of a nested column with a time zone, or with decimals.
+
+    `pandas.read_parquet` looks a column's dtype up by the text that `to_parquet` has written, and
+    nested_pandas reads no types with parameters. A `NestedDtype` comes of it, as of any other text.
+    """
+
+    @classmethod
+    def construct_from_string(cls, string: str) -> NestedDtype:
+        inside = re.fullmatch(r"nested<(.+)>", string)
+        if inside is None:
+            raise TypeError(f"{string!r} is no nested dtype")
+        found = re.findall(r"(.+?): \[(.+?)\](?:, (?=.+?: \[)|$)", inside[1])
+        fields = {name: _arrow_type(kind) for name, kind in found}
+        return NestedDtype.from_columns(fields)
+
+
+def _arrow_type(text: str) -> pa.DataType:
+    """Return the type that Arrow writes so; TypeError for those that are not known here."""
+    if found := re.fullmatch(r"timestamp\[(\w+), tz=(.+)\]", text):
+        return pa.timestamp(*found.groups())
+    if found := re.fullmatch(r"decimal128\((\d+), (-?\d+)\)", text):
+        return pa.decimal128(*map(int, found.groups()))
+    try:
+        return pa.type_for_alias(text)
+    except ValueError as error:
+        raise TypeError(str(error)) from error
+
+
 class OptionalSubfields:
     """What events may do without had a value in `fit`: its absence later is said, not passed over.
 
@@ -357,6 +387,7 @@ def as_frame(
         _check_column_names(X.columns, parameter)
         # A NestedFrame has methods of its own, which warn or do something else.
         return _readable(X if type(X) is pd.DataFrame else pd.DataFrame(X), parameter)
+    refuse_series(X, parameter)
     cure = _cure(X)
     if cure is not None:
         raise TypeError(
@@ -377,14 +408,12 @@ def as_frame(
     _check_column_names(pd.Index(table.column_names, dtype=object), parameter)
     if only is not None:
         table = table.select([name for name in table.column_names if name in only])
-    plain = [name for name in table.column_names if name != column]
+    plain = table.select([name for name in table.column_names if name != column])
     try:
-        frame = table.select(plain).to_pandas(ignore_metadata=True)
-    except UNFIT as error:
-        raise TypeError(
-            f"{parameter} has a column of a type that pandas cannot hold ({error}); its columns "
-            f"are {_typed(table.select(plain))}. Convert it, or drop it."
-        ) from error
+        frame = plain.to_pandas(ignore_metadata=True)
+    except UNFIT:
+        _refuse_what_pandas_cannot_hold(plain, parameter)
+        raise
     if column in table.column_names:
         position = table.column_names.index(column)
         nested = Behaviors.from_column(
@@ -392,6 +421,16 @@ def as_frame(
         )
         frame.insert(position, column, nested.to_array())
     return frame
+
+
+def refuse_series(X: Any, parameter: str) -> None:
+    """Refuse one row or column that was cut out of a table, and say how to cut it out."""
+    if isinstance(X, pd.Series):
+        raise TypeError(
+            f"{parameter} is a Series, which is one row or one column of a table. With a list in "
+            f"the brackets it stays a table: {parameter}.iloc[[3]] for one row, and "
+            f"{parameter}[['age']] for one column."
+        )
 
 
 def _cure(X: Any) -> str | None:
@@ -407,8 +446,15 @@ def _cure(X: Any) -> str | None:
     return None
 
 
-def _typed(table: pa.Table) -> str:
-    return ", ".join(f"{field.name!r} ({field.type})" for field in table.schema)
+def _refuse_what_pandas_cannot_hold(table: pa.Table, parameter: str) -> None:
+    for field in table.schema:
+        try:
+            table.select([field.name]).to_pandas(ignore_metadata=True)
+        except UNFIT as error:
+            raise TypeError(
+                f"Column {field.name!r} of {parameter} is of type {field.type}, which pandas "
+                f"cannot hold ({error}). Convert it, or drop it."
+            ) from error
 
 
 def _readable(frame: pd.DataFrame, parameter: str) -> pd.DataFrame:
@@ -602,7 +648,8 @@ def _as_of(
     n_too_late = n_before = 0
     limits = None
     if applied_at is not None:
-        limits = _application_times(X, applied_at, behaviors)
+        of_frames = pd.api.types.is_object_dtype(X[column].dtype)
+        limits = _application_times(X, applied_at, behaviors, of_frames)
         limit = limits[behaviors.rows]
         time = behaviors.times()
         keep = time < limit
@@ -761,15 +808,17 @@ def _microseconds(values: pa.Array | pa.ChunkedArray, what: str) -> NDArray[np.i
             f"The {what} has {values.null_count} missing times. Fill them in or leave the rows out."
         )
     ticks = values.cast(pa.int64()).to_numpy()
-    match values.type.unit:
-        case "ns":
-            return ticks // 1000
-        case "us":
-            return ticks
-        case "ms":
-            return ticks * 1000
-        case _:
-            return ticks * 1_000_000
+    if values.type.unit == "ns":
+        return ticks // 1000
+    factor = {"us": 1, "ms": 1000, "s": 1_000_000}[values.type.unit]
+    limit = np.iinfo(np.int64).max // factor
+    n_far = int(((ticks > limit) | (ticks < -limit)).sum())
+    if n_far:
+        raise ValueError(
+            f"The {what} has {n_far} times too far away to count in microseconds. Leave the rows "
+            "out."
+        )
+    return ticks * factor
 
 
 def application_times(X: pd.DataFrame, applied_at: str) -> tuple[NDArray[np.int64], str | None]:
@@ -788,7 +837,9 @@ def application_times(X: pd.DataFrame, applied_at: str) -> tuple[NDArray[np.int6
     return times, values.type.tz if len(times) else None
 
 
-def _application_times(X: pd.DataFrame, applied_at: str, behaviors: Behaviors) -> NDArray[np.int64]:
+def _application_times(
+    X: pd.DataFrame, applied_at: str, behaviors: Behaviors, of_frames: bool
+) -> NDArray[np.int64]:
     """Return when each application was made, in microseconds, having checked the time zone."""
     if applied_at not in X.columns:
         raise ValueError(
@@ -800,6 +851,15 @@ def _application_times(X: pd.DataFrame, applied_at: str, behaviors: Behaviors) -
     if behaviors.n_events:
         time = behaviors.require("time")
         if pa.types.is_timestamp(time.type) and time.type.tz != zone:
+            if of_frames and time.type.tz is None:
+                raise ValueError(
+                    f"Column {applied_at!r} is in time zone {zone}, and each of the DataFrames "
+                    "with the events has a column 'time' without one. pandas.concat makes such "
+                    "DataFrames, and drops the zone, of nested columns whose subfields "
+                    "differ: before attach_behaviors, give the events of each part the same "
+                    "columns, such as events.assign(amount=float('nan')), and concatenate anew. "
+                    "If they are your own, set the zone with tz_localize."
+                )
             raise ValueError(
                 f"Column {applied_at!r} is in time zone {zone} and the events' subfield 'time' in "
                 f"{time.type.tz}. Both must be in one zone, or both without: convert one with "

@@ -10,17 +10,21 @@ from __future__ import annotations
 
 import glob
 import math
+import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 from tqdm.auto import tqdm
 
+from skhuihen.parquet import HIVE_NULL
 from skhuihen.point_in_time import Join, Names
 
 _ROW = "__row"
@@ -233,7 +237,7 @@ def _load(connection: Any, table: pa.Table | ds.Dataset, title: str) -> pa.Schem
     types = connection.sql(f"DESCRIBE {title}_as_given").fetchall()
     columns = []
     for position, (field, (_, kind, *_)) in enumerate(zip(schema, types, strict=True)):
-        name = '"' + field.name.replace('"', '""') + '"'
+        name = _named(field.name)
         values = f"CAST({name} AS {kind})"
         if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
             zone = field.type.tz
@@ -253,12 +257,41 @@ def _parquet(files: ds.FileSystemDataset) -> str:
 
     Of a source whose size it does not know it may put all rows into the hash table of a join.
     """
-    paths = ", ".join("'" + glob.escape(path).replace("'", "''") + "'" for path in files.files)
-    in_folders = len(files.partitioning.schema) > 0
-    return (
-        f"read_parquet([{paths}], union_by_name = true, hive_partitioning = {in_folders}, "
-        "hive_types_autocast = false)"
-    )
+    paths = ", ".join(_quoted(glob.escape(os.path.abspath(path))) for path in files.files)
+    fragments = list(files.get_fragments())
+    keys = ds.get_partition_keys(fragments[0].partition_expression)
+    file = "__file"
+    while file in files.schema.names:
+        file += "_"
+    options = f"union_by_name = true, hive_partitioning = false, filename = '{file}'"
+    source = f"read_parquet([{paths}], {options})"
+    if not keys:
+        return source
+    # DuckDB's own reading of Hive folders would take those above the table's for columns too.
+    stored = {name for fragment in fragments for name in fragment.physical_schema.names}
+    hidden = ", ".join(_named(name) for name in (file, *keys) if name in {file, *stored})
+    values = [
+        f"nullif(url_decode(regexp_extract({_named(file)}, {_quoted(_folder(path, name))}, 1)), "
+        f"'{HIVE_NULL}') AS {_named(name)}"
+        for path in files.files[:1]
+        for name in keys
+    ]
+    return f"(SELECT * EXCLUDE ({hidden}), {', '.join(values)} FROM {source})"
+
+
+def _folder(path: str, key: str) -> str:
+    """Return the pattern of the innermost folder that has the value of a key."""
+    names = [part.split("=", 1)[0] for part in Path(path).parts[:-1] if "=" in part]
+    (*_, written) = [name for name in names if unquote(name) == key]
+    return f".*/{re.escape(written)}=([^/]*)/"
+
+
+def _named(column: str) -> str:
+    return '"' + column.replace('"', '""') + '"'
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _nested(histories: pa.ChunkedArray, zones: dict[str, str | None]) -> pa.ChunkedArray:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from skhuihen.parquet import UNNAMED_INDEX, as_pandas, find_parquet
+from skhuihen.parquet import UNNAMED_INDEX, ParquetPath, as_pandas, find_parquet
 
 #: Events in memory at a time, about.
 BATCH = 1_000_000
@@ -27,13 +26,13 @@ class NestedParquet:
     Parameters
     ----------
     paths : path or list of paths
-        A file, a folder, a glob or a list of files.
+        As `find_parquet` takes them.
     parameter : str
         What messages call it.
 
     Attributes
     ----------
-    files : list of Path
+    files : list of ParquetPath
     n_rows : list of int
         Number of applications in each file.
     schema : pyarrow.Schema
@@ -42,17 +41,17 @@ class NestedParquet:
 
     def __init__(self, paths: Any, parameter: str) -> None:
         self.parameter = parameter
-        self.files = _find_files(paths, parameter)
+        self.files = find_parquet(paths, parameter)
         self.n_rows: list[int] = []
         for path in self.files:
-            with self._reading(path), pq.ParquetFile(path) as file:
+            with self.reading(path) as file:
                 self.n_rows.append(file.metadata.num_rows)
-                schema = file.schema_arrow
-            if path == self.files[0]:
+                schema = path.add_fields(file.schema_arrow)
+            if path is self.files[0]:
                 self.schema = schema
             elif not schema.equals(self.schema):
                 raise ValueError(
-                    f"{parameter}: the file {path} is unlike {self.files[0]}: it has "
+                    f"{parameter}: the file {path.path} is unlike {self.files[0].path}: it has "
                     f"{_difference(schema, self.schema)}. Write all files with the same columns "
                     "and types."
                 )
@@ -82,24 +81,28 @@ class NestedParquet:
             for table in self.tables(path):
                 yield as_pandas(table.select(columns or self.columns))
 
-    def tables(self, path: Path) -> Iterator[pa.Table]:
+    def tables(self, path: ParquetPath) -> Iterator[pa.Table]:
         """Yield the applications of one file, with some `BATCH` events each."""
-        with self._reading(path), pq.ParquetFile(path) as file:
+        with self.reading(path) as file:
             size = max(1, BATCH * file.metadata.num_rows // max(1, n_values(file.metadata)))
             for batch in file.iter_batches(batch_size=size):
-                yield pa.Table.from_batches([batch]).replace_schema_metadata(self.schema.metadata)
+                table = path.add_keys(pa.Table.from_batches([batch]))
+                yield table.replace_schema_metadata(self.schema.metadata)
 
     @contextmanager
-    def _reading(self, path: Path) -> Iterator[None]:
-        """Name the file that cannot be read."""
+    def reading(self, path: ParquetPath) -> Iterator[pq.ParquetFile]:
+        """Open a file, and name it if it cannot be read."""
         try:
-            yield
+            with path.open() as file:
+                yield file
         except (pa.ArrowException, OSError) as error:
             if getattr(error, "errno", None):
                 raise  # the system's own, which names the file
             raise ValueError(
-                f"{self.parameter}: the file {path} cannot be read as Parquet ({error}). It may "
-                "have been cut off while it was written: write it anew."
+                f"{self.parameter}: the file {path.path} cannot be read as Parquet ({error}). It "
+                "may have been cut off while it was written: write it anew. If files of another "
+                "kind lie in the same folder, name the Parquet files by a pattern such as "
+                "'folder/*.parquet'."
             ) from error
 
 
@@ -115,16 +118,6 @@ def n_values(metadata: pq.FileMetaData) -> int:
         max((group.column(i).num_values for i in range(group.num_columns)), default=0)
         for group in map(metadata.row_group, range(metadata.num_row_groups))
     )
-
-
-def _find_files(paths: Any, parameter: str) -> list[Path]:
-    files: list[Path] = []
-    for path in map(Path, find_parquet(paths, parameter)):
-        found = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
-        if not found:
-            raise FileNotFoundError(f"{parameter}: no Parquet file is at {str(path)!r}.")
-        files += found
-    return files
 
 
 def _difference(schema: pa.Schema, wanted: pa.Schema) -> str:

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_scalar
 from sklearn.utils._response import _get_response_values_binary
 
+from skhuihen.behaviors import refuse_series
 from skhuihen.metrics import Label, ks_curve, lift_table
 
 if TYPE_CHECKING:
@@ -617,6 +618,7 @@ class SessionTimelineDisplay:
         ValueError
             If a column is missing, or as in :meth:`from_events`.
         """
+        refuse_series(X, "X")
         for wanted in (column, applied_at):
             if wanted is not None and wanted not in X.columns:
                 raise ValueError(

@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 
 from skhuihen.behaviors import as_lists
 from skhuihen.nested_parquet import NestedParquet, is_list_of_structs
-from skhuihen.parquet import as_pandas, check_output
+from skhuihen.parquet import ParquetPath, as_pandas, cast_columns, check_output
 
 _UNFINISHED = ".unfinished"
 
@@ -156,26 +156,26 @@ def prepare_parquet(
 
 
 def _prepare(
-    steps: Any, files: NestedParquet, path: Path, part: Path, schema: pa.Schema
+    steps: Any, files: NestedParquet, path: ParquetPath, part: Path, schema: pa.Schema
 ) -> list[str]:
     """Prepare one file; return what was warned of."""
     begun = part.with_suffix(_UNFINISHED)
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            with _naming(path), pq.ParquetWriter(begun, schema) as writer:
+            with _naming(path.path), pq.ParquetWriter(begun, schema) as writer:
                 for table in files.tables(path):
                     frame = as_pandas(table.select(files.columns))
                     prepared = _replace_events(table, _apply(steps, frame, files))
-                    writer.write_table(prepared.cast(schema))
+                    writer.write_table(cast_columns(prepared, schema))
         begun.replace(part)
     except OSError as error:
         raise OSError(
-            error.errno, f"{error.strerror or error} (while {path} was prepared)", str(begun)
+            error.errno, f"{error.strerror or error} (while {path.path} was prepared)", str(begun)
         ) from error
     finally:
         begun.unlink(missing_ok=True)
-    return [f"{path}: {warning.message}" for warning in caught]
+    return [f"{path.path}: {warning.message}" for warning in caught]
 
 
 @contextmanager
@@ -227,7 +227,8 @@ def _open(unfinished: Path, steps: Any, files: NestedParquet) -> Path:
     made_from = {
         "steps": joblib.hash(_describe(steps)),
         "files": [
-            [str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files.files
+            [str(path), path.stat().st_size, path.stat().st_mtime_ns]
+            for path in (file.path for file in files.files)
         ],
     }
     if note.exists():

@@ -11,6 +11,7 @@ import uuid
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,18 @@ import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
 from skhuihen.assembly import batches_of, connections_of, is_ibis
-from skhuihen.parquet import as_pandas, check_output, is_parquet, open_parquet, work_folder
+from skhuihen.behaviors import refuse_series
+from skhuihen.nested_parquet import is_list_of_structs
+from skhuihen.parquet import (
+    ParquetPath,
+    as_one_table,
+    as_pandas,
+    cast_columns,
+    check_output,
+    find_parquet,
+    is_parquet,
+    work_folder,
+)
 from skhuihen.preprocessing.rules import FIELDS
 from skhuihen.spark import is_spark_frame, spark_frame, spark_of, write_spark
 
@@ -139,6 +151,7 @@ def score_table(
     if is_spark_frame(table):
         scored = _score_on_spark(door, table)
         return scored if folder is None else write_spark(scored, folder)
+    refuse_series(table, "table")
     raise TypeError(
         f"table is a {type(table).__name__}; the path of Parquet files, an Ibis table or a Spark "
         "DataFrame is wanted. A table in memory is scored by model.predict_proba(table)."
@@ -295,7 +308,11 @@ def _one(kind: pa.DataType, moment: int) -> pa.Array:
             pa.array([0], kind.index_type), _one(kind.value_type, moment), ordered=kind.ordered
         )
     try:
-        return pa.array([moment if pa.types.is_timestamp(kind) else 1], pa.int64()).cast(kind)
+        if pa.types.is_decimal(kind):
+            return pa.array([Decimal(1)], kind)
+        # A date of 32 bits is cast of such an integer alone.
+        whole = pa.int32() if kind in (pa.date32(), pa.time32("s"), pa.time32("ms")) else pa.int64()
+        return pa.array([moment if pa.types.is_timestamp(kind) else 1], whole).cast(kind)
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid):  # nothing that a model reads
         return pa.nulls(1, kind)
 
@@ -316,11 +333,15 @@ def _score_parquet(door: _Door, paths: Any, output: str | Path | None, verbose: 
     folder = None if output is None else Path(output)
     if folder is None or not folder.exists():
         check_output(output)
-    dataset = open_parquet(paths, "table")
+    found = find_parquet(paths, "table")
+    dataset = as_one_table(found, "table")
     scorer = door.choose(dataset.schema)
     schema = pa.schema([dataset.schema.field(column) for column in scorer.read])
     schema = schema.with_metadata(dataset.schema.metadata)
-    files = [_File(fragment, schema) for fragment in dataset.get_fragments()]
+    files = [
+        _File(file, fragment, schema)
+        for file, fragment in zip(found, dataset.get_fragments(), strict=True)
+    ]
     for file in files:
         file.check_columns()
     door.try_on(scorer, schema)
@@ -343,12 +364,13 @@ def _score_parquet(door: _Door, paths: Any, output: str | Path | None, verbose: 
 class _File:
     """One file of the table, and the columns to read of it."""
 
+    file: ParquetPath
     fragment: ds.Fragment
     schema: pa.Schema
 
     @property
     def path(self) -> Path:
-        return Path(self.fragment.path)
+        return self.file.path
 
     @property
     def n_rows(self) -> int:
@@ -362,32 +384,25 @@ class _File:
 
     def check_columns(self) -> None:
         """Refuse a file that lacks a column of the others: it would be scored without a word."""
-        keys = ds.get_partition_keys(self.fragment.partition_expression)
-        has = [*self.fragment.physical_schema.names, *keys]
-        missing = [column for column in self.schema.names if column not in has]
+        stored = self.file.add_fields(self.fragment.physical_schema)
+        has = _names_in(stored)
+        missing = [name for name in _names_in(self.schema) if name not in has]
         if missing:
             raise ValueError(
                 f"{str(self.path)!r} has no column {missing[0]!r}, which other files of the table "
-                f"have; it has {has}. Write it anew with all columns."
+                f"have; it has {stored.names}. Write it anew with all columns."
             )
 
     def batches(self, size: int) -> Iterator[pa.Table]:
         """Read a batch after another, an empty one of a file without rows."""
-        keys = ds.get_partition_keys(self.fragment.partition_expression)
-        stored = [column for column in self.schema.names if column not in keys]
+        stored = [column for column in self.schema.names if column not in self.file.keys]
         # By batches of a data set Arrow would decode whole row groups, ahead of time.
-        with pq.ParquetFile(self.path, buffer_size=2**20) as file:
+        with self.file.open(buffer_size=2**20) as file:
             if not self.n_rows:
                 yield self.schema.empty_table()
             for batch in file.iter_batches(size, columns=stored):
-                columns = [
-                    pa.repeat(keys[field.name], len(batch))
-                    if field.name in keys
-                    else batch[field.name]
-                    for field in self.schema
-                ]
-                columns = [c.cast(f.type) for c, f in zip(columns, self.schema, strict=True)]
-                yield pa.table(columns, schema=self.schema)
+                table = self.file.add_keys(pa.Table.from_batches([batch]))
+                yield cast_columns(table.select(self.schema.names), self.schema)
 
     def score(self, scorer: Scorer, kept: str) -> Iterator[pa.Table]:
         """Score the rows, and name the file in what goes wrong."""
@@ -398,6 +413,17 @@ class _File:
             if getattr(error, "errno", None):
                 raise  # the system's own
             raise ValueError(f"{str(self.path)!r} cannot be scored: {error}{kept}") from error
+
+
+def _names_in(schema: pa.Schema) -> list[str]:
+    """Name the columns, and the subfields of the nested ones."""
+    subfields = [
+        f"{field.name}.{name}"
+        for field in schema
+        if is_list_of_structs(field.type)
+        for name in field.type.value_type.names
+    ]
+    return [*schema.names, *subfields]
 
 
 def _progress(bar: tqdm, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from torch.utils.data import Dataset, Subset
 
 from skhuihen.nested_parquet import NestedParquet
 from skhuihen.network.batch import ApplicationDataset, Events
-from skhuihen.parquet import as_pandas, is_parquet
+from skhuihen.parquet import ParquetPath, as_pandas, is_parquet
 
 #: Behaviors that are in memory at a time, about; each takes 32 bytes and four for each of its
 #: numbers, and as much again while it is read.
@@ -31,7 +30,7 @@ _ABSTRACT, _RAW = ("field", "behavior"), ("operation", "item")
 class _RowGroup:
     """Some consecutive applications of one file."""
 
-    path: Path
+    path: ParquetPath
     number: int
     start: int
     stop: int
@@ -62,7 +61,7 @@ class PreparedParquet(NestedParquet):
         self.groups: list[_RowGroup] = []
         start = 0
         for path in self.files:
-            metadata = pq.read_metadata(path)
+            metadata = pq.read_metadata(path.path)
             for number in range(metadata.num_row_groups):
                 stop = start + metadata.row_group(number).num_rows
                 self.groups.append(_RowGroup(path, number, start, stop))
@@ -73,8 +72,9 @@ class PreparedParquet(NestedParquet):
         plain = [name for name in self.columns if name not in self.nested]
         tables = []
         for path in self.files:
-            with self._reading(path):
-                tables.append(pq.ParquetFile(path).read(columns=plain))
+            with self.reading(path) as file:
+                stored = [name for name in plain if name not in path.keys]
+                tables.append(path.add_keys(file.read(columns=stored)).select(plain))
         frame = as_pandas(pa.concat_tables(tables))
         for position, name in enumerate(self.columns):
             if name in self.nested:
@@ -104,7 +104,7 @@ class PreparedParquet(NestedParquet):
 
     def read_group(self, group: _RowGroup) -> pd.DataFrame:
         """Return the events of a row group, of them what a classifier reads."""
-        with self._reading(group.path), pq.ParquetFile(group.path) as file:
+        with self.reading(group.path) as file:
             paths = [file.schema.column(i).path for i in range(len(file.schema))]
             names = {path: path.split(".")[-1] for path in paths}
             prepared = set(_ABSTRACT) <= set(names.values())
