@@ -1060,7 +1060,8 @@ def _quantile_edges(values: NDArray[np.float64], n_bins: int) -> NDArray[np.floa
     # Neighbors may have no float between them.
     behind = np.maximum(value, np.minimum(behind, np.nextafter(above, -np.inf)))
     before = np.maximum(below, np.minimum(before, np.nextafter(value, -np.inf)))
-    return np.unique(np.concatenate([behind[quantile], behind[heavy], before[heavy]]))
+    edges = np.unique(np.concatenate([behind[quantile], behind[heavy], before[heavy]]))
+    return edges[edges < np.inf]
 
 
 def _bin_shares(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -1071,6 +1072,8 @@ def _bin_shares(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDAr
 
 def _check_numbers(values: ArrayLike, name: str) -> NDArray[np.float64]:
     series = pd.Series(values).infer_objects()
+    if series.isna().all():
+        series = series.astype(np.float64)
     if not pd.api.types.is_numeric_dtype(series.dtype):
         raise TypeError(
             f"{name} must be numbers, found {series.dtype}; convert it with pandas.to_numeric."
