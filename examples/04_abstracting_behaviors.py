@@ -11,7 +11,7 @@ Run it as ``python examples/04_abstracting_behaviors.py [folder]``; without a fo
 
 from __future__ import annotations
 
-import sys
+import argparse
 import tempfile
 from pathlib import Path
 
@@ -27,12 +27,16 @@ def count(X: pd.DataFrame, abstractor: BehaviorAbstractor) -> pd.Series:
     return abstractor.transform(X)["behaviors"].nest["behavior"].value_counts()
 
 
-folder = sys.argv[1] if len(sys.argv) > 1 else None
-simulated = make_loan_data(n_new=1000, n_old=0, random_state=0)
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("folder", nargs="?", help="of the contest's files")
+parser.add_argument("--applications", type=int, default=1000, help="of the simulated bank")
+arguments = parser.parse_args()
+
+simulated = make_loan_data(n_new=arguments.applications, n_old=0, random_state=0)
 try:
-    data, source = load_cmb2020(folder), "China Merchants Bank, FinTech contest 2020"
+    data, source = load_cmb2020(arguments.folder), "China Merchants Bank, FinTech contest 2020"
 except FileNotFoundError:
-    if folder is not None:
+    if arguments.folder is not None:
         raise
     data, source = simulated, "A simulated bank"
 X = attach_behaviors(data.applications, data.events)

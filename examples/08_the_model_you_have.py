@@ -35,6 +35,7 @@ parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
 )
 parser.add_argument("--data", help="folder of SuperLender's files; default: a simulated bank")
+parser.add_argument("--applications", type=int, default=200, help="size of the simulated bank")
 parser.add_argument("--epochs", type=int, default=5)
 arguments = parser.parse_args()
 
@@ -43,7 +44,7 @@ if arguments.data:
     sessions = Sessionizer(session="loan", min_behaviors=1)
     windows, session = ("2D", "7D", "21D", "60D", "180D"), "loan"
 else:
-    bank = make_loan_data(n_new=200, n_old=0, overdue_rate=0.3, random_state=0)
+    bank = make_loan_data(n_new=arguments.applications, n_old=0, overdue_rate=0.3, random_state=0)
     sessions = Sessionizer(max_sessions=10)
     windows, session = ("2D", "21D", "60D"), None
 X = attach_behaviors(bank.applications, bank.events)

@@ -39,7 +39,7 @@ class OutOfTimeSplit(BaseCrossValidator):
         Number of folds. 1 is a single out-of-time sample.
     gap : str or timedelta, default="0D"
         How long after an application its label is known, such as ``"90D"``. Training rows have
-        ``applied_at + gap <= cut``, and are before the cut in any case.
+        ``applied_at + gap < cut``, so that dates without times are left out for `gap` whole days.
     test_size : str or timedelta, default=None
         Length of each test period; the last one ends with the last application. None takes
         periods of about equal numbers of applications, ``n // (n_splits + 1)`` each.
@@ -203,7 +203,7 @@ class OutOfTimeSplit(BaseCrossValidator):
             stamps = stamps.tz_convert(zone)
         fates = []
         for cut, end in pairwise(cuts):
-            known = (time < cut) & (time <= cut - self._gap)
+            known = time < cut - self._gap
             old = np.zeros(len(time), dtype=bool)
             if self._max_train is not None:
                 old = time < cut - self._gap - self._max_train

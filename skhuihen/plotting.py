@@ -256,7 +256,8 @@ class KSDisplay(_ScoreDisplayMixin):
         ):
             self.line_ += ax.plot(x, shares, **{**style, "drawstyle": drawstyle, **kwargs})
 
-        widest = int(np.abs(self.overdue - self.not_overdue).argmax())
+        # Of equal gaps the first, whatever the rounding error.
+        widest = int(np.abs(self.overdue - self.not_overdue).round(9).argmax())
         low, high = sorted((self.overdue[widest], self.not_overdue[widest]))
         (self.gap_,) = ax.plot(
             [x[widest]] * 2, [low, high], color=_INK, linewidth=1.5, marker="_", markersize=9

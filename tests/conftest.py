@@ -11,8 +11,19 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, Phase, settings
 
 from tests.containers import CONTAINERS
+
+# No test may depend on the clock: a busy machine is no fault.
+settings.register_profile("any_speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# pytest --hypothesis-profile development: a failure is reported at once, as it was found.
+settings.register_profile(
+    "development",
+    settings.get_profile("any_speed"),
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+)
+settings.load_profile("any_speed")
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -27,7 +28,8 @@ from skhuihen import attach_behaviors
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
-def run(*command: str | Path) -> str:
+def run(*command: str | int | Path) -> str:
+    """Run a script in a process of its own."""
     result = subprocess.run([sys.executable, *map(str, command)], capture_output=True, check=False)
     assert result.returncode == 0, result.stderr.decode()
     return result.stdout.decode()
@@ -40,13 +42,10 @@ def contenders(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 @pytest.fixture
-def run_table(
-    contenders: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> Callable[..., str]:
-    """Run the script of a table in this process, which has loaded everything."""
+def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Callable[..., str]:
+    """Run a script in this process, which has loaded everything."""
 
-    def run_here(name: str, *arguments: str | Path) -> str:
-        path = EXAMPLES / "paper" / f"{name}.py"
+    def run_here(path: Path, *arguments: str | int | Path) -> str:
         monkeypatch.setattr(sys, "argv", [str(path), *map(str, arguments)])
         runpy.run_path(str(path), run_name="__main__")
         return capsys.readouterr().out
@@ -54,15 +53,40 @@ def run_table(
     return run_here
 
 
+@pytest.fixture
+def run_table(contenders: ModuleType, run_here: Callable[..., str]) -> Callable[..., str]:
+    """Run the script of a table."""
+    return lambda name, *arguments: run_here(EXAMPLES / "paper" / f"{name}.py", *arguments)
+
+
+#: Sizes at which an example takes seconds; what it prints means nothing then.
+SMALL = {
+    "02_training_curves": ("--applications", 100, "--epochs", 1),
+    "03_simulated_bank": ("--applications", 200),
+    "04_abstracting_behaviors": ("--applications", 200),
+    "05_warm_start": ("--applications", 80, "--old", 200, "--epochs", 1),
+    "06_scikit_learn_tools": ("--applications", 100, "--epochs", 1),
+    "07_many_machines": ("--applications", 60, "--epochs", 1),
+    "08_the_model_you_have": ("--applications", 90, "--epochs", 1),
+    "09_what_behaviors_are_about": ("--applications", 150),
+}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("[0-9]*.py")), ids=lambda path: path.name)
-def test_gallery(path: Path) -> None:
-    assert run(path)
+def test_gallery(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_here) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SKHUIHEN_DATA", raising=False)
+    small = SMALL.get(path.stem, ())
+    # Dask's workers import the script that started them.
+    assert run(path, *small) if path.stem == "07_many_machines" else run_here(path, *small)
 
 
 @pytest.mark.slow
-def test_demo_on_a_tiny_bank(tmp_path: Path) -> None:
-    output = run(EXAMPLES / "demo.py", "--applications", "150", "--output", tmp_path)
+def test_demo_on_a_tiny_bank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_here) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    with joblib.parallel_config("sequential"):
+        output = run_here(EXAMPLES / "demo.py", "--applications", 100, "--output", tmp_path)
     for name in ("HUIHEN", "LightGBM, profile + windows", "best possible"):
         assert name in output
     for picture in ("roc.png", "ks.png", "timeline.png"):
@@ -70,9 +94,10 @@ def test_demo_on_a_tiny_bank(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_benchmarks(tmp_path: Path) -> None:
+def test_benchmarks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_here) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES / "benchmarks")
     script = EXAMPLES / "benchmarks" / "run.py"
-    run(script, "--quick", "--output", tmp_path, "--tables", tmp_path / "tables")
+    run_here(script, "--quick", "--output", tmp_path, "--tables", tmp_path / "tables")
     page = (tmp_path / "speed.md").read_text()
     for name in ("HUIHEN, padded", "LightGBM", "groupby-apply", "whole Pipeline", "Sessionizer"):
         assert name in page
@@ -93,10 +118,13 @@ def test_sizing_says_what_the_figures_say(monkeypatch, capsys) -> None:
 
 
 @pytest.mark.slow
-def test_benchmark_of_what_is_larger_than_memory(tmp_path: Path) -> None:
+def test_benchmark_of_what_is_larger_than_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_here
+) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES / "benchmarks")
     script = EXAMPLES / "benchmarks" / "out_of_memory.py"
     tables = tmp_path / "tables"
-    run(script, "--millions", "0.05", "--output", tmp_path, "--tables", tables)
+    run_here(script, "--millions", "0.02", "--output", tmp_path, "--tables", tables)
     page = (tmp_path / "scale_measured.md").read_text()
     for name in (
         "DuckDB, sort and write",
@@ -113,8 +141,8 @@ def test_tables_of_the_paper(tmp_path: Path, run_table: Callable[..., str]) -> N
     small = ("--small", "--output", tmp_path)
     for number, some in {
         2: (),
-        3: ("--contenders", "HUIHEN", "LightGBM, profile"),
-        4: ("--data", "bank_b"),
+        3: ("--contenders", "HUIHEN", "LightGBM, profile", "--n-settings", 2),
+        4: ("--data", "bank_b", "--n-settings", 2),
         5: ("--data", "bank_a"),
     }.items():
         assert "paper AUC" in run_table(f"table{number}", *small, *some)
@@ -476,14 +504,14 @@ def test_stacked_trees_see_no_vector_of_a_networks_own_rows(contenders) -> None:
 
 
 @pytest.mark.slow
-def test_growing_goes_on_where_it_stopped(tmp_path: Path) -> None:
+def test_growing_goes_on_where_it_stopped(tmp_path: Path, run_table) -> None:
     command = (
-        *(EXAMPLES / "paper" / "growing.py", "--output", tmp_path, "--bank", "B"),
-        *("--repetitions", "1", "--epochs", "2", "--test", "300", "--old", "600", "--new", "300"),
+        *("growing", "--output", tmp_path, "--bank", "B"),
+        *("--repetitions", "1", "--epochs", "1", "--test", "150", "--old", "300", "--new", "150"),
     )
-    run(*command, "--sizes", "300", "--arms", "HUIHEN, no warm start")
+    run_table(*command, "--sizes", "150", "--arms", "HUIHEN, no warm start")
     first = (tmp_path / "growing.csv").read_text()
-    output = run(*command, "--sizes", "300")
+    output = run_table(*command, "--sizes", "150")
     results = (tmp_path / "growing.csv").read_text()
     assert results.startswith(first)
     assert results.count("no warm start") == 1

@@ -22,32 +22,32 @@ RUNS = [
     (
         "training.py",
         [],
-        ["--applications", "300", "--rounds", "1", "--padded-batches", "1"],
+        ["--applications", "100", "--rounds", "1", "--padded-batches", "1"],
         ["training"],
     ),
     (
         "compiled.py",
         [],
-        ["--applications", "300", "--rounds", "1"],
+        ["--applications", "100", "--rounds", "1"],
         ["compiled"],
     ),
-    ("preparation.py", [], ["--events", "100000", "--rounds", "1"], ["preparation"]),
+    ("preparation.py", [], ["--events", "20000", "--rounds", "1"], ["preparation"]),
     (
         "scoring.py",
         [],
-        ["--applications", "800", "--rounds", "1", "--singles", "20"],
+        ["--applications", "200", "--rounds", "1", "--singles", "5"],
         ["scoring_bulk", "scoring_one"],
     ),
     (
         "cross_validation.py",
         [],
-        ["--applications", "200", "--epochs", "1", "--rounds", "1"],
+        ["--applications", "80", "--epochs", "1", "--rounds", "1"],
         ["cross_validation"],
     ),
     (
         "scaling.py",
         [],
-        ["--sizes", "5000", "10000", "--applications", "100"],
+        ["--sizes", "2000", "4000", "--applications", "50"],
         ["scaling", "scaling_memory", "scaling_caps"],
     ),
 ]

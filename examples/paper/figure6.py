@@ -194,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--small", action="store_true", help="sizes that only show that it works")
     parsed = parser.parse_args(arguments)
     if parsed.small:
-        vars(parsed).update(rows=400, repetitions=1, n_epochs=2)
+        vars(parsed).update(rows=160, repetitions=1, n_epochs=1)
     measure(parsed)
     text = [f"# {TITLE}", f"At {NAMES[parsed.data]}.", *tell(parsed.output)]
     (parsed.output / "figure6.md").write_text("\n\n".join(text) + "\n")

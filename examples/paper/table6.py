@@ -180,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--small", action="store_true", help="sizes that only show that it works")
     parsed = parser.parse_args(arguments)
     if parsed.small:
-        vars(parsed).update(rows=300, repetitions=2, epochs=2)
+        vars(parsed).update(rows=200, repetitions=2, epochs=1)
 
     parsed.output.mkdir(parents=True, exist_ok=True)
     for name in parsed.data:

@@ -60,9 +60,9 @@ SMALL = {
     "overdue_rate": 0.3,
     "folds": 2,
     "repetitions": 1,
-    "n_settings": 2,
-    "n_epochs": 2,
-    "n_trees": 20,
+    "n_settings": 1,
+    "n_epochs": 1,
+    "n_trees": 5,
 }
 BUDGET = {
     "n_settings": "settings that each contender tries",
@@ -140,7 +140,8 @@ class Table:
             add(f"--{key.replace('_', '-')}", type=int, default=value, help=BUDGET[key])
         parsed = parser.parse_args(arguments)
         if parsed.small:
-            vars(parsed).update(SMALL)
+            parser.set_defaults(**SMALL)
+            parsed = parser.parse_args(arguments)
         for name in parsed.data:
             chosen = [one for one in self.contenders[name] if one in parsed.contenders]
             measure(name, chosen, parsed)

@@ -68,6 +68,16 @@ def test_order_is_that_of_the_values_and_signs_are_kept():
     np.testing.assert_allclose(numbers, -numbers[::-1], atol=1e-12)
 
 
+@pytest.mark.parametrize("value", [0.3, 7.0, 1234.56, 1e9])
+@pytest.mark.parametrize("n", [3, 7, 1000])
+def test_one_value_throughout_is_0_and_its_rounding_error_is_no_deviation(value, n):
+    behaviors = behaviors_of(amount=[value] * n)
+    numbers = EventNumbers("auto").fit(behaviors)
+    np.testing.assert_allclose(numbers.transform(behaviors), 0.0, atol=1e-4)
+    near = numbers.transform(behaviors_of(amount=[1.01 * value]))
+    np.testing.assert_allclose(near, 0.0, atol=0.02)
+
+
 def test_what_is_there_is_taken_and_what_is_named_must_be_there():
     behaviors = behaviors_of(amount=[1.0, 2.0], days=[3, 4])
     assert EventNumbers("auto").fit(behaviors).names_ == ["amount"]
