@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
 from numbers import Integral
@@ -115,9 +116,14 @@ class BehaviorAbstractor(BehaviorTransformer):
        that is not enough, the rarest transform operations.
 
     Among the buttons, that with the fewest events comes first; ties are settled by name. So the
-    order of rows does not matter, and events of one instant stand in the order of ``seq``. Item
-    clicks whose names begin with the same word are one type, since the paper divides them by
-    product; types do not count for `n_behaviors`.
+    order of rows does not matter, and events of one instant stand in the order of ``seq``.
+
+    Each item click is a type of its own, as long as all items fit into `n_items`. Otherwise those
+    whose names begin with the same product are one type, as the paper divides them, if they have
+    items in common: the closest first, and no more than needed. A verb in front, as in
+    ``view_fund``, is no product, nor is a word in most names. Since catalogs may use the same
+    numbers for different items, `report` counts the events whose item was pooled over several
+    operations. Types do not count for `n_behaviors`.
 
     A merged group is called by the words that it shares, with ``_click`` or ``_transform`` behind
     them, or, if merged by neighbors, by its most frequent group with ``_etc`` behind it; a name
@@ -207,9 +213,11 @@ class BehaviorAbstractor(BehaviorTransformer):
         columns, read = self._read_again(X)
         rules = read_rules(self.rules)
         self._optional = OptionalSubfields("item")
-        learned = self._learn_operations(Totals(self._optional.learn(read())), rules)
+        totals = Totals(self._optional.learn(read()))
+        n_clicks = self._count_items(read, totals, RuleTable(rules))
+        learned = self._learn_operations(totals, n_clicks, rules)
         # The given rules come last: their globs are for operations not seen yet.
-        rows = map(attrgetter(*COLUMNS), self._learn_items(read, learned, rules))
+        rows = map(attrgetter(*COLUMNS), self._learn_items(n_clicks, learned, rules))
         self.rules_ = pd.DataFrame(rows, columns=COLUMNS).drop_duplicates(ignore_index=True)
         self._table = RuleTable([Rule(*row) for row in self.rules_.itertuples(index=False)])
         distinct = {rule.outcome for rule in self._table.rules}
@@ -231,7 +239,8 @@ class BehaviorAbstractor(BehaviorTransformer):
         """
         check_is_fitted(self)
         frame, pieces = self._read_piecewise(X)
-        abstracted, reports = zip(*(self._apply(as_of.behaviors) for as_of in pieces), strict=True)
+        applied = (self._apply(as_of.behaviors) for as_of in pieces)
+        abstracted, reports, _ = zip(*applied, strict=True)
         self._optional.check(abstracted[0], stacklevel=3)
         n_unseen = sum(report["unseen_operations"] for report in reports)
         n_used = sum(report["events_used"] for report in reports)
@@ -257,21 +266,53 @@ class BehaviorAbstractor(BehaviorTransformer):
             ``events`` are ``events_used`` and what was cut off: ``events_too_late`` (at or after
             the application) and ``events_before_lookback``. Among those used,
             ``unseen_operations`` went to the ``other`` of a field because no rule knows their
-            operation, and ``items_not_kept`` to the ``other`` of a type.
+            operation, and ``items_not_kept`` to the ``other`` of a type. ``items_pooled`` share
+            their item and behavior with events of another operation: check that these operations
+            are of one catalog.
         """
         check_is_fitted(self)
-        counts = [
-            pd.concat([as_of.counts(), pd.Series(self._apply(as_of.behaviors)[1]).iloc[1:]])
-            for as_of in self._read_piecewise(X)[1]
-        ]
-        return sum(counts[1:], counts[0])
+        counts = []
+        clicks: dict[tuple[str, str], Counter[str]] = {}
+        for as_of in self._read_piecewise(X)[1]:
+            _, of_events, of_items = self._apply(as_of.behaviors)
+            counts.append(pd.concat([as_of.counts(), pd.Series(of_events).iloc[1:]]))
+            for (behavior, item, operation), n_events in of_items.items():
+                clicks.setdefault((behavior, item), Counter())[operation] += n_events
+        result = sum(counts[1:], counts[0])
+        result["items_pooled"] = sum(sum(of.values()) for of in clicks.values() if len(of) > 1)
+        return result
 
-    def _learn_operations(self, evidence: Totals, rules: list[Rule]) -> list[Rule]:
+    def _count_items(
+        self, read: Callable[[], Iterable[Behaviors]], totals: Totals, given: RuleTable
+    ) -> dict[tuple[str, str], int]:
+        """Return how often each item was clicked, by operation and item."""
+        of_items = set()
+        for code, operation in enumerate(totals.operations):
+            rules = given.of_operation(operation)
+            if rules.rules:
+                is_told = rules.for_any_item is None
+            else:
+                is_told = totals.field_of(code) == ITEM_CLICK
+            if is_told:
+                of_items.add(operation)
+        counts: Counter[tuple[str, str]] = Counter()
+        for evidence in map(Evidence, read() if of_items else ()):
+            names = evidence.operations
+            chosen = [code for code, name in enumerate(names) if name in of_items]
+            pair, pairs = evidence.item_pairs(chosen)
+            n_events = np.bincount(pair[pair >= 0], minlength=len(pairs)).tolist()
+            for (code, item), count in zip(pairs, n_events, strict=True):
+                counts[names[code], item] += count
+        return counts
+
+    def _learn_operations(
+        self, evidence: Totals, n_clicks: dict[tuple[str, str], int], rules: list[Rule]
+    ) -> list[Rule]:
         """Return rules for every operation seen, in the order of their names."""
         table = RuleTable(rules)
         learned: dict[str, list[Rule]] = {}
         unnamed: list[int] = []
-        for code in np.argsort(evidence.operations):
+        for code in evidence.in_order:
             operation = evidence.operations[code]
             name = glob.escape(operation)
             found = [
@@ -290,6 +331,7 @@ class BehaviorAbstractor(BehaviorTransformer):
         named = {(rule.field, rule.behavior) for rule in rules if rule.field != ITEM_CLICK}
         room = self.n_behaviors - len(named)
         if self.merge == "auto":
+            self._merge_types(groups, n_clicks, rules)
             groups.merge_families(room)
         if groups.n_behaviors > room:
             room -= 2  # the two "other"
@@ -301,26 +343,32 @@ class BehaviorAbstractor(BehaviorTransformer):
             learned[operation].append(Rule(glob.escape(operation), ANY, field, behavior))
         return [rule for found in learned.values() for rule in found]
 
+    def _merge_types(
+        self, groups: Groups, n_clicks: dict[tuple[str, str], int], rules: list[Rule]
+    ) -> None:
+        """Merge item clicks into types as far as their items do not fit beside those of rules."""
+        table = RuleTable(rules)
+        items: dict[str, set[str]] = {name: set() for name in groups.names}
+        given = {rule.outcome for rule in rules if rule.field == ITEM_CLICK and not rule.is_type}
+        for operation, item in n_clicks:
+            rule = table.of_operation(operation).of_item(item)
+            if rule is None:
+                items[operation].add(item)
+            elif rule.is_type:
+                given.add((rule.behavior, item))
+        groups.merge_types(self.n_items - len(given), [items[name] for name in groups.names])
+
     def _learn_items(
-        self,
-        read: Callable[[], Iterable[Behaviors]],
-        learned: list[Rule],
-        rules: list[Rule],
+        self, n_clicks: dict[tuple[str, str], int], learned: list[Rule], rules: list[Rule]
     ) -> list[Rule]:
         """Put rules for the frequent items of each type in front of the rules for the type."""
         table = RuleTable(learned)
-        counts: dict[tuple[str, str], int] = {}
-        has_types = any(rule.is_type for rule in learned)
-        for evidence in map(Evidence, read() if has_types else ()):
-            rules_of = [table.of_operation(operation) for operation in evidence.operations]
-            pair, pairs = evidence.item_pairs(rules_of)
-            n_events = np.bincount(pair[pair >= 0], minlength=len(pairs)).tolist()
-            for (code, item), count in zip(pairs, n_events, strict=True):
-                rule = rules_of[code].of_item(item)
-                # A file could not tell an item without a name from a rule for any item.
-                if rule is not None and rule.is_type and item:
-                    key = rule.behavior, item
-                    counts[key] = counts.get(key, 0) + count
+        counts: Counter[tuple[str, str]] = Counter()
+        for (operation, item), count in n_clicks.items():
+            rule = table.of_operation(operation).of_item(item)
+            # A file could not tell an item without a name from a rule for any item.
+            if rule is not None and rule.is_type and item:
+                counts[rule.behavior, item] += count
         named = {rule.behavior for rule in rules if rule.field == ITEM_CLICK and not rule.is_type}
         room = max(0, self.n_items - len(named))
         items_of: dict[str, list[str]] = {}
@@ -337,8 +385,14 @@ class BehaviorAbstractor(BehaviorTransformer):
             result.append(rule)
         return result
 
-    def _apply(self, behaviors: Behaviors) -> tuple[Behaviors, dict[str, int]]:
-        """Return the events with field and behavior, and the counts of what was not known."""
+    def _apply(
+        self, behaviors: Behaviors
+    ) -> tuple[Behaviors, dict[str, int], dict[tuple[str, str, str], int]]:
+        """Return the events with field and behavior, and counts.
+
+        These are of what was not known, and of the clicks on items that are kept, by behavior,
+        item and operation.
+        """
         evidence = Evidence(behaviors)
         # The first three tokens are for unseen operations, in the order of FIELDS.
         tokens: dict[tuple[str, str], int] = {}
@@ -351,16 +405,22 @@ class BehaviorAbstractor(BehaviorTransformer):
                 of_operation[code] = tokens.setdefault(rules.for_any_item.outcome, len(tokens))
         token = of_operation[evidence.operation]
 
-        pair_of_event, pairs = evidence.item_pairs(rules_of)
+        pair_of_event, pairs = evidence.item_pairs(
+            [c for c, rules in enumerate(rules_of) if rules.rules and rules.for_any_item is None]
+        )
         of_pair = np.full(len(pairs), -1)
         rest = np.zeros(len(pairs), dtype=bool)
+        has_pair = np.flatnonzero(pair_of_event >= 0)
+        pair_of_event = pair_of_event[has_pair]
+        n_events = np.bincount(pair_of_event, minlength=len(pairs)).tolist()
+        clicks = {}
         for position, (code, item) in enumerate(pairs):
             rule = rules_of[code].of_item(item)
             if rule is not None:
                 of_pair[position] = tokens.setdefault(rule.outcome, len(tokens))
                 rest[position] = rule.is_type
-        has_pair = np.flatnonzero(pair_of_event >= 0)
-        pair_of_event = pair_of_event[has_pair]
+                if rule.field == ITEM_CLICK and not rule.is_type:
+                    clicks[rule.behavior, item, evidence.operations[code]] = n_events[position]
         token[has_pair] = of_pair[pair_of_event]
 
         unseen = token < 0
@@ -377,4 +437,5 @@ class BehaviorAbstractor(BehaviorTransformer):
                 field=decode(token, list(fields)), behavior=decode(token, list(names))
             ),
             report,
+            clicks,
         )

@@ -15,7 +15,6 @@ from skhuihen.preprocessing.rules import (
     FUNCTION_WIDGET,
     ITEM_CLICK,
     TRANSFORM_OPERATION,
-    ItemRules,
 )
 
 #: Microseconds. The paper ends a session where more lies between two behaviors.
@@ -64,26 +63,21 @@ class Evidence:
         same = np.diff(self._behaviors.rows) == 0
         return same & (np.diff(self._behaviors.times()) <= SESSION_GAP)
 
-    def item_pairs(self, rules_of: list[ItemRules]) -> tuple[np.ndarray, list[tuple[int, str]]]:
-        """Return the distinct pairs of operation and item where the item decides.
+    def item_pairs(self, chosen: list[int]) -> tuple[np.ndarray, list[tuple[int, str]]]:
+        """Return the distinct pairs of operation and item of some operations.
 
         Parameters
         ----------
-        rules_of : list of ItemRules
-            The rules that may hold for each operation.
+        chosen : list of int
+            Codes of the operations of which items are told apart.
 
         Returns
         -------
         pair : int64 ndarray of shape (n_events,)
-            The pair of each event, -1 where the operation alone decides.
+            The pair of each event, -1 where the operation is not chosen.
         pairs : list of (int, str)
             Codes of operations, and items.
         """
-        chosen = [
-            code
-            for code, rules in enumerate(rules_of)
-            if rules.rules and rules.for_any_item is None
-        ]
         pair_of_event = np.full(len(self.operation), -1)
         if not chosen:
             return pair_of_event, []
@@ -146,6 +140,12 @@ class Totals:
         self.n_events, self._n_with_amount, self._n_with_item = counts
         self._pairs = pairs.tocoo()
 
+    @cached_property
+    def in_order(self) -> list[int]:
+        """Codes of the operations in the order of their names."""
+        # An array of texts would give each name the room of the longest.
+        return sorted(range(len(self.operations)), key=self.operations.__getitem__)
+
     def field_of(self, code: int) -> str:
         """Return the field of an operation, by what most of its events have."""
         if 2 * self._n_with_amount[code] > self.n_events[code]:
@@ -173,7 +173,7 @@ class Totals:
         group_of = np.full(len(self.operations), -1)
         group_of[codes] = group
         # In the order of names, as all that settles ties.
-        others = [code for code in np.argsort(self.operations) if group_of[code] < 0]
+        others = [code for code in self.in_order if group_of[code] < 0]
         group_of[others] = n_groups + np.arange(len(others))
         n_events = np.zeros(n_groups + len(others), dtype=np.int64)
         np.add.at(n_events, group_of, self.n_events)

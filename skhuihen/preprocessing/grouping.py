@@ -35,8 +35,8 @@ _Members = tuple[NDArray[np.int64], str]  # of a family, and what to call them t
 class Groups:
     """Operations, at first each a group of its own, that are merged step by step.
 
-    Item clicks are grouped into types. They do not count as behaviors here, since their items
-    do. Ties are settled by the order of names, so that the order of rows never matters.
+    Groups of item clicks are types. They do not count as behaviors here, since their items do.
+    Ties are settled by the order of names, so that the order of rows never matters.
 
     Parameters
     ----------
@@ -71,19 +71,17 @@ class Groups:
         It ends where no more than ``room`` groups are left. Buttons that stand on many pages come
         first, those with the fewest events first, and each is merged whole. Then come families,
         those that share most words first; of all equally close ones, the rarest members are
-        merged, as many as needed. Item clicks have no limit: all their families are merged.
+        merged, as many as needed. Item clicks are left alone.
         """
         buttons: list[_Members] = []
         close: dict[int, list[_Members]] = {}  # by the number of shared words
-        for field in FIELDS:
+        for field in (TRANSFORM_OPERATION, FUNCTION_WIDGET):
             mine = np.flatnonzero(self.fields == field)
             families = find_families([self.names[i] for i in mine.tolist()], field)
             for family in sorted(families, key=lambda family: (-len(family.words), family)):
                 members = mine[list(family.members)]
                 title = family.title + _ENDING[field]
-                if field == ITEM_CLICK:
-                    self._merge(self.group[members], title)
-                elif family.is_button:
+                if family.is_button:
                     buttons.append((members, title))
                 else:
                     close.setdefault(len(family.words), []).append((members, title))
@@ -92,6 +90,34 @@ class Groups:
                 self._merge(self.group[members], title)
         for _, equally_close in sorted(close.items(), reverse=True):
             self._merge_rarest(equally_close, room)
+
+    def merge_types(self, room: int, items: Sequence[set[str]]) -> None:
+        """Make one type of item clicks on one product, as long as their items are too many.
+
+        It ends where no more than ``room`` items are left, those of each type counted apart.
+        Those whose names share most words come first. Item clicks without an item in common stay
+        apart: to merge them would save nothing.
+
+        Parameters
+        ----------
+        room : int
+        items : sequence of set of str
+            The items of each operation.
+        """
+        mine = np.flatnonzero(self.fields == ITEM_CLICK)
+        of_type = {number: items[number] for number in mine.tolist()}
+        excess = sum(map(len, of_type.values())) - room
+        families = find_families([self.names[i] for i in of_type], ITEM_CLICK)
+        for family in sorted(families, key=lambda family: (-len(family.words), family)):
+            if excess <= 0:
+                break
+            numbers = np.unique(self.group[mine[list(family.members)]])
+            together = set().union(*(of_type[number] for number in numbers.tolist()))
+            saved = sum(len(of_type[number]) for number in numbers.tolist()) - len(together)
+            if saved:
+                self._merge(numbers, family.title + _ENDING[ITEM_CLICK])
+                of_type[int(numbers[0])] = together
+                excess -= saved
 
     def _merge_rarest(self, families: list[_Members], room: int) -> None:
         """Merge the rarest members of families, until no more than ``room`` groups are left."""

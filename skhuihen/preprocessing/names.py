@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import dropwhile, pairwise, takewhile
 
 from skhuihen.preprocessing.rules import FUNCTION_WIDGET, ITEM_CLICK
 
@@ -23,6 +24,15 @@ _IDENTIFIER = re.compile(r"(\D*\d){3,}\D*|(\D*\d){2}\D+|\D*\d\D+\d")
 _MANY = 3
 #: A word in a larger share of the names of a field tells nothing apart.
 _MOST = 0.75
+#: What users do with an item of any catalog. In front of a name, these are no type of product.
+_VERBS = frozenset(
+    [
+        *("browse", "check", "choose", "click", "discover", "display", "enter", "expose", "fetch"),
+        *("find", "get", "goto", "hit", "hover", "impression", "inspect", "launch", "load", "look"),
+        *("navigate", "on", "open", "pick", "press", "preview", "read", "request", "search", "see"),
+        *("select", "show", "tap", "touch", "user", "view", "visit", "watch"),
+    ]
+)
 
 Words = tuple[str, ...]
 Path = tuple[Words, ...]
@@ -106,7 +116,9 @@ def find_families(names: Sequence[str], field: str) -> list[Family]:
     the type of product, widgets by the page. Within such a family those that also end alike are
     closer, whatever the page between (``fund/list/buy`` and ``FundDetail.buy``); those whose end
     no other has are the closer, the longer they begin alike. An operation whose first word no
-    other has may still end as another does, unless it is an item click.
+    other has may still end as another does, unless it is an item click. Of item clicks, verbs in
+    front are passed over: ``view_fund`` and ``view_offer`` are of different catalogs, ``view_fund``
+    and ``open_fund`` of one.
 
     Case is ignored. So are words in more than three quarters of the names, since they tell
     nothing apart, and, in ends, digits and versions behind words. A name of which nothing is left
@@ -115,17 +127,17 @@ def find_families(names: Sequence[str], field: str) -> list[Family]:
     length belong together by their first half, rounded up, if there are at most three quarters
     as many halves as codes. Otherwise they say nothing, or are words, if they have no digits.
     """
-    families = _families(*_read(names, _MOST), field)
-    if field == ITEM_CLICK and not families:  # all are of one type
-        families = _families(*_read(names, 1.0), field)
-    return families
+    begins, ends = _read(names)
+    if field == ITEM_CLICK:
+        begins = [tuple(dropwhile(_VERBS.__contains__, words)) for words in begins]
+    return _families(begins, ends, field)
 
 
-def _read(names: Sequence[str], most: float) -> tuple[list[Words], list[str]]:
+def _read(names: Sequence[str]) -> tuple[list[Words], list[str]]:
     """Return the words with which names begin, and their ends; empty if they say nothing."""
     paths = [split(name) for name in names]
     counts = Counter(word for path in paths for word in {word.lower() for word in _flat(path)})
-    common = {word for word, count in counts.items() if count > most * len(names)}
+    common = {word for word, count in counts.items() if count > _MOST * len(names)}
     begins: list[Words] = []
     ends: list[str] = []
     for path in paths:
@@ -175,18 +187,41 @@ def _families(begins: list[Words], ends: list[str], field: str) -> list[Family]:
     rest.difference_update(*firsts.values())
     lasts = _sharing(ends, rest, 2) if field != ITEM_CLICK else {}
 
-    members: dict[tuple[bool, Words], list[int]] = {}
+    families = [Family(True, (end,), tuple(found)) for end, found in buttons.items()]
+    families += [Family(False, (last,), tuple(found)) for last, found in lasts.items()]
     for first, found in firsts.items():
         ending = [i for i in found if ends[i].split("_")[0] != first]
         end_alike = set().union(*_sharing(ends, ending, 2).values())
-        for i in found:
-            words = (first, ends[i]) if i in end_alike else begins[i]
-            for length in range(1, len(words) + 1):
-                members.setdefault((False, words[:length]), []).append(i)
-    for last, found in lasts.items():
-        members.setdefault((False, (last,)), []).extend(found)
-    members |= {(True, (end,)): found for end, found in buttons.items()}
-    return [Family(*key, tuple(found)) for key, found in members.items() if len(found) > 1]
+        families += _beginning_alike(
+            {i: (first, ends[i]) if i in end_alike else begins[i] for i in found}
+        )
+    return families
+
+
+def _beginning_alike(words_of: dict[int, Words]) -> Iterator[Family]:
+    """Find the names that begin alike: for each set of them, all the words that they share.
+
+    The names must share their first word. Their number limits that of the sets, however long the
+    names are.
+    """
+    in_order = sorted(words_of, key=lambda i: (words_of[i], i))
+    shared = [_n_shared(words_of[one], words_of[two]) for one, two in pairwise(in_order)]
+    # Those that begin alike stand side by side. A set is open from where its words begin to be
+    # shared, as (number of words, position of the first name), to where one of them ends.
+    is_open: list[tuple[int, int]] = []
+    for at, length in enumerate([*shared, 0]):
+        start = at
+        while is_open and is_open[-1][0] > length:
+            n_words, start = is_open.pop()
+            members = in_order[start : at + 1]
+            yield Family(False, words_of[members[0]][:n_words], tuple(sorted(members)))
+        if length and (not is_open or is_open[-1][0] < length):
+            is_open.append((length, start))
+
+
+def _n_shared(one: Words, two: Words) -> int:
+    """Return how many words two names share at their beginning."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, two, strict=False)))
 
 
 def _sharing(words: Sequence[str], candidates: Iterable[int], least: int) -> dict[str, list[int]]:

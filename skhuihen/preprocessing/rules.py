@@ -20,6 +20,8 @@ ITEM_CLICK, TRANSFORM_OPERATION, FUNCTION_WIDGET = FIELDS = (
 OTHER = "other"
 ANY = "*"
 COLUMNS = ["operation", "item", "field", "behavior"]
+#: A wildcard character that stands for itself, as `glob.escape` writes it.
+_ESCAPED = re.compile(r"\[([*?[])\]")
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,11 @@ class RuleTable:
         self._by_name: dict[str, list[int]] = {}
         self._globs: list[tuple[int, re.Pattern[str]]] = []
         for position, rule in enumerate(rules):
-            if is_glob(rule.operation):
+            name = literal_of(rule.operation)
+            if name is None:
                 self._globs.append((position, re.compile(fnmatch.translate(rule.operation))))
             else:
-                self._by_name.setdefault(rule.operation, []).append(position)
+                self._by_name.setdefault(name, []).append(position)
         self._known = {operation: ItemRules(self._find(operation)) for operation in self._by_name}
 
     def of_operation(self, operation: str) -> ItemRules:
@@ -91,10 +94,11 @@ class ItemRules:
         #: The first for any item; behind it no rule holds.
         self._any = next((at for at, rule in enumerate(rules) if rule.item == ANY), len(rules))
         for position, rule in enumerate(rules[: self._any]):
-            if is_glob(rule.item):
+            item = literal_of(rule.item)
+            if item is None:
                 self._globs.append((position, re.compile(fnmatch.translate(rule.item))))
             else:
-                self._by_name.setdefault(rule.item, position)
+                self._by_name.setdefault(item, position)
 
     @property
     def for_any_item(self) -> Rule | None:
@@ -113,9 +117,12 @@ class ItemRules:
         return self.rules[named] if named < len(self.rules) else None
 
 
-def is_glob(pattern: str) -> bool:
-    """Tell whether a pattern holds wildcard characters."""
-    return any(character in pattern for character in "*?[")
+def literal_of(pattern: str) -> str | None:
+    """Return the only name that a pattern matches, or None if wildcards match others too."""
+    bare = _ESCAPED.sub("", pattern)
+    if any(character in bare for character in "*?["):
+        return None
+    return _ESCAPED.sub(r"\1", pattern)
 
 
 def other_of(kind: str) -> str:

@@ -428,14 +428,47 @@ def test_one_behavior_for_a_button_and_one_type_for_a_product():
         event(6, "home"),
     ]
     X = applications([log])
-    assert [b for _, b in tokens(BehaviorAbstractor(n_behaviors=3).fit_transform(X))] == [
+    model = BehaviorAbstractor(n_behaviors=3, n_items=2)
+    assert [b for _, b in tokens(model.fit_transform(X))] == [
         *["confirm"] * 3,
         *["fund_click:A17"] * 2,
         "loan/list:A17",
         "home",
     ]
+    assert model.report(X)["items_pooled"] == 2
     apart = BehaviorAbstractor(n_behaviors=4, merge="frequency").fit_transform(X)
     assert [b for _, b in tokens(apart)][3:5] == ["fund/detail:A17", "fund/list:A17"]
+
+
+@pytest.mark.parametrize("n_items", [200, 90, 60, 20])
+@pytest.mark.parametrize("verb", ["view", "ver"])
+def test_catalogs_that_use_the_same_numbers_stay_apart(verb, n_items):
+    names = [f"{verb}_{what}" for what in ("fund", "offer", "article")]
+    log = [event(k / 99, names[k % 3], item=str(k // 3)) for k in range(90)]
+    X = applications([log])
+    model = BehaviorAbstractor(n_items=n_items).fit(X)
+    for e, behavior in zip(log, (b for _, b in tokens(model.transform(X))), strict=True):
+        assert behavior in (f"{e['operation']}:{e['item']}", f"{e['operation']}:other")
+    report = model.report(X)
+    assert report["items_pooled"] == 0
+    assert report["items_not_kept"] == max(0, 90 - n_items)
+
+
+def test_what_fits_stays_apart_and_items_of_rules_count():
+    log = [event(k, name, item=i) for k, (name, i) in enumerate(zip("abab", "1122", strict=True))]
+    log = [{**e, "operation": f"fund/{e['operation']}"} for e in log] + [event(9, "x", item="3")]
+    X = applications([log])
+    rules = [{"operation": "x", "item": "3", "field": CLICK, "behavior": "three"}]
+    for n_items, pooled in ((5, 0), (4, 4)):
+        model = BehaviorAbstractor(rules, n_items=n_items).fit(X)
+        assert model.report(X)["items_pooled"] == pooled
+        assert ("fund_click:1" in {b for _, b in tokens(model.transform(X))}) == (pooled > 0)
+
+
+def test_items_pooled_by_a_rule_are_counted():
+    report = BehaviorAbstractor(RULES).fit(applications(LOG)).report(applications(LOG))
+    # "star fund" is A17 of two operations; no item of "detail" was seen under both of its own.
+    assert report["items_pooled"] == 2
 
 
 def test_a_group_joins_the_behavior_of_a_rule_that_has_its_name():
@@ -604,6 +637,7 @@ def test_lookback_limits_what_is_learned_and_can_be_set():
         "events_used": 1,
         "unseen_operations": 0,
         "items_not_kept": 0,
+        "items_pooled": 0,
     }
 
 

@@ -105,28 +105,47 @@ def test_closer_families_first():
 
 
 def test_titles_are_unique_and_operations_keep_their_names():
-    names = ["a.back", "b.back", "back", "c.back", "fund", "fund/x", "fund/y"]
-    fields = [WIDGET, WIDGET, TRANSFORM, WIDGET, WIDGET, CLICK, CLICK]
-    groups = Groups(names, fields, np.ones(7, dtype=np.int64))
+    names = ["a.back", "b.back", "back", "c.back", "fund", "fund/x", "fund/y", "loan/x"]
+    fields = [WIDGET, WIDGET, TRANSFORM, WIDGET, WIDGET, CLICK, CLICK, CLICK]
+    groups = Groups(names, fields, np.ones(8, dtype=np.int64))
+    groups.merge_types(1, [{"1"}] * 8)
     groups.merge_families(1)
     assert groups.behaviors() == [
         *["back_2", "back_2", "back", "back_2", "fund"],
-        *["fund_click", "fund_click"],
+        *["fund_click", "fund_click", "loan/x"],
     ]
 
 
-def test_fields_never_mix_and_clicks_have_no_limit():
-    names = ["fund/a", "fund/b", "fund/c", "fund/d", "fund/e", "fund/f"]
-    groups = Groups(names, [CLICK, CLICK, TRANSFORM, TRANSFORM, WIDGET, WIDGET], np.arange(6))
+def test_fields_never_mix():
+    names = ["fund/a", "fund/b", "fund/c", "fund/d", "fund/e", "fund/f", "loan/a"]
+    fields = [CLICK, CLICK, TRANSFORM, TRANSFORM, WIDGET, WIDGET, CLICK]
+    groups = Groups(names, fields, np.arange(7))
     groups.merge_families(99)
-    assert groups.behaviors()[:2] == ["fund_click"] * 2
-    assert groups.behaviors()[2:] == names[2:]
+    groups.merge_types(1, [{"1"}] * 7)
+    assert groups.behaviors() == ["fund_click", "fund_click", *names[2:]]
     groups.drop_rare(1)
-    assert groups.behaviors()[2:] == [
+    assert groups.behaviors()[2:6] == [
         *["transform_operation:other"] * 2,
         "function_widget:other",
         "fund/f",
     ]
+
+
+@pytest.mark.parametrize(
+    ("room", "wanted"),
+    [
+        (9, ["fund/list/a", "fund/list/b", "fund/rank", "loan/a", "loan/b"]),
+        (8, [*["fund_list_click"] * 2, "fund/rank", "loan/a", "loan/b"]),
+        (7, [*["fund_list_click"] * 2, "fund/rank", "loan/a", "loan/b"]),
+        (6, [*["fund_click"] * 3, "loan/a", "loan/b"]),
+        (0, [*["fund_click"] * 3, "loan/a", "loan/b"]),  # no item in common: nothing is saved
+    ],
+)
+def test_types_are_merged_as_far_as_their_items_do_not_fit(room, wanted):
+    names = ["fund/list/a", "fund/list/b", "fund/rank", "loan/a", "loan/b"]
+    groups = Groups(names, [CLICK] * 5, np.ones(5, dtype=np.int64))
+    groups.merge_types(room, [{"1", "2"}, {"1", "2"}, {"1", "3"}, {"1", "2"}, {"3"}])
+    assert groups.behaviors() == wanted
 
 
 operations = st.dictionaries(

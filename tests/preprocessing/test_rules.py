@@ -16,7 +16,7 @@ from skhuihen.preprocessing.rules import (
     ItemRules,
     Rule,
     RuleTable,
-    is_glob,
+    literal_of,
     other_of,
     read_rules,
 )
@@ -184,10 +184,21 @@ def test_case_counts():
 
 
 @pytest.mark.parametrize(
-    ("name", "wild"), [("a", False), ("a*", True), ("?", True), ("[a]", True), ("a]", False)]
+    ("pattern", "name"),
+    [
+        *[("a", "a"), ("a]", "a]"), ("", ""), ("[*]", "*"), ("a[?][[]b]", "a?[b]")],
+        *[("a*", None), ("?", None), ("[a]", None), ("[!*]", None), ("[[*]]", None), ("[*", None)],
+    ],
 )
-def test_is_glob(name, wild):
-    assert is_glob(name) == wild
+def test_literal_of(pattern, name):
+    assert literal_of(pattern) == name
+
+
+@given(name=st.text("ab*?[]!-", max_size=6), other=st.text("ab*?[]!-", max_size=6))
+def test_a_literal_matches_itself_alone(name, other):
+    assert literal_of(glob.escape(name)) == name
+    if literal_of(other) is not None:
+        assert fnmatch.fnmatchcase(name, other) == (literal_of(other) == name)
 
 
 def test_a_type_is_an_item_click_that_names_no_item():
