@@ -39,7 +39,7 @@ from skorch.helper import predefined_split
 from torch.utils.data import Dataset, Subset
 
 from skhuihen._labels import as_labels
-from skhuihen._splits import hold_out, users_of
+from skhuihen._splits import folds, hold_out, n_of_rarest, users_of
 from skhuihen.base_model import (
     Blend,
     base_log_odds,
@@ -74,6 +74,7 @@ from skhuihen.preprocessing.correspondence import Correspondence, Table
 from skhuihen.preprocessing.event_numbers import EventNumbers, EventRanges
 from skhuihen.preprocessing.profile import ProfileEncoder, is_clear, is_datetime
 from skhuihen.preprocessing.vocabulary import BehaviorVocabulary
+from skhuihen.schedule import OneCycle
 from skhuihen.streaming import PreparedParquet, StreamedApplications, open_applications
 from skhuihen.training import (
     SCORING_BATCH,
@@ -90,9 +91,12 @@ DECAY, DECAY_ROWS = 1e-3, 3_400
 #: What may change between calls of `partial_fit`; the first three count from then on, the others
 #: have no part in it.
 CHANGEABLE = (
-    *("lr", "batch_size", "verbose", "teacher", "guidance_weight"),
+    *("lr", "batch_size", "verbose", "teacher", "guidance_weight", "schedule"),
     *("max_epochs", "early_stopping", "validation_fraction", "n_iter_no_change", "random_state"),
 )
+
+#: The rate of `partial_fit`, as a share of the peak that a schedule rises to.
+LATER_RATE = 0.1
 
 _Applications = ApplicationDataset | StreamedApplications
 
@@ -157,14 +161,17 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         does, without labels, of the behaviors of `vocabulary_`; they join T, H and the profile. A
         GRU is slow to learn from few overdue applications which of hundreds of items go together.
         0 is the paper's form.
+    linear_profile : bool, default=True
+        Let the profile reach the log-odds by a linear way too, beside the layers of the paper:
+        what each column does by itself is then learned at once. False is the paper's form.
     base_estimator : classifier or None, default=None
         A model to stand on, such as the LightGBM that is in use. The log-odds are then a weighted
         sum of its and the network's, weighed by rows that neither was fitted on (see `blend_`): a
         network that adds nothing is left out. It is fitted here, on the table that this
         classifier sees, behaviors included: so let it be a pipeline with `ProfileEncoder`, or
         with that and `WindowStatistics` in a union, in front. ``FrozenEstimator(model)`` is a
-        fitted model to be used as it is. Wants `early_stopping`, which holds rows out; the more
-        networks, the more rows.
+        fitted model to be used as it is. With a single network and without `early_stopping`, no row
+        is held out, and the weights are fixed.
     teacher : classifier, "base" or None, default=None
         A model whose guidance probabilities the network learns beside the labels, by equation 16,
         which the paper has in step one alone. What it knows, such as that of trees on window
@@ -175,24 +182,29 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         `warm_start_from`.
     guidance_weight : float, default=1.0
         Weight of the guidance of `teacher`, alpha of equation 16; fixed here. 0 is no teacher.
-    n_networks : int, default=1
-        Networks to train, each with weights, shuffling and a held-out part of its own; their
-        log-odds are averaged. Several are steadier than one, and early stopping costs them fewer
-        rows, since what one holds out the others learn from; time grows with their number.
-    lr : float, default=0.001
-        Learning rate of Adam.
+    n_networks : int, default=5
+        Number of networks, whose log-odds are averaged. Each leaves out a fold of the rows and
+        learns from the others, so that every row has a score of a network that has not seen it
+        (see `oof_log_odds_`): by these scores probabilities are calibrated, and the base model
+        is weighed. 1 learns from all rows, in a fifth of the time, and is not calibrated.
+    lr : float, default=0.01
+        Learning rate of Adam, and with a schedule its peak.
+    schedule : {"one_cycle", "constant"}, default="one_cycle"
+        How the rate goes: up to `lr` in the first quarter of the training and then down to 0, or
+        ``"constant"``, as the paper has it, with ``lr=0.001``.
     weight_decay : float or "auto", default="auto"
         L2 penalty of Adam, on the mean loss of a row. ``"auto"`` is 0.001 for up to 3,400 training
         rows and falls with the square of their number beyond, to 0.00001 at 34,000, as many rows
         are a guard themselves. The rows are those of `fit`, of the first `partial_fit`, or of
         step one of a warm start. The paper names none, which 0 gives.
-    max_epochs : int, default=200
-        Most passes over the training rows.
+    max_epochs : int, default=15
+        Passes over the training rows; with `early_stopping` at most.
     batch_size : int, default=64
         Applications in one step; -1 takes all.
-    early_stopping : bool, default=True
+    early_stopping : bool, default=False
         Hold out a part of the rows, stop when the AUC there no longer improves (nor, at equal
-        AUC, the loss), and keep the best epoch.
+        AUC, the loss), and keep the best epoch. It is for ``schedule="constant"``, with
+        ``max_epochs=200`` or so: a cycle that is cut off has not come to rest.
     validation_fraction : float, default=0.1
         Share of the rows to hold out.
     n_iter_no_change : int, default=30
@@ -242,7 +254,12 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     base_estimator_ : classifier
         The fitted base model; only with `base_estimator`.
     blend_ : Blend or None
-        ``intercept`` and the weights of ``base`` and ``network``; None without `base_estimator`.
+        ``intercept`` and the weights of ``base`` (0 without `base_estimator`) and ``network`` in
+        the log-odds. None where there is neither a base model nor a row that was left out.
+    oof_log_odds_ : ndarray of shape (n_applications,)
+        Of each row of `fit`, the log-odds of overdue by the networks that have not seen it,
+        weighed as `blend_` says; NaN for rows that none left out, and for those of weight 0. So
+        ``roc_auc_score(y, model.oof_log_odds_)`` is an honest AUC. Only where rows were left out.
     profile_encoder_ : ProfileEncoder
     event_numbers_ : EventNumbers
         The numbers of behaviors that the network takes in.
@@ -310,11 +327,13 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         "event_numbers": [StrOptions({"auto"}), "array-like", None],
         "mean_intention": ["boolean"],
         "n_topics": [Interval(Integral, 0, None, closed="left")],
+        "linear_profile": ["boolean"],
         "base_estimator": [HasMethods(["fit", "predict_proba"]), None],
         "teacher": [HasMethods(["fit", "predict_proba"]), StrOptions({"base"}), None],
         "guidance_weight": [Interval(Real, 0, None, closed="left")],
         "n_networks": [Interval(Integral, 1, None, closed="left")],
         "lr": [Interval(Real, 0, None, closed="neither")],
+        "schedule": [StrOptions({"one_cycle", "constant"})],
         "weight_decay": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left"), Options(Integral, {-1})],
@@ -350,15 +369,17 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         event_numbers: Sequence[str] | str | None = "auto",
         mean_intention: bool = True,
         n_topics: int = 0,
+        linear_profile: bool = True,
         base_estimator: Any = None,
         teacher: Any = None,
         guidance_weight: float = 1.0,
-        n_networks: int = 1,
-        lr: float = 1e-3,
+        n_networks: int = 5,
+        lr: float = 1e-2,
+        schedule: str = "one_cycle",
         weight_decay: float | str = "auto",
-        max_epochs: int = 200,
+        max_epochs: int = 15,
         batch_size: int = 64,
-        early_stopping: bool = True,
+        early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 30,
         class_weight: Mapping[Any, float] | str | None = None,
@@ -386,11 +407,13 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.event_numbers = event_numbers
         self.mean_intention = mean_intention
         self.n_topics = n_topics
+        self.linear_profile = linear_profile
         self.base_estimator = base_estimator
         self.teacher = teacher
         self.guidance_weight = guidance_weight
         self.n_networks = n_networks
         self.lr = lr
+        self.schedule = schedule
         self.weight_decay = weight_decay
         self.max_epochs = max_epochs
         self.batch_size = batch_size
@@ -439,7 +462,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         """
         self._check_parameters()
         X, y, sample_weight, source = self._open(X, y, sample_weight)
-        frame, y, weight = self._check_rows(X, y, sample_weight, reset=True)
+        frame, y, weight, used = self._check_rows(X, y, sample_weight, reset=True)
         label = self._encode_labels(y)
         beside = {"base_estimator": self.base_estimator is not None, "teacher": self._is_guided()}
         for name, is_asked in beside.items():
@@ -455,9 +478,13 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         if self._is_guided():
             guide = Guide(self, self._table(frame), y, weight, users)
         held_out = self._train(dataset, log_odds, pretrained, guide=guide, users=users)
-        if margin is not None and isinstance(dataset, ApplicationDataset):
+        if held_out:
             of_rows = weight * self.class_weight_[label] / self._mean_weight
-            self._fit_blend(dataset, margin, of_rows, held_out)
+            of_used = self._fit_blend(dataset, margin, of_rows, held_out)
+            self.oof_log_odds_ = np.full(len(used), np.nan)
+            self.oof_log_odds_[used] = of_used
+        elif margin is not None:
+            self.blend_ = Blend.before_data(self._shift_of_classes())
         return self
 
     def _may_begin_partially(self) -> bool:
@@ -542,7 +569,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         if not hasattr(self, "net_"):
             self._check_parameters()
             X, y, sample_weight, source = self._open(X, y, sample_weight)
-            frame, y, weight = self._check_rows(X, y, sample_weight, reset=True)
+            frame, y, weight, _ = self._check_rows(X, y, sample_weight, reset=True)
             named = np.unique(y if classes is None else column_or_1d(classes))
             if len(named) == 1:
                 raise ValueError(
@@ -566,7 +593,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 f"classes={classes!r} are not those of the first call, {self.classes_.tolist()}."
             )
         X, y, sample_weight, source = self._open(X, y, sample_weight)
-        frame, y, weight = self._check_rows(X, y, sample_weight, reset=False)
+        frame, y, weight, _ = self._check_rows(X, y, sample_weight, reset=False)
         label = self._find_labels(y)
         self.profile_encoder_.check_types(frame)
         self.profile_encoder_.tell_unusual(frame, stacklevel=2)
@@ -618,7 +645,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         `callbacks`, `class_weight`, `n_networks`, `base_estimator` and `teacher`); `fit` is step
         two and starts from it, as often as it is called, in clones too. Only parameters that
         change the shape or the inputs of the pre-trained part (`behavior_dim`, `hidden_units`,
-        `dtype`, `behaviors`, `profile_fields`, `id_columns`) make `fit` run step one again.
+        `linear_profile`, `dtype`, `behaviors`, `profile_fields`, `id_columns`) make `fit` run step one again.
         Warm-starting again replaces the first; a fitted classifier stays as it is until the next
         `fit`.
 
@@ -929,8 +956,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def _check_rows(
         self, X: Any, y: Any, sample_weight: Any, *, reset: bool
-    ) -> tuple[pd.DataFrame, NDArray[Any], NDArray[np.float64]]:
-        """Return the rows to train on, those of weight 0 left out."""
+    ) -> tuple[pd.DataFrame, NDArray[Any], NDArray[np.float64], NDArray[np.bool_]]:
+        """Return the rows to train on, those of weight 0 left out, and which of all they are."""
         frame = self._check_table(X, reset=reset)
         if not len(frame):
             raise ValueError("X has no row; applications of both classes are wanted.")
@@ -945,14 +972,14 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         weight = _check_sample_weight(
             sample_weight, frame.index.to_numpy(), dtype=np.float64, ensure_non_negative=True
         )
-        if not weight.all():
-            used = weight > 0
-            if not used.any():
-                raise ValueError(
-                    "sample_weight is 0 in every row; at least one non-zero weight is wanted."
-                )
+        used = weight > 0
+        if not used.any():
+            raise ValueError(
+                "sample_weight is 0 in every row. At least one row must have a positive weight."
+            )
+        if not used.all():
             frame, y, weight = frame[used], y[used], weight[used]
-        return frame, y, weight
+        return frame, y, weight, used
 
     def _set_up(
         self,
@@ -1010,11 +1037,6 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         users: NDArray[np.int64] | None,
     ) -> NDArray[np.floating]:
         """Fit the model to stand on; return its log-odds of unseen rows."""
-        if not self.early_stopping:
-            raise ValueError(
-                "base_estimator and the network are weighed by rows that are held out, but "
-                "early_stopping=False holds none out. Pass early_stopping=True."
-            )
         random = check_random_state(self.random_state)
         self.base_estimator_, margin = fit_base(
             self.base_estimator, self._table(frame), y, weight, random, self.verbose, users=users
@@ -1031,30 +1053,28 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def _fit_blend(
         self,
-        dataset: ApplicationDataset,
-        margin: NDArray[np.floating],
+        dataset: _Applications,
+        margin: NDArray[np.floating] | None,
         weight: NDArray[np.floating],
         held_out: list[NDArray[np.int64]],
-    ) -> None:
-        """Weigh the base model and the network by what each network held out.
+    ) -> NDArray[np.float64]:
+        """Weigh network and base model by the rows that networks left out; return their scores.
 
         The weights are those of the loss, so that classes count here as they do there.
         """
-        of_network = []
+        total, times = np.zeros(len(dataset)), np.zeros(len(dataset))
         for net, rows in zip(self.nets_, held_out, strict=True):
-            net.module_.eval()
-            with torch.no_grad():
-                for some in np.array_split(rows, -(-len(rows) // SCORING_BATCH)):
-                    logits = net.module_(dataset.__getitems__(some.tolist())[0])
-                    of_network.append((logits[:, 1] - logits[:, 0]).cpu().numpy())
-        rows = np.concatenate(held_out)
+            total[rows] += net.log_odds(Subset(dataset, rows.tolist()))
+            times[rows] += 1
+        seen = np.flatnonzero(times)
+        of_network = total[seen] / times[seen]
+        of_base = None if margin is None else margin[seen]
         self.blend_ = fit_blend(
-            margin[rows],
-            np.concatenate(of_network),
-            dataset.y[rows],
-            weight[rows],
-            self._shift_of_classes(),
+            of_base, of_network, dataset.y[seen], weight[seen], self._shift_of_classes()
         )
+        log_odds = np.full(len(dataset), np.nan)
+        log_odds[seen] = self.blend_.log_odds(0.0 if of_base is None else of_base, of_network)
+        return log_odds
 
     def _shift_of_classes(self) -> float:
         """Return by how much `class_weight` moves the log-odds of overdue."""
@@ -1316,9 +1336,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         random = check_random_state(self.random_state)
         largest = np.iinfo(np.int32).max
         seeds = random.randint(largest, size=(1, 2))
-        held_out: list[NDArray[np.int64]] = []
-        if self.early_stopping and not partial:
-            held_out = self._hold_out(dataset.y, users, random)
+        held_out = [] if partial else self._hold_out(dataset.y, users, random)
         # The first network is the one that there would be alone, and so is its teacher.
         of_teachers = deepcopy(random)
         seeds = np.concatenate([seeds, random.randint(largest, size=(self.n_networks - 1, 2))])
@@ -1342,11 +1360,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             taught: Any = dataset
             if guide is not None:
                 taught = GuidedDataset(taught, guide.teach(train, valid, of_teachers), labeled=True)
-            if held_out:
+            if self.early_stopping and held_out:
                 net.train_split = predefined_split(Subset(taught, valid.tolist()))
-                parts.append(Subset(taught, train.tolist()))
-            else:
-                parts.append(taught)
+            parts.append(Subset(taught, train.tolist()) if held_out else taught)
             nets.append(net)
         self._made_with = {
             name: frozen(value)
@@ -1364,15 +1380,17 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         for net in nets:
             net.max_epochs = 1
             net.batch_size = self.batch_size
-            if net.lr != self.lr:
+            # A schedule has come to its end, and its peak would undo what it has settled.
+            rate = self.lr * (1 if self.schedule == "constant" else LATER_RATE)
+            if net.lr != rate:
                 for group in net.optimizer_.param_groups:
-                    group["lr"] *= self.lr / net.lr  # after a warm start there are two rates
-                net.lr = self.lr
+                    group["lr"] *= rate / net.lr  # after a warm start there are two rates
+                net.lr = rate
             # There is nothing to stop, no held-out part to stop by, and no guidance.
             net.callbacks_ = [
                 (name, callback)
                 for name, callback in net.callbacks_
-                if not isinstance(callback, EarlyStopping | LossParts | ProgressBar)
+                if not isinstance(callback, EarlyStopping | LossParts | OneCycle | ProgressBar)
             ]
             if self.verbose:
                 net.callbacks_.append(("progress_bar", ProgressBar(type(self).__name__)))
@@ -1404,15 +1422,16 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         users: NDArray[np.int64] | None,
         random: np.random.RandomState,
     ) -> list[NDArray[np.int64]]:
-        """Choose the rows that each network holds out."""
-        return hold_out(
-            label,
-            self.classes_.tolist(),
-            users,
-            self.validation_fraction,
-            self.n_networks,
-            random,
-        )
+        """Choose the rows that each network leaves out: a fold of its own, or to stop by."""
+        if self.early_stopping:
+            classes = self.classes_.tolist()
+            fraction = self.validation_fraction
+            return hold_out(label, classes, users, fraction, self.n_networks, random)
+        n_folds = min(self.n_networks, n_of_rarest(label, users))
+        if n_folds < 2:
+            return []
+        parts = folds(label, users, n_folds, random)
+        return [parts[number % len(parts)] for number in range(self.n_networks)]
 
     def _decay(self, n_rows: int) -> float:
         """Return the L2 penalty for a number of training rows."""
@@ -1426,6 +1445,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         callbacks = [("valid_auc", ValidationAUC()), *(self.callbacks or [])]
         if net_params.get("criterion") is GuidedLoss:
             callbacks.append(("loss_parts", LossParts()))
+        if self.schedule == "one_cycle":
+            callbacks.append(("one_cycle", OneCycle()))
         if self.early_stopping:
             stopping = BestEpoch(
                 monitor="valid_score",
@@ -1440,7 +1461,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         switches = (
             *("behavior_dim", "intention_dim", "habit_dim", "hidden_units", "dropout"),
             *("log_interval", "time_aware", "user_item_aware", "field_aware", "hierarchical"),
-            *("mean_intention", "n_topics"),
+            *("mean_intention", "n_topics", "linear_profile"),
         )
         params = {
             "module": HUIHEN,
@@ -1482,7 +1503,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         log_odds = of_classes[:, 1] - of_classes[:, 0]
         if self.blend_ is None or not len(frame):
             return log_odds
-        of_base = base_log_odds(self.base_estimator_, self._table(frame), self.classes_)
+        of_base: Any = 0.0
+        if self.blend_.base:
+            of_base = base_log_odds(self.base_estimator_, self._table(frame), self.classes_)
         return self.blend_.log_odds(of_base, log_odds)
 
     def _compute(

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping
@@ -74,6 +75,17 @@ class HUIHENNet(NeuralNet):
             seed = self.get_params_for("iterator_train")["generator"].initial_seed()
             self._order_of_groups = np.random.default_rng(seed)
         return Batches(*streamed, load, self._order_of_groups if training else None)
+
+    def log_odds(self, dataset: Any) -> NDArray[np.float64]:
+        """Return the log-odds of overdue of a data set, in its order."""
+        self.module_.eval()
+        generator = self.get_params_for("iterator_valid")["generator"]
+        state = generator.get_state()  # looking must not change how rows are shuffled
+        with torch.no_grad():
+            logits = [self.infer(x).cpu() for x, _ in self.get_iterator(dataset, training=False)]
+        generator.set_state(state)
+        by_class = torch.cat(logits).double()
+        return (by_class[:, 1] - by_class[:, 0]).numpy()
 
     def infer(self, x: Batch, **fit_params: Any) -> Tensor:
         """Return the logits of a batch."""
