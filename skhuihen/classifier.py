@@ -413,7 +413,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             glob, a folder or a list of files, such as `prepare_parquet` writes) may be larger
             than memory; see the notes.
         y : array-like of shape (n_applications,), or str
-            Two labels; the larger one is overdue. Of Parquet, the name of the column that has
+            Two labels, such as 0 and 1 or False and True; the larger one is overdue. Of Parquet, the name of the column that has
             them, which then is no profile, or one for each application in the order of the files.
         sample_weight : array-like of shape (n_applications,) or str, default=None
             Weight of each application, given like `y`. Those of weight 0 are left out.
@@ -636,7 +636,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         cv : int, splitter or None, default=5
             Each row's guidance probability comes from a teacher fitted on the other folds: a
             teacher is too sure of rows that it has seen. None is the paper's way, one teacher
-            that scores its own training rows. Of no effect with a fitted teacher.
+            that scores its own training rows. Folds keep the applications of one user together
+            (see `id_columns`); a splitter that takes ``groups`` is given the users. Of no effect
+            with a fitted teacher.
         guidance_weight : {"learned", "literal"} or float, default="learned"
             The weight alpha of equation 16: learned in a form that cannot run away, learned as
             the paper prints it, or fixed at a number (see `skhuihen.guidance.GuidedLoss`).
