@@ -334,7 +334,9 @@ def test_requests_of_steps_are_followed(X, bank):
         # The encoder asks, and the model says nothing: that is for the user to say.
         with pytest.raises(UnsetMetadataPassedError, match="set_fit_request"):
             roles(weighed(None, encoder=True), X, bank, weight)["base"]()
-        search = GridSearchCV(weighed(True, encoder=False), {"weighed__C": [1.0]}, cv=2)
+        scored = weighed(True, encoder=False)
+        scored[-1].set_score_request(sample_weight=True)
+        search = GridSearchCV(scored, {"weighed__C": [1.0]}, cv=2)
         Weighed.given.clear()
         profile = X[["user__age", "item__amount"]]
         standing(search, max_epochs=1).fit(profile, bank.y, sample_weight=weight)
@@ -363,7 +365,7 @@ def test_missing_values_of_arrays_are_refused_where_the_base_does_not_take_them(
 
 def test_partial_fit_goes_on_with_base_and_weights(X, bank):
     # So few rows leave a network out at some seeds, and what is left out changes no score.
-    model = standing(trees(), random_state=2).fit(X[:160], bank.y[:160])
+    model = standing(trees(), random_state=5).fit(X[:160], bank.y[:160])
     base, blend = model.base_estimator_, model.blend_
     assert blend.network > 0
     before = model.predict_proba(X)
