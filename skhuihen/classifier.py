@@ -439,8 +439,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             glob, a folder or a list of files, such as `prepare_parquet` writes) may be larger
             than memory; see the notes.
         y : array-like of shape (n_applications,), or str
-            Two labels; the larger one is overdue. Of Parquet, the name of the column that has
-            them, which then is no profile, or one for each application in the order of the files.
+            Two labels, such as 0 and 1 or False and True; the larger one is overdue. Of Parquet,
+            the name of the column that has them, which then is no profile, or one for each
+            application in the order of the files.
         sample_weight : array-like of shape (n_applications,) or str, default=None
             Weight of each application, given like `y`. Those of weight 0 are left out.
 
@@ -488,7 +489,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         return self
 
     def _may_begin_partially(self) -> bool:
-        """Say why `partial_fit` cannot be the first call."""
+        """Tell whether `partial_fit` can be called now, and why it cannot."""
         if hasattr(self, "net_"):
             return True
         if self.base_estimator is not None:
@@ -667,7 +668,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         cv : int, splitter or None, default=5
             Each row's guidance probability comes from a teacher fitted on the other folds: a
             teacher is too sure of rows that it has seen. None is the paper's way, one teacher
-            that scores its own training rows. Of no effect with a fitted teacher.
+            that scores its own training rows. Folds keep the applications of one user together
+            (see `id_columns`); a splitter that takes ``groups`` is given the users. Of no effect
+            with a fitted teacher.
         guidance_weight : {"learned", "literal"} or float, default="learned"
             The weight alpha of equation 16: learned in a form that cannot run away, learned as
             the paper prints it, or fixed at a number (see `skhuihen.guidance.GuidedLoss`).
@@ -1048,8 +1051,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def _models_beside(self) -> list[Any]:
         """Return the models that see the same table."""
-        taught_by = self.teacher if self._is_guided() else None
-        return [m for m in (self.base_estimator, taught_by) if m is not None and m != "base"]
+        models = [self.base_estimator, self.teacher if self._is_guided() else None]
+        return [model for model in models if model is not None and not isinstance(model, str)]
 
     def _fit_blend(
         self,

@@ -10,12 +10,17 @@ import pandas as pd
 import pytest
 from lightgbm import LGBMClassifier
 from scipy.special import expit, logit
+from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.exceptions import UnsetMetadataPassedError
 from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import get_tags
 
 from skhuihen import (
     BehaviorAbstractor,
@@ -206,9 +211,161 @@ def test_weights_reach_the_base(X, bank):
     np.testing.assert_array_equal(model.base_estimator_.predict_proba(X), by_hand.predict_proba(X))
 
 
+def test_the_scale_of_weights_is_none_of_the_blend(X, bank):
+    """A row counts as one against the prior, whatever the unit of its weight."""
+    weight = np.random.default_rng(0).uniform(0.1, 4, len(X))
+    one, other = (
+        standing(trees(), validation_fraction=0.3).fit(X, bank.y, sample_weight=weight * factor)
+        for factor in (1, 64)
+    )
+    np.testing.assert_allclose(one.blend_, other.blend_, rtol=1e-6)
+    plain = standing(trees(), validation_fraction=0.3).fit(X, bank.y)
+    assert np.abs(np.subtract(one.blend_, plain.blend_)).max() > 1e-3
+
+
+def test_weights_of_rows_and_classes_are_in_the_blend(X, bank, monkeypatch):
+    """By hand: the log-odds that went in, and the weights that the loss has."""
+    seen: list[Any] = []
+
+    def note(*args):
+        seen.append(args)
+        return fit_blend(*args)
+
+    monkeypatch.setattr("skhuihen.classifier.fit_blend", note)
+    weight = np.random.default_rng(0).uniform(0.1, 4, len(X))
+    model = standing(trees(), class_weight={0: 1, 1: 4}, random_state=1)
+    model.fit(X, bank.y, sample_weight=weight)
+    ((_, _, label, of_rows, shift),) = seen
+    wanted = weight * np.where(bank.y, 4, 1)
+    wanted /= wanted.mean()
+    assert np.isin(of_rows, wanted).all()
+    assert (np.isin(of_rows, wanted[bank.y == 1]) == (label == 1)).all()
+    assert shift == pytest.approx(np.log(4))
+
+
+@pytest.mark.parametrize("role", [{}, {"teacher": "base"}])
+def test_class_weight_moves_what_is_predicted(X, bank, role):
+    def share(class_weight):
+        model = standing(trees(), class_weight=class_weight, **role).fit(X, bank.y)
+        return model.predict(X).mean()
+
+    assert share({0: 100, 1: 1}) == 0
+    assert 0 < share(None) < 0.7
+    assert share({0: 1, 1: 100}) == 1
+
+
+def test_class_weights_move_the_intercept_by_their_odds():
+    base, network, label = draw_two(4000)
+    plain = fit_blend(base, network, label, np.ones(4000))
+    factor = 50.0
+    weight = np.where(label, factor, 1.0)
+    moved = fit_blend(base, network, label, weight / weight.mean(), np.log(factor))
+    assert moved.intercept == pytest.approx(plain.intercept + np.log(factor), abs=0.4)
+    nothing = np.empty(0)
+    alone = fit_blend(nothing, nothing, nothing.astype(int), nothing, 3.0)
+    np.testing.assert_allclose(alone, (3, 1, 0))
+
+
+class Weighed(LogisticRegression):
+    """Notes whether it was given weights."""
+
+    given: list[bool] = []
+
+    def fit(self, X, y, sample_weight=None):
+        Weighed.given.append(sample_weight is not None)
+        return super().fit(X, y, sample_weight)
+
+
+def weighed(ask: Any, **of_steps: bool) -> Any:
+    encoder, model = ProfileEncoder(), Weighed(max_iter=1000)
+    if ask is not None:
+        model.set_fit_request(sample_weight=ask)
+    for request in of_steps.values():
+        encoder.set_fit_request(sample_weight=request)
+    return make_pipeline(encoder, model)
+
+
+def roles(model: Any, X: Any, bank: Any, weight: Any) -> dict[str, Any]:
+    """Return each way to give a model to a classifier, to be called."""
+    X = X[["user__age", "item__amount"]]
+    old = bank.old_applications, bank.old_y
+    of_old = np.linspace(0.5, 2, len(bank.old_y))
+    of_numbers = make_pipeline(StandardScaler(), model[-1])
+    return {
+        "base": lambda: standing(model, max_epochs=1).fit(X, bank.y, sample_weight=weight),
+        "teacher": lambda: standing(None, teacher=model, max_epochs=1).fit(
+            X, bank.y, sample_weight=weight
+        ),
+        "warm start": lambda: standing(None, max_epochs=1).warm_start_from(
+            *old, teacher=of_numbers, sample_weight=of_old
+        ),
+    }
+
+
+@pytest.mark.parametrize("role", ["base", "teacher", "warm start"])
+@pytest.mark.parametrize("ask", [None, True, False])
+def test_weights_of_pipelines_with_metadata_routing(X, bank, role, ask):
+    """As without routing, unless a request says otherwise."""
+    weight = np.linspace(0.5, 2, len(X))
+    with config_context(enable_metadata_routing=True):
+        model = weighed(ask)
+        Weighed.given.clear()
+        roles(model, X, bank, weight)[role]()
+        assert set(Weighed.given) == {ask is not False}
+        nested = make_pipeline(make_pipeline(*[step for _, step in model.steps]))
+        Weighed.given.clear()
+        if role != "warm start":
+            roles(nested, X, bank, weight)[role]()
+            assert set(Weighed.given) == {ask is not False}
+    # The weights are those that it gets without routing.
+    if role == "base" and ask is not False:
+        with config_context(enable_metadata_routing=True):
+            routed = roles(weighed(ask), X, bank, weight)["base"]()
+        plain = roles(weighed(None), X, bank, weight)["base"]()
+        profile = X[["user__age", "item__amount"]]
+        np.testing.assert_array_equal(routed.predict_proba(profile), plain.predict_proba(profile))
+
+
+def test_requests_of_steps_are_followed(X, bank):
+    weight = np.linspace(0.5, 2, len(X))
+    with config_context(enable_metadata_routing=True):
+        asked = weighed(True, encoder=True)
+        roles(asked, X, bank, weight)["base"]()
+        # The encoder asks, and the model says nothing: that is for the user to say.
+        with pytest.raises(UnsetMetadataPassedError, match="set_fit_request"):
+            roles(weighed(None, encoder=True), X, bank, weight)["base"]()
+        scored = weighed(True, encoder=False)
+        scored[-1].set_score_request(sample_weight=True)
+        search = GridSearchCV(scored, {"weighed__C": [1.0]}, cv=2)
+        Weighed.given.clear()
+        profile = X[["user__age", "item__amount"]]
+        standing(search, max_epochs=1).fit(profile, bank.y, sample_weight=weight)
+        assert all(Weighed.given)
+
+
+def test_missing_values_of_arrays_are_refused_where_the_base_does_not_take_them(X, bank):
+    array = X[["user__age", "item__amount"]].to_numpy(dtype=float)
+    lacking = array.copy()
+    lacking[::3, 0] = np.nan
+    plain = standing(LogisticRegression(), max_epochs=1)
+    assert not get_tags(plain).input_tags.allow_nan
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        plain.fit(lacking, bank.y)
+    plain.fit(array, bank.y)
+    for method in ("predict_proba", "predict", "decision_function", "transform"):
+        with pytest.raises(ValueError, match="Input X contains NaN"):
+            getattr(plain, method)(lacking)
+    taking = standing(LGBMClassifier(verbose=-1, n_estimators=2, n_jobs=1), max_epochs=1)
+    assert get_tags(taking).input_tags.allow_nan
+    assert get_tags(HUIHENClassifier()).input_tags.allow_nan
+    imputing = standing(make_pipeline(SimpleImputer(), LogisticRegression()), max_epochs=1)
+    for model in (taking, imputing):
+        assert np.isfinite(model.fit(lacking, bank.y).predict_proba(lacking)).all()
+
+
 def test_partial_fit_goes_on_with_base_and_weights(X, bank):
     # So few rows leave a network out at some seeds, and what is left out changes no score.
-    model = standing(trees(), random_state=2).fit(X[:160], bank.y[:160])
+    model = standing(trees(), random_state=5).fit(X[:160], bank.y[:160])
     base, blend = model.base_estimator_, model.blend_
     assert blend.network > 0
     before = model.predict_proba(X)

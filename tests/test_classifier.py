@@ -12,6 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import torch
+from scipy.special import expit
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import make_classification
@@ -269,6 +270,87 @@ def test_class_weight_moves_the_probabilities(X: pd.DataFrame, bank: Any) -> Non
     assert plain == pytest.approx(0.3, abs=0.15)
     assert balanced == pytest.approx(0.5, abs=0.15)
     assert balanced > plain + 0.1
+
+
+@pytest.mark.parametrize("params", [{}, {"class_weight": {0: 1.0, 1: 5.0}}])
+@pytest.mark.parametrize("batch_size", [-1, 64])
+def test_weights_of_rows_and_classes_are_in_the_loss(
+    params: dict[str, Any], batch_size: int, X: pd.DataFrame, bank: Any
+) -> None:
+    """Of a network that does not move, the loss of an epoch is that of its scores."""
+    weight = np.random.default_rng(0).uniform(0.1, 4, len(X))
+    still = {"lr": 1e-12, "dropout": 0.0, "weight_decay": 0.0, "dtype": "float64"}
+    model = quick(max_epochs=1, early_stopping=False, batch_size=batch_size, **still, **params)
+    model.fit(X, bank.y, sample_weight=100 * weight)
+    of_rows = weight * model.class_weight_[bank.y]
+    log_odds = model.decision_function(X)
+    loss = np.average(np.logaddexp(0, log_odds) - bank.y * log_odds, weights=of_rows)
+    assert model.history_["train_loss"].iloc[0] == pytest.approx(loss, rel=1e-6)
+
+
+@pytest.mark.parametrize("way", ["fit", "partial_fit", "Parquet"])
+def test_balancing_takes_weights_into_account(way: str, tmp_path: Any) -> None:
+    """Ten of weight nine are as many as ninety of weight one."""
+    y, rng = np.arange(100) % 10 == 0, np.random.default_rng(0)
+    frame = pd.DataFrame({"age": rng.normal(size=100), "overdue": y, "weight": 1.0 + 8 * y})
+    given: Any = (frame[["age"]], y)
+    weight: Any = frame["weight"]
+    if way == "Parquet":
+        frame.to_parquet(tmp_path / "X.parquet")
+        given, weight = (tmp_path / "X.parquet", "overdue"), "weight"
+    balanced = quick(class_weight="balanced", early_stopping=False)
+    fit = getattr(balanced, "partial_fit" if way == "partial_fit" else "fit")
+    fit(*given, sample_weight=weight)
+    np.testing.assert_allclose(balanced.class_weight_, [1, 1])
+    plain = quick(early_stopping=False)
+    getattr(plain, fit.__name__)(*given, sample_weight=weight)
+    np.testing.assert_array_equal(
+        plain.predict_proba(frame[["age"]]), balanced.predict_proba(frame[["age"]])
+    )
+
+
+def test_balancing_counts_a_weight_of_two_as_two_rows(X: pd.DataFrame, bank: Any) -> None:
+    rows = np.append(np.arange(300), np.flatnonzero(bank.y))
+    weight = 1.0 + bank.y
+    whole = quick(class_weight="balanced", max_epochs=1, early_stopping=False)
+    repeated = clone(whole).fit(X.iloc[rows], bank.y[rows])
+    whole.fit(X, bank.y, sample_weight=weight)
+    # But for a factor of both, which is divided out.
+    np.testing.assert_allclose(np.divide(*whole.class_weight_), np.divide(*repeated.class_weight_))
+
+
+def test_the_odds_of_balanced_classes_are_put_back() -> None:
+    """The cure in the docstring: probabilities of the population as it is."""
+    age = np.random.default_rng(0).normal(size=(2000, 1))
+    y = np.random.default_rng(1).random(2000) < expit(age[:, 0] - 2.5)
+    model = quick(class_weight="balanced", max_epochs=30, lr=0.01, dropout=0.0).fit(age, y)
+    shift = np.log(model.class_weight_[1] / model.class_weight_[0])
+    assert y.mean() < 0.15
+    assert model.predict_proba(age)[:, 1].mean() > 0.35
+    as_it_is = expit(model.decision_function(age) - shift)
+    assert as_it_is.mean() == pytest.approx(y.mean(), abs=0.03)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_probabilities_are_float64(dtype: str, X: pd.DataFrame, bank: Any) -> None:
+    model = quick(max_epochs=1, dtype=dtype).fit(X, bank.y)
+    for table in (X, X.iloc[:0]):
+        scores = model.predict_proba(table)
+        assert scores.dtype == model.decision_function(table).dtype == np.float64
+        np.testing.assert_allclose(scores.sum(axis=1), 1, rtol=0, atol=1e-15)
+        assert model.transform(table).dtype == dtype
+    array = X[["user__age"]].to_numpy(dtype=np.float32)
+    assert quick(max_epochs=1).fit(array, bank.y).predict_proba(array).dtype == np.float64
+
+
+def test_a_score_far_out_is_no_certainty(X: pd.DataFrame, bank: Any) -> None:
+    """In single precision both probabilities would be 0 and 1."""
+    model = quick(max_epochs=1).fit(X, bank.y)
+    with torch.no_grad():
+        model.net_.module_.interaction.logits.bias += torch.tensor([-15.0, 15.0])
+    scores = model.predict_proba(X)
+    assert (scores[:, 0] > 0).all()
+    np.testing.assert_allclose(np.log(scores[:, 0]), -model.decision_function(X), rtol=1e-6)
 
 
 def test_zero_weight_rows_are_left_out(X: pd.DataFrame, bank: Any) -> None:

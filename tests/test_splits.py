@@ -265,6 +265,16 @@ def test_guidance_of_step_one_comes_from_other_users() -> None:
     assert roc_auc_score(y, log_odds) < 0.65
 
 
+def test_the_teacher_of_step_one_is_fitted_on_other_users() -> None:
+    users = np.repeat(np.arange(60), 4)
+    y = random().randint(2, size=60)[users]
+    X = pd.DataFrame({"customer": users, "place": users * 10.0 + random().normal(size=240)})
+    model = quick().warm_start_from(X, y, teacher=KNeighborsClassifier(1), cv=4)
+    assert model._warm_start is not None
+    (guidance,) = model._warm_start.guidance.values()
+    assert roc_auc_score(y, guidance) < 0.65
+
+
 def test_where_nobody_comes_back_nothing_changes(table: Any) -> None:
     X, y = table
     numbered = X.assign(customer=np.arange(len(X)))

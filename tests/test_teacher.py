@@ -94,6 +94,38 @@ def test_loss_is_that_of_equation_16(X, bank, alpha):
     assert model.history_["train_cross_entropy"].iloc[0] == pytest.approx(entropy, rel=1e-6)
 
 
+@pytest.mark.parametrize("batch_size", [-1, 32])
+def test_parts_of_the_loss_are_weighted_means(X, bank, batch_size):
+    """Of rows of weights as different as these, no plain mean is near."""
+    rng = np.random.default_rng(0)
+    weight = np.exp(2 * rng.normal(size=len(X)))
+    scorecard = make_pipeline(ProfileEncoder(), GaussianNB()).fit(bank.old_applications, bank.old_y)
+    how = {**STILL, "batch_size": batch_size, "max_epochs": 1}
+    model = taught(FrozenEstimator(scorecard), **how)
+    valid = model.set_params(validation_fraction=0.3)
+    rows: list[Any] = []
+    original = HUIHENClassifier._hold_out
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            HUIHENClassifier,
+            "_hold_out",
+            lambda self, *args: rows.extend(original(self, *args)) or rows,
+        )
+        valid.fit(X, bank.y, sample_weight=weight)
+    log_odds = model.decision_function(X)
+    q = scorecard.predict_proba(X)[:, 1].clip(1e-5, 1 - 1e-5)
+    of_rows = {
+        "cross_entropy": np.logaddexp(0, log_odds) - bank.y * log_odds,
+        "divergence": (expit(log_odds) - q) * (log_odds - logit(q)),
+    }
+    is_held_out = np.isin(np.arange(len(X)), rows[0])
+    for side, part in (("train", ~is_held_out), ("valid", is_held_out)):
+        for name, values in of_rows.items():
+            mean = np.average(values[part], weights=weight[part])
+            assert model.history_[f"{side}_{name}"].iloc[0] == pytest.approx(mean, rel=1e-6)
+            assert abs(values[part].mean() / mean - 1) > 0.01
+
+
 @pytest.mark.parametrize("n_networks", [1, 3])
 def test_no_held_out_label_comes_near_a_network(X, bank, monkeypatch, n_networks):
     """Each network has a teacher of its own, fitted on rows that this network learns from."""
