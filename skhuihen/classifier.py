@@ -45,6 +45,7 @@ from skhuihen.behaviors import (
     cure_for_renaming,
     is_nested,
     is_table,
+    joined_by,
     read_as_of,
 )
 from skhuihen.guidance import (
@@ -852,7 +853,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         """Return X as a frame, its columns checked against those of `fit`."""
         if is_table(X):
             frame = as_frame(X, self.behaviors)
-            reserved = set(self.id_columns)
+            if reset:
+                self._joined_by = joined_by(frame)
+            reserved = {*self.id_columns, *getattr(self, "_joined_by", ())}
             dtypes = list(zip(frame.columns.tolist(), frame.dtypes.tolist(), strict=True))
             compared = [
                 column
