@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,12 +26,14 @@ from sklearn.utils import check_scalar
 from skhuihen.behaviors import (
     UNFIT,
     as_frame,
+    how_to_convert,
     is_unicode,
     microseconds_of,
+    note_keys,
     refuse_mixed_zones,
     refuse_series,
 )
-from skhuihen.embedded import EmbeddedJoin, concat_chunks, open_duckdb
+from skhuihen.embedded import EmbeddedJoin, concat_chunks, open_duckdb, read_batches
 from skhuihen.parquet import (
     as_pandas,
     check_output,
@@ -41,11 +44,24 @@ from skhuihen.parquet import (
     write_ibis,
     write_parts,
 )
-from skhuihen.point_in_time import Join, Names, audit_tables, is_sortable, report_pairs, subfields
+from skhuihen.point_in_time import (
+    DAY,
+    STALE,
+    Join,
+    Names,
+    audit_tables,
+    is_sortable,
+    report_pairs,
+    subfields,
+)
 from skhuihen.spark import schema_with_zones, spark_frame, spark_of, write_spark
 
-#: With fewer applications than these, an empty table of events is no surprise.
-FEW_APPLICATIONS = 20
+#: Fewer rows than these show nothing: that some have no event, or that all are midnight.
+FEW = 20
+#: What share of applications has events by chance where the keys do not match.
+HARDLY_ANY = 0.05
+#: What share of midnights shows that only dates were known.
+NEARLY_ALL = 0.95
 
 _SIZE = r"\d+(\.\d+)?\s*[KMGT]i?B"
 
@@ -54,10 +70,11 @@ def attach_behaviors(
     applications: Any,
     events: Any,
     *,
-    by: str | Sequence[str] = "user_id",
+    by: str | Sequence[str | Sequence[str]] = "user_id",
     applied_at: str = "applied_at",
     time: str = "time",
     known_at: str | None = None,
+    known_after: Any = None,
     order: str | Sequence[str] | None = None,
     lookback: Any = None,
     name: str = "behaviors",
@@ -77,10 +94,12 @@ def attach_behaviors(
     events : table with one row per event
         Of the same kinds; an Ibis table if and only if ``applications`` is one. Has the columns
         ``by``, ``time`` and ``operation``, and may have ``item``, ``amount`` and any others.
-    by : str or sequence of str, default="user_id"
-        The columns, named alike in both tables, that say who applied and whose event it is.
-        Integers match the floats that pandas makes of them among missing values, but floats of
-        2**53 and more have lost digits and count as missing.
+    by : str, pair of str, or sequence of these, default="user_id"
+        The columns that say who applied and whose event it is. Where the tables name one
+        differently, it is a pair of the name in ``applications`` and that in ``events``:
+        ``by=("customer", "client")``, or ``by=["bank", ("customer", "client")]`` if there are
+        several. Integers match the floats that pandas makes of them among missing values, but
+        floats of 2**53 and more have lost digits and count as missing.
     applied_at : str, default="applied_at"
         The column of ``applications`` with the application's time.
     time : str, default="time"
@@ -89,6 +108,9 @@ def attach_behaviors(
     known_at : str, default=None
         The column of ``events`` with the time at which the bank learned of the event, where that
         differs. A missing value means that the event was not known yet.
+    known_after : str or timedelta, default=None
+        How long after its time the bank learned of each event, for example ``"10min"``, where that
+        is always so late and no column says it. Not together with ``known_at``.
     order : str or sequence of str, default=None
         The columns of ``events`` that order events of one instant. Ties are settled by operation,
         item and amount, then by the further columns as they come; missing values come last. Events
@@ -119,8 +141,10 @@ def attach_behaviors(
         Parquet comes as a frame with a fresh index. The column is of dtype
         `nested_pandas.NestedDtype` with the subfields ``seq`` (from 0, the order inside the row),
         ``time``, ``operation``, ``item`` and ``amount`` where the events have them, and then every
-        other column of ``events`` but ``by``. An application without events has an empty list,
-        so that each element is a DataFrame.
+        other column of ``events`` but its keys. An application without events has an empty list,
+        so that each element is a DataFrame. The columns of ``by`` are noted in ``X.attrs``, so that
+        `ProfileEncoder` and `HUIHENClassifier` do not take them for profile (pandas keeps the note,
+        also in Parquet; of other tables name the columns in ``id_columns``).
 
         With ``output`` the path of that folder comes back. Its files, in the order of their names,
         hold the same rows in the same order; `nested_pandas.read_parquet` makes the
@@ -146,8 +170,8 @@ def attach_behaviors(
     TypeError
         If a table or a column is of a type that the join cannot use.
     ValueError
-        If columns are missing or clash, time zones differ, or keys or times are missing where
-        they must not be.
+        If columns are missing or clash, time zones differ, keys or times are missing where
+        they must not be, or both ``known_at`` and ``known_after`` are given.
     FileNotFoundError
         If no Parquet file is where a path points, or no folder where ``output`` should be made.
     FileExistsError
@@ -158,13 +182,20 @@ def attach_behaviors(
     Warns
     -----
     UserWarning
-        Without ``return_report``, if most events belong to nobody, or no application has an event
-        (and, where there are no events at all, applications are 20 or more).
+        Without ``return_report``, if the keys hardly match: no application has an event (where
+        there are no events at all, only of 20 applications or more), or fewer than 1 of 20
+        applications have one while most events belong to nobody.
+
+        If times cannot be right: 1% or more of those in one column are in January 1970; of 20
+        applications or more, most are over 60 days after the last event; or nearly all times (95%)
+        of one table are midnight, those of the other are not, and applications are of more than one
+        instant.
 
     Notes
     -----
     An event is used if ``applied_at - lookback <= time < applied_at`` and, where ``known_at`` is
-    named, ``known_at < applied_at``. Amounts that are NaN become missing.
+    named, ``known_at < applied_at``, or, where ``known_after`` is given, ``time + known_after <
+    applied_at``. Amounts that are NaN become missing.
 
     An element read by ``X["behaviors"].iloc[i]`` shows its times in UTC and without their zone;
     ``X["behaviors"].nest["time"]`` keeps it.
@@ -183,9 +214,9 @@ def attach_behaviors(
 
     For Ibis tables nothing is executed without ``return_report`` or ``output``, so missing keys and
     times cannot be refused: such applications get no events, and such events belong to no
-    application. With either they are refused as in frames. DuckDB and Spark give the same rows,
-    ties and nulls included (``tests/test_spark.py``). On Spark, ``TIMESTAMP`` counts as a time in
-    UTC and ``TIMESTAMP_NTZ`` as one without zone, and events cannot have maps.
+    application. Nor can anything be warned of. With either both is as with frames. DuckDB and Spark
+    give the same rows, ties and nulls included (``tests/test_spark.py``). On Spark, ``TIMESTAMP``
+    counts as a time in UTC and ``TIMESTAMP_NTZ`` as one without zone, and events cannot have maps.
 
     Examples
     --------
@@ -214,31 +245,67 @@ def attach_behaviors(
         _check_name(column, parameter)
     if known_at is not None:
         _check_name(known_at, "known_at")
+    keys = _as_keys(by)
     names = Names(
-        by=_as_names(by, "by"),
+        by=tuple(key for key, _ in keys),
+        by_of_events=tuple(key for _, key in keys),
         applied_at=applied_at,
         time=time,
         known_at=known_at,
         order=() if order is None else _as_names(order, "order"),
         name=name,
     )
-    reach = None if lookback is None else microseconds_of(lookback, "lookback")
+    window = _window(lookback, known_at, known_after)
     folder = check_output(output)
     if is_ibis(applications) or is_ibis(events):
         _check_unused({"n_partitions": n_partitions, "memory_limit": memory_limit})
-        return _attach_in_place(applications, events, names, reach, return_report, folder)
+        return _attach_in_place(applications, events, names, window, return_report, folder)
     _check_partitions(n_partitions, memory_limit)
     return _attach_embedded(
         applications,
         events,
         names,
-        reach,
+        window,
         return_report,
         output=folder,
         n_partitions=n_partitions,
         memory_limit=memory_limit,
         verbose=verbose,
     )
+
+
+def _as_keys(by: Any) -> list[tuple[str, str]]:
+    """Return the name of each key in applications, and in events."""
+    several = (by,) if isinstance(by, str) or not isinstance(by, Iterable) else tuple(by)
+    pairs = [key if isinstance(key, (tuple, list)) else (key, key) for key in several]
+    for pair in pairs:
+        if len(pair) != 2:
+            raise ValueError(
+                f"by={by!r} holds {pair!r}, which is not a pair of names. Give the name in "
+                "applications and that in events."
+            )
+    _as_names([key for key, _ in pairs], "by")
+    _as_names([key for _, key in pairs], "by")
+    return [(key, other) for key, other in pairs]
+
+
+def _window(lookback: Any, known_at: str | None, known_after: Any) -> tuple[int | None, int]:
+    """Return how long before the application events count, from when and until when."""
+    reach = None if lookback is None else microseconds_of(lookback, "lookback")
+    if known_after is None:
+        return reach, 0
+    if known_at is not None:
+        raise ValueError(
+            f"known_at={known_at!r} and known_after={known_after!r} both say when an event was "
+            "known. Give one of them."
+        )
+    lag = microseconds_of(known_after, "known_after", or_zero=True)
+    if reach is not None and lag >= reach:
+        raise ValueError(
+            f"known_after={known_after!r} is not shorter than lookback={lookback!r}, so that no "
+            "event could be used. Give a longer lookback."
+        )
+    return reach, lag
 
 
 def _as_names(value: str | Sequence[str], parameter: str) -> tuple[str, ...]:
@@ -282,7 +349,7 @@ def _attach_in_place(
     applications: Any,
     events: Any,
     names: Names,
-    lookback: int | None,
+    window: tuple[int | None, int],
     return_report: bool,
     output: Path | None,
 ) -> Any:
@@ -300,6 +367,7 @@ def _attach_in_place(
             "applications and events are Ibis tables of different connections. Open both from one."
         )
     _check_absent(applications.columns, names.name)
+    names = names.settle(applications.columns, events.columns)
     spark = spark_of(connections)
     if spark is None:
         _check(applications.schema(), events.schema(), names)
@@ -307,7 +375,7 @@ def _attach_in_place(
         of_events = schema_with_zones(spark, events)
         _check(schema_with_zones(spark, applications), of_events, names)
         _check_orderable(of_events)
-    join = Join(applications, events, names, lookback)
+    join = Join(applications, events, names, *window)
 
     def run(expression: Any) -> pa.Table:
         return (
@@ -323,22 +391,23 @@ def _attach_in_place(
         X = write_spark(spark_frame(spark, X), output)
     elif output is not None:
         X = write_ibis(X, output)
+    _warn_of_times(audit, names, window)
     if report is not None:
         return X, report
-    _warn_of_strangers(audit, _count_events(X, names.name), names)
+    lengths = ds.dataset(X).to_table({"n": pc.list_value_length(ds.field(names.name))})["n"]
+    _warn_of_strangers(audit, _count_true(pc.greater(lengths, 0)), names)
     return X
 
 
-def _count_events(folder: Path, name: str) -> int:
-    lengths = ds.dataset(folder).to_table({"n": pc.list_value_length(ds.field(name))})["n"]
-    return pc.sum(lengths).as_py() or 0
+def _count_true(values: pa.ChunkedArray) -> int:
+    return pc.sum(values).as_py() or 0
 
 
 def _attach_embedded(
     applications: Any,
     events: Any,
     names: Names,
-    lookback: int | None,
+    window: tuple[int | None, int],
     return_report: bool,
     *,
     output: Path | None,
@@ -349,47 +418,149 @@ def _attach_embedded(
     """Attach frames and files by a DuckDB of our own, which sees of the profile only the keys."""
     frame = _read_applications(applications)
     _check_absent(list(frame.columns), names.name)
+    source = _read_events(events, names)
+    names = names.settle(list(frame.columns), source.schema.names)
     _require(list(frame.columns), names.of_applications, "applications")
+    frame = note_keys(frame, names.by)
     schema = None if output is None else schema_to_write(frame)
     keys = _as_arrow(frame[names.of_applications], "applications", names)
-    source = _read_events(events, names)
     _check(_ibis_schema(keys.schema, "applications"), _ibis_schema(source.schema, "events"), names)
 
     X: pd.DataFrame | Path
     with work_folder(output) as folder, open_duckdb(folder, memory_limit) as connection:
-        embedded = EmbeddedJoin(connection, keys, source, names, lookback)
+        embedded = EmbeddedJoin(connection, keys, source, names, *window)
         audit = audit_tables(embedded.run, embedded.join)
         report = report_pairs(embedded.run, embedded.join, audit) if return_report else None
-        pieces = embedded.histories(folder, n_partitions, verbose)
+        n_found = 0
+
+        def histories() -> Iterator[pa.ChunkedArray]:
+            nonlocal n_found
+            for piece in embedded.histories(folder, n_partitions, verbose):
+                n_found += _count_true(pc.greater(pc.list_value_length(piece), 0))
+                yield piece
+
         if output is None or schema is None:
-            column = NestedExtensionArray(concat_chunks(list(pieces)))
-            X, n_used = frame.assign(**{names.name: column}), column.flat_length
+            column = NestedExtensionArray(concat_chunks(list(histories())))
+            X = frame.assign(**{names.name: column})
         else:
-            X, n_used = output, write_parts(frame, schema, names.name, pieces, folder, output)
+            X = output
+            write_parts(frame, schema, names.name, histories(), folder, output)
+    _warn_of_times(audit, names, window)
     if report is not None:
         return X, report
-    _warn_of_strangers(audit, n_used, names)
+    _warn_of_strangers(audit, n_found, names)
     return X
 
 
-def _warn_of_strangers(audit: dict[str, int], n_used: int, names: Names) -> None:
-    """Warn if the two tables hardly meet."""
-    if not audit["applications"]:
+def _warn_of_strangers(audit: dict[str, int], n_found: int, names: Names) -> None:
+    """Warn if the two tables hardly meet; `n_found` applications have an event."""
+    n, n_nobody, n_events = (
+        audit[count] for count in ("applications", "events_of_nobody", "events")
+    )
+    # A few applicants, or new ones, may well have nothing; and the log is mostly of others, where
+    # the applications of a day are joined with the whole of it.
+    if n_found:
+        few = n >= FEW and n_found < HARDLY_ANY * n and 2 * n_nobody > n_events
+    else:
+        few = n >= FEW or (n_events > 0 and (n > 1 or (n == 1 and n_nobody < n_events)))
+    if not few:
         return
-    n_nobody, n_events = audit["events_of_nobody"], audit["events"]
-    facts = []
-    # That there is nothing to join is ordinary for one applicant, or a few.
-    if not n_used and (n_events or audit["applications"] >= FEW_APPLICATIONS):
-        facts.append("no application has an event before it")
+    facts = [f"only {n_found} of {n} applications have an event before them"]
+    if not n_found:
+        facts = ["no application has an event before it"]
     if 2 * n_nobody > n_events:
         facts.append(f"{n_nobody} of {n_events} events belong to no application")
-    if facts:
-        warnings.warn(
-            f"After the join by {list(names.by)}, {' and '.join(facts)}. Check that keys are "
-            "written alike in both tables; return_report=True says what became of every pair.",
-            UserWarning,
-            stacklevel=4,
+    keys = [
+        key if key == other else f"{key} = {other}"
+        for key, other in zip(names.by, names.by_of_events, strict=True)
+    ]
+    spans = ""
+    if n_events:
+        spans = (
+            f" ({names.applied_at!r} is from {_span(audit, 'applied_at')}, {names.time!r} from "
+            f"{_span(audit, 'time')})"
         )
+    warnings.warn(
+        f"After the join by {keys}, {' and '.join(facts)}. Check that keys are written alike in "
+        f"both tables, and that times are right{spans}; return_report=True says what became of "
+        "every pair.",
+        UserWarning,
+        stacklevel=4,
+    )
+
+
+def _warn_of_times(audit: dict[str, int], names: Names, window: tuple[int | None, int]) -> None:
+    """Warn of times that cannot be right, or let the future in."""
+    clocks = [
+        ("applied_at", names.applied_at, "applications"),
+        ("time", names.time, "events"),
+        *([("known_at", names.known_at, "events")] if names.known_at else []),
+    ]
+    found = []
+    for clock, column, table in clocks:
+        n, n_old = audit[table], audit[f"{clock}_1970"]
+        if n_old and n_old >= 0.01 * n:
+            found.append(
+                f"{n_old} of {n} times in column {column!r} of {table} are in January 1970. Times "
+                "are when they were missing and coded as 0, or when numbers were converted in the "
+                "wrong unit: pandas.to_datetime(numbers, unit='s') is for seconds, unit='ms' for "
+                "milliseconds."
+            )
+    n, n_after = audit["applications"], audit["applications_after_all"]
+    if n >= FEW and 2 * n_after > n and not found:
+        found.append(
+            f"{n_after} of {n} applications are more than {STALE // DAY} days after the last event "
+            f"of all: {names.applied_at!r} is from {_span(audit, 'applied_at')}, {names.time!r} "
+            f"from {_span(audit, 'time')}. Check the units and the years of both, as no event can "
+            "be too late so; or take a newer log of events."
+        )
+    found += _midnights(audit, names, window[1])
+    for message in found:
+        warnings.warn(message, UserWarning, stacklevel=4)
+
+
+def _midnights(audit: dict[str, int], names: Names, known_after: int) -> list[str]:
+    """Say what goes wrong if one of the tables has dates where the other has times."""
+    n, n_events = audit["applications"], audit["events"]
+    one_instant = audit["applied_at_first"] == audit["applied_at_last"]
+    if n < FEW or n_events < FEW or one_instant:
+        return []
+    are_dates = {
+        clock: audit[f"{clock}_midnight"] >= NEARLY_ALL * audit[table]
+        for clock, table in (("applied_at", "applications"), ("time", "events"))
+    }
+    known, column = "time", names.time
+    if names.known_at is not None:
+        known, column = "known_at", names.known_at
+        are_dates["known_at"] = audit["known_at_midnight"] >= NEARLY_ALL * n_events
+    if are_dates["applied_at"]:
+        if are_dates["time"]:
+            return []
+        return [
+            f"{audit['applied_at_midnight']} of {n} times in column {names.applied_at!r} of "
+            "applications are midnight, as if only dates were known, so that no event of the day "
+            "of the application is used. Take the time of the application if it is known."
+        ]
+    if are_dates[known] and known_after < DAY * 1_000_000:
+        return [
+            f"{audit[f'{known}_midnight']} of {n_events} times in column {column!r} of events are "
+            "midnight, as if only dates were known, but those of applications are not: events that "
+            "came after the application on the same day are used, which lets the future in. Take "
+            "the full times, or pass known_after='1D', by which an event counts when its day is "
+            "over."
+        ]
+    return []
+
+
+def _span(audit: dict[str, int], clock: str) -> str:
+    return " to ".join(_moment(audit[f"{clock}_{end}"]) for end in ("first", "last"))
+
+
+def _moment(seconds: int) -> str:
+    try:
+        return str(np.datetime64(seconds, "s"))
+    except (OverflowError, ValueError):
+        return f"{seconds} seconds after 1970"
 
 
 # --------------------------------------------------------------------------------------------------
@@ -443,11 +614,12 @@ def _check(applications: Any, events: Any, names: Names) -> None:
     _require(events.names, names.of_events, "events")
     _check_subfields(events, names)
     _check_types(events, names)
-    for column in names.by:
-        kinds = [_kind(schema[column]) for schema in (applications, events)]
+    for column, other in zip(names.by, names.by_of_events, strict=True):
+        kinds = [_kind(applications[column]), _kind(events[other])]
         if kinds[0] != kinds[1] and "null" not in kinds:
+            key = f"{column!r}" if column == other else f"{column!r} = {other!r}"
             raise TypeError(
-                f"Key {column!r} is {applications[column]} in applications and {events[column]} in "
+                f"Key {key} is {applications[column]} in applications and {events[other]} in "
                 "events, which never match. Convert one, for example with .astype(str)."
             )
     clocks = [("applications", names.applied_at, applications[names.applied_at])]
@@ -458,8 +630,7 @@ def _check(applications: Any, events: Any, names: Names) -> None:
         if not (dtype.is_timestamp() or dtype.is_null()):
             raise TypeError(
                 f"Column {column!r} of {table} is of type {dtype}; timestamps are wanted. Convert "
-                "it with pandas.to_datetime (utc=True if texts have offsets, unit='s' if numbers "
-                "count seconds), or .cast('timestamp') in Ibis."
+                f"it {how_to_convert(dtype.is_numeric())}, or .cast('timestamp') in Ibis."
             )
     zones = [(table, column, d.timezone) for table, column, d in clocks if not d.is_null()]
     for table, column, zone in zones[1:]:
@@ -562,7 +733,7 @@ def batches_of(table: Any, size: int) -> Any:
         case [duckdb] if duckdb.name == "duckdb":
             # Ibis 12 asks DuckDB 2 for its batches by a name that is gone.
             duckdb._run_pre_execute_hooks(table)
-            return duckdb.con.sql(duckdb.compile(table)).to_arrow_reader(size)
+            return read_batches(duckdb.con.sql(duckdb.compile(table)), size)
     return table.to_pyarrow_batches(chunk_size=size)
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from itertools import pairwise
+from itertools import pairwise, product
 from numbers import Real
 from typing import Any
 
@@ -186,11 +186,7 @@ class Behaviors:
         values = self.fields.get(name)
         if values is None or pa.types.is_null(values.type):
             return np.full(self.n_events, np.nan)
-        if not (
-            pa.types.is_integer(values.type)
-            or pa.types.is_floating(values.type)
-            or pa.types.is_decimal(values.type)
-        ):
+        if not _is_number(values.type):
             raise TypeError(
                 f"Subfield {name!r} is of type {values.type}; numbers are wanted. "
                 "Convert it with pandas.to_numeric."
@@ -509,6 +505,26 @@ def _check_column_names(columns: pd.Index, parameter: str) -> None:
         )
 
 
+#: Where `attach_behaviors` notes in a frame's ``attrs`` which columns it joined by.
+_JOINED_BY = "skhuihen_joined_by"
+
+
+def note_keys(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Return a frame that knows which columns it is joined by."""
+    noted = frame.copy(deep=False)
+    noted.attrs = {**frame.attrs, _JOINED_BY: list(by)}
+    return noted
+
+
+def joined_by(frame: pd.DataFrame) -> list[str]:
+    """Return the columns that a frame was joined by, as far as it knows; they say who applied.
+
+    pandas keeps the note through most of what it does, other tables do not. So it may be read in
+    `fit` alone, where what comes of it is learned: scores must not depend on it.
+    """
+    return list(frame.attrs.get(_JOINED_BY, ()))
+
+
 def cure_for_renaming(columns: Iterable[Any], name: str) -> str:
     """Return what to do where a ColumnTransformer in front put a prefix before a name."""
     renamed = [column for column in columns if str(column).endswith(f"__{name}")]
@@ -758,7 +774,41 @@ def _lists_of_objects(column: pd.Series) -> pa.Array:
             _not_nested(column, f"objects that do not fit together ({error})")
         ) from error
     refuse_mixed_zones(times, f"events of column {column.name!r}")
-    return lists
+    return _with_parsed_times(lists, column.name)
+
+
+def _with_parsed_times(lists: pa.Array, name: Any) -> pa.Array:
+    """Parse times that are ISO 8601 texts, as JSON has them; offsets make them times in UTC."""
+    kind = lists.type
+    is_large = pa.types.is_large_list(kind)
+    if not (is_large or pa.types.is_list(kind)) or not pa.types.is_struct(kind.value_type):
+        return lists
+    position = kind.value_type.get_field_index("time")
+    if position < 0:
+        return lists
+    events = lists.values
+    fields = list(events.flatten())
+    texts = fields[position]
+    if not (pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type)):
+        return lists
+    for unit, zone in product(("us", "ns"), (None, "UTC")):
+        try:
+            fields[position] = texts.cast(pa.timestamp(unit, zone))
+            break
+        except pa.ArrowInvalid:
+            continue
+    else:
+        raise ValueError(
+            f"Column {name!r} holds events whose times are texts that do not all read as ISO 8601, "
+            "such as '2024-05-01T10:00:00' (all with an offset, or all without); the first is "
+            f"{texts.drop_null()[0].as_py()!r}. Convert them with pandas.to_datetime."
+        )
+    parsed = pa.StructArray.from_arrays(
+        fields, kind.value_type.names, mask=events.is_null() if events.null_count else None
+    )
+    mask = lists.is_null() if lists.null_count else None
+    make = pa.LargeListArray if is_large else pa.ListArray
+    return make.from_arrays(lists.offsets, parsed, mask=mask)
 
 
 def _as_structs(events: pd.DataFrame) -> pa.StructArray:
@@ -795,13 +845,27 @@ def _not_nested(column: pd.Series, found: str) -> str:
     )
 
 
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+
+
+def how_to_convert(are_numbers: bool) -> str:
+    """Say how numbers or texts become times."""
+    if are_numbers:
+        return (
+            "with pandas.to_datetime(numbers, unit='s') if they count seconds since 1970, or "
+            "unit='ms' if they count milliseconds (without a unit they count nanoseconds)"
+        )
+    return "with pandas.to_datetime (utc=True if texts have offsets)"
+
+
 def _microseconds(values: pa.Array | pa.ChunkedArray, what: str) -> NDArray[np.int64]:
     """Cut timestamps to microseconds since 1970; refuse nulls and other types."""
     missing = pa.types.is_null(values.type) and len(values) > 0
     if not missing and not pa.types.is_timestamp(values.type):
         raise TypeError(
-            f"The {what} is of type {values.type}; timestamps are wanted. "
-            "Convert it with pandas.to_datetime."
+            f"The {what} is of type {values.type}; timestamps are wanted. Convert it "
+            f"{how_to_convert(_is_number(values.type))}."
         )
     if values.null_count:
         raise ValueError(
@@ -844,8 +908,9 @@ def _application_times(
     if applied_at not in X.columns:
         raise ValueError(
             f"X has no column {applied_at!r}, so nothing could keep events after the application "
-            "out of its score. Name the column with applied_at=..., or pass applied_at=None if "
-            f"the events are cut already.{cure_for_renaming(X.columns, applied_at)}"
+            "out of its score. Rename the column to it, name it in every step with "
+            "applied_at=..., or pass applied_at=None if the events are cut already."
+            f"{cure_for_renaming(X.columns, applied_at)}"
         )
     limits, zone = application_times(X, applied_at)
     if behaviors.n_events:

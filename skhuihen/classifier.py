@@ -55,6 +55,7 @@ from skhuihen.behaviors import (
     cure_for_renaming,
     is_nested,
     is_table,
+    joined_by,
     read_as_of,
 )
 from skhuihen.guidance import (
@@ -911,10 +912,13 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         """Return X as a frame, its columns checked against those of `fit`."""
         if is_table(X):
             frame = as_frame(X, self.behaviors)
+            if reset:
+                self._joined_by = joined_by(frame)
             dtypes = list(zip(frame.columns.tolist(), frame.dtypes.tolist(), strict=True))
             known = () if reset else getattr(self, "feature_names_in_", ())
             # Of a column that was there in fit, the values are not asked again what it is.
-            reserved = set(self.id_columns) | (set() if reset else self._times)
+            reserved = {*self.id_columns, *getattr(self, "_joined_by", ())}
+            reserved |= set() if reset else self._times
             compared = [
                 column
                 for column, dtype in dtypes

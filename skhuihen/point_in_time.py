@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import pandas as pd
 import pyarrow as pa
 
 # Floats of this size and above have lost digits: two users would become one.
 _EXACT_FLOAT = 2**53
+
+DAY = 86_400  # in seconds, as all times of the audit
+#: After an event log has ended for so long, applications can hardly be joined with it.
+STALE = 60 * DAY
 
 _APPLIED_AT = "__applied_at"
 _TIME = "__time"
@@ -37,11 +42,27 @@ class Names:
     """The columns that the caller named."""
 
     by: tuple[str, ...]
+    by_of_events: tuple[str, ...]
     applied_at: str
     time: str
     known_at: str | None
     order: tuple[str, ...]
     name: str
+
+    def settle(self, applications: Sequence[Any], events: Sequence[Any]) -> Self:
+        """Take two names for one key that is named differently, if the tables say so.
+
+        ``by=("customer", "client")`` may be two keys or one: it is one if each table has a name of
+        its own.
+        """
+        if len(self.by) != 2 or self.by != self.by_of_events:
+            return self
+        first, second = self.by
+        if {first, second} & set(applications) == {first} and (
+            {first, second} & set(events) == {second}
+        ):
+            return replace(self, by=(first,), by_of_events=(second,))
+        return self
 
     @property
     def of_applications(self) -> list[str]:
@@ -52,7 +73,7 @@ class Names:
     def of_events(self) -> list[str]:
         """Those that the events must have."""
         second = [] if self.known_at is None else [self.known_at]
-        return [*self.by, self.time, "operation", *second, *self.order]
+        return [*self.by_of_events, self.time, "operation", *second, *self.order]
 
 
 class Join:
@@ -63,8 +84,18 @@ class Join:
     and each list is then sorted by that number, the first subfield.
     """
 
-    def __init__(self, applications: Any, events: Any, names: Names, lookback: int | None) -> None:
+    def __init__(
+        self,
+        applications: Any,
+        events: Any,
+        names: Names,
+        lookback: int | None,
+        known_after: int = 0,
+    ) -> None:
         import ibis
+
+        #: When a day begins, in seconds after midnight in the zone of the engine.
+        self.midnights = [0]
 
         self.names = names
         self.given = events
@@ -76,8 +107,8 @@ class Join:
         self.pair = [*keys, _APPLIED_AT]
         self.applications = applications.mutate(
             **{
-                key: _key(applications[column], events[column].type())
-                for key, column in zip(keys, names.by, strict=True)
+                key: _key(applications[column], events[other].type())
+                for key, column, other in zip(keys, names.by, names.by_of_events, strict=True)
             },
             **{_APPLIED_AT: _cut(applications[names.applied_at], self.clock)},
         )
@@ -87,8 +118,8 @@ class Join:
         self.fields = {"time": _TIME} | {column: f"__field{i}" for i, column in enumerate(others)}
         clocks = {_TIME: names.time} | ({_KNOWN_AT: names.known_at} if names.known_at else {})
         self.event_keys = {
-            key: _key(events[column], applications[column].type())
-            for key, column in zip(event_keys, names.by, strict=True)
+            key: _key(events[column], applications[other].type())
+            for key, column, other in zip(event_keys, names.by_of_events, names.by, strict=True)
         }
         self.events = events.select(
             **self.event_keys,
@@ -100,9 +131,9 @@ class Join:
         self.on_keys = list(zip(keys, event_keys, strict=True))
         self.from_events = [(key, own) for own, key in self.on_keys]
         self.joined = self.twins.inner_join(self.events, self.on_keys)
-        self.reasons = self._reasons(lookback)
+        self.reasons = self._reasons(lookback, known_after)
 
-    def _reasons(self, lookback: int | None) -> dict[str, Any]:
+    def _reasons(self, lookback: int | None, known_after: int) -> dict[str, Any]:
         """Say of each pair whether it is used, or the first reason why not."""
         import ibis
 
@@ -111,6 +142,8 @@ class Join:
         known = recent = ibis.literal(True)
         if self.names.known_at is not None:
             known = (self.joined[_KNOWN_AT] < applied_at).fill_null(False)
+        if known_after:
+            known &= time < applied_at - ibis.interval(microseconds=known_after)
         if lookback is not None:
             # In microseconds, since a day has 23 or 25 hours twice a year in some zones.
             recent = time >= applied_at - ibis.interval(microseconds=lookback)
@@ -163,15 +196,23 @@ class Join:
         keyed = self.given.mutate(**self.event_keys)
         return keyed.inner_join(users, self.from_events).select(*self.given.columns, group)
 
-    def application_counts(self) -> Any:
-        """Return one row: how many applications there are, and nulls in each of their columns."""
+    def application_counts(self, last_event: float | None) -> Any:
+        """Return one row: how many applications there are, nulls in each of their columns, times.
+
+        ``last_event`` is when the event log ends, in seconds since 1970.
+        """
+        applied_at = _seconds(self.applications[_APPLIED_AT])
+        limit = math.inf if last_event is None else last_event + STALE
         return self.applications.aggregate(
             applications=self.applications.count(),
             **{column: _is_null(self.applications[column]).sum() for column in self.pair},
+            **self._times(self.applications, {"applied_at": _APPLIED_AT}),
+            applications_after_all=(applied_at > limit).sum(),
         )
 
     def event_counts(self) -> Any:
-        """Return one row: how many events there are, without a time, and without a key."""
+        """Return one row: how many events there are, without a time, and without a key; times."""
+        clocks = {"time": _TIME} | ({"known_at": _KNOWN_AT} if self.names.known_at else {})
         keyless = _is_null(self.events[self.on_keys[0][1]])
         for _, key in self.on_keys[1:]:
             keyless |= _is_null(self.events[key])
@@ -179,7 +220,21 @@ class Join:
             events=self.events.count(),
             null_times=_is_null(self.events[_TIME]).sum(),
             events_with_null_key=keyless.sum(),
+            **self._times(self.events, clocks),
         )
+
+    def _times(self, table: Any, clocks: Mapping[str, str]) -> dict[str, Any]:
+        """Return what shows whether times can be right: their range, and where they gather."""
+        found: dict[str, Any] = {}
+        for clock, column in clocks.items():
+            seconds = _seconds(table[column])
+            found |= {
+                f"{clock}_first": seconds.min(),
+                f"{clock}_last": seconds.max(),
+                f"{clock}_midnight": (seconds % DAY).isin(self.midnights).sum(),
+                f"{clock}_1970": ((seconds >= 0) & (seconds < 31 * DAY)).sum(),
+            }
+        return found
 
     def stranger_counts(self) -> Any:
         """Return one row: how many events no application has the key of."""
@@ -201,7 +256,7 @@ class Join:
 def subfields(columns: Sequence[str], names: Names) -> list[str]:
     """Name the subfields after ``seq``: first the time, whatever its column is called."""
     usual = [column for column in _USUAL if column in columns]
-    taken = {*usual, *names.by, names.time}
+    taken = {*usual, *names.by_of_events, names.time}
     return ["time", *usual, *(column for column in columns if column not in taken)]
 
 
@@ -253,6 +308,22 @@ def _cut(values: Any, clock: Any) -> Any:
     return ibis.ifelse(rounded > values, rounded - ibis.interval(microseconds=1), rounded)
 
 
+def _seconds(values: Any) -> Any:
+    """Return times as seconds since 1970, as floats: years may be beyond what engines can show."""
+    return values.epoch_seconds().cast("float64")
+
+
+def midnights_of(zone: str | None) -> list[int]:
+    """Return the seconds after midnight in UTC at which a day begins in a zone, all year round."""
+    if zone is None or zone.upper() == "UTC":
+        return [0]
+    noons = pd.date_range("2000-01-01 12:00", periods=60, freq="6MS").tz_localize(zone)
+    offsets = noons.tz_localize(None) - noons.tz_convert("UTC").tz_localize(None)
+    starts = {int(-offset.total_seconds()) % DAY for offset in offsets}
+    # Engines keep the sign of what is before 1970.
+    return sorted(starts | {start - DAY for start in starts if start})
+
+
 def _key(values: Any, other: Any) -> Any:
     """Make a key comparable with the one in the other table; null where it cannot be trusted."""
     dtype = values.type()
@@ -285,7 +356,9 @@ def _clean(values: Any, column: str) -> Any:
 def audit_tables(run: Run, join: Join) -> dict[str, int]:
     """Count rows, and refuse nulls where they must not be."""
     names = join.names
-    counts = _row(run, join.application_counts())
+    of_events = _row(run, join.event_counts())
+    last_event = of_events["time_last"] if of_events["events"] else None
+    counts = _row(run, join.application_counts(last_event))
     for key, column in zip(join.pair, names.of_applications, strict=True):
         n_nulls = counts.pop(key)
         if n_nulls:
@@ -295,7 +368,7 @@ def audit_tables(run: Run, join: Join) -> dict[str, int]:
                 f"Column {column!r} of applications has {n_nulls} missing values{also}; every "
                 "application needs one. Fill them in or leave these applications out."
             )
-    counts |= _row(run, join.event_counts())
+    counts |= of_events
     n_nulls = counts.pop("null_times")
     if n_nulls:
         raise ValueError(

@@ -19,7 +19,15 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils._tags import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from skhuihen.behaviors import HUGE, MISSING, as_frame, as_text, check_finite, is_nested
+from skhuihen.behaviors import (
+    HUGE,
+    MISSING,
+    as_frame,
+    as_text,
+    check_finite,
+    is_nested,
+    joined_by,
+)
 from skhuihen.preprocessing._base import as_feature_names, weigh_rows
 from skhuihen.preprocessing.bounded import (
     ROUNDING,
@@ -36,6 +44,8 @@ PROFILE_FIELDS = ("user", "device", "item")
 FEW_ROWS = 20
 #: Below this many rows of a class, a column may separate it by chance.
 FEW_OF_A_CLASS = 5
+#: An integer with more distinct values than this share of rows may be that of who applied.
+NEAR_UNIQUE = 0.95
 
 
 class ProfileEncoder(TransformerMixin, BaseEstimator):
@@ -56,7 +66,9 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         are the profile, and a warning names the others; otherwise every column left is the
         user's.
     id_columns : sequence of str, default=("user_id", "application_id")
-        Columns that are never profile, as no datetime column and no nested column is.
+        Columns that are never profile, as no datetime column and no nested column is, nor one that
+        `attach_behaviors` has joined by, as long as the table is the frame that it returned or was
+        made of it by pandas.
     min_frequency : float, default=0.01
         Categories in a smaller share of the rows are pooled; rows count by their weights.
     dtype : dtype, default=float64
@@ -340,10 +352,11 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         return fields
 
     def _candidates(self, frame: pd.DataFrame) -> list[Any]:
+        reserved = {*self.id_columns, *joined_by(frame)}
         return [
             column
             for column in frame.columns
-            if column not in set(self.id_columns)
+            if column not in reserved
             and not is_datetime(frame[column])
             and not is_nested(frame[column])
         ]
@@ -644,10 +657,12 @@ def _refuse_identifier(column: pd.Series, is_number: bool) -> None:
             f"{found}: it names applications rather than describing them. Leave it out with "
             "id_columns or profile_fields, or group its values."
         )
-    if n_distinct == n_rows and pd.api.types.is_integer_dtype(column.dtype):
+    if n_distinct > NEAR_UNIQUE * n_rows and pd.api.types.is_integer_dtype(column.dtype):
         warnings.warn(
-            f"Profile column {column.name!r} is an integer with a value of its own in each of "
-            f"{n_rows} rows. If it is an identifier, leave it out with id_columns.",
+            f"Profile column {column.name!r} is an integer with a value of its own in "
+            f"{'' if n_distinct == n_rows else 'nearly '}each of {n_rows} rows. If it is an "
+            f"identifier, leave it out with id_columns=[..., {column.name!r}]; if it is an amount, "
+            "convert it with .astype(float).",
             stacklevel=4,
         )
 
