@@ -647,7 +647,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         `callbacks`, `class_weight`, `n_networks`, `base_estimator` and `teacher`); `fit` is step
         two and starts from it, as often as it is called, in clones too. Only parameters that
         change the shape or the inputs of the pre-trained part (`behavior_dim`, `hidden_units`,
-        `linear_profile`, `dtype`, `behaviors`, `profile_fields`, `id_columns`) make `fit` run step one again.
+        `linear_profile`, `dtype`, `behaviors`, `profile_fields`, `id_columns`) make `fit` run step
+        one again.
         Warm-starting again replaces the first; a fitted classifier stays as it is until the next
         `fit`.
 

@@ -9,6 +9,14 @@ from sklearn.pipeline import make_pipeline, make_union
 
 from skhuihen import ProfileEncoder, WindowStatistics
 
+#: One network that holds out rows and stops early at a constant rate, as the default once was.
+STOPPED_EARLY: dict[str, Any] = {
+    "n_networks": 1,
+    "schedule": "constant",
+    "lr": 1e-3,
+    "early_stopping": True,
+}
+
 
 def trees() -> Any:
     """Return few trees on the profile and on window statistics."""

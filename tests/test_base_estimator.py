@@ -32,7 +32,7 @@ from skhuihen import (
 from skhuihen.base_model import fit_blend
 from skhuihen.datasets import make_loan_data
 from skhuihen.metrics import expected_auc
-from tests.models import trees
+from tests.models import STOPPED_EARLY, trees
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def X(bank: Any) -> pd.DataFrame:
 
 
 def standing(base: Any, **parameters: Any) -> HUIHENClassifier:
-    parameters = {"max_epochs": 2, "random_state": 0, **parameters}
+    parameters = {**STOPPED_EARLY, "max_epochs": 2, "random_state": 0, **parameters}
     return HUIHENClassifier(base_estimator=base, **parameters)
 
 

@@ -31,6 +31,7 @@ from skhuihen import (
 )
 from skhuihen.behaviors import Behaviors
 from skhuihen.datasets import make_loan_data
+from tests.models import STOPPED_EARLY
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def X(raw: pd.DataFrame) -> pd.DataFrame:
 
 
 def quick(**params: Any) -> HUIHENClassifier:
-    return HUIHENClassifier(**{"max_epochs": 3, "random_state": 0, **params})
+    return HUIHENClassifier(**{**STOPPED_EARLY, "max_epochs": 3, "random_state": 0, **params})
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def test_learns_a_planted_pattern() -> None:
         events = X["behaviors"].iloc[row]
         length[row] = (events["session"] == session).sum()
     y = (length > np.median(length)).astype(int)
-    model = HUIHENClassifier(max_epochs=40, dropout=0.0, lr=0.01, random_state=0)
+    model = HUIHENClassifier(max_epochs=40, n_networks=1, dropout=0.0, random_state=0)
     model.fit(X.iloc[:300], y[:300])
     assert roc_auc_score(y[300:], model.predict_proba(X.iloc[300:])[:, 1]) > 0.9
 
@@ -141,7 +142,7 @@ def test_frame_without_behaviors_and_array(bank: Any) -> None:
     assert model.predict_proba(bank.applications).shape == (300, 2)
     assert not model.transform(bank.applications).any()
     data, y = make_classification(300, random_state=0)
-    plain = HUIHENClassifier(max_epochs=60, random_state=0).fit(data[:200], y[:200])
+    plain = HUIHENClassifier(n_networks=1, random_state=0).fit(data[:200], y[:200])
     assert roc_auc_score(y[200:], plain.decision_function(data[200:])) > 0.85
 
 

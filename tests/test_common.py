@@ -28,11 +28,10 @@ STRICT = HUIHENClassifier(
     batch_size=-1,
     dtype="float64",
     dropout=0.0,
-    early_stopping=False,
+    n_networks=1,
     random_state=0,
 )
-# As shipped, but for the time that 200 epochs take.
-AS_SHIPPED = HUIHENClassifier(max_epochs=20, random_state=0)
+AS_SHIPPED = HUIHENClassifier(random_state=0)
 
 #: Beside a model of numbers. Few epochs: what is checked is how both go together.
 BESIDE = [
@@ -128,12 +127,14 @@ def test_scikit_learn_checks_of_transformers(transformer: Any, check: Any) -> No
     check(type(transformer).__name__, clone(transformer))
 
 
-SMALL = HUIHENClassifier(behavior_dim=4, intention_dim=4, habit_dim=4, max_epochs=2)
+SMALL = HUIHENClassifier(behavior_dim=4, intention_dim=4, habit_dim=4, max_epochs=2, n_networks=2)
 ESTIMATORS = [
     *TRANSFORMERS,
     SEES_ALL,
     SMALL,
-    HUIHENClassifier(hierarchical=False, hidden_units=(8,), max_epochs=2, batch_size=16),
+    HUIHENClassifier(
+        hierarchical=False, hidden_units=(8,), max_epochs=2, n_networks=1, batch_size=16
+    ),
     make_pipeline(BehaviorAbstractor(n_behaviors=10), Sessionizer(max_sessions=3), SMALL),
     make_pipeline(Sessionizer(max_sessions=3), BehaviorAbstractor(n_behaviors=10), SMALL),
     make_union(ProfileEncoder(), WindowStatistics(n_operations=5)),

@@ -74,7 +74,9 @@ def y(bank: Any) -> np.ndarray:
 
 def net(**params: Any) -> HUIHENClassifier:
     sizes = {"behavior_dim": 4, "intention_dim": 4, "habit_dim": 4}
-    return HUIHENClassifier(**{**sizes, "max_epochs": 2, "random_state": 0, **params})
+    return HUIHENClassifier(
+        **{**sizes, "n_networks": 2, "max_epochs": 2, "random_state": 0, **params}
+    )
 
 
 def model(*, abstract_first: bool = True, memory: Any = None, **params: Any) -> Pipeline:

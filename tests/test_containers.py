@@ -73,7 +73,7 @@ def model(**params: Any) -> Any:
     return make_pipeline(
         BehaviorAbstractor(n_behaviors=10),
         Sessionizer(max_sessions=3),
-        HUIHENClassifier(max_epochs=2, random_state=0, **sizes, **params),
+        HUIHENClassifier(max_epochs=2, n_networks=1, random_state=0, **sizes, **params),
     )
 
 

@@ -200,7 +200,7 @@ def quick() -> HUIHENClassifier:
     """Return a classifier of raw operations that has seen everything once."""
     return HUIHENClassifier(
         max_epochs=1,
-        early_stopping=False,
+        n_networks=1,
         random_state=0,
         hierarchical=False,
         behavior_dim=2,

@@ -229,7 +229,9 @@ def test_in_the_tools_of_scikit_learn() -> None:
     splitter = OutOfTimeSplit(2, gap="5D")
     assert check_cv(splitter) is splitter
     assert splitter.get_n_splits() == 2
-    model = make_pipeline(Sessionizer(), HUIHENClassifier(max_epochs=1, random_state=0))
+    model = make_pipeline(
+        Sessionizer(), HUIHENClassifier(max_epochs=1, n_networks=1, random_state=0)
+    )
     scores = cross_val_score(model, X, bank.y, cv=splitter, scoring="roc_auc")
     by_hand = []
     for train, test in splitter.split(X, bank.y):

@@ -41,7 +41,7 @@ def y(bank: Any) -> np.ndarray:
 
 
 def quick(**params: Any) -> HUIHENClassifier:
-    return HUIHENClassifier(**{"max_epochs": 3, "random_state": 0, **params})
+    return HUIHENClassifier(**{**STOPPED_EARLY, "max_epochs": 3, "random_state": 0, **params})
 
 
 def assert_equal(one: HUIHENClassifier, other: HUIHENClassifier, X: pd.DataFrame) -> None:
@@ -64,6 +64,7 @@ def assert_equal(one: HUIHENClassifier, other: HUIHENClassifier, X: pd.DataFrame
 def test_calls_on_the_same_rows_are_epochs_of_fit(
     params: dict[str, Any], X: pd.DataFrame, y: np.ndarray
 ) -> None:
+from tests.models import STOPPED_EARLY
     """Optimizer, shuffling and dropout go on where they were."""
     weight = np.linspace(0, 2, len(X))
     whole = quick(early_stopping=False, **params).fit(X, y, sample_weight=weight)
@@ -112,7 +113,7 @@ def test_learns_week_by_week() -> None:
     rng = np.random.default_rng(0)
     X = pd.DataFrame({"age": rng.normal(size=2400), "os": rng.choice(["a", "b"], 2400)})
     y = (X["age"] + (X["os"] == "a") + rng.normal(size=2400) > 0.5).astype(int).to_numpy()
-    model = HUIHENClassifier(lr=0.01, dropout=0.0, random_state=0)
+    model = HUIHENClassifier(n_networks=1, lr=0.1, dropout=0.0, random_state=0)
     for week in range(20):
         rows = slice(100 * week, 100 * (week + 1))
         model.partial_fit(X[rows], y[rows])
@@ -366,7 +367,7 @@ def test_on_plain_arrays() -> None:
     rng = np.random.default_rng(0)
     data = rng.normal(size=(200, 3))
     y = (data[:, 0] > 0).astype(int)
-    model = HUIHENClassifier(lr=0.05, dropout=0.0, random_state=0)
+    model = HUIHENClassifier(n_networks=1, lr=0.5, dropout=0.0, random_state=0)
     for _ in range(20):
         model.partial_fit(data, y)
     assert model.score(data, y) > 0.9
@@ -392,7 +393,7 @@ def test_metadata_routing(X: pd.DataFrame, y: np.ndarray) -> None:
 
 def test_a_changed_rate_keeps_the_rates_of_a_warm_start_apart() -> None:
     bank = make_loan_data(n_new=80, n_old=200, overdue_rate=0.4, random_state=0)
-    model = HUIHENClassifier(max_epochs=1, random_state=0)
+    model = HUIHENClassifier(max_epochs=1, n_networks=1, random_state=0)
     model.warm_start_from(bank.old_applications, bank.old_y, teacher=None)
     model.partial_fit(bank.applications, bank.y)
     model.set_params(lr=0.01).partial_fit(bank.applications, bank.y)

@@ -56,7 +56,7 @@ def X(bank):
 
 @pytest.fixture(scope="module")
 def model(bank, X):
-    classifier = HUIHENClassifier(n_topics=3, max_epochs=2, early_stopping=False, random_state=0)
+    classifier = HUIHENClassifier(n_topics=3, max_epochs=2, n_networks=1, random_state=0)
     return make_pipeline(BehaviorAbstractor(), Sessionizer(), classifier).fit(X, bank.y)
 
 
@@ -135,7 +135,7 @@ def test_columns_may_stand_in_any_order_beside_others(model, X, expected, tmp_pa
 
 def test_pandas_index_and_categories_come_through(bank, X, tmp_path):
     X = X.assign(user__kind=pd.Categorical(np.arange(len(X)) % 3)).rename_axis("row")
-    model = HUIHENClassifier(max_epochs=1, early_stopping=False, random_state=0)
+    model = HUIHENClassifier(max_epochs=1, n_networks=1, random_state=0)
     model = make_pipeline(Sessionizer(), model).fit(X, bank.y)
     X.to_parquet(tmp_path / "one.parquet")
     scores = score_table(model, tmp_path / "one.parquet")["probability"]
@@ -213,7 +213,7 @@ def test_the_zone_that_the_model_names_is_the_same_everywhere(bank, kind, reques
     applied_at = bank.applications["applied_at"].dt.tz_localize("Asia/Tokyo")
     tables = [bank.applications.assign(applied_at=applied_at), bank.events.assign(time=late)]
     X = attach_behaviors(*tables)
-    classifier = HUIHENClassifier(max_epochs=1, early_stopping=False, random_state=0)
+    classifier = HUIHENClassifier(max_epochs=1, n_networks=1, random_state=0)
     model = make_pipeline(Sessionizer(time_zone="Asia/Tokyo"), classifier).fit(X, bank.y)
     expected = model.predict_proba(X)[:, 1]
     # Or this test could not fail.
@@ -485,7 +485,7 @@ def test_parts_of_another_model_or_table_are_refused(model, X, bank, files, tmp_
     if unfinished:
         (output / f"part-{N_PARTS - 1:05d}.parquet").unlink()
         output.rename(tmp_path / "scores.unfinished")
-    other = make_pipeline(*model[:2], HUIHENClassifier(max_epochs=1, random_state=1))
+    other = make_pipeline(*model[:2], HUIHENClassifier(max_epochs=1, n_networks=1, random_state=1))
     with pytest.raises(FileExistsError, match="holds scores of another model"):
         score_table(other.fit(X, bank.y), files, output)
     with pytest.raises(FileExistsError, match=r"has the columns .* instead of"):

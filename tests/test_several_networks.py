@@ -12,6 +12,7 @@ from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 
 from skhuihen import HUIHENClassifier
+from tests.models import STOPPED_EARLY
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,9 @@ def data() -> Any:
 
 
 def three(**parameters: Any) -> HUIHENClassifier:
-    return HUIHENClassifier(n_networks=3, max_epochs=4, random_state=0, **parameters)
+    return HUIHENClassifier(
+        **STOPPED_EARLY | {"n_networks": 3, "max_epochs": 4, "random_state": 0} | parameters
+    )
 
 
 def test_log_odds_are_averaged(data):
@@ -52,7 +55,9 @@ def test_the_first_is_the_one_that_there_would_be_alone(data):
 @pytest.mark.parametrize(("n_networks", "fraction"), [(3, 0.1), (5, 0.2), (4, 0.3)])
 def test_networks_hold_out_rows_of_their_own_as_long_as_there_are_some(data, n_networks, fraction):
     X, y = data
-    model = HUIHENClassifier(n_networks=n_networks, validation_fraction=fraction, max_epochs=1)
+    model = HUIHENClassifier(
+        early_stopping=True, n_networks=n_networks, validation_fraction=fraction, max_epochs=1
+    )
     model.fit(X, y)
     held_out = model._hold_out(y, None, np.random.RandomState(0))
     for label in (0, 1):

@@ -19,6 +19,7 @@ from skhuihen import HUIHENClassifier
 from skhuihen._splits import folds, hold_out, n_of_rarest, users_of
 from skhuihen.base_model import fit_base
 from skhuihen.guidance import cross_fit
+from tests.models import STOPPED_EARLY
 
 IDS = ("user_id", "application_id")
 
@@ -155,12 +156,12 @@ def test_refusals() -> None:
     X = pd.DataFrame({"user_id": np.arange(20) // 2, "age": np.arange(20.0)})
     y = np.append(np.zeros(18, dtype=int), [1, 1])  # of the last user alone
     with pytest.raises(ValueError, match=r"whole users, but too few have the class 1.*id_columns"):
-        HUIHENClassifier(max_epochs=1).fit(X, y)
+        HUIHENClassifier(**STOPPED_EARLY).fit(X, y)
     with pytest.raises(ValueError, match=r"base_estimator is cross-fitted, which takes two users"):
-        HUIHENClassifier(base_estimator=LogisticRegression()).fit(X, y)
+        HUIHENClassifier(**STOPPED_EARLY, base_estimator=LogisticRegression()).fit(X, y)
     with pytest.raises(ValueError, match=r"at least 5 users of each class in old_y, which has 1"):
-        HUIHENClassifier().warm_start_from(X, y, teacher="lightgbm")
-    HUIHENClassifier(max_epochs=1, early_stopping=False).fit(X, y)
+        HUIHENClassifier(**STOPPED_EARLY).warm_start_from(X, y, teacher="lightgbm")
+    HUIHENClassifier(max_epochs=1).fit(X, y)
 
 
 # ---- users who come back
@@ -206,7 +207,9 @@ def held_out(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
 
 def quick(**params: Any) -> HUIHENClassifier:
     ids = {"id_columns": ("customer",)}
-    return HUIHENClassifier(**{"max_epochs": 1, "random_state": 0, **ids, **params})
+    return HUIHENClassifier(
+        **{**STOPPED_EARLY, "max_epochs": 1, "random_state": 0, **ids, **params}
+    )
 
 
 def assert_apart(rows: np.ndarray, users: np.ndarray) -> None:

@@ -27,6 +27,7 @@ from skhuihen import (
 from skhuihen.datasets import make_loan_data
 from skhuihen.network.batch import ApplicationDataset
 from skhuihen.streaming import Batches, PreparedParquet, StreamedApplications
+from tests.models import STOPPED_EARLY
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,8 @@ def prepared(bank: Any, steps: Any, tmp_path_factory: pytest.TempPathFactory) ->
 def quick(**params: Any) -> HUIHENClassifier:
     """Return a classifier that does not read the column of weights as profile."""
     columns = ("user_id", "application_id", "weight")
-    return HUIHENClassifier(**{"max_epochs": 3, "random_state": 0, "id_columns": columns, **params})
+    few = {**STOPPED_EARLY, "max_epochs": 3, "random_state": 0, "id_columns": columns}
+    return HUIHENClassifier(**few | params)
 
 
 def assert_equal(one: HUIHENClassifier, other: HUIHENClassifier, X: pd.DataFrame) -> None:

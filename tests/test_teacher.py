@@ -26,7 +26,7 @@ from skhuihen import (
     attach_behaviors,
 )
 from skhuihen.datasets import make_loan_data
-from tests.models import trees
+from tests.models import STOPPED_EARLY, trees
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,8 @@ def X(bank: Any) -> pd.DataFrame:
 
 
 def taught(teacher: Any, **parameters: Any) -> HUIHENClassifier:
-    return HUIHENClassifier(teacher=teacher, **{"max_epochs": 2, "random_state": 0, **parameters})
+    few = {**STOPPED_EARLY, "max_epochs": 2, "random_state": 0}
+    return HUIHENClassifier(teacher=teacher, **few | parameters)
 
 
 def weights_of(model: HUIHENClassifier) -> torch.Tensor:

@@ -10,6 +10,7 @@ from skorch.callbacks import Callback
 
 from skhuihen import HUIHENClassifier
 from skhuihen.training import flushing_denormals
+from tests.models import STOPPED_EARLY
 
 
 def flushes() -> bool:
@@ -43,7 +44,7 @@ class Spy(Callback):
 def test_training_flushes_denormals_and_leaves_the_thread_as_it_was():
     X = np.random.default_rng(0).normal(size=(20, 2))
     spy = Spy()
-    model = HUIHENClassifier(max_epochs=1, early_stopping=False, callbacks=[spy])
+    model = HUIHENClassifier(max_epochs=1, n_networks=1, callbacks=[spy])
     model.fit(X, np.arange(20) % 2)
     assert spy.flushed
     assert not flushes()
@@ -54,7 +55,9 @@ def test_where_no_epoch_improves_on_the_start_it_is_kept():
     rng = np.random.default_rng(0)
     X = pd.DataFrame(rng.normal(size=(400, 3)), columns=["a", "b", "c"])
     y = (X["a"] + 0.3 * rng.normal(size=400) > 0).astype(int)
-    model = HUIHENClassifier(max_epochs=20, lr=0.01, dropout=0.0, random_state=3)
+    model = HUIHENClassifier(
+        **STOPPED_EARLY | {"lr": 0.01}, max_epochs=20, dropout=0.0, random_state=3
+    )
     model.warm_start_from(X, y, teacher=None, pretrained_lr=1.0)
     student = model.warm_start_student_.predict_proba(X)
     model.set_params(lr=1.0, max_epochs=2).fit(X, y)

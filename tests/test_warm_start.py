@@ -26,6 +26,7 @@ from sklearn.pipeline import make_pipeline
 from skhuihen import HUIHENClassifier, Sessionizer, attach_behaviors
 from skhuihen import guidance as guidance_module
 from skhuihen.datasets import make_loan_data
+from tests.models import STOPPED_EARLY
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -43,7 +44,8 @@ def X(bank: Any) -> pd.DataFrame:
 
 
 def quick(**params: Any) -> HUIHENClassifier:
-    return HUIHENClassifier(**{"max_epochs": 2, "batch_size": 64, "random_state": 0, **params})
+    few = {**STOPPED_EARLY, "max_epochs": 2, "batch_size": 64, "random_state": 0}
+    return HUIHENClassifier(**few | params)
 
 
 def still(**params: Any) -> HUIHENClassifier:
@@ -83,7 +85,7 @@ def test_old_data_help_where_new_rows_are_few() -> None:
     data = pd.DataFrame(rng.normal(size=(3000, 8))).add_prefix("x")
     y = (rng.random(3000) < 1 / (1 + np.exp(-2 * data["x0"] - data["x1"] * data["x2"]))).astype(int)
     old, few, test = slice(0, 2000), slice(2000, 2060), slice(2060, None)
-    model = HUIHENClassifier(max_epochs=12, lr=0.003, random_state=0)
+    model = HUIHENClassifier(n_networks=1, random_state=0)
     cold = clone(model).fit(data[few], y[few])
     auc = {"cold": roc_auc_score(y[test], cold.decision_function(data[test]))}
     for teacher in ("xgboost", "lightgbm", None):
@@ -160,7 +162,7 @@ def test_a_fitted_teacher_is_enough(bank: Any) -> None:
     columns, old = ["user__age"], bank.old_applications
     is_old = old["user__age"] + np.random.default_rng(0).normal(scale=5, size=600) > 40
     teacher = LogisticRegression(max_iter=1000).fit(old[columns], is_old.astype(int))
-    model = HUIHENClassifier(max_epochs=40, n_iter_no_change=5, lr=0.01, random_state=0)
+    model = HUIHENClassifier(n_networks=1, random_state=0)
     student = model.warm_start_from(old, teacher=teacher).warm_start_student_
     assert "valid_auc" not in student.history_
     assert (student.history_["valid_cross_entropy"] == 0).all()

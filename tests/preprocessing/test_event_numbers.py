@@ -89,11 +89,13 @@ def test_what_is_there_is_taken_and_what_is_named_must_be_there():
 def test_the_classifier_adds_the_age_of_each_behavior():
     X = table([1.0, 2.0, None, 4.0] * 10)
     y = np.arange(len(X)) % 2
-    model = HUIHENClassifier(max_epochs=1, random_state=0).fit(X, y)
+    model = HUIHENClassifier(max_epochs=1, n_networks=1, random_state=0).fit(X, y)
     assert model.event_numbers_.names_ == ["interval", "age", "amount"]
     age = model._read_behaviors(X).numbers("age")
     assert age.tolist() == [180.0, 120.0, 60.0] * len(X)
-    without = HUIHENClassifier(max_epochs=1, applied_at=None, random_state=0).fit(X, y)
+    without = HUIHENClassifier(max_epochs=1, n_networks=1, applied_at=None, random_state=0).fit(
+        X, y
+    )
     assert without.event_numbers_.names_ == ["interval", "amount"]
 
 
@@ -102,7 +104,7 @@ def test_the_classifier_adds_the_age_of_each_behavior():
 )
 def test_the_form_of_the_paper_takes_none(parameters):
     X = table([1.0, 2.0, None, 4.0] * 10)
-    model = HUIHENClassifier(max_epochs=1, random_state=0, **parameters)
+    model = HUIHENClassifier(max_epochs=1, n_networks=1, random_state=0, **parameters)
     model.fit(X, np.arange(len(X)) % 2)
     assert model.event_numbers_.names_ == []
 
@@ -199,7 +201,9 @@ def test_codes_in_amounts_are_told_at_fit_and_amounts_far_outside_at_scoring():
     rng = np.random.default_rng(0)
     amounts = rng.lognormal(5, 1, 60)
     y = np.arange(60) % 2
-    model = HUIHENClassifier(max_epochs=1, random_state=0).fit(table(amounts.tolist()), y)
+    model = HUIHENClassifier(max_epochs=1, n_networks=1, random_state=0).fit(
+        table(amounts.tolist()), y
+    )
     edge = model.decision_function(table([amounts.max()]))
     with pytest.warns(UserWarning, match="'amount' of the events in column 'behaviors' holds 3 of"):
         beyond = model.decision_function(table([1e7]))
@@ -213,7 +217,7 @@ def test_codes_in_amounts_are_told_at_fit_and_amounts_far_outside_at_scoring():
 @pytest.mark.parametrize("numbers", ["auto", None])
 def test_an_interval_beyond_the_edge_counts_as_the_edge(numbers):
     X = table(np.arange(1.0, 41.0).tolist())
-    model = HUIHENClassifier(max_epochs=1, event_numbers=numbers, random_state=0)
+    model = HUIHENClassifier(max_epochs=1, n_networks=1, event_numbers=numbers, random_state=0)
     model.fit(X, np.arange(40) % 2)
     events = model._read_behaviors(X)
     far = events.with_fields(interval=pa.array(np.where(events.numbers("interval") > 0, 1e9, 0)))
