@@ -145,6 +145,43 @@ class Blend(NamedTuple):
         log_odds = self.intercept + self.base * base + self.network * network
         return np.asarray(log_odds, dtype=np.float64)
 
+    def for_average(
+        self,
+        base: NDArray[np.floating] | None,
+        network: NDArray[np.floating],
+        weight: NDArray[np.floating],
+        excess: float,
+    ) -> Blend:
+        """Return the weights for the average of networks, where these are for one at a time.
+
+        Of a row that networks left out there is the score of one network, which scatters more than
+        their average does, by which new rows are scored. What scatters is given too small a weight,
+        so the average would not be sure enough. The normal equations of a linear regression on both
+        columns say by how much, and are taken for those of the logistic one.
+
+        Parameters
+        ----------
+        base, network, weight
+            Those that the weights were fitted by.
+        excess : float
+            By how much the variance of ``network`` exceeds that of the average.
+
+        Returns
+        -------
+        Blend
+        """
+        of_base = np.zeros(len(network)) if base is None else base
+        columns = np.stack([of_base, network])
+        of_one = np.atleast_2d(np.cov(columns, aweights=weight, ddof=0))
+        # Half of the variance at most is taken for scatter.
+        excess = min(excess, of_one[1, 1] / 2)
+        of_average = of_one - np.diag([0.0, excess])
+        weights = np.array([self.base, self.network])
+        found = np.linalg.pinv(of_average, hermitian=True) @ of_one @ weights
+        found = np.where(of_one.diagonal() > 0, np.maximum(found, 0.0), weights)
+        mean = np.average(columns, axis=1, weights=weight)
+        return Blend(self.intercept + float((weights - found) @ mean), *found.tolist())
+
 
 def fit_blend(
     base: NDArray[np.floating] | None,

@@ -96,6 +96,8 @@ CHANGEABLE = (
     *("max_epochs", "early_stopping", "validation_fraction", "n_iter_no_change", "random_state"),
 )
 
+#: The rate of the profile's linear way, as a share of that of the other weights.
+LINEAR_RATE = 0.1
 #: The rate of `partial_fit`, as a share of the peak that a schedule rises to.
 LATER_RATE = 0.1
 
@@ -1070,18 +1072,25 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
         The weights are those of the loss, so that classes count here as they do there.
         """
-        total, times = np.zeros(len(dataset)), np.zeros(len(dataset))
-        for net, rows in zip(self.nets_, held_out, strict=True):
-            total[rows] += net.log_odds(Subset(dataset, rows.tolist()))
-            times[rows] += 1
-        seen = np.flatnonzero(times)
-        of_network = total[seen] / times[seen]
-        of_base = None if margin is None else margin[seen]
-        self.blend_ = fit_blend(
-            of_base, of_network, dataset.y[seen], weight[seen], self._shift_of_classes()
+        scores = np.stack([net.log_odds(dataset) for net in self.nets_])
+        is_left_out = np.zeros(scores.shape, dtype=bool)
+        for left_out, rows in zip(is_left_out, held_out, strict=True):
+            left_out[rows] = True
+        rows = np.flatnonzero(is_left_out.any(axis=0))
+        is_left_out = is_left_out[:, rows]
+        of_network = np.mean(scores[:, rows], axis=0, where=is_left_out)
+        of_base = None if margin is None else margin[rows]
+        blend = fit_blend(
+            of_base, of_network, dataset.y[rows], weight[rows], self._shift_of_classes()
         )
+        self.blend_ = blend
+        # Networks that have learned from a row differ in its score as those do that have not.
+        if (~is_left_out).sum(axis=0).min() > 1:
+            scatter = np.var(scores[:, rows], axis=0, where=~is_left_out, ddof=1)
+            excess = float(np.average(scatter, weights=weight[rows])) * (1 - 1 / len(self.nets_))
+            self.blend_ = blend.for_average(of_base, of_network, weight[rows], excess)
         log_odds = np.full(len(dataset), np.nan)
-        log_odds[seen] = self.blend_.log_odds(0.0 if of_base is None else of_base, of_network)
+        log_odds[rows] = blend.log_odds(0.0 if of_base is None else of_base, of_network)
         return log_odds
 
     def _shift_of_classes(self) -> float:
@@ -1339,8 +1348,10 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         """
         if guide is not None:
             net_params |= {"criterion": GuidedLoss, "criterion__form": float(self.guidance_weight)}
-        if pretrained is not None and "optimizer__param_groups" not in (self.net_params or {}):
-            net_params["optimizer__param_groups"] = pretrained.rates(self.lr)
+        if "optimizer__param_groups" not in (self.net_params or {}):
+            slower = [("linear_profile.*", {"lr": LINEAR_RATE * self.lr})]
+            rates = slower if pretrained is None else pretrained.rates(self.lr)
+            net_params["optimizer__param_groups"] = rates
         random = check_random_state(self.random_state)
         largest = np.iinfo(np.int32).max
         seeds = random.randint(largest, size=(1, 2))

@@ -424,9 +424,10 @@ class Pretrained:
         """Put the pre-trained weights into a new network, and move its odds to the new data's.
 
         Taken over are the field matrices of the profile, its linear way and the UPI layers. In the
-        first of these layers the columns of T, H and what is beside saw zeros, and weight decay alone has moved
-        them: they start at zero. So step two starts at the scores of step one, but for the last
-        biases, which move by what the log-odds of overdue differ between the old and the new data.
+        first of these layers the columns of T, H and what is beside saw zeros, and weight decay
+        alone has moved them: they start at zero. So step two starts at the scores of step one, but
+        for the last biases, which move by what the log-odds of overdue differ between the old and
+        the new data.
         """
         old = self.student.net_.module_
         with torch.no_grad():

@@ -21,6 +21,7 @@ from skorch.callbacks import Callback, EarlyStopping
 from skhuihen import BehaviorAbstractor, HUIHENClassifier, Sessionizer, attach_behaviors
 from skhuihen.behaviors import Behaviors
 from skhuihen.datasets import make_loan_data
+from tests.models import STOPPED_EARLY
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,6 @@ def assert_equal(one: HUIHENClassifier, other: HUIHENClassifier, X: pd.DataFrame
 def test_calls_on_the_same_rows_are_epochs_of_fit(
     params: dict[str, Any], X: pd.DataFrame, y: np.ndarray
 ) -> None:
-from tests.models import STOPPED_EARLY
     """Optimizer, shuffling and dropout go on where they were."""
     weight = np.linspace(0, 2, len(X))
     whole = quick(early_stopping=False, **params).fit(X, y, sample_weight=weight)
