@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils._param_validation import Interval
@@ -21,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skhuihen.behaviors import HUGE, MISSING, as_frame, as_text, check_finite, is_nested
 from skhuihen.preprocessing._base import unique_names
+from skhuihen.utils.fitting import all_or_nothing
 
 PROFILE_FIELDS = ("user", "device", "item")
 #: Below this many rows, distinct values say nothing about a column.
@@ -97,7 +98,7 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         self.min_frequency = min_frequency
         self.dtype = dtype
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Learn fields, categories, medians, means and variances.
 
