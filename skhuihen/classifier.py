@@ -14,7 +14,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from scipy.special import expit
-from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.utils import check_random_state, compute_class_weight
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -79,11 +79,12 @@ from skhuihen.schedule import OneCycle
 from skhuihen.streaming import PreparedParquet, StreamedApplications, open_applications
 from skhuihen.training import (
     SCORING_BATCH,
-    BestEpoch,
+    BestEpochOrStart,
     HUIHENNet,
     ProgressBar,
     ValidationAUC,
 )
+from skhuihen.utils.fitting import all_or_nothing
 
 #: Applications read at once for scoring, so that memory does not grow with their number.
 READING_BATCH = 8 * SCORING_BATCH
@@ -226,10 +227,11 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     dtype : {"float32", "float64"}, default="float32"
         What torch computes in.
     callbacks : list of skorch callbacks, default=None
-        Further callbacks, as skorch takes them. With `teacher`, the target that they see has two
-        columns, the label and the guidance probability.
+        Further callbacks, as skorch takes them, such as ``[EpochScoring("roc_auc",
+        lower_is_better=False)]``, which scores the held-out rows. To them the labels are 0 and 1.
+        One stops training if a method of it raises KeyboardInterrupt, as skorch's own do.
     verbose : int, default=0
-        1 shows a progress bar.
+        1 shows a progress bar, and how long the rest takes at most.
     random_state : int, RandomState or None, default=None
         Seeds weights, dropout, shuffling, the held-out part, and the folds of `base_estimator` and
         `teacher`. The same seed gives the same result to the bit on the same number of torch
@@ -431,7 +433,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.random_state = random_state
         self.net_params = net_params
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train the network.
 
@@ -508,7 +510,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         return True
 
     @available_if(_may_begin_partially)
-    @_fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train on for one pass over further applications.
 
@@ -1339,6 +1341,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         guide: Guide | None = None,
         users: NDArray[np.int64] | None = None,
         partial: bool = False,
+        title: str = "",
         **net_params: Any,
     ) -> list[NDArray[np.int64]]:
         """Train new networks, at first with these odds of overdue; if partial, for one epoch.
@@ -1366,7 +1369,13 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             shuffling = torch.Generator().manual_seed(shuffling_seed)
             valid = held_out[number] if held_out else np.empty(0, dtype=np.int64)
             train = np.setdiff1d(np.arange(len(dataset)), valid)
-            net = self._make_net(shuffling, len(train), **net_params).initialize()
+            if self.n_networks > 1:
+                title = f", network {number + 1} of {self.n_networks}"
+            n_later = self.n_networks - 1 - number
+            callbacks = self._make_callbacks(
+                title, n_later, is_warm=pretrained is not None, is_guided="criterion" in net_params
+            )
+            net = self._make_net(shuffling, len(train), callbacks, **net_params).initialize()
             net.module_.to(getattr(torch, self.dtype))
             # One generator for weights and dropout: torch's own would be shared with the caller.
             generator = torch.Generator(net.device).manual_seed(seed)
@@ -1395,8 +1404,12 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         return held_out
 
     def _train_epoch(self, nets: list[HUIHENNet], dataset: Dataset) -> None:
-        """Train networks on for one epoch, at the rate and with the batches of now."""
-        for net in nets:
+        """Train networks on for one epoch, at the rate and with the batches of now.
+
+        If that fails or is interrupted, they are put back to where they were.
+        """
+        before = [net.snapshot() for net in nets]
+        for number, net in enumerate(nets):
             net.max_epochs = 1
             net.batch_size = self.batch_size
             # A schedule has come to its end, and its peak would undo what it has settled.
@@ -1412,8 +1425,14 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 if not isinstance(callback, EarlyStopping | LossParts | OneCycle | ProgressBar)
             ]
             if self.verbose:
-                net.callbacks_.append(("progress_bar", ProgressBar(type(self).__name__)))
-        self._run(nets, [dataset] * len(nets))
+                bar = ProgressBar(type(self).__name__, len(nets) - 1 - number)
+                net.callbacks_.append(("progress_bar", bar))
+        try:
+            self._run(nets, [dataset] * len(nets))
+        except BaseException:
+            for net, state in zip(nets, before, strict=True):
+                net.put_back(state)
+            raise
 
     def _run(self, nets: list[HUIHENNet], parts: Sequence[Dataset]) -> None:
         """Train each network on its part of the rows; keep all, and their history."""
@@ -1421,8 +1440,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             net.train(dataset)
             net.train_split = None  # a fitted classifier holds no row
             finite = all(parameter.isfinite().all() for parameter in net.module_.parameters())
-            # Early stopping may have put the weights of the start back.
-            if not finite or not np.isfinite(net.history[-1, "train_loss"]):
+            # Early stopping may have put the weights of an earlier epoch back.
+            if not finite or not np.isfinite(net.history[-1].get("train_loss", 0.0)):
                 raise ValueError(
                     f"The network diverged: its weights are no longer finite. Lower lr={self.lr}."
                 )
@@ -1458,16 +1477,17 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             return DECAY * min(1.0, DECAY_ROWS / n_rows) ** 2
         return self.weight_decay
 
-    def _make_net(
-        self, shuffling: torch.Generator, n_rows: int, title: str = "", **net_params: Any
-    ) -> HUIHENNet:
+    def _make_callbacks(
+        self, title: str, n_later: int, *, is_warm: bool, is_guided: bool
+    ) -> list[Any]:
+        """Return the user's callbacks and our own."""
         callbacks = [("valid_auc", ValidationAUC()), *(self.callbacks or [])]
-        if net_params.get("criterion") is GuidedLoss:
+        if is_guided:
             callbacks.append(("loss_parts", LossParts()))
         if self.schedule == "one_cycle":
             callbacks.append(("one_cycle", OneCycle()))
         if self.early_stopping:
-            stopping = BestEpoch(
+            stopping = (BestEpochOrStart if is_warm else EarlyStopping)(
                 monitor="valid_score",
                 patience=self.n_iter_no_change,
                 threshold=0.0,
@@ -1476,7 +1496,12 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             )
             callbacks.append(("early_stopping", stopping))
         if self.verbose:
-            callbacks.append(("progress_bar", ProgressBar(type(self).__name__ + title)))
+            callbacks.append(("progress_bar", ProgressBar(type(self).__name__ + title, n_later)))
+        return callbacks
+
+    def _make_net(
+        self, shuffling: torch.Generator, n_rows: int, callbacks: list[Any], **net_params: Any
+    ) -> HUIHENNet:
         switches = (
             *("behavior_dim", "intention_dim", "habit_dim", "hidden_units", "dropout"),
             *("log_interval", "time_aware", "user_item_aware", "field_aware", "hierarchical"),
@@ -1484,6 +1509,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         )
         params = {
             "module": HUIHEN,
+            "classes": [0, 1],
             "criterion": torch.nn.CrossEntropyLoss,
             "criterion__reduction": "none",
             "optimizer": torch.optim.Adam,

@@ -11,7 +11,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -156,14 +156,14 @@ class GuidedLoss(nn.CrossEntropyLoss):
 
 
 class GuidedDataset(Dataset):
-    """Applications whose target is the label and the guidance probability, side by side.
+    """Applications with a guidance probability.
 
     Parameters
     ----------
     dataset : ApplicationDataset
     guidance : float ndarray of shape (n_applications,)
     labeled : bool
-        False puts NaN in the place of the labels.
+        False makes every label NaN.
     """
 
     def __init__(
@@ -171,18 +171,20 @@ class GuidedDataset(Dataset):
     ) -> None:
         self.dataset = dataset
         self.y = dataset.y
-        label = dataset.y if labeled else np.full(len(dataset), np.nan)
-        target = np.column_stack([label, guidance]).astype(dataset.profile.dtype)
-        self._target = torch.from_numpy(target).to(dataset.device)
+        self.labeled = labeled
+        self._guidance = torch.from_numpy(guidance.astype(dataset.profile.dtype)).to(dataset.device)
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitems__(self, indices: Sequence[int]) -> tuple[Any, Tensor]:
-        """Cut one batch: the applications at ``indices``, and their targets."""
-        batch, _ = self.dataset.__getitems__(indices)
-        rows = torch.as_tensor(indices, device=self._target.device)
-        return batch, self._target.index_select(0, rows)
+        """Cut one batch: the applications at ``indices``, and their labels."""
+        batch, y = self.dataset.__getitems__(indices)
+        rows = torch.as_tensor(indices, device=self._guidance.device)
+        guidance = self._guidance.index_select(0, rows)
+        if not self.labeled:
+            y = torch.full_like(guidance, torch.nan)
+        return replace(batch, guidance=guidance), y
 
 
 class LossParts(Callback):
@@ -194,8 +196,8 @@ class LossParts(Callback):
 
     def on_batch_end(self, net: Any, batch: Any, training: bool, **kwargs: Any) -> None:
         """Keep the parts of one batch."""
-        (x, target), logits = batch, kwargs["y_pred"].detach()
-        parts = net.criterion_.parts(logits, target.to(logits.device))
+        (x, y), logits = batch, kwargs["y_pred"].detach()
+        parts = net.criterion_.parts(logits, x.target(y).to(logits.device))
         self._seen["train" if training else "valid"].append((*parts, x.weight.to(logits.device)))
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:

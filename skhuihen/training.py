@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import dis
+from contextlib import suppress
 from copy import deepcopy
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
-from skorch import NeuralNet
+from skorch import NeuralNet, NeuralNetClassifier
 from skorch.callbacks import Callback, EarlyStopping
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -28,41 +28,118 @@ class StoppedByCallback(Exception):  # noqa: N818  not an error
     """A callback has asked for the end of training."""
 
 
-@contextmanager
-def flushing_denormals() -> Iterator[None]:
-    """Take numbers closer to 0 than 1e-38 for 0 in this thread, and put its mode back.
+class HUIHENNet(NeuralNetClassifier):
+    """A skorch net whose data sets give whole batches, with a weight for each application.
 
-    Gradients fade on their way back through a history. What is left of them below 1e-38, which
-    nothing can be learned from, takes a processor ten times as long as an ordinary number.
+    To scorers it is a classifier of the labels 0 and 1, so that skorch's `EpochScoring` works.
     """
-    before = bool(torch.tensor([1e-39]) * 1 == 0)
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(before)
 
+    #: Epochs that ran to their end. `history` may hold one more while one is running.
+    n_whole_epochs = 0
 
-class HUIHENNet(NeuralNet):
-    """A skorch net whose data sets give whole batches, with a weight for each application."""
+    @property
+    def _default_callbacks(self) -> list[tuple[str, Any]]:
+        """Return those of every net: a classifier's own also record an accuracy."""
+        return super(NeuralNetClassifier, self)._default_callbacks
 
     def notify(self, method_name: str, **kwargs: Any) -> None:
-        """Call the callbacks.
+        """Call the callbacks, all of them even where one of them asks for the end of training.
 
-        skorch's callbacks stop training by a KeyboardInterrupt, and skorch takes every other
-        one for theirs: Ctrl-C would leave a half-trained network that looks like a whole one.
+        skorch's callbacks ask for it by a KeyboardInterrupt, and skorch takes every other one for
+        theirs: Ctrl-C would leave a half-trained network that looks like a whole one.
         """
-        try:
-            super().notify(method_name, **kwargs)
-        except KeyboardInterrupt:
-            raise StoppedByCallback from None
+        getattr(self, method_name)(self, **kwargs)
+        is_stopped = False
+        for _, callback in self.callbacks_:
+            try:
+                getattr(callback, method_name)(self, **kwargs)
+            except KeyboardInterrupt as error:
+                if not _is_of_callback(error):
+                    raise
+                is_stopped = True
+        if is_stopped:
+            raise StoppedByCallback
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Count the epoch."""
+        self.n_whole_epochs = len(self.history)
 
     def train(self, dataset: Any) -> None:
-        """Train until `max_epochs` or until a callback stops it; Ctrl-C is passed on."""
-        self.notify("on_train_begin", X=dataset, y=None)
-        with flushing_denormals(), suppress(StoppedByCallback):
-            self.fit_loop(dataset)
-        self.notify("on_train_end", X=dataset, y=None)
+        """Train until `max_epochs` or until a callback stops it; Ctrl-C is passed on.
+
+        An epoch that a callback has stopped in its middle is in the weights, not in the history.
+        """
+        before = self.n_whole_epochs
+        try:
+            with suppress(StoppedByCallback):
+                self.notify("on_train_begin", X=dataset, y=None)
+                self.fit_loop(dataset)
+            if self.n_whole_epochs == before:
+                raise ValueError(
+                    "A callback stopped training before the first epoch had ended, so there is "
+                    "nothing to judge the network by. Let it stop at the end of an epoch."
+                )
+            with suppress(StoppedByCallback):
+                self.notify("on_train_end", X=dataset, y=None)
+        except BaseException:
+            for _, callback in self.callbacks_:
+                if isinstance(callback, ProgressBar):
+                    callback.close()
+            raise
+        del self.history[self.n_whole_epochs :]
+
+    def run_single_epoch(self, iterator: Any, training: bool, prefix: str, **kwargs: Any) -> None:
+        """Run through the batches once; there must be one."""
+        super().run_single_epoch(iterator, training, prefix, **kwargs)
+        if iterator is not None and not self.history[-1][f"{prefix}_batch_count"]:
+            of = "iterator_train" if training else "iterator_valid"
+            size = self.get_params_for(of).get("batch_size", self.batch_size)
+            rows = "training" if training else "held-out"
+            raise ValueError(
+                f"The {rows} rows give no batch of batch_size={size}, so nothing could be learned "
+                f"or judged. Where net_params holds {of}__drop_last, fewer rows than a batch are "
+                "all dropped: remove it, lower the batch size, or pass more rows."
+            )
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return all that training changes, for `put_back`."""
+        shuffling, dropout = self._generators()
+        return {
+            "of_torch": deepcopy([part.state_dict() for part in self._parts()]),
+            "shuffling": shuffling.get_state(),
+            "dropout": [generator.get_state() for generator in dropout],
+            "n_whole_epochs": self.n_whole_epochs,
+            "attributes": {
+                name: getattr(self, name)
+                for name in ("max_epochs", "batch_size", "lr", "callbacks_")
+            },
+            "order_of_groups": deepcopy(self.__dict__.get("_order_of_groups")),
+        }
+
+    def put_back(self, before: dict[str, Any]) -> None:
+        """Undo what was trained since a snapshot."""
+        for part, state in zip(self._parts(), before["of_torch"], strict=True):
+            part.load_state_dict(state)
+        shuffling, dropout = self._generators()
+        shuffling.set_state(before["shuffling"])
+        for generator, state in zip(dropout, before["dropout"], strict=True):
+            generator.set_state(state)
+        self.n_whole_epochs = before["n_whole_epochs"]
+        del self.history[self.n_whole_epochs :]
+        for name, value in before["attributes"].items():
+            setattr(self, name, value)
+        self.__dict__.pop("_order_of_groups", None)
+        if before["order_of_groups"] is not None:
+            self._order_of_groups = before["order_of_groups"]
+
+    def _parts(self) -> list[Any]:
+        return [self.module_, self.criterion_, self.optimizer_]
+
+    def _generators(self) -> tuple[torch.Generator, list[torch.Generator]]:
+        """Return the generator of the order of rows, and those of dropout."""
+        layers = self.module_.modules()
+        dropout = [g for g in (getattr(layer, "generator", None) for layer in layers) if g]
+        return self.get_params_for("iterator_train")["generator"], dropout
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         """Return the batches of a data set, which may be streamed."""
@@ -99,7 +176,7 @@ class HUIHENNet(NeuralNet):
         Weights have mean 1 over all rows of `fit`, not over each batch, so that a batch of
         light applications moves the network less.
         """
-        loss = self.criterion_(y_pred, y_true.to(y_pred.device))
+        loss = self.criterion_(y_pred, X.target(y_true).to(y_pred.device))
         return (loss * X.weight.to(loss.device)).mean()
 
 
@@ -133,8 +210,7 @@ class ValidationAUC(Callback):
 
 def _outcome(x: Batch, y: Tensor, logits: Tensor) -> tuple[Tensor, ...]:
     """Return scores, labels and weights of a batch."""
-    label = y if y.ndim == 1 else y[:, 0]  # the guidance stands beside it
-    return tuple(values.cpu() for values in (logits[:, 1] - logits[:, 0], label, x.weight))
+    return tuple(values.cpu() for values in (logits[:, 1] - logits[:, 0], y, x.weight))
 
 
 def _judge(seen: list[tuple[Tensor, ...]], loss: float) -> tuple[float | None, float]:
@@ -147,10 +223,11 @@ def _judge(seen: list[tuple[Tensor, ...]], loss: float) -> tuple[float | None, f
     return auc, auc - 1e-6 * loss
 
 
-class BestEpoch(EarlyStopping):
+class BestEpochOrStart(EarlyStopping):
     """Early stopping that counts the network as it starts as one of its epochs.
 
-    A warm-started network starts at good scores: where no epoch improves on them, they are kept.
+    For a warm-started network, which starts at good scores: where no epoch improves on them, they
+    are kept. A network of random weights knows nothing, and few held-out rows may flatter it.
     """
 
     def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
@@ -169,34 +246,81 @@ class BestEpoch(EarlyStopping):
                 loss += float(net.get_loss(logits, target, x)) * len(x) / len(valid)
                 seen.append(_outcome(x, target, logits))
         generator.set_state(state)
+        if not seen:
+            return  # the first epoch says why
         _, self.dynamic_threshold_ = _judge(seen, loss)
         self.best_epoch_, self.best_model_weights_ = 0, deepcopy(net.module_.state_dict())
 
 
 class ProgressBar(Callback):
-    """Show epochs, losses and AUC in a progress bar.
+    """Show epochs, losses and AUC in a progress bar, and how long the rest takes at most.
 
     Parameters
     ----------
     description : str
         Stands in front of the bar.
+    n_later : int, default=0
+        Networks that are trained after this one, in as many epochs.
     """
 
-    def __init__(self, description: str) -> None:
+    def __init__(self, description: str, n_later: int = 0) -> None:
         self.description = description
+        self.n_later = n_later
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         """Open the bar."""
-        self._bar = tqdm(total=net.max_epochs, desc=self.description, unit="epoch")
+        self._bar = tqdm(
+            total=net.max_epochs,
+            desc=self.description,
+            unit="epoch",
+            # tqdm's own estimate would count on epochs that early stopping may spare.
+            bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]",
+        )
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Move the bar on."""
-        row = net.history[-1]
+        bar, row = self._bar, net.history[-1]
         shown = {key: row[key] for key in ("train_loss", "valid_loss", "valid_auc") if key in row}
-        self._bar.set_postfix({key: f"{value:.4f}" for key, value in shown.items()})
-        self._bar.update()
+        texts = [f"{key}={value:.4f}" for key, value in shown.items()]
+        n_done = bar.n + 1
+        n_left = net.max_epochs * (1 + self.n_later) - n_done
+        if n_left:
+            seconds = bar.format_dict["elapsed"] / n_done * n_left
+            texts.insert(0, f"the rest takes at most {bar.format_interval(seconds)}")
+        bar.set_postfix_str(", ".join(texts), refresh=False)
+        bar.update()
 
     def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
-        """Close the bar."""
-        self._bar.close()
-        del self._bar  # it cannot be pickled
+        """Close the bar; the epochs that were spared are no longer part of it."""
+        bar = self._bar
+        if bar.n < bar.total:
+            bar.set_postfix_str(
+                f"stopped early, after {bar.n} of {bar.total} epochs", refresh=False
+            )
+            bar.total = bar.n
+            bar.refresh()
+        self.close()
+
+    def close(self) -> None:
+        """Close the bar as it is, if it is open."""
+        if hasattr(self, "_bar"):
+            self._bar.close()
+            del self._bar  # it cannot be pickled
+
+
+def _is_of_callback(error: KeyboardInterrupt) -> bool:
+    """Tell whether a method of a callback raised this itself, which means the end of training.
+
+    Ctrl-C interrupts whatever instruction is running, or is raised by a signal handler; it is
+    never a ``raise`` in a callback.
+    """
+    if isinstance(error.__context__, KeyboardInterrupt):
+        return _is_of_callback(error.__context__)  # caught there, and raised again as a new one
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    if traceback is None:
+        return False
+    code, variables = traceback.tb_frame.f_code, traceback.tb_frame.f_locals
+    is_raised = code.co_code[traceback.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+    return is_raised and any(isinstance(variables.get(n), Callback) for n in code.co_varnames[:1])

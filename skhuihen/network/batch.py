@@ -49,6 +49,8 @@ class Batch:
         Rank by length of the last session of each applicant.
     event_steps, session_steps : list of int
         Sequences still running at each step of the two scans.
+    guidance : float Tensor of shape (n_applications,), default=None
+        A teacher's probability of overdue, if there is one.
     """
 
     profile: Tensor
@@ -65,9 +67,16 @@ class Batch:
     last_session: Tensor
     event_steps: list[int]
     session_steps: list[int]
+    guidance: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.profile)
+
+    def target(self, label: Tensor) -> Tensor:
+        """Return what a loss compares with: the labels, beside the guidance if there is one."""
+        if self.guidance is None:
+            return label
+        return torch.stack([label.to(self.guidance), self.guidance], dim=1)
 
     def to(self, *args: object, **kwargs: object) -> Batch:
         """Move every tensor to a device."""

@@ -14,7 +14,6 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -32,6 +31,7 @@ from skhuihen.preprocessing.rules import (
     other_of,
     read_rules,
 )
+from skhuihen.utils.fitting import all_or_nothing
 
 
 class BehaviorAbstractor(BehaviorTransformer):
@@ -193,7 +193,7 @@ class BehaviorAbstractor(BehaviorTransformer):
         self.applied_at = applied_at
         self.lookback = lookback
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn the table.
 

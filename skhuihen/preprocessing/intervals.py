@@ -10,7 +10,6 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
@@ -25,6 +24,7 @@ from skhuihen.preprocessing._base import (
     weigh_rows,
 )
 from skhuihen.preprocessing.sessionizer import Sessionizer
+from skhuihen.utils.fitting import all_or_nothing
 
 STATISTICS = ("mean", "last", "most")
 
@@ -125,7 +125,7 @@ class IntervalStatistics(BehaviorTransformer):
         self.applied_at = applied_at
         self.lookback = lookback
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Choose the operations to pair.
 

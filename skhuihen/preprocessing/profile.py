@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import Interval
 from sklearn.utils._tags import Tags
@@ -38,6 +38,7 @@ from skhuihen.preprocessing.bounded import (
     tell_codes,
     weighted_median,
 )
+from skhuihen.utils.fitting import all_or_nothing
 
 PROFILE_FIELDS = ("user", "device", "item")
 #: Below this many rows, distinct values say nothing about a column.
@@ -142,7 +143,7 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         self.min_frequency = min_frequency
         self.dtype = dtype
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Learn fields, categories, medians, means and variances.
 

@@ -11,12 +11,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 from sklearn.utils._tags import Tags
 
 from skhuihen.behaviors import Behaviors, microseconds_of
 from skhuihen.preprocessing._base import COLUMN_CONSTRAINTS, BehaviorTransformer
+from skhuihen.utils.fitting import all_or_nothing
 
 
 class Sessionizer(BehaviorTransformer):
@@ -132,7 +132,7 @@ class Sessionizer(BehaviorTransformer):
         self.applied_at = applied_at
         self.lookback = lookback
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
     def fit(self, X: Any, y: Any = None) -> Self:
         """Check parameters and input; nothing is learned.
 
@@ -152,7 +152,7 @@ class Sessionizer(BehaviorTransformer):
             self._cut(as_of.behaviors)
         return self._remember_columns(frame)
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
     def fit_transform(self, X: Any, y: Any = None) -> pd.DataFrame:
         """Do what `fit` and `transform` do, reading X once.
 

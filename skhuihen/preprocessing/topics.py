@@ -8,7 +8,6 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
@@ -20,6 +19,7 @@ from skhuihen.preprocessing._base import (
     weigh_rows,
 )
 from skhuihen.preprocessing.correspondence import Correspondence, Table
+from skhuihen.utils.fitting import all_or_nothing
 
 
 class BehaviorTopics(BehaviorTransformer):
@@ -120,7 +120,7 @@ class BehaviorTopics(BehaviorTransformer):
         self.applied_at = applied_at
         self.lookback = lookback
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Find the topics.
 

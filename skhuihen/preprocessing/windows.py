@@ -9,7 +9,6 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
@@ -23,6 +22,7 @@ from skhuihen.preprocessing._base import (
     positions,
     weigh_rows,
 )
+from skhuihen.utils.fitting import all_or_nothing
 
 OTHER = "other"
 
@@ -126,7 +126,7 @@ class WindowStatistics(BehaviorTransformer):
         self.applied_at = applied_at
         self.lookback = lookback
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Choose the operations to tell apart.
 
