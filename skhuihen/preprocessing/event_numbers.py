@@ -206,8 +206,8 @@ class EventRanges:
                     f"Subfield {name!r} of the events in column {self.column!r} holds "
                     f"{known.describe(outside)}. They count as if they were at its "
                     "end. Check the unit, and replace codes for missing values by NaN before "
-                    f"attach_behaviors, as events[{name!r}].replace({known.farthest(outside):.15g}, "
-                    "np.nan) does.",
+                    f"attach_behaviors, as events[{name!r}].replace("
+                    f"{known.farthest(outside):.15g}, np.nan) does.",
                     stacklevel=stacklevel + 1,
                 )
 
