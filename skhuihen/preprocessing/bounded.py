@@ -19,6 +19,8 @@ FEW = 5
 #: Up to this share of values outside the range is ordinary, and so is up to this many times the
 #: share that would be expected of each end if nothing had changed.
 ORDINARY_SHARE, ORDINARY_TIMES = 0.01, 10
+#: How many times as far from the median as the extreme of `fit` a value must be to be far outside.
+LEAST_FAR, MOST_FAR = 5.0, 10.0
 #: Weights are compared up to rounding: a weight of two must count as exactly two rows.
 ROUNDING = 1e-9
 
@@ -167,11 +169,6 @@ class Outside:
     lowest: float = np.inf
     highest: float = -np.inf
 
-    @property
-    def farthest(self) -> float:
-        """The value outside that is farthest from 0."""
-        return max(self.lowest, self.highest, key=abs)
-
     def add(self, other: Outside) -> None:
         """Count further values."""
         self.n += other.n
@@ -209,18 +206,17 @@ class Range:
     def of_values(cls, values: NDArray[np.float64], weight: NDArray[np.float64]) -> Self:
         """Return the range of values of which there is at least one.
 
-        A value is far if it is more than twice as far from the median as the largest one. Where
-        that is itself far from the others (from the median so many times as far as the 99.5%
-        quantile), as of incomes, so many times instead of twice; ten times at most. The same
-        below.
+        A value is far if it is more than five times as far from the median as the largest one.
+        Where that one is itself far from the others (from the median more than five times as far
+        as the 99.5% quantile), then so many times; ten times at most. The same below.
         """
         low, high = values.min(), values.max()
         middle = weighted_median(values, weight)
         edges = weighted_quantiles(values, weight, EDGES)
         far = []
         for end, edge in zip((low, high), edges, strict=True):
-            times = (end - middle) / (edge - middle) if edge != middle else 2.0
-            far.append(middle + (end - middle) * min(max(times, 2.0), 10.0))
+            times = (end - middle) / (edge - middle) if edge != middle else 0.0
+            far.append(middle + (end - middle) * min(max(times, LEAST_FAR), MOST_FAR))
         if low == high:  # nothing was learned of it, so nothing can go wrong
             far = [-np.inf, np.inf]
         return cls(float(low), float(high), float(far[0]), float(far[1]), _ordinary(weight.sum()))
@@ -260,6 +256,10 @@ class Range:
             f"{found.n_outside} of {found.n} values outside the range seen in {source}, "
             f"{self.low:.6g} to {self.high:.6g}: {' and '.join(ends)}"
         )
+
+    def farthest(self, found: Outside) -> float:
+        """Return the value that is farthest outside."""
+        return max(found.lowest, found.highest, key=lambda v: max(self.low - v, v - self.high))
 
 
 def _ordinary(n: float) -> float:

@@ -200,13 +200,14 @@ class EventRanges:
     def tell(self, found: dict[str, Outside], stacklevel: int) -> None:
         """Warn of subfields with values far outside, or too many outside the range."""
         for name, outside in found.items():
-            if self.ranges_[name].is_unusual(outside):
+            known = self.ranges_[name]
+            if known.is_unusual(outside):
                 warnings.warn(
                     f"Subfield {name!r} of the events in column {self.column!r} holds "
-                    f"{self.ranges_[name].describe(outside)}. They count as if they were at its "
+                    f"{known.describe(outside)}. They count as if they were at its "
                     "end. Check the unit, and replace codes for missing values by NaN before "
-                    f"attach_behaviors, as events[{name!r}].replace({outside.farthest:.15g}, "
-                    "np.nan) does.",
+                    f"attach_behaviors, as events[{name!r}].replace("
+                    f"{known.farthest(outside):.15g}, np.nan) does.",
                     stacklevel=stacklevel + 1,
                 )
 

@@ -93,12 +93,11 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
     rises from 0 to 1. So a few huge values move nothing, and a score beyond the 99.5% quantile
     equals the score there.
 
-    `transform` warns of a number with values outside the range of `fit`, but not of those that are
-    ordinary: it warns if a value is far outside (more than twice as far from the median as the
-    farthest one in `fit`; more than that, up to ten times, where the farthest one is itself far
-    from the others), or if more values are outside than there should be (at least 5, more than 1%,
-    and more than ten times the share that is expected of each end). Nothing is said where `fit` saw
-    fewer than 20 values.
+    `transform` warns of a number with values outside the range of `fit`, but not of ordinary ones:
+    it warns if a value is far outside (more than five times as far from the median as the farthest
+    one in `fit`; up to ten times, where that one is itself far from the others), or if more values
+    are outside than there should be (at least 5, more than 1%, and more than ten times the share
+    that is expected of each end). Nothing is said where `fit` saw fewer than 20 values.
 
     A date is never a number by itself: what is left out is told by a warning, except for a column
     ``applied_at``.
@@ -252,7 +251,7 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
                     f"Profile column {column!r} holds {known_range.describe(outside, source)}. "
                     "They are scored as if they were at its end. Check the unit of the column, "
                     "and replace codes for missing values by NaN, as "
-                    f"X[{column!r}].replace({outside.farthest:.15g}, np.nan) does.",
+                    f"X[{column!r}].replace({known_range.farthest(outside):.15g}, np.nan) does.",
                     stacklevel=stacklevel + 1,
                 )
         if len(frame) < FEW_ROWS:
