@@ -1,7 +1,8 @@
 """01. From two files of your own to overdue probabilities.
 
 Writes two small tables to a folder, as a warehouse would export them, and goes from there to a
-table of probabilities. Replace the two paths, and the names of the columns, by yours.
+table of probabilities. Replace the two paths, and the names of the columns, by yours. `by` may also
+be a pair, if the two tables name the customer differently: by=("customer", "client").
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ with tempfile.TemporaryDirectory() as folder:
     )
 print(report.to_string(), "\n")
 
-# 2. Behaviors, sessions, network.
+# 2. Behaviors, sessions, network. The columns in `by` are never profile in X, nor are `user_id` and
+# `application_id`. Name other identifiers in id_columns, and all of them if X has been another kind
+# of table in between, such as polars: HUIHENClassifier(id_columns=["customer", "contract"]).
 model = make_pipeline(
     BehaviorAbstractor(),
     Sessionizer(gap="1h"),

@@ -33,7 +33,7 @@ from skhuihen.behaviors import (
     refuse_mixed_zones,
     refuse_series,
 )
-from skhuihen.embedded import EmbeddedJoin, concat_chunks, open_duckdb, read_batches
+from skhuihen.embedded import EmbeddedJoin, concat_chunks, open_duckdb
 from skhuihen.parquet import (
     as_pandas,
     check_output,
@@ -733,7 +733,7 @@ def batches_of(table: Any, size: int) -> Any:
         case [duckdb] if duckdb.name == "duckdb":
             # Ibis 12 asks DuckDB 2 for its batches by a name that is gone.
             duckdb._run_pre_execute_hooks(table)
-            return read_batches(duckdb.con.sql(duckdb.compile(table)), size)
+            return duckdb.con.sql(duckdb.compile(table)).to_arrow_reader(size)
     return table.to_pyarrow_batches(chunk_size=size)
 
 

@@ -165,8 +165,9 @@ class EmbeddedJoin:
         """Return how many partitions keep the lists of each within DuckDB's limit."""
         sample = self.connection.sql(f"SELECT * FROM events LIMIT {_BATCH}").to_arrow_table()
         width = sample.nbytes / max(1, len(sample))
-        ((limit,),) = self.connection.sql("SELECT current_setting('memory_limit')").fetchall()
-        return max(1, math.ceil(n_pairs * width * _OVERHEAD / _bytes_of(limit)))
+        limit = "parse_formatted_bytes(current_setting('memory_limit'))"
+        ((available,),) = self.connection.sql(f"SELECT {limit}").fetchall()
+        return max(1, math.ceil(n_pairs * width * _OVERHEAD / available))
 
     def _events_of(self, stretches: list[tuple[int, int]], path: Path) -> Iterator[pa.Table]:
         """Write down the events that each stretch needs, then yield them in turn."""
@@ -176,7 +177,7 @@ class EmbeddedJoin:
         places: list[list[int]] = [[] for _ in stretches]
         options = pa.ipc.IpcWriteOptions(compression="lz4")
         with self._explaining():
-            batches = read_batches(self._query(join.events_by(_PARTITION)), _BATCH)
+            batches = self._query(join.events_by(_PARTITION)).to_arrow_reader(_BATCH)
             schema = batches.schema.remove(batches.schema.get_field_index(_PARTITION))
             with pa.ipc.new_file(path, schema, options=options) as file:
                 for batch in batches:
@@ -192,19 +193,6 @@ class EmbeddedJoin:
             file = pa.ipc.open_file(source)
             for found in places:
                 yield pa.Table.from_batches([file.get_batch(place) for place in found], schema)
-
-
-def _bytes_of(size: str) -> float:
-    """Read a size as DuckDB writes it, such as ``"476.8 MiB"``."""
-    number, unit = size.split()
-    return float(number) * 1024.0 ** "bkmgtp".index(unit[0].lower())
-
-
-def read_batches(relation: Any, size: int) -> pa.RecordBatchReader:
-    """Run a query of DuckDB and return its rows as a reader of Arrow batches."""
-    # DuckDB before 1.5 has the older name alone, which later versions deprecate.
-    read = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
-    return read(size)
 
 
 def concat_chunks(pieces: list[pa.ChunkedArray]) -> pa.ChunkedArray:

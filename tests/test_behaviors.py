@@ -370,6 +370,42 @@ def test_null_events_outside_a_slice_do_not_count():
 NAIVE, UTC, SHANGHAI = NOON, NOON.tz_localize("UTC"), NOON.tz_localize("Asia/Shanghai")
 
 
+def dicts_at(times):
+    return [{"time": time, "operation": "a"} for time in times]
+
+
+def frame_at(times):
+    return pd.DataFrame({"time": times, "operation": "a"})
+
+
+@pytest.mark.parametrize("wrap", [dicts_at, frame_at])
+def test_iso_texts_in_lists_of_dicts_are_times(wrap):
+    def read(times):
+        return Behaviors.from_column(pd.Series([wrap(times), None, wrap(times[:1])], name="app"))
+
+    texts = ["2024-05-01T10:00:00", "2024-05-01 10:00:00.123", "2024-05-02"]
+    times = [*pd.to_datetime(texts, format="ISO8601")]
+    assert read(texts).fields["time"].equals(read(times).fields["time"].cast(pa.timestamp("us")))
+    assert read(texts).lengths.tolist() == [3, 0, 1]
+    zoned = read(["2024-05-01T10:00:00Z", "2024-05-01T10:00:00+05:30"])
+    assert zoned.fields["time"].type == pa.timestamp("us", "UTC")
+    assert np.diff(zoned.times()[:2]).tolist() == [-int(5.5 * 3600e6)]
+    assert read(["2024-05-01T10:00:00.123456789"]).times().tolist() == [1714557600123456] * 2
+    for wrong in (
+        ["2024-05-01", "soon"],
+        ["1714557600"],
+        ["2024-05-01T10:00Z", "2024-05-01T10:00"],
+    ):
+        with pytest.raises(ValueError, match=r"'app' .* not all read as ISO 8601.*to_datetime"):
+            read(wrong)
+
+
+def test_numbers_as_times_name_both_units():
+    numbers = pd.Series([[{"time": 1714557600, "operation": "a"}]])
+    with pytest.raises(TypeError, match=r"timestamps are wanted.*unit='s'.*unit='ms'"):
+        Behaviors.from_column(numbers).times()
+
+
 @pytest.mark.parametrize("pair", [(NAIVE, UTC), (UTC, NAIVE), (UTC, SHANGHAI), (SHANGHAI, NAIVE)])
 @pytest.mark.parametrize("as_objects", [as_lists_of_dicts, as_frames])
 def test_refuses_objects_in_several_time_zones(as_objects, pair):

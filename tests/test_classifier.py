@@ -633,3 +633,28 @@ def test_a_gpu_gives_what_the_cpu_gives(X: pd.DataFrame, bank: Any) -> None:
     # Weights and dropout are drawn differently on each device.
     trained_there = quick(device="cuda").fit(X, bank.y).predict_proba(X)
     assert np.isfinite(trained_there).all()
+
+
+def test_the_key_of_the_join_is_no_profile(bank: Any) -> None:
+    applications = bank.applications.rename(columns={"user_id": "customer"})
+    applications = applications.drop(columns="application_id").rename(
+        columns=lambda name: name.removeprefix("user__").removeprefix("device__")
+    ).rename(columns=lambda name: name.removeprefix("item__"))  # fmt: skip
+    X = attach_behaviors(applications, bank.events, by=("customer", "user_id"))
+    X = Sessionizer().fit_transform(BehaviorAbstractor().fit_transform(X))
+    model = quick().fit(X, bank.y)
+    assert "customer" in X
+    assert "customer" not in model.feature_names_in_
+    assert "customer" not in model.profile_encoder_.feature_names_in_
+    # What was learned in fit counts, wherever the rows come from.
+    plain = X.copy()
+    plain.attrs = {}
+    for other in (plain, plain.drop(columns="customer"), pa.table(plain)):
+        np.testing.assert_array_equal(model.predict_proba(other), model.predict_proba(X))
+    without = quick().fit(plain.drop(columns="customer"), bank.y)
+    keyless = X.drop(columns="customer")
+    np.testing.assert_array_equal(without.predict_proba(keyless), model.predict_proba(X))
+    with pytest.warns(
+        UserWarning, match="'customer' is an integer with a value of its own in near"
+    ):
+        assert "customer" in quick().fit(plain, bank.y).feature_names_in_

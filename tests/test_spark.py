@@ -246,6 +246,40 @@ def test_output_warns_of_strangers_and_leaves_nothing_of_a_failure(
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_warns_of_times_that_cannot_be_right(engine, tables, tmp_path):
+    days = np.arange(40)
+    noon = pd.Timestamp("2024-05-01 12:00").as_unit("us")
+    later = noon + pd.to_timedelta(days, "D").as_unit("us")
+    applications = pd.DataFrame({"customer": days, "applied_at": later, "number": days})
+    events = pd.DataFrame(
+        {
+            "client": days.repeat(3),
+            "time": noon + pd.to_timedelta(np.arange(120) * 6, "h").as_unit("us"),
+            "operation": "login",
+        }
+    )
+    options = {"by": ("customer", "client"), "return_report": True}
+    _, expected = attach_behaviors(applications, events, known_after="6h", **options)
+    _, report = attach_behaviors(*tables(applications, events), known_after="6h", **options)
+    pd.testing.assert_series_equal(report, expected)
+    assert report["pairs_known_too_late"] > 0
+    # Milliseconds, read as nanoseconds.
+    old = events.assign(
+        time=pd.to_datetime(events["time"].astype("int64") // 1000).dt.as_unit("us")
+    )
+    with pytest.warns(UserWarning, match="120 of 120 times in column 'time' .* January 1970") as (
+        found
+    ):
+        attach_behaviors(*tables(applications, old), **options)
+    assert found[-1].filename == __file__
+    dates = events.assign(time=events["time"].dt.floor("D"))
+    with pytest.warns(UserWarning, match="120 of 120 times in column 'time' .* are midnight"):
+        attach_behaviors(*tables(applications, dates), **options)
+    ended = events.assign(time=events["time"] - pd.Timedelta("200D"))
+    with pytest.warns(UserWarning, match="40 of 40 applications are more than 60 days after"):
+        attach_behaviors(*tables(applications, ended), **options)
+
+
 def test_an_output_elsewhere_is_left_to_the_engine(engine, tables, bank):
     with pytest.raises(ValueError, match=r"no folder of this machine.* by \.to_parquet"):
         attach_behaviors(*tables(*bank), output="hdfs://bank/attached")

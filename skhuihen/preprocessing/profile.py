@@ -45,8 +45,8 @@ PROFILE_FIELDS = ("user", "device", "item")
 FEW_ROWS = 20
 #: Below this many rows of a class, a column may separate it by chance.
 FEW_OF_A_CLASS = 5
-#: An integer with more distinct values than this share of rows may be that of who applied.
-NEAR_UNIQUE = 0.95
+#: An integer with more distinct values than this share of so many rows may say who applied.
+NEAR_UNIQUE, MANY_ROWS = 0.95, 100
 
 
 class ProfileEncoder(TransformerMixin, BaseEstimator):
@@ -657,10 +657,12 @@ def _refuse_identifier(column: pd.Series, is_number: bool) -> None:
             f"{found}: it names applications rather than describing them. Leave it out with "
             "id_columns or profile_fields, or group its values."
         )
-    if n_distinct > NEAR_UNIQUE * n_rows and pd.api.types.is_integer_dtype(column.dtype):
+    is_unique = n_distinct == n_rows
+    is_nearly = n_rows >= MANY_ROWS and n_distinct > NEAR_UNIQUE * n_rows
+    if (is_unique or is_nearly) and pd.api.types.is_integer_dtype(column.dtype):
         warnings.warn(
             f"Profile column {column.name!r} is an integer with a value of its own in "
-            f"{'' if n_distinct == n_rows else 'nearly '}each of {n_rows} rows. If it is an "
+            f"{'' if is_unique else 'nearly '}each of {n_rows} rows. If it is an "
             f"identifier, leave it out with id_columns=[..., {column.name!r}]; if it is an amount, "
             "convert it with .astype(float).",
             stacklevel=4,

@@ -526,6 +526,16 @@ def test_warns_of_integers_that_may_name_rows():
     ProfileEncoder().fit(pd.DataFrame({"number": [*range(29), 28]}))
 
 
+def test_warns_of_integers_that_name_nearly_every_row():
+    # Some customers apply twice.
+    repeated = np.append(np.arange(1000), np.arange(40))
+    with pytest.warns(UserWarning, match="'key' .* of its own in nearly each of 1040 rows.*astype"):
+        ProfileEncoder().fit(pd.DataFrame({"key": repeated}))
+    ProfileEncoder().fit(pd.DataFrame({"key": repeated}).astype(float))
+    ProfileEncoder().fit(pd.DataFrame({"key": np.append(repeated, np.arange(100))}))
+    ProfileEncoder(id_columns=["key"]).fit(pd.DataFrame({"key": repeated}))
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
