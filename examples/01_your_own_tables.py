@@ -45,7 +45,7 @@ print(report.to_string(), "\n")
 model = make_pipeline(
     BehaviorAbstractor(),
     Sessionizer(gap="1h"),
-    HUIHENClassifier(max_epochs=20, random_state=0, verbose=1),
+    HUIHENClassifier(max_epochs=10, random_state=0, verbose=1),
 )
 X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
 model.fit(X_train, y_train)

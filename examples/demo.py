@@ -41,7 +41,9 @@ N_FOLDS = 5
 SEED = 0
 
 
-def contenders(data: Bunch, sessionizer: Sessionizer, windows: tuple[str, ...]) -> dict[str, Any]:
+def contenders(
+    data: Bunch, sessionizer: Sessionizer, windows: tuple[str, ...], epochs: int
+) -> dict[str, Any]:
     """Return the models to compare."""
     # Few leaves and slow learning: on data of this size better than LightGBM's defaults.
     trees = LGBMClassifier(
@@ -51,15 +53,15 @@ def contenders(data: Bunch, sessionizer: Sessionizer, windows: tuple[str, ...]) 
     front = (BehaviorAbstractor(), sessionizer)
     models: dict[str, Any] = {}
     if "old_applications" in data:
-        warm = HUIHENClassifier(random_state=SEED)
-        warm.warm_start_from(data.old_applications, data.old_y, max_epochs=60)
+        warm = HUIHENClassifier(max_epochs=epochs, random_state=SEED)
+        warm.warm_start_from(data.old_applications, data.old_y, max_epochs=min(epochs, 60))
         models["HUIHEN, warm-started from old data"] = make_pipeline(*front, warm)
         of_profile = make_pipeline(ProfileEncoder(), clone(trees))
         models["LightGBM, profile, old data beside new"] = WithOldRows(
             of_profile, data.old_applications, data.old_y
         )
     return models | {
-        "HUIHEN": make_pipeline(*front, HUIHENClassifier(random_state=SEED)),
+        "HUIHEN": make_pipeline(*front, HUIHENClassifier(max_epochs=epochs, random_state=SEED)),
         "LightGBM, profile": make_pipeline(ProfileEncoder(), clone(trees)),
         "LightGBM, profile + windows": make_pipeline(
             make_union(ProfileEncoder(), statistics), clone(trees)
@@ -151,6 +153,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", help="folder of the SuperLender files; default: simulate a bank")
     parser.add_argument("--applications", type=int, default=2000, help="size of the simulated bank")
+    parser.add_argument("--epochs", type=int, default=200, help="most epochs of the networks")
     parser.add_argument("--repeats", type=int, help="repetitions of the cross-validation")
     parser.add_argument("--output", type=Path, default=Path("demo_output"), help="for pictures")
     arguments = parser.parse_args()
@@ -181,7 +184,7 @@ def main() -> None:
     print(f"{len(y)} applications, {y.mean():.1%} overdue. The join:\n{report.to_string()}\n")
     print(f"Sessions:\n{sessionizer.report(X).to_string()}\n")
 
-    models = contenders(data, sessionizer, windows)
+    models = contenders(data, sessionizer, windows, arguments.epochs)
     print(f"{N_FOLDS}-fold stratified cross-validation, {n_repeats} time(s):")
     scores, held_out = cross_validate(models, X, y, n_repeats)
     table = summarize(scores)

@@ -66,7 +66,7 @@ SMALL = {
     "04_abstracting_behaviors": ("--applications", 200),
     "05_warm_start": ("--applications", 80, "--old", 200, "--epochs", 1),
     "06_scikit_learn_tools": ("--applications", 100, "--epochs", 1),
-    "07_many_machines": ("--applications", 60, "--epochs", 1),
+    "07_many_machines": ("--applications", 60, "--epochs", 1, "--workers", 1),
     "08_the_model_you_have": ("--applications", 90, "--epochs", 1),
     "09_what_behaviors_are_about": ("--applications", 150),
 }
@@ -86,7 +86,8 @@ def test_gallery(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ru
 def test_demo_on_a_tiny_bank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_here) -> None:
     monkeypatch.syspath_prepend(EXAMPLES)
     with joblib.parallel_config("sequential"):
-        output = run_here(EXAMPLES / "demo.py", "--applications", 100, "--output", tmp_path)
+        small = ("--applications", 100, "--epochs", 2)
+        output = run_here(EXAMPLES / "demo.py", *small, "--output", tmp_path)
     for name in ("HUIHEN", "LightGBM, profile + windows", "best possible"):
         assert name in output
     for picture in ("roc.png", "ks.png", "timeline.png"):

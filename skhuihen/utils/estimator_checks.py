@@ -10,8 +10,11 @@ that has the usual names of columns; give it few epochs or trees, for it is fitt
 from __future__ import annotations
 
 import copy
+import os
 import pickle
+import random
 import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from importlib.util import find_spec
@@ -21,8 +24,9 @@ import joblib
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import torch
 from numpy.typing import NDArray
-from sklearn import config_context
+from sklearn import config_context, get_config
 from sklearn.base import clone, is_classifier
 from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError, UnsetMetadataPassedError
@@ -388,6 +392,65 @@ def check_unfitted(name: str, estimator: Any) -> None:
             _fresh(estimator).get_feature_names_out()
 
 
+# ---- the data of the user, and what is around
+
+
+def check_keys_are_no_features(name: str, estimator: Any) -> None:
+    """Check that who applied, and the number of the application, change nothing."""
+    X, y = make_applications()
+    model = _fit(estimator, X, y)
+    keys = ["user_id", "application_id"]
+    other = X.assign(**{key: X[key].to_numpy()[::-1] + 1_000_000 for key in keys})
+    _assert_alike(
+        _without(_results(model, other), keys),
+        _without(_results(model, X), keys),
+        f"{name} takes a key for a feature",
+    )
+
+
+def check_missing_path(name: str, estimator: Any) -> None:
+    """Check that a path to nothing is refused, by its name or because paths are not taken."""
+    X, y = make_applications()
+    model = _fit(estimator, X, y)
+    path = os.path.join("no_such_folder", "applications.parquet")
+    asked = [lambda X: _fresh(estimator).fit(X, y)]
+    asked += [getattr(model, method) for method in METHODS if hasattr(model, method)]
+    for ask in asked:
+        with (
+            warnings.catch_warnings(action="ignore"),
+            raises((FileNotFoundError, TypeError, ValueError), match=["no_such_folder", "a str;"]),
+        ):
+            ask(path)
+
+
+def check_scale_of_weights(name: str, estimator: Any) -> None:
+    """Check that only the ratios of weights matter, and that equal ones are none."""
+    if not has_fit_parameter(estimator, "sample_weight"):
+        return
+    X, y = make_applications()
+
+    def results(weight: Any) -> dict[str, Any]:
+        return _results(_fresh(estimator).fit(X, y, sample_weight=weight), X)
+
+    weight = np.random.default_rng(0).uniform(0.1, 5, len(X))
+    for one, wanted in ((weight, results(weight)), (np.ones(len(X)), results(None))):
+        for constant in (1e-6, 1e6):
+            _assert_alike(
+                results(constant * one), wanted, f"{name} with all weights times {constant}"
+            )
+
+
+def check_global_state(name: str, estimator: Any) -> None:
+    """Check that random states, warnings, threads and other settings stay as they are."""
+    X, y = make_applications()
+    # The first time, modules are loaded, which may change settings of their own.
+    for shared in (_random_states, _settings):
+        before = shared()
+        _results(_fit(estimator, X, y), X)
+        for what, value in shared().items():
+            assert value == before[what], f"{name} changes {what}"
+
+
 # ---- scikit-learn's ways
 
 
@@ -520,6 +583,10 @@ CHECKS = (
     check_pickled,
     check_refitted,
     check_unfitted,
+    check_keys_are_no_features,
+    check_missing_path,
+    check_scale_of_weights,
+    check_global_state,
     check_metadata_routing,
     check_html_repr,
 )
@@ -585,6 +652,41 @@ def _fit(estimator: Any, X: Any, y: Any) -> Any:
 def _results(model: Any, X: Any) -> dict[str, Any]:
     """Return what each method gives."""
     return {name: getattr(model, name)(X) for name in METHODS if hasattr(model, name)}
+
+
+def _without(results: dict[str, Any], columns: Sequence[str]) -> dict[str, Any]:
+    """Drop columns of frames, as far as they are there."""
+    return {
+        name: result.drop(columns=columns, errors="ignore")
+        if isinstance(result, pd.DataFrame)
+        else result
+        for name, result in results.items()
+    }
+
+
+def _random_states() -> dict[str, Any]:
+    """Return the random states that a process shares, in forms that can be compared."""
+    kind, keys, *rest = np.random.get_state()  # noqa: NPY002
+    return {
+        "the state of random": random.getstate(),
+        "the random state of NumPy": (kind, np.asarray(keys).tolist(), rest),
+        "the random state of torch": torch.get_rng_state().tolist(),
+    }
+
+
+def _settings() -> dict[str, Any]:
+    """Return other things that a process shares."""
+    return {
+        "the number of torch threads": torch.get_num_threads(),
+        "the default dtype of torch": torch.get_default_dtype(),
+        "whether torch is deterministic": torch.are_deterministic_algorithms_enabled(),
+        # As many as all threads share.
+        "denormal numbers": int((torch.full((1_000_000,), 1e-39) / 2).count_nonzero()),
+        "the filters of warnings": list(warnings.filters),
+        "how NumPy treats errors": np.geterr(),
+        "the configuration of scikit-learn": get_config(),
+        "the environment": dict(os.environ),
+    }
 
 
 def _taken(results: dict[str, Any], rows: Any) -> dict[str, Any]:

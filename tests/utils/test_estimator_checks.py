@@ -136,6 +136,33 @@ class Unfitted(Recency):
         return True
 
 
+class Key(Recency):
+    def transform(self, X: Any) -> pd.DataFrame:
+        users = as_frame(X, "behaviors")["user_id"].to_numpy()
+        return super().transform(X).assign(recency=users)
+
+
+class AnyPath(Recency):
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Recency:
+        if isinstance(X, str):
+            X, _ = estimator_checks.make_applications()
+        return super().fit(X, y, sample_weight)
+
+
+class Heavy(Recency):
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Recency:
+        super().fit(X, y, sample_weight)
+        if sample_weight is not None:
+            self.mean_ = self.mean_ * np.sum(sample_weight)
+        return self
+
+
+class Seeding(Recency):
+    def transform(self, X: Any) -> pd.DataFrame:
+        np.random.seed(0)
+        return super().transform(X)
+
+
 class Weightless(Recency):
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Recency:
         return super().fit(X, y)
@@ -198,6 +225,10 @@ BROKEN = {
     "check_pickled": Forgets,
     "check_refitted": Remembers,
     "check_unfitted": Unfitted,
+    "check_keys_are_no_features": Key,
+    "check_missing_path": AnyPath,
+    "check_scale_of_weights": Heavy,
+    "check_global_state": Seeding,
     "check_metadata_routing": Weightless,
     "check_html_repr": Linked,
     "check_fit_transform": Twice,
