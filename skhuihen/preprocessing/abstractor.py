@@ -7,7 +7,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable
-from functools import partial
+from dataclasses import replace
 from numbers import Integral
 from operator import attrgetter
 from typing import Any, Self
@@ -20,12 +20,17 @@ from sklearn.utils.validation import check_is_fitted
 from skhuihen.behaviors import Behaviors, OptionalSubfields, decode
 from skhuihen.preprocessing._base import COLUMN_CONSTRAINTS, BehaviorTransformer
 from skhuihen.preprocessing.evidence import Evidence, Totals
-from skhuihen.preprocessing.grouping import Groups
+from skhuihen.preprocessing.grouping import Groups, Merge
 from skhuihen.preprocessing.rules import (
     ANY,
     COLUMNS,
     FIELDS,
     ITEM_CLICK,
+    NAME,
+    RARE,
+    REASONS,
+    RULE,
+    USE,
     Rule,
     RuleTable,
     other_of,
@@ -168,7 +173,7 @@ class BehaviorAbstractor(BehaviorTransformer):
 
     _parameter_constraints: dict = {
         "rules": [None, pd.DataFrame, str, os.PathLike, list],
-        "n_behaviors": [Interval(Integral, 2, None, closed="left")],
+        "n_behaviors": [Interval(Integral, 2, None, closed="left"), StrOptions({"auto"})],
         "n_items": [Interval(Integral, 0, None, closed="left")],
         "merge": [StrOptions({"auto", "frequency"})],
         **COLUMN_CONSTRAINTS,
@@ -177,7 +182,7 @@ class BehaviorAbstractor(BehaviorTransformer):
     def __init__(
         self,
         rules: Any = None,
-        n_behaviors: int = 45,
+        n_behaviors: int | str = 45,
         n_items: int = 200,
         *,
         merge: str = "auto",
@@ -210,20 +215,23 @@ class BehaviorAbstractor(BehaviorTransformer):
         -------
         self
         """
-        columns, read = self._read_again(X)
+        columns_of_X, read = self._read_again(X)
         rules = read_rules(self.rules)
         self._optional = OptionalSubfields("item")
         totals = Totals(self._optional.learn(read()))
         n_clicks = self._count_items(read, totals, RuleTable(rules))
-        learned = self._learn_operations(totals, n_clicks, rules)
+        learned, merges = self._learn_operations(totals, n_clicks, rules)
         # The given rules come last: their globs are for operations not seen yet.
-        rows = map(attrgetter(*COLUMNS), self._learn_items(n_clicks, learned, rules))
-        self.rules_ = pd.DataFrame(rows, columns=COLUMNS).drop_duplicates(ignore_index=True)
+        columns = [*COLUMNS, *REASONS]
+        rows = map(attrgetter(*columns), self._learn_items(n_clicks, learned, rules))
+        table = pd.DataFrame(rows, columns=columns)
+        self.rules_ = table.drop_duplicates(COLUMNS, ignore_index=True)
+        self.merges_ = pd.DataFrame(merges, columns=Merge._fields)
         self._table = RuleTable([Rule(*row) for row in self.rules_.itertuples(index=False)])
         distinct = {rule.outcome for rule in self._table.rules}
         self.n_items_ = sum(field == ITEM_CLICK for field, _ in distinct)
         self.n_behaviors_ = len(distinct) - self.n_items_
-        return self._remember_columns(columns)
+        return self._remember_columns(columns_of_X)
 
     def transform(self, X: Any) -> pd.DataFrame:
         """Give each event its ``field`` and ``behavior``.
@@ -307,41 +315,32 @@ class BehaviorAbstractor(BehaviorTransformer):
 
     def _learn_operations(
         self, evidence: Totals, n_clicks: dict[tuple[str, str], int], rules: list[Rule]
-    ) -> list[Rule]:
-        """Return rules for every operation seen, in the order of their names."""
+    ) -> tuple[list[Rule], list[Merge]]:
+        """Return rules for every operation seen, in the order of their names, and the merges."""
         table = RuleTable(rules)
         learned: dict[str, list[Rule]] = {}
         unnamed: list[int] = []
         for code in evidence.in_order:
             operation = evidence.operations[code]
-            name = glob.escape(operation)
-            found = [
-                Rule(name, rule.item, rule.field, rule.behavior)
-                for rule in table.of_operation(operation).rules
-            ]
-            learned[operation] = found
-            if found and found[-1].item == ANY:
-                continue
-            unnamed.append(code)
+            found = table.of_operation(operation).rules
+            learned[operation] = [replace(rule, operation=glob.escape(operation)) for rule in found]
+            if not found or found[-1].item != ANY:
+                unnamed.append(code)
 
+        names = [evidence.operations[code] for code in unnamed]
         fields = [evidence.field_of(code) for code in unnamed]
-        groups = Groups(
-            [evidence.operations[code] for code in unnamed], fields, evidence.n_events[unnamed]
-        )
+        groups = Groups(names, fields, evidence.n_events[unnamed])
         named = {(rule.field, rule.behavior) for rule in rules if rule.field != ITEM_CLICK}
-        room = self.n_behaviors - len(named)
+        room = None if self.n_behaviors == "auto" else int(self.n_behaviors) - len(named)
         if self.merge == "auto":
             self._merge_types(groups, n_clicks, rules)
-            groups.merge_families(room)
-        if groups.n_behaviors > room:
-            room -= 2  # the two "other"
-            if self.merge == "auto":
-                groups.merge_neighbors(room, partial(evidence.count_neighbors, unnamed))
-            groups.drop_rare(room)
-        for code, field, behavior in zip(unnamed, fields, groups.behaviors(), strict=True):
-            operation = evidence.operations[code]
-            learned[operation].append(Rule(glob.escape(operation), ANY, field, behavior))
-        return [rule for found in learned.values() for rule in found]
+            groups.merge_alike(room, lambda: evidence.count_neighbors(unnamed))
+        if room is not None and groups.n_behaviors + groups.n_others > room:
+            groups.drop_rare(room - 2)  # the two "other"
+        reasons = groups.why.tolist(), groups.sure.round(2).tolist()
+        for name, *rest in zip(names, fields, groups.behaviors(), *reasons, strict=True):
+            learned[name].append(Rule(glob.escape(name), ANY, *rest))
+        return [rule for found in learned.values() for rule in found], groups.merges
 
     def _merge_types(
         self, groups: Groups, n_clicks: dict[tuple[str, str], int], rules: list[Rule]
@@ -379,7 +378,7 @@ class BehaviorAbstractor(BehaviorTransformer):
             if rule.is_type:
                 # Whichever of the type's operations an item was seen with, it is that item.
                 result += [
-                    Rule(rule.operation, glob.escape(item), ITEM_CLICK, f"{rule.behavior}:{item}")
+                    replace(rule, item=glob.escape(item), behavior=f"{rule.behavior}:{item}")
                     for item in items_of.get(rule.behavior, [])
                 ]
             result.append(rule)
@@ -400,9 +399,12 @@ class BehaviorAbstractor(BehaviorTransformer):
             tokens[field, other_of(field)] = len(tokens)
         rules_of = [self._table.of_operation(operation) for operation in evidence.operations]
         of_operation = np.full(len(rules_of), -1)
+        reasons: Counter[str] = Counter()
+        n_events = np.bincount(evidence.operation, minlength=len(rules_of)).tolist()
         for code, rules in enumerate(rules_of):
             if rules.for_any_item is not None:
                 of_operation[code] = tokens.setdefault(rules.for_any_item.outcome, len(tokens))
+                reasons[rules.for_any_item.why] += n_events[code]
         token = of_operation[evidence.operation]
 
         pair_of_event, pairs = evidence.item_pairs(
@@ -419,6 +421,7 @@ class BehaviorAbstractor(BehaviorTransformer):
             if rule is not None:
                 of_pair[position] = tokens.setdefault(rule.outcome, len(tokens))
                 rest[position] = rule.is_type
+                reasons[rule.why] += n_events[position]
                 if rule.field == ITEM_CLICK and not rule.is_type:
                     clicks[rule.behavior, item, evidence.operations[code]] = n_events[position]
         token[has_pair] = of_pair[pair_of_event]
@@ -431,6 +434,10 @@ class BehaviorAbstractor(BehaviorTransformer):
             "events_used": behaviors.n_events,
             "unseen_operations": int(unseen.sum()),
             "items_not_kept": int(rest[pair_of_event].sum()),
+            "placed_by_rule": reasons[RULE],
+            "placed_by_name": reasons[NAME],
+            "placed_by_use": reasons[USE],
+            "placed_as_rare": reasons[RARE],
         }
         return (
             behaviors.with_fields(

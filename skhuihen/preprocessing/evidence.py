@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 
 from skhuihen.behaviors import MISSING, Behaviors
-from skhuihen.preprocessing.grouping import count_neighbors
 from skhuihen.preprocessing.rules import (
     FUNCTION_WIDGET,
     ITEM_CLICK,
     TRANSFORM_OPERATION,
 )
 
+#: Operations that are told apart as neighbors; the rarer ones are counted together.
+MOST_NEIGHBORS = 256
 #: Microseconds. The paper ends a session where more lies between two behaviors.
 SESSION_GAP = 3_600_000_000
 
@@ -132,7 +133,10 @@ class Totals:
             found[:, : counts.shape[1]] += counts
             counts = found
             near = evidence.near
-            before, after = code[:-1][near], code[1:][near]
+            row, before, after = piece.rows[:-1][near], code[:-1][near], code[1:][near]
+            # A pair counts once for each application, so that nobody who is busy rules the rest.
+            once = np.unique((row * n + before) * n + after)
+            before, after = np.divmod(once % (n * n), n)
             beside = coo_array((np.ones_like(before), (before, after)), shape=(n, n))
             pairs.resize((n, n))
             pairs = pairs + beside.tocsr()
@@ -154,28 +158,28 @@ class Totals:
             return ITEM_CLICK
         return FUNCTION_WIDGET
 
-    def count_neighbors(self, codes: list[int], group: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Count the neighbors of groups of operations.
+    def count_neighbors(self, codes: list[int]) -> NDArray[np.int64]:
+        """Count what stands beside some operations, once for each application.
 
         Parameters
         ----------
         codes : list of int
-            Some operations. Each of the others is a group of its own.
-        group : int64 ndarray of shape (n_codes,)
-            The group of each, numbered from 0.
+            The operations.
 
         Returns
         -------
-        int64 ndarray of shape (n_groups, n_columns)
-            See `skhuihen.preprocessing.grouping.count_neighbors`.
+        int64 ndarray of shape (n_codes, n_columns)
+            How many applications have each of the most frequent operations directly behind the
+            operation, within an hour, and how many directly before. The last column of each half
+            is for all other operations.
         """
-        n_groups = int(group.max(initial=-1)) + 1
-        group_of = np.full(len(self.operations), -1)
-        group_of[codes] = group
-        # In the order of names, as all that settles ties.
-        others = [code for code in self.in_order if group_of[code] < 0]
-        group_of[others] = n_groups + np.arange(len(others))
-        n_events = np.zeros(n_groups + len(others), dtype=np.int64)
-        np.add.at(n_events, group_of, self.n_events)
-        before, after = (group_of[codes] for codes in self._pairs.coords)
-        return count_neighbors(before, after, self._pairs.data, n_events, n_groups)
+        by_frequency = sorted(self.in_order, key=lambda code: -self.n_events[code])
+        column = np.empty(len(by_frequency), dtype=np.int64)
+        column[by_frequency] = np.minimum(np.arange(len(by_frequency)), MOST_NEIGHBORS)
+        before, after = self._pairs.coords
+        halves = []
+        for one, other in ((before, after), (after, before)):
+            counts = np.zeros((len(column), MOST_NEIGHBORS + 1), dtype=np.int64)
+            np.add.at(counts, (one, column[other]), self._pairs.data)
+            halves.append(counts[codes])
+        return np.hstack(halves)

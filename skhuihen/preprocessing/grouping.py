@@ -1,35 +1,66 @@
-"""Grouping operations into behaviors: by names, by neighbors in sessions, by frequency."""
+"""Grouping operations into behaviors: by names and use together, or by frequency."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist
 
 from skhuihen.preprocessing._base import unique_names
-from skhuihen.preprocessing.names import find_families
+from skhuihen.preprocessing.links import Links, link
+from skhuihen.preprocessing.names import Family, find_families
 from skhuihen.preprocessing.rules import (
+    ALONE,
     FIELDS,
     FUNCTION_WIDGET,
     ITEM_CLICK,
+    NAME,
+    RARE,
     TRANSFORM_OPERATION,
+    USE,
     other_of,
 )
 
-#: A group with fewer neighbors than this is too rare to tell what it resembles.
-FEW_NEIGHBORS = 50
-#: Most groups to compare with one another; bounds memory and time.
+#: An operation whose name says nothing, with fewer neighbors than this, is too rare to place ...
+FEW_NEIGHBORS = 5
+#: ... unless so large a share of all events are its own.
+COMMON = 0.01
+#: Most operations to compare with one another; bounds memory and time.
 MOST_COMPARED = 1000
-#: Groups that are told apart as neighbors; the rarer ones are counted together.
-MOST_NEIGHBORS = 256
+#: The weight of large groups in the cost; more of it gives more and smaller ones.
+RESOLUTION = 3.0
 _ENDING = {ITEM_CLICK: "_click", TRANSFORM_OPERATION: "_transform", FUNCTION_WIDGET: ""}
 _ETC = "_etc"
 
-#: Takes the group of each operation; returns, for each group, how often each other was beside it.
-CountNeighbors = Callable[[NDArray[np.int64]], NDArray[np.int64]]
-_Members = tuple[NDArray[np.int64], str]  # of a family, and what to call them together
+
+class Merge(NamedTuple):
+    """One step of merging.
+
+    Attributes
+    ----------
+    n_behaviors : int
+        Number of groups behind it.
+    cost : float
+        See `Groups.merge_alike`.
+    by : {"name", "use", "rare"}
+        What most of the links between the two come from.
+    strength : float
+        How strong these links are, from 0 to 1; of what is rare 0.
+    one, other : str
+        The most frequent operation of each.
+    made : bool
+        Whether it was made, or would come next.
+    """
+
+    n_behaviors: int
+    cost: float
+    by: str
+    strength: float
+    one: str
+    other: str
+    made: bool
 
 
 class Groups:
@@ -59,37 +90,173 @@ class Groups:
         self.n_events = np.array(n_events, dtype=np.int64)
         self.titles = list(names)
         self.kept = self.fields != ITEM_CLICK
+        # Of the operations: why each is where it is, and how sure that is, from 0 to 1.
+        self.why = np.full(len(names), ALONE, dtype=object)
+        self.sure = np.ones(len(names))
+        self.merges: list[Merge] = []
+        self._unknown = np.ones(len(names))
+        self._families: list[tuple[Family, NDArray[np.int64], str]] = []
 
     @property
     def n_behaviors(self) -> int:
         """Number of groups that are kept as behaviors."""
         return int(self.kept.sum())
 
-    def merge_families(self, room: int) -> None:
-        """Merge operations whose names show that they belong together.
+    def merge_alike(
+        self, room: int | None, count_neighbors: Callable[[], NDArray[np.int64]]
+    ) -> None:
+        """Merge transform operations and function widgets by their names and their use.
 
-        It ends where no more than ``room`` groups are left. Buttons that stand on many pages come
-        first, those with the fewest events first, and each is merged whole. Then come families,
-        those that share most words first; of all equally close ones, the rarest members are
-        merged, as many as needed. Item clicks are left alone.
+        Operations of a field are linked (see `skhuihen.preprocessing.links`). Again and again,
+        those two groups are merged between which the links have the largest weight, divided by
+        the geometric mean of the weights of all links of the one and of the other. The cost of a
+        grouping is the share of the links between groups, plus 3 times the sum of the squared
+        shares of the groups in all links.
+
+        Parameters
+        ----------
+        room : int or None
+            It ends where no more than so many groups are left. None ends where the cost is least.
+        count_neighbors : callable
+            Returns how often each operation was seen beside each of some others, as an int64
+            ndarray of shape (n_operations, n_columns).
         """
-        buttons: list[_Members] = []
-        close: dict[int, list[_Members]] = {}  # by the number of shared words
-        for field in (TRANSFORM_OPERATION, FUNCTION_WIDGET):
-            mine = np.flatnonzero(self.fields == field)
-            families = find_families([self.names[i] for i in mine.tolist()], field)
+        mine = np.flatnonzero(self.kept)
+        if not len(mine) or (room is not None and len(mine) <= room):
+            return
+        neighbors = count_neighbors()
+        names = [self.names[i] for i in mine.tolist()]
+        by_frequency = np.argsort(-self.n_events[mine], kind="stable")
+        compared = np.sort(by_frequency[:MOST_COMPARED])
+        links = link(
+            [names[i] for i in compared.tolist()],
+            self.fields[mine[compared]],
+            neighbors[mine[compared]],
+        )
+        self._families = [
+            (family, mine[compared[members]], field) for family, members, field in links.families
+        ]
+        self._unknown[mine[compared]] = links.unknown
+        self._follow(mine[by_frequency[MOST_COMPARED:]])
+        n_neighbors = neighbors[mine[compared]].sum(axis=1)
+        n_events = self.n_events[mine[compared]]
+        placed = (links.by_name.any(axis=1) | (n_neighbors >= FEW_NEIGHBORS)) | (
+            n_events >= COMMON * self.n_events[self.kept].sum()
+        )
+        mine = mine[compared]
+        self._drop_few(mine[~placed], room)
+        left = np.flatnonzero(self.kept[mine])
+        self._agglomerate(mine[left], links.among(left), room)
+
+    def _follow(self, numbers: NDArray[np.int64]) -> None:
+        """Put operations that are too many to compare where their names say, or nowhere."""
+        for field in FIELDS:
+            rest = numbers[self.fields[numbers] == field]
+            if not len(rest):
+                continue
+            everyone = np.flatnonzero(self.kept & (self.fields == field))
+            families = find_families([self.names[i] for i in everyone.tolist()], field)
+            compared = ~np.isin(everyone, rest)
             for family in sorted(families, key=lambda family: (-len(family.words), family)):
-                members = mine[list(family.members)]
-                title = family.title + _ENDING[field]
-                if family.is_button:
-                    buttons.append((members, title))
-                else:
-                    close.setdefault(len(family.words), []).append((members, title))
-        for members, title in sorted(buttons, key=lambda button: self.n_events[button[0]].sum()):
-            if self.n_behaviors > room:
-                self._merge(self.group[members], title)
-        for _, equally_close in sorted(close.items(), reverse=True):
-            self._merge_rarest(equally_close, room)
+                members = np.array(family.members)
+                follow = everyone[members[~compared[members]]]
+                follow = follow[self.group[follow] == follow]
+                lead = everyone[members[compared[members]]]
+                if len(lead) and len(follow):
+                    first = lead[np.argmax(self.n_events[lead])]
+                    self.group[follow] = first
+                    self.n_events[first] += self.n_events[follow].sum()
+                    self.kept[follow] = False
+                    self.why[follow] = NAME
+            self._let_go(rest[self.group[rest] == rest])
+
+    def _drop_few(self, numbers: NDArray[np.int64], room: int | None) -> None:
+        """Drop what is too rare to place, the rarest first, and no more than needed."""
+        numbers = self._by_frequency(numbers)
+        for number in numbers.tolist():
+            if room is not None and self.n_behaviors + self.n_others <= room:
+                break
+            self._let_go(np.array([number]))
+            self.merges.append(
+                Merge(self.n_behaviors, np.nan, RARE, 0.0, self.names[number], "", True)
+            )
+
+    @property
+    def n_others(self) -> int:
+        """Return how many fields have an ``other``."""
+        dropped = self.why == RARE
+        return len(set(self.fields[dropped].tolist()))
+
+    def _agglomerate(self, numbers: NDArray[np.int64], links: Links, room: int | None) -> None:
+        """Merge groups step by step, down to ``room`` or to the least cost."""
+        steps = _steps(links)
+        n_before = self.n_behaviors
+        if room is None:
+            chosen = int(
+                np.argmin(
+                    [
+                        _cost(links.by_name + links.by_use, links.weight),
+                        *(step.cost for step in steps),
+                    ]
+                )
+            )
+        else:
+            chosen = min(len(steps), max(0, n_before + self.n_others - room))
+        most_frequent = numbers.copy()
+        for position, step in enumerate(steps):
+            pair = most_frequent[[step.keep, step.gone]]
+            self.merges.append(
+                Merge(
+                    n_before - position - 1,
+                    step.cost,
+                    step.by,
+                    step.strength,
+                    self.names[pair[0]],
+                    self.names[pair[1]],
+                    position < chosen,
+                )
+            )
+            most_frequent[step.keep] = max(pair.tolist(), key=lambda i: (self.n_events[i], -i))
+        group = np.arange(len(numbers))
+        for step in steps[:chosen]:
+            group[group == step.gone] = step.keep
+        self._explain(numbers, group, links)
+        for keep in np.unique(group).tolist():
+            members = numbers[group == keep]
+            if len(members) > 1:
+                everyone = np.flatnonzero(np.isin(self.group, members))
+                self._merge(members, self._title(everyone))
+
+    def _explain(self, numbers: NDArray[np.int64], group: NDArray[np.int64], links: Links) -> None:
+        """Say why each operation is in its group: by which links, and by what share of them."""
+        together = group[:, np.newaxis] == group
+        name = np.where(together, links.by_name, 0.0).sum(axis=1)
+        use = np.where(together, links.by_use, 0.0).sum(axis=1)
+        to_group = np.zeros((len(group), len(group)))
+        np.add.at(to_group.T, group, (links.by_name + links.by_use).T)
+        to_group[np.arange(len(group)), group] = 0.0
+        weight = np.maximum(links.weight, np.finfo(float).tiny)
+        is_alone = together.sum(axis=1) == 1
+        self.why[numbers] = np.where(is_alone, ALONE, np.where(name >= use, NAME, USE))
+        elsewhere = to_group.max(axis=1, initial=0.0)
+        self.sure[numbers] = np.where(is_alone, weight - elsewhere, name + use) / weight
+        follow = np.isin(self.group, numbers)
+        follow[numbers] = False
+        self.sure[follow] = self.sure[self.group[follow]]
+
+    def _title(self, members: NDArray[np.int64]) -> str:
+        """Return what to call some operations together: by the words that most of them share."""
+        best = max(
+            self._families,
+            key=lambda of: (np.isin(of[1], members).sum(), len(of[0].words)),
+            default=None,
+        )
+        if best is not None:
+            family, of_family, field = best
+            n_shared = int(np.isin(of_family, members).sum())
+            if self.fields[members[0]] == field and 2 * n_shared > len(members):
+                return family.title + _ENDING[field] + _ETC * (n_shared < len(members))
+        return self.names[members[np.argmax(self.n_events[members])]] + _ETC
 
     def merge_types(self, room: int, items: Sequence[set[str]]) -> None:
         """Make one type of item clicks on one product, as long as their items are too many.
@@ -116,80 +283,9 @@ class Groups:
             saved = sum(len(of_type[number]) for number in numbers.tolist()) - len(together)
             if saved:
                 self._merge(numbers, family.title + _ENDING[ITEM_CLICK])
+                self.why[mine[list(family.members)]] = NAME
                 of_type[int(numbers[0])] = together
                 excess -= saved
-
-    def _merge_rarest(self, families: list[_Members], room: int) -> None:
-        """Merge the rarest members of families, until no more than ``room`` groups are left."""
-        candidates = sorted(
-            (int(self.n_events[number]), -number, position)
-            for position, (members, _) in enumerate(families)
-            for number in np.unique(self.group[members]).tolist()
-        )
-        excess = self.n_behaviors - room
-        chosen: list[list[int]] = [[] for _ in families]
-        for _, number, position in candidates:
-            if excess > 0:
-                excess -= len(chosen[position]) > 0  # the first of a family saves nothing
-                chosen[position].append(-number)
-        for numbers, (_, title) in zip(chosen, families, strict=True):
-            if len(numbers) > 1:
-                self._merge(np.array(numbers), title)
-
-    def merge_neighbors(self, room: int, count_neighbors: CountNeighbors) -> None:
-        """Merge groups of a field that have the same neighbors in sessions.
-
-        It ends where no more than ``room`` groups are left. First, groups with too few neighbors
-        are dropped, the rarest first. Then, again and again, those two are merged whose profiles
-        of neighbors differ least: by Ward's method on the square roots of the shares, weighted by
-        the number of neighbors. What has been dropped takes part, as the ``other`` of its field.
-        What names tell apart stays apart: families are not merged with one another, and those of
-        transform operations do not go to ``other``. If there are still too many groups, the
-        rarest widgets are dropped: they are what is least related to the business.
-        """
-        numbers, group, sizes = np.unique(self.group, return_inverse=True, return_counts=True)
-        counts = count_neighbors(group).astype(np.float64)
-        few = counts.sum(axis=1) < FEW_NEIGHBORS
-        few[np.argsort(-counts.sum(axis=1), kind="stable")[MOST_COMPARED:]] = True
-        kept, fields = self.kept[numbers], self.fields[numbers]
-        self._drop(numbers[few & kept], room)
-        if self.n_behaviors <= room:
-            return
-
-        dropped = [np.flatnonzero(few & kept & (fields == field)) for field in FIELDS]
-        dropped = [rows for rows in dropped if counts[rows].any()]
-        n_others = len(dropped)
-        for rows in dropped:
-            counts[rows[0]] = counts[rows].sum(axis=0)
-        rows = np.array([*(rows[0] for rows in dropped), *np.flatnonzero(~few & kept)], dtype=int)
-        numbers, fields, counts = numbers[rows], fields[rows], counts[rows]
-        named = sizes[rows] > 1
-        named[:n_others] = fields[:n_others] == TRANSFORM_OPERATION  # no family goes there
-
-        weights = counts.sum(axis=1)
-        centers = np.sqrt(counts / weights[:, np.newaxis])
-        loss = _loss(centers, weights, centers, weights)
-        loss[fields[:, np.newaxis] != fields] = np.inf
-        loss[np.ix_(named, named)] = np.inf
-        np.fill_diagonal(loss, np.inf)
-        while self.n_behaviors > room and np.isfinite(loss).any():
-            pair = np.array(np.unravel_index(loss.argmin(), loss.shape))
-            keep, gone = pair
-            if keep < n_others:
-                self.kept[numbers[gone]] = False
-            else:
-                speaks = max(pair, key=lambda i: (named[i], self.n_events[numbers[i]], -i))
-                self._merge(numbers[pair], self.titles[numbers[speaks]].removesuffix(_ETC) + _ETC)
-                named[keep] |= named[gone]
-            centers[keep] = np.average(centers[pair], axis=0, weights=weights[pair])
-            weights[keep] = weights[pair].sum()
-            loss[gone, :] = loss[:, gone] = np.inf
-            if named[keep]:
-                loss[keep, named] = loss[named, keep] = np.inf
-            still = np.isfinite(loss[keep])
-            fresh = _loss(centers[[keep]], weights[[keep]], centers, weights)[0, still]
-            loss[keep, still] = loss[still, keep] = fresh
-        self._drop(np.flatnonzero(self.kept & (self.fields == FUNCTION_WIDGET)), room)
 
     def drop_rare(self, room: int) -> None:
         """Drop the rarest groups, until no more than ``room`` are left."""
@@ -220,62 +316,67 @@ class Groups:
     def _drop(self, numbers: NDArray[np.int64], room: int) -> None:
         """Drop groups, the rarest first, until no more than ``room`` are left."""
         rarest = self._by_frequency(numbers)[: max(0, self.n_behaviors - max(0, room))]
-        self.kept[rarest] = False
+        self._let_go(rarest)
+
+    def _let_go(self, numbers: NDArray[np.int64]) -> None:
+        """Make groups the ``other`` of their field."""
+        self.kept[numbers] = False
+        members = np.isin(self.group, numbers)
+        self.why[members] = RARE
+        self.sure[members] = self._unknown[members]
 
     def _by_frequency(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Put groups in order, the rarest first."""
         return numbers[np.lexsort([-numbers, self.n_events[numbers]])]
 
 
-def count_neighbors(
-    before: NDArray[np.int64],
-    after: NDArray[np.int64],
-    times: NDArray[np.int64],
-    n_events: NDArray[np.int64],
-    n_groups: int,
-) -> NDArray[np.int64]:
-    """Count what stands beside the events of each group.
+class _Step(NamedTuple):
+    """Two groups that are merged, as positions of their first members."""
 
-    Parameters
-    ----------
-    before, after : int64 ndarray of shape (n_pairs,)
-        The groups of two events of a session, one directly behind the other. A pair may come
-        several times.
-    times : int64 ndarray of shape (n_pairs,)
-        How often each was seen.
-    n_events : int64 ndarray of shape (n_all_groups,)
-        Number of events of each group.
-    n_groups : int
-        Number of groups to count for, from 0 on.
-
-    Returns
-    -------
-    int64 ndarray of shape (n_groups, n_columns)
-        How often each of the most frequent groups stands directly behind an event of the group,
-        and how often directly before. The last column of each half is for all other groups. Events
-        of the same group are no neighbors, since what resembles another stands beside itself.
-    """
-    beside = before != after
-    before, after, times = before[beside], after[beside], times[beside]
-    by_frequency = np.argsort(-n_events, kind="stable")
-    column = np.empty_like(by_frequency)
-    column[by_frequency] = np.minimum(np.arange(len(by_frequency)), MOST_NEIGHBORS)
-    n_columns = MOST_NEIGHBORS + 1
-    halves = []
-    for one, other in ((before, after), (after, before)):
-        wanted = one < n_groups
-        counts = np.zeros((n_groups, n_columns), dtype=np.int64)
-        np.add.at(counts, (one[wanted], column[other[wanted]]), times[wanted])
-        halves.append(counts)
-    return np.hstack(halves)
+    keep: int
+    gone: int
+    cost: float
+    by: str
+    strength: float
 
 
-def _loss(
-    one: NDArray[np.float64],
-    one_weight: NDArray[np.float64],
-    other: NDArray[np.float64],
-    other_weight: NDArray[np.float64],
+def _cost(links: NDArray[np.float64], weight: NDArray[np.float64]) -> float:
+    """Return the cost of leaving all apart."""
+    total = max(weight.sum(), np.finfo(float).tiny)
+    return float(links.sum() / total + RESOLUTION * (weight**2).sum() / total**2)
+
+
+def _steps(links: Links) -> list[_Step]:
+    """Merge those two groups whose links are strongest, until no links are left between groups."""
+    name, both = links.by_name.copy(), links.by_name + links.by_use
+    weight = links.weight.copy()
+    total = weight.sum()
+    apart, squares = both.sum(), (weight**2).sum()
+    strength = _strength(both, weight, weight)
+    np.fill_diagonal(strength, 0.0)
+    steps = []
+    while strength.size and strength.max() > 0:
+        keep, gone = np.unravel_index(strength.argmax(), strength.shape)
+        apart -= 2 * both[keep, gone]
+        squares += 2 * weight[keep] * weight[gone]
+        cost = apart / total + RESOLUTION * squares / total**2
+        by = NAME if 2 * name[keep, gone] >= both[keep, gone] else USE
+        steps.append(_Step(int(keep), int(gone), float(cost), by, float(strength[keep, gone])))
+        for of in (name, both):
+            of[keep] += of[gone]
+            of[:, keep] += of[:, gone]
+            of[gone] = of[:, gone] = of[keep, keep] = 0.0
+        weight[keep] += weight[gone]
+        weight[gone] = 0.0
+        strength[gone] = strength[:, gone] = 0.0
+        strength[keep] = strength[:, keep] = _strength(both[keep], weight[keep], weight)
+    return steps
+
+
+def _strength(
+    links: NDArray[np.float64], one: float | NDArray[np.float64], other: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return how much the weighted variance within groups grows if they are merged."""
-    weight = one_weight[:, np.newaxis] * other_weight / np.add.outer(one_weight, other_weight)
-    return weight * cdist(one, other, "sqeuclidean")
+    """Return the weight of links, relative to all that their two ends have."""
+    scale = np.sqrt(np.multiply.outer(one, other))
+    # Rounded, so that what is alike but for the last digits is settled by name.
+    return np.divide(links, scale, out=np.zeros_like(links), where=scale > 0).round(12)

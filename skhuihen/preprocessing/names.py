@@ -133,6 +133,22 @@ def find_families(names: Sequence[str], field: str) -> list[Family]:
     return _families(begins, ends, field)
 
 
+def first_and_last(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the first telling word of each name, and its end; empty if they say nothing.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Distinct operations of a field.
+
+    Returns
+    -------
+    first, last : list of str
+    """
+    begins, ends = _read(names)
+    return ["".join(words[:1]) for words in begins], ends
+
+
 def _read(names: Sequence[str]) -> tuple[list[Words], list[str]]:
     """Return the words with which names begin, and their ends; empty if they say nothing."""
     paths = [split(name) for name in names]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 import re
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -20,22 +20,28 @@ ITEM_CLICK, TRANSFORM_OPERATION, FUNCTION_WIDGET = FIELDS = (
 OTHER = "other"
 ANY = "*"
 COLUMNS = ["operation", "item", "field", "behavior"]
+#: What the learned table says besides: why an operation is where it is, and how sure that is.
+REASONS = ["why", "sure"]
+RULE, NAME, USE, RARE, ALONE = WHY = ("rule", "name", "use", "rare", "alone")
 #: A wildcard character that stands for itself, as `glob.escape` writes it.
 _ESCAPED = re.compile(r"\[([*?[])\]")
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Rule:
     """One row of the table.
 
     A rule for an item click that names no item (``item="*"``) gives the *type* of the click in
-    `behavior`; every other rule gives the behavior as it stands.
+    `behavior`; every other rule gives the behavior as it stands. `why` and `sure` are for readers
+    and change nothing.
     """
 
     operation: str
     item: str
     field: str
     behavior: str
+    why: str = dataclasses.field(default=RULE, compare=False)
+    sure: float = dataclasses.field(default=1.0, compare=False)
 
     @cached_property
     def is_type(self) -> bool:
@@ -164,7 +170,7 @@ def read_rules(rules: Any) -> list[Rule]:
             f"rules has no column {missing[0]!r}; it has {list(table.columns)}. Wanted are "
             "operation, field, behavior and, optionally, item."
         )
-    table = table.reindex(columns=COLUMNS)
+    table = table.reindex(columns=[*COLUMNS, *REASONS])
     table["item"] = table["item"].astype(object).where(table["item"].notna(), ANY)
     for name in ("operation", "field", "behavior"):
         if table[name].isna().any():
@@ -177,4 +183,10 @@ def read_rules(rules: Any) -> list[Rule]:
             f"rules names the field {table['field'][unknown].iloc[0]!r} in row {row}; it must be "
             f"one of {', '.join(FIELDS)}."
         )
-    return [Rule(*map(as_text, row)) for row in table.itertuples(index=False)]
+    why = table["why"].where(table["why"].isin(WHY), RULE)
+    sure = pd.to_numeric(table["sure"], errors="coerce").fillna(1.0).astype(float)
+    rows = table[COLUMNS].itertuples(index=False)
+    return [
+        Rule(as_text(operation), as_text(item), as_text(field), as_text(behavior), *of)
+        for (operation, item, field, behavior), *of in zip(rows, why, sure, strict=True)
+    ]
