@@ -97,8 +97,6 @@ CHANGEABLE = (
     *("max_epochs", "early_stopping", "validation_fraction", "n_iter_no_change", "random_state"),
 )
 
-#: The rate of the profile's linear way, as a share of that of the other weights.
-LINEAR_RATE = 0.1
 #: The rate of `partial_fit`, as a share of the peak that a schedule rises to.
 LATER_RATE = 0.1
 
@@ -165,9 +163,6 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         does, without labels, of the behaviors of `vocabulary_`; they join T, H and the profile. A
         GRU is slow to learn from few overdue applications which of hundreds of items go together.
         0 is the paper's form.
-    linear_profile : bool, default=True
-        Let the profile reach the log-odds by a linear way too, beside the layers of the paper:
-        what each column does by itself is then learned at once. False is the paper's form.
     base_estimator : classifier or None, default=None
         A model to stand on, such as the LightGBM that is in use. The log-odds are then a weighted
         sum of its and the network's, weighed by rows that neither was fitted on (see `blend_`): a
@@ -332,7 +327,6 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         "event_numbers": [StrOptions({"auto"}), "array-like", None],
         "mean_intention": ["boolean"],
         "n_topics": [Interval(Integral, 0, None, closed="left")],
-        "linear_profile": ["boolean"],
         "base_estimator": [HasMethods(["fit", "predict_proba"]), None],
         "teacher": [HasMethods(["fit", "predict_proba"]), StrOptions({"base"}), None],
         "guidance_weight": [Interval(Real, 0, None, closed="left")],
@@ -374,7 +368,6 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         event_numbers: Sequence[str] | str | None = "auto",
         mean_intention: bool = True,
         n_topics: int = 0,
-        linear_profile: bool = True,
         base_estimator: Any = None,
         teacher: Any = None,
         guidance_weight: float = 1.0,
@@ -412,7 +405,6 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.event_numbers = event_numbers
         self.mean_intention = mean_intention
         self.n_topics = n_topics
-        self.linear_profile = linear_profile
         self.base_estimator = base_estimator
         self.teacher = teacher
         self.guidance_weight = guidance_weight
@@ -651,8 +643,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         `callbacks`, `class_weight`, `n_networks`, `base_estimator` and `teacher`); `fit` is step
         two and starts from it, as often as it is called, in clones too. Only parameters that
         change the shape or the inputs of the pre-trained part (`behavior_dim`, `hidden_units`,
-        `linear_profile`, `dtype`, `behaviors`, `profile_fields`, `id_columns`) make `fit` run step
-        one again.
+        `dtype`, `behaviors`, `profile_fields`, `id_columns`) make `fit` run step one again.
         Warm-starting again replaces the first; a fitted classifier stays as it is until the next
         `fit`.
 
@@ -1351,10 +1342,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         """
         if guide is not None:
             net_params |= {"criterion": GuidedLoss, "criterion__form": float(self.guidance_weight)}
-        if "optimizer__param_groups" not in (self.net_params or {}):
-            slower = [("linear_profile.*", {"lr": LINEAR_RATE * self.lr})]
-            rates = slower if pretrained is None else pretrained.rates(self.lr)
-            net_params["optimizer__param_groups"] = rates
+        if pretrained is not None and "optimizer__param_groups" not in (self.net_params or {}):
+            net_params["optimizer__param_groups"] = pretrained.rates(self.lr)
         random = check_random_state(self.random_state)
         largest = np.iinfo(np.int32).max
         seeds = random.randint(largest, size=(1, 2))
@@ -1505,7 +1494,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         switches = (
             *("behavior_dim", "intention_dim", "habit_dim", "hidden_units", "dropout"),
             *("log_interval", "time_aware", "user_item_aware", "field_aware", "hierarchical"),
-            *("mean_intention", "n_topics", "linear_profile"),
+            *("mean_intention", "n_topics"),
         )
         params = {
             "module": HUIHEN,

@@ -52,14 +52,9 @@ MARGIN = 1e-5
 #: The learned weight of the guidance is at most one over this.
 EPSILON = 0.01
 #: The parameters of a classifier that give the pre-trained part its shape and its inputs.
-SHAPING = (
-    *("behavior_dim", "hidden_units", "linear_profile"),
-    *("behaviors", "profile_fields", "id_columns", "dtype"),
-)
+SHAPING = ("behavior_dim", "hidden_units", "behaviors", "profile_fields", "id_columns", "dtype")
 #: Of these, the ones that a teacher's inputs depend on.
-OF_INPUTS = SHAPING[3:]
-#: The parts of the network that are pre-trained.
-PRETRAINED = ("profile_field_aware", "interaction", "linear_profile")
+OF_INPUTS = SHAPING[2:]
 #: Of all pre-trained parts, this many stay in the memory of a process.
 N_CACHED = 64
 
@@ -425,17 +420,14 @@ class Pretrained:
     def start(self, module: HUIHEN, log_odds: float) -> None:
         """Put the pre-trained weights into a new network, and move its odds to the new data's.
 
-        Taken over are the field matrices of the profile, its linear way and the UPI layers. In the
-        first of these layers the columns of T, H and what is beside saw zeros, and weight decay
-        alone has moved them: they start at zero. So step two starts at the scores of step one, but
-        for the last biases, which move by what the log-odds of overdue differ between the old and
-        the new data.
+        Taken over are the field matrices of the profile and the UPI layers. In the first of
+        these the columns of T, H and what is beside saw zeros, and weight decay alone has moved
+        them: they start at zero. So step two starts at the scores of step one, but for the last
+        biases, which move by what the log-odds of overdue differ between the old and the new data.
         """
         old = self.student.net_.module_
         with torch.no_grad():
-            for room in PRETRAINED:
-                if not hasattr(module, room):
-                    continue
+            for room in ("profile_field_aware", "interaction"):
                 weights = getattr(module, room).named_parameters()
                 trained = dict(getattr(old, room).named_parameters())
                 for name, weight in weights:
@@ -449,8 +441,11 @@ class Pretrained:
 
     def rates(self, lr: float) -> list[tuple[str, dict[str, float]]]:
         """Return the learning rates of step two by names of weights, as skorch takes them."""
-        pretrained = [(f"{room}.*", {"lr": self.lr * lr}) for room in PRETRAINED]
-        return [("*.of_vectors", {"lr": lr}), *pretrained]
+        return [
+            ("*.of_vectors", {"lr": lr}),
+            ("profile_field_aware.*", {"lr": self.lr * lr}),
+            ("interaction.*", {"lr": self.lr * lr}),
+        ]
 
 
 NO_ROWS = (

@@ -79,7 +79,7 @@ def test_each_group_of_weights_has_a_peak_of_its_own(X: pd.DataFrame, y: np.ndar
 
 def test_constant_is_constant(X: pd.DataFrame, y: np.ndarray) -> None:
     seen: list[list[float]] = []
-    quick(schedule="constant", linear_profile=False, callbacks=[Rates(seen)]).fit(X, y)
+    quick(schedule="constant", callbacks=[Rates(seen)]).fit(X, y)
     assert {rate for rates in seen for rate in rates} == {0.01}
 
 
@@ -217,19 +217,3 @@ def test_overconfident_networks_are_calibrated() -> None:
     blend = fit_blend(None, 3 * one + 2, y, np.ones(len(y)))
     assert blend.network == pytest.approx(1 / 3, abs=0.02)
     assert blend.intercept == pytest.approx(-2 / 3, abs=0.05)
-
-
-# The profile's linear way.
-
-
-def test_the_linear_way_is_a_sum_of_columns(X: pd.DataFrame, y: np.ndarray) -> None:
-    model = quick(n_networks=1, dtype="float64").fit(X, y)
-    before = model.decision_function(X)
-    weight = model.net_.module_.linear_profile.weight
-    with torch.no_grad():
-        added = torch.from_numpy(model.profile_encoder_.transform(X)) @ weight
-        weight.zero_()
-    np.testing.assert_allclose(model.decision_function(X) + added.numpy(), before)
-    assert added.std() > 0.01
-    paper = quick(n_networks=1, linear_profile=False).fit(X, y)
-    assert not hasattr(paper.net_.module_, "linear_profile")

@@ -13,7 +13,7 @@ from skhuihen.network.embedding import BehaviorEmbedding, PeriodEmbedding
 from skhuihen.network.field_aware import FieldAware
 from skhuihen.network.habit import UserItemAwareGRU
 from skhuihen.network.intention import TimeAwareGRU
-from skhuihen.network.interaction import Dropout, LinearProfile, UserPropertyInteraction
+from skhuihen.network.interaction import Dropout, UserPropertyInteraction
 from skhuihen.network.recurrence import PlainGRU
 
 
@@ -48,8 +48,6 @@ class HUIHEN(nn.Module):
         that of the last session and the habit. Of no effect without `hierarchical`.
     n_topics : int, default=0
         Numbers that say what an application's behaviors are about, for the interaction layer.
-    linear_profile : bool, default=False
-        Let the encoded profile reach the logits by a linear way of its own too.
     fused : bool, default=True
         Run the GRUs in their fast form; False runs the plain form of the same equations. Off
         the CPU a traditional GRU is torch's own in either case.
@@ -73,7 +71,6 @@ class HUIHEN(nn.Module):
         n_numbers: int = 0,
         mean_intention: bool = False,
         n_topics: int = 0,
-        linear_profile: bool = False,
         fused: bool = True,
     ) -> None:
         super().__init__()
@@ -112,8 +109,6 @@ class HUIHEN(nn.Module):
         self.interaction = UserPropertyInteraction(
             n_vectors, len(present) * behavior_dim, hidden_units, dropout
         )
-        if linear_profile:
-            self.linear_profile = LinearProfile(sum(self.profile_sizes))
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw all weights anew, and let dropout draw from ``generator`` from now on."""
@@ -223,10 +218,7 @@ class HUIHEN(nn.Module):
         user, device, item = self.map_profile(batch.profile)
         vectors = self.read_behaviors(batch, user, item)
         profiles = [field for field in (user, device, item) if field is not None]
-        logits = self.interaction(torch.cat([*vectors, batch.topics, *profiles], dim=1))
-        if hasattr(self, "linear_profile"):
-            logits = logits + self.linear_profile(batch.profile)
-        return logits
+        return self.interaction(torch.cat([*vectors, batch.topics, *profiles], dim=1))
 
     def represent(self, batch: Batch) -> Tensor:
         """Return T and H side by side, shape (n, intention_dim + habit_dim)."""

@@ -73,32 +73,6 @@ class JoiningLinear(nn.Module):
         return nn.functional.linear(x, self.weight, self.bias)
 
 
-class LinearProfile(nn.Module):
-    """A way for the encoded profile straight to the logits, past the layers of the paper.
-
-    The field matrices press the whole profile into some ten units behind a ReLU. What each of its
-    columns does by itself is then slow to learn; here it takes one weight.
-
-    Parameters
-    ----------
-    n_columns : int
-        Number of encoded profile columns.
-    """
-
-    def __init__(self, n_columns: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(n_columns))
-
-    def reset_parameters(self, generator: torch.Generator) -> None:
-        """Start at 0: nothing is added."""
-        nn.init.zeros_(self.weight)
-
-    def forward(self, profile: Tensor) -> Tensor:
-        """Return what is added to the two logits of each application, shape (n, 2)."""
-        log_odds = profile @ self.weight
-        return torch.stack([-log_odds / 2, log_odds / 2], dim=1)
-
-
 class UserPropertyInteraction(nn.Module):
     """The fully connected layers that join intention, habit and profile.
 

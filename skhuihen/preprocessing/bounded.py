@@ -14,11 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 MOST_KNOTS = 8
 #: Quantiles in `fit` beyond which the columns are constant.
 EDGES = (0.005, 0.995)
-#: Fewer values outside the range of `fit` are ordinary, unless they are far outside.
-FEW = 5
-#: Up to this share of values outside the range is ordinary, and so is up to this many times the
-#: share that would be expected of each end if nothing had changed.
-ORDINARY_SHARE, ORDINARY_TIMES = 0.01, 10
+#: Up to this share of values outside the range of `fit` is ordinary.
+ORDINARY_SHARE = 0.01
+#: So are as many as come about by chance, more rarely than this, where nothing has changed.
+CHANCE = 1e-6
 #: How many times as far from the median as the extreme of `fit` a value must be to be far outside.
 LEAST_FAR, MOST_FAR = 5.0, 10.0
 #: Weights are compared up to rounding: a weight of two must count as exactly two rows.
@@ -183,8 +182,8 @@ class Range:
     """The range of a number in `fit`.
 
     A new value a little outside it is ordinary, and so are a few of many. Unusual is a single value
-    that is far outside, and are values outside that are more than they should be: at least 5, more
-    than 1% of all, and more than ten times what is expected of each end.
+    that is far outside, and are values outside that are more than they should be: more than 1% of
+    all, and more than there are by chance, once in a million, where nothing has changed.
 
     Attributes
     ----------
@@ -192,15 +191,15 @@ class Range:
         The smallest and the largest value.
     low_far, high_far : float
         A value beyond these is far outside.
-    ordinary : float
-        The share of values outside that is ordinary.
+    n : float
+        How many values there were.
     """
 
     low: float
     high: float
     low_far: float
     high_far: float
-    ordinary: float
+    n: float
 
     @classmethod
     def of_values(cls, values: NDArray[np.float64], weight: NDArray[np.float64]) -> Self:
@@ -219,13 +218,13 @@ class Range:
             far.append(middle + (end - middle) * min(max(times, LEAST_FAR), MOST_FAR))
         if low == high:  # nothing was learned of it, so nothing can go wrong
             far = [-np.inf, np.inf]
-        return cls(float(low), float(high), float(far[0]), float(far[1]), _ordinary(weight.sum()))
+        return cls(float(low), float(high), float(far[0]), float(far[1]), float(weight.sum()))
 
     @classmethod
     def of_events(cls, low: float, high: float, n: int) -> Self:
         """Return the range of a subfield with `n` values: ten times the largest size is far."""
         far = 10 * max(abs(low), abs(high))
-        return cls(low, high, -far, far, _ordinary(n))
+        return cls(low, high, -far, far, float(n))
 
     def look(self, values: NDArray[np.float64]) -> Outside:
         """Count the values outside; NaN is none."""
@@ -239,7 +238,9 @@ class Range:
 
     def is_unusual(self, found: Outside) -> bool:
         """Tell whether what was found outside should be looked at."""
-        many = found.n_outside >= FEW and found.n_outside > self.ordinary * found.n
+        # In an order by chance, each of the outermost values is a new one by the share of these.
+        chance = (found.n / (found.n + self.n)) ** found.n_outside
+        many = found.n_outside > ORDINARY_SHARE * found.n and chance < CHANCE
         return found.n_far > 0 or many
 
     def describe(self, found: Outside, source: str = "fit") -> str:
@@ -260,10 +261,6 @@ class Range:
     def farthest(self, found: Outside) -> float:
         """Return the value that is farthest outside."""
         return max(found.lowest, found.highest, key=lambda v: max(self.low - v, v - self.high))
-
-
-def _ordinary(n: float) -> float:
-    return max(ORDINARY_SHARE, ORDINARY_TIMES / n)
 
 
 # --------------------------------------------------------------------------------------------------

@@ -96,8 +96,8 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
     `transform` warns of a number with values outside the range of `fit`, but not of ordinary ones:
     it warns if a value is far outside (more than five times as far from the median as the farthest
     one in `fit`; up to ten times, where that one is itself far from the others), or if more values
-    are outside than there should be (at least 5, more than 1%, and more than ten times the share
-    that is expected of each end). Nothing is said where `fit` saw fewer than 20 values.
+    are outside than there should be (more than 1%, and more than there are by chance, once in a
+    million, where nothing has changed). Nothing is said where `fit` saw fewer than 20 values.
 
     A date is never a number by itself: what is left out is told by a warning, except for a column
     ``applied_at``.
