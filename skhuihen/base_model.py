@@ -193,7 +193,7 @@ def fit_blend(
     """Weigh a base model and the networks by rows that neither was fitted on.
 
     A logistic regression on their log-odds, or on those of the networks alone, which calibrates
-    them. The weights are not negative. A normal prior keeps them near 0.65 for the base model and
+    them. The weights are not negative, and that of networks alone is at least 0.01. A normal prior keeps them near 0.65 for the base model and
     0.35 for the networks, or near 1 for the networks alone, as far as the rows do not say
     otherwise: luck must not decide where few are overdue.
 
@@ -229,7 +229,8 @@ def fit_blend(
             columns.T @ by_log_odds + from_before,
         )
 
-    bounds = [(None, None), (0, None), (0, None)]
+    # Networks alone always decide the order.
+    bounds = [(None, None), (0, None), (0.01 if base is None else 0, None)]
     found = minimize(loss, before, jac=True, bounds=bounds, method="L-BFGS-B")
     intercept, by_base, by_network = found.x.tolist()
     return Blend(intercept + by_base * shift, by_base, by_network)

@@ -122,7 +122,7 @@ def test_out_of_fold_scores_know_nothing_of_the_labels() -> None:
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(200, 30)), rng.integers(0, 2, 200)
     model = quick(max_epochs=60, dropout=0.0, weight_decay=0.0).fit(X, y)
-    assert roc_auc_score(y, model.decision_function(X)) > 0.9
+    assert roc_auc_score(y, model.decision_function(X)) > 0.9  # it knows its rows by heart
     assert 0.35 < roc_auc_score(y, model.oof_log_odds_) < 0.65
 
 

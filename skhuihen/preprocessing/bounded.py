@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 MOST_KNOTS = 8
 #: Quantiles in `fit` beyond which the columns are constant.
 EDGES = (0.005, 0.995)
-#: Up to this share of values outside the range of `fit` is ordinary.
-ORDINARY_SHARE = 0.01
+#: Fewer values outside the range of `fit` are ordinary, and so is up to this share of all.
+FEW, ORDINARY_SHARE = 5, 0.01
 #: So are as many as come about by chance, more rarely than this, where nothing has changed.
 CHANCE = 1e-6
 #: How many times as far from the median as the extreme of `fit` a value must be to be far outside.
@@ -182,8 +182,8 @@ class Range:
     """The range of a number in `fit`.
 
     A new value a little outside it is ordinary, and so are a few of many. Unusual is a single value
-    that is far outside, and are values outside that are more than they should be: more than 1% of
-    all, and more than there are by chance, once in a million, where nothing has changed.
+    that is far outside, and are values outside that are more than they should be: at least 5, more
+    than 1% of all, and more than there are by chance, once in a million, where nothing has changed.
 
     Attributes
     ----------
@@ -240,7 +240,7 @@ class Range:
         """Tell whether what was found outside should be looked at."""
         # In an order by chance, each of the outermost values is a new one by the share of these.
         chance = (found.n / (found.n + self.n)) ** found.n_outside
-        many = found.n_outside > ORDINARY_SHARE * found.n and chance < CHANCE
+        many = found.n_outside >= max(FEW, ORDINARY_SHARE * found.n) and chance < CHANCE
         return found.n_far > 0 or many
 
     def describe(self, found: Outside, source: str = "fit") -> str:

@@ -14,7 +14,6 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import Interval
 from sklearn.utils._tags import Tags
 from sklearn.utils.validation import check_is_fitted
@@ -43,6 +42,8 @@ from skhuihen.utils.fitting import all_or_nothing
 PROFILE_FIELDS = ("user", "device", "item")
 #: Below this many rows, distinct values say nothing about a column.
 FEW_ROWS = 20
+#: An encoded column, whose values are between 0 and 1, is constant if it spreads no more than this.
+CONSTANT = 1e-7
 #: Below this many rows of a class, a column may separate it by chance.
 FEW_OF_A_CLASS = 5
 #: An integer with more distinct values than this share of so many rows may say who applied.
@@ -96,8 +97,8 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
     `transform` warns of a number with values outside the range of `fit`, but not of ordinary ones:
     it warns if a value is far outside (more than five times as far from the median as the farthest
     one in `fit`; up to ten times, where that one is itself far from the others), or if more values
-    are outside than there should be (more than 1%, and more than there are by chance, once in a
-    million, where nothing has changed). Nothing is said where `fit` saw fewer than 20 values.
+    are outside than there should be (at least 5, 1% of all, and more than there are by chance,
+    once in a million, where nothing has changed). Nothing is said where `fit` saw fewer than 20 values.
 
     A date is never a number by itself: what is left out is told by a warning, except for a column
     ``applied_at``.
@@ -188,9 +189,11 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
             self.field_sizes_ = (0, 0, 0)
             return self
         self._fit_encoders(frame, weight)
-        # numpy in and out, whatever the global setting is.
-        scaler = StandardScaler().set_output(transform="default")
-        self._scaler = scaler.fit(self._encode(frame), sample_weight=weight)
+        encoded = self._encode(frame)
+        # scikit-learn's StandardScaler may find a variance a hair below 0 where rows have weights.
+        self._mean = np.average(encoded, axis=0, weights=weight)
+        spread = np.sqrt(np.average((encoded - self._mean) ** 2, axis=0, weights=weight))
+        self._scale = np.where(spread > CONSTANT, spread, 1.0)
         return self
 
     def transform(self, X: Any) -> NDArray[np.floating]:
@@ -222,7 +225,7 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
             )
         if not self.n_features_in_ or not len(frame):
             return np.empty((len(frame), sum(self.field_sizes_)), dtype=self.dtype)
-        scaled = (self._encode(frame) - self._scaler.mean_) / self._scaler.scale_
+        scaled = (self._encode(frame) - self._mean) / self._scale
         return scaled.astype(self.dtype, copy=False)
 
     def tell_unusual(self, frame: pd.DataFrame, stacklevel: int, source: str = "fit") -> None:
