@@ -193,9 +193,9 @@ def fit_blend(
     """Weigh a base model and the networks by rows that neither was fitted on.
 
     A logistic regression on their log-odds, or on those of the networks alone, which calibrates
-    them. The weights are not negative, and that of networks alone is at least 0.01. A normal prior keeps them near 0.65 for the base model and
-    0.35 for the networks, or near 1 for the networks alone, as far as the rows do not say
-    otherwise: luck must not decide where few are overdue.
+    them. The weights are not negative, and that of networks alone is at least 0.01. A normal prior
+    keeps them near 0.65 for the base model and 0.35 for the networks, or near 1 for the networks
+    alone, as far as the rows do not say otherwise: luck must not decide where few are overdue.
 
     Parameters
     ----------

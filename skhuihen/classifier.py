@@ -906,6 +906,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def _check_table(self, X: Any, *, reset: bool) -> pd.DataFrame:
         """Return X as a frame, its columns checked against those of `fit`."""
+        if reset:
+            self._joined_by, self._times = (), set()
         if is_table(X):
             frame = as_frame(X, self.behaviors)
             if reset:
@@ -913,7 +915,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             dtypes = list(zip(frame.columns.tolist(), frame.dtypes.tolist(), strict=True))
             known = () if reset else getattr(self, "feature_names_in_", ())
             # Of a column that was there in fit, the values are not asked again what it is.
-            reserved = {*self.id_columns, *getattr(self, "_joined_by", ())}
+            reserved = {*self.id_columns, *self._joined_by}
             reserved |= set() if reset else self._times
             compared = [
                 column

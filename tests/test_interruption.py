@@ -30,6 +30,7 @@ from skhuihen import (
 )
 from skhuihen.datasets import make_loan_data
 from skhuihen.utils.estimator_checks import _assert_alike
+from tests.models import STOPPED_EARLY
 
 EVENTS = [
     *("on_train_begin", "on_epoch_begin", "on_batch_begin", "on_grad_computed"),
@@ -38,8 +39,8 @@ EVENTS = [
 
 
 def quick(**params: Any) -> HUIHENClassifier:
-    params = {"max_epochs": 3, "hidden_units": (8,), "random_state": 0} | params
-    return HUIHENClassifier(**params)
+    few = {**STOPPED_EARLY, "max_epochs": 3, "hidden_units": (8,), "random_state": 0}
+    return HUIHENClassifier(**few | params)
 
 
 @pytest.fixture(scope="module")

@@ -134,7 +134,7 @@ def test_what_the_first_call_learned_stays(X: pd.DataFrame, y: np.ndarray) -> No
     encoded = encoder.transform(X)
     events = Behaviors.from_column(X["behaviors"][200:])
     renamed = events.with_fields(behavior=pa.array(["never seen"] * events.n_events))
-    model.partial_fit(X[200:].assign(behaviors=renamed.to_array(), user__age=99), y[200:])
+    model.partial_fit(X[200:].assign(behaviors=renamed.to_array(), user__age=60), y[200:])
     assert model.profile_encoder_ is encoder
     assert model.vocabulary_ is vocabulary
     assert loadings.any()
@@ -366,7 +366,7 @@ def test_diverging_is_said(X: pd.DataFrame, y: np.ndarray) -> None:
 def test_on_plain_arrays() -> None:
     rng = np.random.default_rng(0)
     data = rng.normal(size=(200, 3))
-    y = (data[:, 0] > 0).astype(int)
+    y = (data[:, 0] + 0.1 * data[:, 1] > 0).astype(int)
     model = HUIHENClassifier(n_networks=1, lr=0.5, dropout=0.0, random_state=0)
     for _ in range(20):
         model.partial_fit(data, y)
@@ -396,6 +396,6 @@ def test_a_changed_rate_keeps_the_rates_of_a_warm_start_apart() -> None:
     model = HUIHENClassifier(max_epochs=1, n_networks=1, random_state=0)
     model.warm_start_from(bank.old_applications, bank.old_y, teacher=None)
     model.partial_fit(bank.applications, bank.y)
-    model.set_params(lr=0.01).partial_fit(bank.applications, bank.y)
+    model.set_params(lr=0.1).partial_fit(bank.applications, bank.y)
     rates = [group["lr"] for group in model.net_.optimizer_.param_groups]
     assert sorted(set(np.round(rates, 12))) == [0.001, 0.01]

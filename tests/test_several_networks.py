@@ -36,9 +36,11 @@ def test_log_odds_are_averaged(data):
         one = clone(model).set_params(n_networks=1).fit(X, y)
         one.net_ = net
         one.nets_ = [net]
+        one.blend_ = None
         alone.append(one.decision_function(X))
     assert np.ptp(alone, axis=0).min() > 0
-    np.testing.assert_allclose(model.decision_function(X), np.mean(alone, axis=0), atol=1e-6)
+    average = model.blend_.log_odds(0.0, np.mean(alone, axis=0))
+    np.testing.assert_allclose(model.decision_function(X), average, atol=1e-6)
     assert model.net_ is model.nets_[0]
 
 
@@ -83,8 +85,16 @@ def test_partial_fit_trains_all_on(data):
     model.partial_fit(X, y)
     after = [net.module_.interaction.logits.weight for net in model.nets_]
     assert all((one != other).any() for one, other in zip(before, after, strict=True))
-    whole = three(early_stopping=False).set_params(max_epochs=5).fit(X, y)
-    np.testing.assert_array_equal(model.predict_proba(X), whole.predict_proba(X))
+    whole = three(early_stopping=False).set_params(max_epochs=4)
+    for _ in range(5):
+        whole.partial_fit(X, y)
+    assert whole.blend_ is None
+    assert not hasattr(whole, "oof_log_odds_")
+    fitted = three(early_stopping=False).set_params(n_networks=1, max_epochs=5).fit(X, y)
+    once = three(early_stopping=False).set_params(n_networks=1)
+    for _ in range(5):
+        once.partial_fit(X, y)
+    np.testing.assert_array_equal(once.predict_proba(X), fitted.predict_proba(X))
 
 
 def test_a_warm_start_is_shared(data):
@@ -93,6 +103,7 @@ def test_a_warm_start_is_shared(data):
     model.set_params(max_epochs=1, lr=1e-12).fit(X, y)
     assert model.warm_start_student_.n_networks == 1
     named = pd.DataFrame(X, columns=[f"x{i}" for i in range(5)])
-    student = model.warm_start_student_.predict_proba(named)
-    np.testing.assert_allclose(model.predict_proba(X), student, atol=1e-5)
+    student = model.warm_start_student_.decision_function(named)
+    blended = model.blend_.log_odds(0.0, student)
+    np.testing.assert_allclose(model.decision_function(X), blended, atol=1e-5)
     assert roc_auc_score(y, model.predict_proba(X)[:, 1]) > 0.6

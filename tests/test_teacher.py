@@ -113,6 +113,7 @@ def test_parts_of_the_loss_are_weighted_means(X, bank, batch_size):
             lambda self, *args: rows.extend(original(self, *args)) or rows,
         )
         valid.fit(X, bank.y, sample_weight=weight)
+    model.blend_ = None  # of the network alone
     log_odds = model.decision_function(X)
     q = scorecard.predict_proba(X)[:, 1].clip(1e-5, 1 - 1e-5)
     of_rows = {

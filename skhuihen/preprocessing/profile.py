@@ -98,7 +98,8 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
     it warns if a value is far outside (more than five times as far from the median as the farthest
     one in `fit`; up to ten times, where that one is itself far from the others), or if more values
     are outside than there should be (at least 5, 1% of all, and more than there are by chance,
-    once in a million, where nothing has changed). Nothing is said where `fit` saw fewer than 20 values.
+    once in a million, where nothing has changed). Nothing is said where `fit` saw fewer than 20
+    values.
 
     A date is never a number by itself: what is left out is told by a warning, except for a column
     ``applied_at``.
