@@ -454,16 +454,14 @@ def _attach_embedded(
 
 def _warn_of_strangers(audit: dict[str, int], n_found: int, names: Names) -> None:
     """Warn if the two tables hardly meet; `n_found` applications have an event."""
-    n, n_nobody, n_events = (
-        audit[count] for count in ("applications", "events_of_nobody", "events")
-    )
+    n, n_nobody, n_events = audit["applications"], audit["events_of_nobody"], audit["events"]
     # A few applicants, or new ones, may well have nothing; and the log is mostly of others, where
     # the applications of a day are joined with the whole of it.
     if n_found:
-        few = n >= FEW and n_found < HARDLY_ANY * n and 2 * n_nobody > n_events
+        suspicious = n >= FEW and n_found < HARDLY_ANY * n and 2 * n_nobody > n_events
     else:
-        few = n >= FEW or (n_events > 0 and (n > 1 or (n == 1 and n_nobody < n_events)))
-    if not few:
+        suspicious = n >= FEW or (n_events > 0 and (n > 1 or (n == 1 and n_nobody < n_events)))
+    if not suspicious:
         return
     facts = [f"only {n_found} of {n} applications have an event before them"]
     if not n_found:
@@ -501,21 +499,20 @@ def _warn_of_times(audit: dict[str, int], names: Names, window: tuple[int | None
         n, n_old = audit[table], audit[f"{clock}_1970"]
         if n_old and n_old >= 0.01 * n:
             found.append(
-                f"{n_old} of {n} times in column {column!r} of {table} are in January 1970. Times "
-                "are when they were missing and coded as 0, or when numbers were converted in the "
-                "wrong unit: pandas.to_datetime(numbers, unit='s') is for seconds, unit='ms' for "
-                "milliseconds."
+                f"{n_old} of {n} times in column {column!r} of {table} are in January 1970. That "
+                "happens when numbers are converted in the wrong unit, or when 0 stands for a "
+                "missing time. Convert with pandas.to_datetime(numbers, unit='s') if they count "
+                "seconds, or unit='ms' if they count milliseconds."
             )
     n, n_after = audit["applications"], audit["applications_after_all"]
-    if n >= FEW and 2 * n_after > n and not found:
+    if audit["events"] and n >= FEW and 2 * n_after > n and not found:
         found.append(
             f"{n_after} of {n} applications are more than {STALE // DAY} days after the last event "
             f"of all: {names.applied_at!r} is from {_span(audit, 'applied_at')}, {names.time!r} "
-            f"from {_span(audit, 'time')}. Check the units and the years of both, as no event can "
-            "be too late so; or take a newer log of events."
+            f"from {_span(audit, 'time')}. Check the units and the years of both: as they are, "
+            "hardly an event can be too late. If both are right, the log of events is old."
         )
-    found += _midnights(audit, names, window[1])
-    for message in found:
+    for message in found or _midnights(audit, names, window[1]):
         warnings.warn(message, UserWarning, stacklevel=4)
 
 

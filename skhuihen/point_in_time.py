@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -196,18 +195,17 @@ class Join:
         keyed = self.given.mutate(**self.event_keys)
         return keyed.inner_join(users, self.from_events).select(*self.given.columns, group)
 
-    def application_counts(self, last_event: float | None) -> Any:
+    def application_counts(self, last_event: int) -> Any:
         """Return one row: how many applications there are, nulls in each of their columns, times.
 
         ``last_event`` is when the event log ends, in seconds since 1970.
         """
         applied_at = _seconds(self.applications[_APPLIED_AT])
-        limit = math.inf if last_event is None else last_event + STALE
         return self.applications.aggregate(
             applications=self.applications.count(),
             **{column: _is_null(self.applications[column]).sum() for column in self.pair},
             **self._times(self.applications, {"applied_at": _APPLIED_AT}),
-            applications_after_all=(applied_at > limit).sum(),
+            applications_after_all=(applied_at > last_event + STALE).sum(),
         )
 
     def event_counts(self) -> Any:
@@ -357,8 +355,7 @@ def audit_tables(run: Run, join: Join) -> dict[str, int]:
     """Count rows, and refuse nulls where they must not be."""
     names = join.names
     of_events = _row(run, join.event_counts())
-    last_event = of_events["time_last"] if of_events["events"] else None
-    counts = _row(run, join.application_counts(last_event))
+    counts = _row(run, join.application_counts(of_events["time_last"]))
     for key, column in zip(join.pair, names.of_applications, strict=True):
         n_nulls = counts.pop(key)
         if n_nulls:
