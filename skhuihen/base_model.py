@@ -140,10 +140,9 @@ class Blend(NamedTuple):
 
     def log_odds(
         self, base: NDArray[np.floating] | float, network: NDArray[np.floating]
-    ) -> NDArray[np.float64]:
+    ) -> NDArray[np.floating]:
         """Return the blended log-odds."""
-        log_odds = self.intercept + self.base * base + self.network * network
-        return np.asarray(log_odds, dtype=np.float64)
+        return self.intercept + self.base * base + self.network * network
 
     def for_average(
         self,

@@ -790,7 +790,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             state = {**state, "_warm_start": self._warm_start.without_rows()}
         return state
 
-    def decision_function(self, X: Any) -> NDArray[np.float64]:
+    def decision_function(self, X: Any) -> NDArray[np.floating]:
         """Return the log-odds of overdue.
 
         Parameters
@@ -799,7 +799,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        float64 ndarray of shape (n_applications,)
+        ndarray of shape (n_applications,)
+            Of type `dtype`: more digits than the network computes in would be noise.
         """
         check_is_fitted(self)
         frame = self._check_table(X, reset=False)
@@ -819,6 +820,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         frame = self._check_table(X, reset=False)
         log_odds = self._blended(frame, self._compute(frame, self._mean_logits, width=2))
+        log_odds = log_odds.astype(np.float64)
         return np.column_stack([expit(-log_odds), expit(log_odds)])
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -1533,16 +1535,15 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             return self.net_.module_(batch)
         return torch.stack([net.module_(batch) for net in self.nets_]).mean(dim=0)
 
-    def _blended(self, frame: pd.DataFrame, logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    def _blended(self, frame: pd.DataFrame, logits: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return the log-odds of the networks, weighed with those of the base model."""
-        of_classes = logits.astype(np.float64)
-        log_odds = of_classes[:, 1] - of_classes[:, 0]
+        log_odds = logits[:, 1] - logits[:, 0]
         if self.blend_ is None or not len(frame):
             return log_odds
         of_base: Any = 0.0
         if self.blend_.base:
             of_base = base_log_odds(self.base_estimator_, self._table(frame), self.classes_)
-        return self.blend_.log_odds(of_base, log_odds)
+        return self.blend_.log_odds(of_base, log_odds).astype(self.dtype)
 
     def _compute(
         self, frame: pd.DataFrame, function: Callable[[Batch], torch.Tensor], width: int

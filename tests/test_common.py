@@ -80,8 +80,8 @@ def expected_failures(estimator: Any) -> dict[str, str]:
     return {check: reason for failing, check, reason in EXPECTED_FAILURES if failing is estimator}
 
 
-#: The order of rows is that of sums, which single precision rounds at 1e-7, and the check wants
-#: 1e-9: whether it fails depends on the processor.
+#: The order of rows is that of sums, which single precision rounds at 1e-7, and the check wants as
+#: much of probabilities in double precision: whether it fails depends on the processor.
 ROUNDED = "check_methods_sample_order_invariance"
 
 
