@@ -156,3 +156,25 @@ def test_a_second_gradient_is_refused():
     )
     with pytest.raises(RuntimeError, match="once_differentiable"):
         by_weight.sum().backward()
+
+
+@pytest.mark.parametrize("scan", [UserItemAwareScan, PlainScan])
+def test_gradients_that_have_faded_are_zero(scan):
+    """Numbers below 1e-38 take a processor ten times as long."""
+    n, sizes = 3, [4] * 100
+    generator = torch.Generator().manual_seed(0)
+    gates = [0.1 * torch.randn(400, n, generator=generator) for _ in range(3)]
+    gates[0 if scan is UserItemAwareScan else 1] += 2.0 if scan is UserItemAwareScan else -2.0
+    weights = [0.1 * torch.randn(n, n, generator=generator) for _ in range(3)]
+    weights += [] if scan is UserItemAwareScan else [torch.zeros(n)]
+    gates = [gate.requires_grad_() for gate in gates]
+    scan.apply(*gates, *weights, sizes).sum().backward()
+    for gate in gates:
+        size = gate.grad.abs()
+        assert (size[-4:] > 1e-6).all()
+        assert (size[:80] == 0).all()
+        assert ((size == 0) | (size > 1e-30)).all()
+    # What is not a number stays so: it is how a diverged network is found out.
+    gates = [gate.detach().requires_grad_() for gate in gates]
+    (scan.apply(*gates, *weights, sizes).sum() * torch.nan).backward()
+    assert all(gate.grad[4:].isnan().all() for gate in gates)
