@@ -312,7 +312,7 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
             warnings.warn(
                 f"Profile columns {separating} separate the labels perfectly, each by itself. What "
                 "is so sure was hardly known at the application: look whether it was recorded "
-                "afterwards, and leave it out with id_columns if so.",
+                "afterwards, and leave it out if so (with id_columns, for example).",
                 stacklevel=stacklevel + 1,
             )
 
