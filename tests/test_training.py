@@ -61,7 +61,7 @@ def test_the_threads_of_the_caller_are_left_as_they_were():
         for flushes in (False, True):
             torch.set_flush_denormal(flushes)
             X = np.random.default_rng(0).normal(size=(5_000, 40))
-            model = HUIHENClassifier(max_epochs=1, batch_size=-1, hidden_units=(200, 50))
+            model = HUIHENClassifier(max_epochs=1, n_networks=1, batch_size=-1, hidden_units=(200, 50))
             model.fit(X, np.arange(5_000) % 2).predict_proba(X)
             one = torch.full((1,), 1e-39) * 1
             many = torch.full((4_000_000,), 1e-39) * 1
@@ -79,7 +79,7 @@ def test_processes_score_after_a_parent_that_used_two_threads():
 
         warnings.simplefilter("ignore", DeprecationWarning)  # Python's, of forks beside threads
         X = np.random.default_rng(0).normal(size=(5_000, 40))
-        model = HUIHENClassifier(max_epochs=1, batch_size=-1, hidden_units=(200, 50))
+        model = HUIHENClassifier(max_epochs=1, n_networks=1, batch_size=-1, hidden_units=(200, 50))
         model.fit(X, np.arange(5_000) % 2)
         (torch.ones(4_000_000) * 2).sum()
         wanted = model.predict_proba(X)
@@ -232,13 +232,17 @@ class Flatters(ValidationAUC):
 @pytest.mark.parametrize("teacher", [None, FrozenEstimator(Scorecard())])
 def test_a_network_of_random_weights_is_never_kept(data, teacher, monkeypatch):
     monkeypatch.setattr("skhuihen.classifier.ValidationAUC", Flatters)
-    model = HUIHENClassifier(max_epochs=3, n_networks=2, teacher=teacher, random_state=0)
+    model = HUIHENClassifier(
+        **STOPPED_EARLY | {"n_networks": 2}, max_epochs=3, teacher=teacher, random_state=0
+    )
     model.fit(*data)
     for net in model.nets_:
         stopping = dict(net.callbacks_)["early_stopping"]
         assert not isinstance(stopping, BestEpochOrStart)
         assert stopping.best_epoch_ == 3
-    student = HUIHENClassifier(max_epochs=3).warm_start_from(*data).warm_start_student_
+    student = (
+        HUIHENClassifier(**STOPPED_EARLY, max_epochs=3).warm_start_from(*data).warm_start_student_
+    )
     assert kept_epoch(student) == 3, "step one starts from random weights too"
 
 
@@ -246,7 +250,9 @@ def test_a_network_of_random_weights_is_never_kept(data, teacher, monkeypatch):
 def test_weight_decay_leaves_the_weight_of_the_guidance_alone(form, data):
     """It would pull alpha of equation 16 to a place of its own: here to 1, or to 0."""
     X, y = data
-    model = HUIHENClassifier(max_epochs=150, lr=0.02, weight_decay=10.0, early_stopping=False)
+    model = HUIHENClassifier(
+        max_epochs=150, schedule="constant", lr=0.02, weight_decay=10.0, n_networks=1
+    )
     model.warm_start_from(X, y, teacher="lightgbm", guidance_weight=form)
     history = model.warm_start_student_.history_
     alpha, divergence = history[["guidance_weight", "train_divergence"]].iloc[-1]
@@ -310,12 +316,16 @@ def test_stopping_by_a_score_of_ones_own(data):
         EpochScoring("roc_auc", lower_is_better=False),
         EarlyStopping("roc_auc", lower_is_better=False, patience=1, threshold=10),
     ]
-    model = HUIHENClassifier(max_epochs=9, callbacks=callbacks, random_state=0).fit(*data)
+    model = HUIHENClassifier(
+        **STOPPED_EARLY, max_epochs=9, callbacks=callbacks, random_state=0
+    ).fit(*data)
     assert model.n_iter_ == 2
 
 
 def test_scoring_callbacks_without_held_out_rows(data):
-    model = HUIHENClassifier(max_epochs=1, callbacks=[EpochScoring("roc_auc")], random_state=0)
+    model = HUIHENClassifier(
+        **STOPPED_EARLY, max_epochs=1, callbacks=[EpochScoring("roc_auc")], random_state=0
+    )
     model.fit(*data).partial_fit(*data)
     assert model.history_["roc_auc"].notna().tolist() == [True, False]
     model.set_params(early_stopping=False).fit(*data)
@@ -323,7 +333,9 @@ def test_scoring_callbacks_without_held_out_rows(data):
 
 
 def test_the_criterion_sees_guidance_beside_labels(data):
-    model = HUIHENClassifier(max_epochs=1, teacher=FrozenEstimator(Scorecard())).fit(*data)
+    model = HUIHENClassifier(
+        **STOPPED_EARLY, max_epochs=1, teacher=FrozenEstimator(Scorecard())
+    ).fit(*data)
     assert isinstance(model.net_.criterion_, GuidedLoss)
 
 
@@ -359,7 +371,9 @@ def bars(monkeypatch: pytest.MonkeyPatch) -> list[Bar]:
 
 
 def test_the_bar_says_how_long_the_rest_takes_at_most(data, bars):
-    model = HUIHENClassifier(max_epochs=4, n_networks=2, verbose=1).fit(*data)
+    model = HUIHENClassifier(**STOPPED_EARLY | {"n_networks": 2}, max_epochs=4, verbose=1).fit(
+        *data
+    )
     first, second = bars
     assert "network 1 of 2" in first.shown[-1]
     assert "network 2 of 2" in second.shown[-1]
@@ -378,7 +392,7 @@ def test_the_bar_says_how_long_the_rest_takes_at_most(data, bars):
 
 def test_the_bar_of_a_training_that_stopped_early(data, bars):
     stopping = EarlyStopping("train_loss", patience=2, threshold=100, threshold_mode="abs")
-    HUIHENClassifier(max_epochs=50, verbose=1, callbacks=[stopping]).fit(*data)
+    HUIHENClassifier(**STOPPED_EARLY, max_epochs=50, verbose=1, callbacks=[stopping]).fit(*data)
     (bar,) = bars
     assert "the rest takes at most 08:10" in bar.shown[1]
     assert "100%" in bar.shown[-1]

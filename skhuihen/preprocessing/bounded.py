@@ -218,11 +218,7 @@ class Range:
             far.append(middle + (end - middle) * min(max(times, LEAST_FAR), MOST_FAR))
         if low == high:  # nothing was learned of it, so nothing can go wrong
             far = [-np.inf, np.inf]
-<<<<<<< HEAD
-        return cls(float(low), float(high), float(far[0]), float(far[1]), float(weight.sum()))
-=======
-        return cls(float(low), float(high), float(far[0]), float(far[1]), _ordinary(len(values)))
->>>>>>> profile
+        return cls(float(low), float(high), float(far[0]), float(far[1]), float(len(values)))
 
     @classmethod
     def of_events(cls, low: float, high: float, n: int) -> Self:
@@ -267,13 +263,6 @@ class Range:
         return max(found.lowest, found.highest, key=lambda v: max(self.low - v, v - self.high))
 
 
-<<<<<<< HEAD
-=======
-def _ordinary(n: int) -> float:
-    return max(ORDINARY_SHARE, ORDINARY_TIMES / n)
-
-
->>>>>>> profile
 # --------------------------------------------------------------------------------------------------
 # Codes for missing values.
 
