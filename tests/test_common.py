@@ -101,7 +101,7 @@ TRANSFORMERS = [
     Sessionizer(),
     BehaviorAbstractor(n_behaviors=10, n_items=5),
     WindowStatistics(n_operations=5),
-    IntervalStatistics(n_operations=3),
+    IntervalStatistics(n_operations=5),
     BehaviorTopics(n_topics=3),
     ProfileEncoder(),
 ]

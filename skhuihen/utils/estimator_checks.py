@@ -567,6 +567,21 @@ def check_column_transformer(name: str, estimator: Any) -> None:
     _assert_alike(table.transform(X), alone.transform(X), f"{name} in a ColumnTransformer")
 
 
+def check_weights_are_rows(name: str, estimator: Any) -> None:
+    """Check that a weight of two is two rows, if fit takes weights, and one of 0 is none.
+
+    Not asked of classifiers: what is trained in batches depends on how many rows there are.
+    """
+    if is_classifier(estimator) or not has_fit_parameter(estimator, "sample_weight"):
+        return
+    X, y = make_applications()
+    weight = np.random.default_rng(0).integers(0, 4, len(X))
+    rows = np.repeat(np.arange(len(X)), weight)
+    weighted = _fresh(estimator).fit(X, y, sample_weight=weight)
+    repeated = _fit(estimator, X.iloc[rows].reset_index(drop=True), y[rows])
+    _assert_alike(_results(weighted, X), _results(repeated, X), f"{name} with weights as rows")
+
+
 CHECKS = (
     check_subset_invariance,
     check_order_invariance,
@@ -596,6 +611,7 @@ TRANSFORMER_CHECKS = (
     check_get_feature_names_out,
     check_set_output,
     check_column_transformer,
+    check_weights_are_rows,
 )
 
 

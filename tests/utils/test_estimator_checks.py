@@ -53,6 +53,11 @@ class Recency(TransformerMixin, BaseEstimator):
         return np.array(["count", "recency"], dtype=object)
 
 
+class RootsOfWeights(Recency):
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Recency:
+        return super().fit(X, y, None if sample_weight is None else np.sqrt(sample_weight))
+
+
 class Batch(Recency):
     def transform(self, X: Any) -> pd.DataFrame:
         return super().transform(X) + len(X)
@@ -236,6 +241,7 @@ BROKEN = {
     "check_get_feature_names_out": Misnamed,
     "check_set_output": Stubborn,
     "check_column_transformer": Stateful,
+    "check_weights_are_rows": RootsOfWeights,
 }
 
 
