@@ -247,10 +247,10 @@ class _WrittenDtype(NestedDtype):
 
     @classmethod
     def construct_from_string(cls, string: str) -> NestedDtype:
-        inside = re.fullmatch(r"nested<(.+)>", string)
-        if inside is None:
+        found = re.findall(r"(?:^nested<|, )(.+?): \[(.+?)\](?=, .+?: \[|>$)", string)
+        known = ", ".join(f"{name}: [{kind}]" for name, kind in found)
+        if not found or string != f"nested<{known}>":
             raise TypeError(f"{string!r} is no nested dtype")
-        found = re.findall(r"(.+?): \[(.+?)\](?:, (?=.+?: \[)|$)", inside[1])
         fields = {name: _arrow_type(kind) for name, kind in found}
         return NestedDtype.from_columns(fields)
 
