@@ -808,9 +808,13 @@ def _microseconds(values: pa.Array | pa.ChunkedArray, what: str) -> NDArray[np.i
             f"The {what} has {values.null_count} missing times. Fill them in or leave the rows out."
         )
     ticks = values.cast(pa.int64()).to_numpy()
-    if values.type.unit == "ns":
-        return ticks // 1000
-    factor = {"us": 1, "ms": 1000, "s": 1_000_000}[values.type.unit]
+    match values.type.unit:
+        case "ns":
+            return ticks // 1000
+        case "us":
+            return ticks
+        case unit:
+            factor = 1000 if unit == "ms" else 1_000_000
     limit = np.iinfo(np.int64).max // factor
     n_far = int(((ticks > limit) | (ticks < -limit)).sum())
     if n_far:

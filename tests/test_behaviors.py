@@ -862,8 +862,8 @@ def test_times_too_far_for_microseconds_are_refused_not_wrapped(unit, sign) -> N
 
         message = "column 'applied_at' has 1 times too far away to count"
         with pytest.raises(ValueError, match=message):
-            read_as_of(X.assign(applied_at=times(ticks)), "behaviors", "applied_at")
-        near = X.assign(applied_at=times(ticks - 2 * sign))
+            read_as_of(X.assign(applied_at=times(ticks).array), "behaviors", "applied_at")
+        near = X.assign(applied_at=times(ticks - 2 * sign).array)
         as_of = read_as_of(near, "behaviors", "applied_at")
         assert as_of.behaviors.n_events == (sign > 0)
 
