@@ -243,10 +243,10 @@ class _WrittenDtype(NestedDtype):
 
     @classmethod
     def construct_from_string(cls, string: str) -> NestedDtype:
-        inside = re.fullmatch(r"nested<(.+)>", string)
-        if inside is None:
+        found = re.findall(r"(?:^nested<|, )(.+?): \[(.+?)\](?=, .+?: \[|>$)", string)
+        known = ", ".join(f"{name}: [{kind}]" for name, kind in found)
+        if not found or string != f"nested<{known}>":
             raise TypeError(f"{string!r} is no nested dtype")
-        found = re.findall(r"(.+?): \[(.+?)\](?:, (?=.+?: \[)|$)", inside[1])
         fields = {name: _arrow_type(kind) for name, kind in found}
         return NestedDtype.from_columns(fields)
 
@@ -872,9 +872,13 @@ def _microseconds(values: pa.Array | pa.ChunkedArray, what: str) -> NDArray[np.i
             f"The {what} has {values.null_count} missing times. Fill them in or leave the rows out."
         )
     ticks = values.cast(pa.int64()).to_numpy()
-    if values.type.unit == "ns":
-        return ticks // 1000
-    factor = {"us": 1, "ms": 1000, "s": 1_000_000}[values.type.unit]
+    match values.type.unit:
+        case "ns":
+            return ticks // 1000
+        case "us":
+            return ticks
+        case unit:
+            factor = 1000 if unit == "ms" else 1_000_000
     limit = np.iinfo(np.int64).max // factor
     n_far = int(((ticks > limit) | (ticks < -limit)).sum())
     if n_far:

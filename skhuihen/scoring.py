@@ -11,6 +11,7 @@ import uuid
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date, time
 from decimal import Decimal
 from itertools import chain
 from pathlib import Path
@@ -246,8 +247,9 @@ class _Door:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # such as that nobody does what this row did
                 scorer.score(_example(schema))
-        except (ValueError, TypeError) as error:
-            raise type(error)(
+        except (ValueError, TypeError, NotImplementedError) as error:
+            kind = ValueError if isinstance(error, ValueError) else TypeError
+            raise kind(
                 f"The table does not fit the model: {str(error).rstrip()}. With columns=[...] its "
                 "columns can be chosen and ordered as those of the table that was fitted on."
             ) from error
@@ -307,12 +309,15 @@ def _one(kind: pa.DataType, moment: int) -> pa.Array:
         return pa.DictionaryArray.from_arrays(
             pa.array([0], kind.index_type), _one(kind.value_type, moment), ordered=kind.ordered
         )
+    value: Any = 1
+    if pa.types.is_timestamp(kind):
+        value = moment
+    elif pa.types.is_date(kind) or pa.types.is_time(kind):
+        value = date(1970, 1, 2) if pa.types.is_date(kind) else time(1)
+    elif pa.types.is_decimal(kind):
+        value = Decimal(1)
     try:
-        if pa.types.is_decimal(kind):
-            return pa.array([Decimal(1)], kind)
-        # A date of 32 bits is cast of such an integer alone.
-        whole = pa.int32() if kind in (pa.date32(), pa.time32("s"), pa.time32("ms")) else pa.int64()
-        return pa.array([moment if pa.types.is_timestamp(kind) else 1], whole).cast(kind)
+        return pa.array([value]).cast(kind) if isinstance(value, int) else pa.array([value], kind)
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid):  # nothing that a model reads
         return pa.nulls(1, kind)
 

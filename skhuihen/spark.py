@@ -58,7 +58,8 @@ def write_spark(frame: Any, output: Path) -> Path:
         # By default instants are written as INT96, which other readers take for a clock's times.
         settings.set(key, "TIMESTAMP_MICROS")
         try:
-            frame.write.parquet(parts.absolute().as_uri())  # a bare path may be on the cluster
+            # A bare path may be on the cluster. Nothing is quoted: Hadoop takes names as they are.
+            frame.write.parquet(f"file://{parts.absolute().as_posix()}")
         finally:
             settings.set(key, before)
         parts.rename(output)

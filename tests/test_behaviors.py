@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from nested_pandas import NestedDtype
 from packaging.version import Version
 
+from skhuihen import attach_behaviors
 from skhuihen.behaviors import (
     Behaviors,
     as_frame,
@@ -874,3 +875,68 @@ def test_a_subfield_of_type_null_under_arrow_dtypes() -> None:
             Behaviors.from_column(X["behaviors"])
     else:
         assert np.isnan(Behaviors.from_column(X["behaviors"]).numbers("amount")).sum() == 8
+
+
+def test_one_row_or_column_as_a_series_says_how_to_keep_a_table() -> None:
+    X = pd.DataFrame({"age": [1, 2], "x": [1.0, 2.0]})
+    for series in (X.iloc[1], X["age"]):
+        message = r"X is a Series.*X\.iloc\[\[3\]\] for one row, and X\[\['age'\]\] for one column"
+        with pytest.raises(TypeError, match=message):
+            as_frame(series)
+
+
+@pytest.mark.parametrize("unit", ["ms", "s"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_times_too_far_for_microseconds_are_refused_not_wrapped(unit, sign) -> None:
+    ticks = sign * (2**63 // {"ms": 1000, "s": 1_000_000}[unit] + 1)
+    X = applications([[event(0)]])
+    for of_arrow in (False, True):
+
+        def times(ticks: int, of_arrow: bool = of_arrow) -> pd.Series:
+            values = np.array([ticks], f"datetime64[{unit}]")
+            return arrow_series(pa.array(values)) if of_arrow else pd.Series(values)
+
+        message = "column 'applied_at' has 1 times too far away to count"
+        with pytest.raises(ValueError, match=message):
+            read_as_of(X.assign(applied_at=times(ticks).array), "behaviors", "applied_at")
+        near = X.assign(applied_at=times(ticks - 2 * sign).array)
+        as_of = read_as_of(near, "behaviors", "applied_at")
+        assert as_of.behaviors.n_events == (sign > 0)
+
+
+@pytest.mark.parametrize("lacks", ["amount", "item"])
+def test_months_of_which_one_lacks_a_subfield(lacks) -> None:
+    """pandas.concat makes DataFrames without a zone of them: told, with a cure that works."""
+    zone = "Asia/Shanghai"
+    table = pd.DataFrame({"user_id": [1], "applied_at": pd.to_datetime(["2024-05-02"])})
+    log = pd.DataFrame(
+        {
+            "user_id": [1],
+            "time": pd.to_datetime(["2024-05-01 23:30"]),
+            "operation": ["login"],
+            "item": ["a"],
+            "amount": [1.0],
+        }
+    )
+
+    def months(zone: str | None, *logs: pd.DataFrame) -> pd.DataFrame:
+        applications = table.assign(applied_at=table["applied_at"].dt.tz_localize(zone))
+        return pd.concat(
+            [
+                attach_behaviors(applications, one.assign(time=one["time"].dt.tz_localize(zone)))
+                for one in logs
+            ],
+            ignore_index=True,
+        )
+
+    lacking = log.drop(columns=lacks)
+    with pytest.raises(
+        ValueError, match=r"drops the zone.*events\.assign\(amount=float\('nan'\)\)"
+    ):
+        read_as_of(months(zone, log, lacking), "behaviors", "applied_at")
+    cured = months(zone, log, lacking.assign(**{lacks: float("nan")}))
+    behaviors = read_as_of(cured, "behaviors", "applied_at").behaviors
+    assert behaviors.n_events == 2
+    assert behaviors.fields["time"].type.tz == zone
+    without = read_as_of(months(None, log, lacking), "behaviors", "applied_at").behaviors
+    assert without.fields["time"].to_pylist() == log["time"].tolist() * 2

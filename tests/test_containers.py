@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from sklearn import config_context
+from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 
@@ -27,9 +28,12 @@ from skhuihen import (
     Sessionizer,
     WindowStatistics,
     attach_behaviors,
+    score_table,
 )
 from skhuihen.behaviors import Behaviors, as_frame, is_nested
 from skhuihen.datasets import make_loan_data
+from skhuihen.model_selection import OutOfTimeSplit
+from skhuihen.plotting import SessionTimelineDisplay
 from skhuihen.utils import containers
 from tests.preprocessing.strategies import HOUR, ZERO, applications, event, plain
 
@@ -357,3 +361,42 @@ def test_attach_behaviors_units_and_zones(unit: str, zone: str | None) -> None:
     results = attach(unit)
     assert results[0] == results[1] == results[2] == attach("us")[0]
     assert [[e["operation"] for e in history] for history in results[0]] == [["b"], ["c"]]
+
+
+# ---- one row that is no table
+
+
+METHODS = ("transform", "predict", "predict_proba", "report")
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [*TRANSFORMERS, model(), HUIHENClassifier(hierarchical=False, max_epochs=1)],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_one_row_as_a_series_is_refused_with_the_cure(
+    estimator: Any, X: pd.DataFrame, y: np.ndarray
+) -> None:
+    fitted = clone(estimator).fit(X, y)
+    asked = [getattr(fitted, method) for method in METHODS if hasattr(fitted, method)]
+    asked += [lambda row: clone(estimator).fit(row, y[:1])]
+    if isinstance(estimator, HUIHENClassifier):
+        asked += [
+            lambda row: clone(estimator).partial_fit(row, y[:1], classes=[0, 1]),
+            lambda row: clone(estimator).warm_start_from(row, y[:1]).fit(X, y),
+        ]
+    for ask in asked:
+        with pytest.raises(TypeError, match=r"X\.iloc\[\[3\]\]"):
+            ask(X.iloc[3])
+
+
+def test_functions_refuse_one_row_as_a_series(bank: Any, X: pd.DataFrame, fitted: Any) -> None:
+    for ask in (
+        lambda: attach_behaviors(bank.applications.iloc[3], bank.events),
+        lambda: attach_behaviors(bank.applications, bank.events.iloc[3]),
+        lambda: score_table(fitted, X.iloc[3]),
+        lambda: next(OutOfTimeSplit(n_splits=2).split(X.iloc[3])),
+        lambda: SessionTimelineDisplay.from_frame(X.iloc[3]),
+    ):
+        with pytest.raises(TypeError, match=r"\.iloc\[\[3\]\]"):
+            ask()
