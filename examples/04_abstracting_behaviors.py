@@ -41,15 +41,26 @@ except FileNotFoundError:
     data, source = simulated, "A simulated bank"
 X = attach_behaviors(data.applications, data.events)
 
-# 1. What is found. Item clicks are left out: their items are told apart one by one.
+# 1. What is found, and why: each operation with what placed it and how sure that is, the least sure
+# first. Item clicks are left out: their items are told apart one by one.
 abstractor = BehaviorAbstractor().fit(X)
 table = abstractor.rules_
-found = table[table["field"] != "item_click"].groupby(["field", "behavior"])["operation"].agg(list)
+widgets_and_money = table[table["field"] != "item_click"].sort_values("sure", kind="stable")
+found = widgets_and_money.groupby(["field", "behavior"])["operation"].agg(list)
+placed = widgets_and_money.set_index("operation")[["why", "sure"]]
 n_events = count(X, abstractor)
 print(f"{source}: {table['operation'].nunique()} operations\n")
 for (field, behavior), operations in found.items():
-    shown = ", ".join(operations[:5]) + (", ..." if len(operations) > 5 else "")
-    print(f"{field:20}{behavior:30}{n_events.get(behavior, 0):8,} events  {shown}")
+    print(f"{field:20}{behavior:30}{n_events.get(behavior, 0):8,} events")
+    for operation in operations if len(operations) > 1 else ():
+        print(f"    {operation:30}by {placed['why'][operation]:8}{placed['sure'][operation]:.2f}")
+
+# How many behaviors would be right? Where merging costs least; `MergingDisplay` draws it.
+automatic = BehaviorAbstractor(n_behaviors="auto").fit(X)
+print(f"\nn_behaviors='auto': {automatic.n_behaviors_} behaviors; around it:")
+cost = automatic.merges_.dropna(subset="cost").drop_duplicates("n_behaviors").reset_index(drop=True)
+last = int(cost["made"].sum())
+print(cost.iloc[max(0, last - 3) : last + 3].round(3).to_string(index=False))
 
 # 2. The table goes to a banker, who merges two behaviors and renames one, and comes back.
 widgets = found["function_widget"].drop("function_widget:other", errors="ignore").index

@@ -26,6 +26,7 @@ from skhuihen.metrics import ks_score, lift_table
 from skhuihen.plotting import (
     KSDisplay,
     LiftDisplay,
+    MergingDisplay,
     SessionTimelineDisplay,
     _amount,
     _duration,
@@ -574,3 +575,37 @@ for draw in (
         raise AssertionError("no ImportError")
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# ---- merging
+
+
+MERGES = pd.DataFrame(
+    {
+        "n_behaviors": [9, 8, 7, 6],
+        "cost": [math.nan, 0.9, 0.7, 0.8],
+        "by": ["rare", "name", "use", "use"],
+        "strength": [0.0, 0.8, 0.5, 0.1],
+        "one": [*"abcd"],
+        "other": ["", *"efg"],
+        "made": [True, True, True, False],
+    }
+)
+
+
+def test_the_cost_of_merging_is_drawn():
+    display = MergingDisplay(MERGES).plot()
+    assert display.line_.get_xydata().tolist() == [[8, 0.9], [7, 0.7], [6, 0.8]]
+    assert display.points_["name"].get_offsets().tolist() == [[8, 0.9]]
+    assert display.points_["use"].get_offsets().tolist() == [[7, 0.7], [6, 0.8]]
+    assert display.chosen_.get_xdata() == [7, 7]
+    assert display.chosen_.get_label() == "7 behaviors, 1 rare operations dropped"
+    assert display.ax_.xaxis_inverted()
+
+
+def test_no_merge_is_drawn_empty():
+    _, ax = plt.subplots()
+    display = MergingDisplay(MERGES.iloc[:0]).plot(ax=ax)
+    assert display.ax_ is ax
+    assert display.chosen_ is None
+    assert display.points_ == {}

@@ -93,6 +93,8 @@ class Case:
         The true probabilities of a simulated bank.
     planted : DataFrame, default=None
         What behavior truly adds to the log-odds of a simulated bank, one column per mechanism.
+    groups : DataFrame, default=None
+        The true groups of the operations of a simulated bank, as rules of an abstractor.
     expert : callable, default=None
         Makes the transformer of what a domain expert would compute of the events.
     pretrained : dict
@@ -106,6 +108,7 @@ class Case:
     old: tuple[pd.DataFrame, np.ndarray] | None = None
     probability: np.ndarray | None = None
     planted: pd.DataFrame | None = None
+    groups: pd.DataFrame | None = None
     expert: Callable[[], Any] | None = None
     pretrained: dict[Any, HUIHENClassifier] = field(default_factory=dict)
 
@@ -368,6 +371,8 @@ def huihen(
     warm_start: bool = True,
     teacher: str | None = "xgboost",
     abstract: bool = True,
+    merge: str = "auto",
+    by_truth: bool = False,
     base: Factory | None = None,
     guide: Factory | None = None,
     **switches: Any,
@@ -389,7 +394,10 @@ def huihen(
                 if known is None:
                     return None
                 model.set_params(**{role: known})
-        front = [BehaviorAbstractor()] if abstract else []
+        if by_truth and case.groups is None:
+            return None
+        rules = case.groups if by_truth else None
+        front = [BehaviorAbstractor(rules, merge=merge)] if abstract else []
         model = tuned("HUIHEN", model.set_params(**switches), budget)
         return make_pipeline(*front, clone(case.sessionizer), model)
 
@@ -493,6 +501,8 @@ ABLATIONS: dict[str, Factory] = {
     "HUIHEN, the paper's form": huihen(event_numbers=None, mean_intention=False),
     "HUIHEN, no field-aware matrices": huihen(field_aware=False),
     "HUIHEN, original operations": huihen(abstract=False),
+    "HUIHEN, operations by frequency": huihen(merge="frequency"),
+    "HUIHEN, true groups of operations": huihen(by_truth=True),
 }
 ON_WINDOWS, ON_INTERVALS = trees_on(statistics), trees_on(with_intervals)
 ON_OLD_TOO, ON_EXPERT = with_old_rows(ON_WINDOWS), trees_on(expert_alone, few_trees)

@@ -58,7 +58,8 @@ def simulate(bank: str, rows: int | None, overdue_rate: float | None) -> Case:
     X = attach_behaviors(data.applications, data.events, known_at="recorded_at")
     old = (data.old_applications, data.old_y)
     planted = data.effects.drop(columns=["profile", "nonlinear"])
-    return Case(X, data.y, old=old, probability=data.probability, planted=planted)
+    truth = {"probability": data.probability, "planted": planted, "groups": data.operation_groups}
+    return Case(X, data.y, old=old, **truth)
 
 
 def simulate_alone(mechanism: str, rows: int | None, overdue_rate: float | None) -> Case:

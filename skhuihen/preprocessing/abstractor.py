@@ -47,9 +47,9 @@ class BehaviorAbstractor(BehaviorTransformer):
     `rules` name is done as they say. For any other operation, `fit` looks at the evidence: if
     most of its events have an amount, it is a transform operation; else, if most have an item,
     an item click; else a function widget. Within its field, it is merged with those that it
-    belongs with by name, then, as far as still needed, with those that have the same neighbors in
-    sessions, and what is too rare to tell becomes the ``other`` of its field. Labels are never
-    looked at.
+    belongs with by its name and by its use, that is by what comes before and after it in sessions:
+    names propose, and use refutes them where it is known well enough. What is too rare to place
+    becomes the ``other`` of its field. Labels are never looked at.
 
     Each event gets two subfields, ``field`` and ``behavior``; nothing else changes, except that
     events at or after the application are cut off and time order is restored.
@@ -62,15 +62,16 @@ class BehaviorAbstractor(BehaviorTransformer):
         first rule that matches wins. A fourth column ``item`` is optional: a rule for item
         clicks that names an item (or a glob) gives the behavior as it stands; one that does not
         gives the type, and `fit` adds the frequent items to it.
-    n_behaviors : int, default=45
+    n_behaviors : int or "auto", default=45
         Most transform operations and function widgets, the two ``other`` included. What `rules`
-        name is always kept, and counts. The paper has 42 and 37.
+        name is always kept, and counts. The paper has 42 and 37. ``"auto"`` takes the number at
+        which merging costs least; `skhuihen.plotting.MergingDisplay` shows it.
     n_items : int, default=200
         Most items to tell apart, over all types of item clicks. The rest, and an item that is an
         empty text, become ``<type>:other``. What `rules` name is always kept, and counts.
     merge : {"auto", "frequency"}, default="auto"
-        How to merge what `rules` do not name. ``"auto"`` goes by names, neighbors and rarity, in
-        this order, as the notes say. ``"frequency"`` keeps the most frequent operations; all
+        How to merge what `rules` do not name. ``"auto"`` weighs names and use, as the notes say.
+        ``"frequency"`` keeps the most frequent operations; all
         others become the ``other`` of their field, and each item click is a type of its own.
     column : str, default="behaviors"
         The nested column.
@@ -85,7 +86,17 @@ class BehaviorAbstractor(BehaviorTransformer):
     rules_ : DataFrame
         The complete learned table, in the form of `rules`, with the columns ``operation``,
         ``item``, ``field`` and ``behavior``. Passed back as `rules` it gives the same behaviors.
-        A wildcard character that belongs to a name stands in brackets, as in `glob.escape`.
+        A wildcard character that belongs to a name stands in brackets, as in `glob.escape`. Two
+        more columns are for the reader and change nothing. ``why`` says why an operation is where
+        it is: by a ``"rule"``, by its ``"name"``, by its ``"use"``, because it is ``"rare"``, or
+        ``"alone"`` because it was not merged. ``sure`` says how sure that is, from 0 to 1: the
+        share of its links that stay inside its group; for what is alone, that do not go to one
+        other group; for what is rare, that too little is known of.
+    merges_ : DataFrame
+        The merges step by step, also those that would come after the last one made, with the
+        columns ``n_behaviors`` (how many groups are left behind it, without ``other`` and what
+        rules name), ``cost``, ``by`` (``"name"``, ``"use"``, or ``"rare"``, which has no cost),
+        ``strength``, ``one`` and ``other`` (the most frequent operation of each) and ``made``.
     n_behaviors_ : int
         Number of transform operations and function widgets among the behaviors.
     n_items_ : int
@@ -102,26 +113,34 @@ class BehaviorAbstractor(BehaviorTransformer):
     Notes
     -----
     With ``merge="auto"``, operations that fit into `n_behaviors` stay as they are. Otherwise
-    operations of a field are merged, step by step, until they fit:
+    operations of a field are linked in two ways:
 
-    1. By *names*, read as paths from the product or page to the button or action. An end that
-       three or more widgets share is a button that stands on many pages: it is one behavior
-       (``FundListPage.confirm`` and ``transfer_page.confirm``, or ``181-507-813`` and
-       ``182-510-813``). Then transform operations are merged by product and action
-       (``fund/list/buy`` and ``FundDetail.buy``) and at last by product, the other widgets by
-       page; of equally close operations the rarest come first, and no more are merged than
-       needed. Codes (``CQA``, ``0132``) go by their first half, if such halves recur.
-    2. By *neighbors*, if that is not enough: how often each group stands directly before and
-       after each other, within an hour. Groups with fewer than 50 neighbors, or not among the
-       1,000 with most, become the ``other`` of their field, the rarest first. Then those are
-       merged, or become ``other``, whose neighbors differ least, by Ward's method on the square
-       roots of the neighbors' shares, weighted by their number. But what names tell apart stays
-       apart: families are not merged with one another.
-    3. By *rarity*, if there are still too many: the rarest widgets become ``other``, and if
-       that is not enough, the rarest transform operations.
+    1. By *use*. For each operation it is counted how many applications have each of the 256 most
+       frequent operations directly before it, and directly after, within an hour. A correspondence
+       analysis of these counts, with 20 axes, puts operations near each other that are used alike,
+       and each is linked to the 5 nearest. Those seen beside few others have weak links.
+    2. By *names*, read as paths from the product or page to the button or action. Widgets with
+       an end that three or more share are a button that stands on many pages; transform operations
+       are of one product and action, or one product; other widgets are of one page. Codes
+       (``CQA``, ``0132``) go by their first half, if such halves recur. These links weigh twice as
+       much as those by use, but only as far as use does not refute them: where those that share a
+       word with an operation are among the nearest no more often than by chance, its name does
+       not speak, and where a whole family is spread over the app by use, it is none.
 
-    Among the buttons, that with the fewest events comes first; ties are settled by name. So the
-    order of rows does not matter, and events of one instant stand in the order of ``seq``.
+    Then, again and again, those two groups are merged between which the links have the largest
+    weight, divided by the geometric mean of the weights of all links of each. It ends at
+    `n_behaviors`, or, with ``"auto"``, where the cost is least: the share of the links that lie
+    between groups, plus 3 times the sum of the squared shares of the groups in all links (the
+    modularity of the grouping, at a resolution of 3, with its sign changed, up to a constant).
+
+    An operation whose name shares nothing with others, and that has fewer than 5 neighbors, is too
+    rare to place: the rarest become ``other`` before anything is merged, as far as needed. If no
+    links are left and there are still too many groups, the rarest become ``other`` too. Of more
+    than 1,000 operations, the less frequent ones go by their names alone.
+
+    Ties are settled by name, so the order of rows does not matter, and nobody who uses the app
+    a lot rules the rest, as a pair of neighbors counts once for each application. Events of one
+    instant stand in the order of ``seq``, or, without it, of their names.
 
     Each item click is a type of its own, as long as all items fit into `n_items`. Otherwise those
     whose names begin with the same product are one type, as the paper divides them, if they have
@@ -130,9 +149,9 @@ class BehaviorAbstractor(BehaviorTransformer):
     numbers for different items, `report` counts the events whose item was pooled over several
     operations. Types do not count for `n_behaviors`.
 
-    A merged group is called by the words that it shares, with ``_click`` or ``_transform`` behind
-    them, or, if merged by neighbors, by its most frequent group with ``_etc`` behind it; a name
-    that would come twice gets a number. Operations that stay alone keep their names.
+    A merged group is called by the words that most of it shares, with ``_click`` or
+    ``_transform`` behind them, or by its most frequent operation; ``_etc`` behind it says that
+    not all share them. A name that would come twice gets a number. Operations that stay alone keep their names.
 
     `transform` never learns. An operation that `fit` did not see goes, by the evidence of the
     event alone, to the ``other`` of its field; a `UserWarning` tells if this happens to more
@@ -144,8 +163,13 @@ class BehaviorAbstractor(BehaviorTransformer):
     The HUIHEN paper, section 3.2 (categories of behavior) and section 5.3.2 (452 operations
     become 42).
 
-    J. H. Ward, "Hierarchical grouping to optimize an objective function", Journal of the American
-    Statistical Association 58 (1963).
+    M. J. Greenacre, "Theory and applications of correspondence analysis" (1984).
+
+    J. Shi and J. Malik, "Normalized cuts and image segmentation", IEEE Transactions on Pattern
+    Analysis and Machine Intelligence 22 (2000).
+
+    J. Reichardt and S. Bornholdt, "Statistical mechanics of community detection", Physical Review
+    E 74 (2006).
 
     Examples
     --------
@@ -163,12 +187,12 @@ class BehaviorAbstractor(BehaviorTransformer):
     >>> X = attach_behaviors(applications, events)
     >>> rules = [{"operation": "*.back", "field": "function_widget", "behavior": "back"}]
     >>> BehaviorAbstractor(rules).fit(X).rules_
-            operation item                field         behavior
-    0        fund_buy    *  transform_operation         fund_buy
-    1     fund_detail  A17           item_click  fund_detail:A17
-    2     fund_detail    *           item_click      fund_detail
-    3  fund_list.back    *      function_widget             back
-    4          *.back    *      function_widget             back
+            operation item                field         behavior    why  sure
+    0        fund_buy    *  transform_operation         fund_buy  alone   1.0
+    1     fund_detail  A17           item_click  fund_detail:A17  alone   1.0
+    2     fund_detail    *           item_click      fund_detail  alone   1.0
+    3  fund_list.back    *      function_widget             back   rule   1.0
+    4          *.back    *      function_widget             back   rule   1.0
     """
 
     _parameter_constraints: dict = {
@@ -274,7 +298,9 @@ class BehaviorAbstractor(BehaviorTransformer):
             ``events`` are ``events_used`` and what was cut off: ``events_too_late`` (at or after
             the application) and ``events_before_lookback``. Among those used,
             ``unseen_operations`` went to the ``other`` of a field because no rule knows their
-            operation, and ``items_not_kept`` to the ``other`` of a type. ``items_pooled`` share
+            operation, and ``items_not_kept`` to the ``other`` of a type. ``placed_by_rule``,
+            ``placed_by_name``, ``placed_by_use`` and ``placed_as_rare`` count events by why their
+            operation is where it is; the rest was not merged. ``items_pooled`` share
             their item and behavior with events of another operation: check that these operations
             are of one catalog.
         """

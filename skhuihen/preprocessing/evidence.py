@@ -58,11 +58,18 @@ class Evidence:
         """Position in FIELDS of each event, by the event alone."""
         return np.where(self.has_amount, 1, np.where(self.has_item, 0, 2))
 
-    @property
-    def near(self) -> np.ndarray:
-        """Whether each event but the last is of one session with the next."""
-        same = np.diff(self._behaviors.rows) == 0
-        return same & (np.diff(self._behaviors.times()) <= SESSION_GAP)
+    def beside(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return row and operations of each two events of a session that follow one another."""
+        row, time, operation = self._behaviors.rows, self._behaviors.times(), self.operation
+        same = np.diff(row) == 0
+        elapsed = np.diff(time)
+        if "seq" not in self._behaviors.fields and (same & (elapsed == 0)).any():
+            # Nothing tells the order of events of one instant; that in which they came must not.
+            rank = np.empty(len(self.operations), dtype=np.int64)
+            rank[sorted(range(len(rank)), key=self.operations.__getitem__)] = np.arange(len(rank))
+            operation = operation[np.lexsort([rank[operation], time, row])]
+        near = same & (elapsed <= SESSION_GAP)
+        return row[:-1][near], operation[:-1][near], operation[1:][near]
 
     def item_pairs(self, chosen: list[int]) -> tuple[np.ndarray, list[tuple[int, str]]]:
         """Return the distinct pairs of operation and item of some operations.
@@ -124,17 +131,21 @@ class Totals:
         pairs = csr_array((0, 0), dtype=np.int64)
         for piece in pieces:
             evidence = Evidence(piece)
-            code = np.array(
+            code_of = np.array(
                 [codes.setdefault(name, len(codes)) for name in evidence.operations], dtype=np.int64
-            )[evidence.operation]
+            )
+            code = code_of[evidence.operation]
             n = len(codes)
             masks = (slice(None), evidence.has_amount, evidence.has_item)
             found = np.stack([np.bincount(code[mask], minlength=n) for mask in masks])
             found[:, : counts.shape[1]] += counts
             counts = found
-            near = evidence.near
-            row, before, after = piece.rows[:-1][near], code[:-1][near], code[1:][near]
-            # A pair counts once for each application, so that nobody who is busy rules the rest.
+            row, before, after = evidence.beside()
+            before, after = code_of[before], code_of[after]
+            # What resembles an operation stands beside itself, so that says nothing. A pair counts
+            # once for each application, so that nobody who is busy rules the rest.
+            differ = before != after
+            row, before, after = row[differ], before[differ], after[differ]
             once = np.unique((row * n + before) * n + after)
             before, after = np.divmod(once % (n * n), n)
             beside = coo_array((np.ones_like(before), (before, after)), shape=(n, n))

@@ -95,7 +95,7 @@ class Groups:
         self.sure = np.ones(len(names))
         self.merges: list[Merge] = []
         self._unknown = np.ones(len(names))
-        self._families: list[tuple[Family, NDArray[np.int64], str]] = []
+        self._families: list[tuple[Family, NDArray[np.int64]]] = []
 
     @property
     def n_behaviors(self) -> int:
@@ -133,9 +133,10 @@ class Groups:
             self.fields[mine[compared]],
             neighbors[mine[compared]],
         )
-        self._families = [
-            (family, mine[compared[members]], field) for family, members, field in links.families
-        ]
+        for field in FIELDS:
+            of_field = mine[self.fields[mine] == field]
+            found = find_families([self.names[i] for i in of_field.tolist()], field)
+            self._families += [(family, of_field[list(family.members)]) for family in found]
         self._unknown[mine[compared]] = links.unknown
         self._follow(mine[by_frequency[MOST_COMPARED:]])
         n_neighbors = neighbors[mine[compared]].sum(axis=1)
@@ -150,25 +151,17 @@ class Groups:
 
     def _follow(self, numbers: NDArray[np.int64]) -> None:
         """Put operations that are too many to compare where their names say, or nowhere."""
-        for field in FIELDS:
-            rest = numbers[self.fields[numbers] == field]
-            if not len(rest):
-                continue
-            everyone = np.flatnonzero(self.kept & (self.fields == field))
-            families = find_families([self.names[i] for i in everyone.tolist()], field)
-            compared = ~np.isin(everyone, rest)
-            for family in sorted(families, key=lambda family: (-len(family.words), family)):
-                members = np.array(family.members)
-                follow = everyone[members[~compared[members]]]
-                follow = follow[self.group[follow] == follow]
-                lead = everyone[members[compared[members]]]
-                if len(lead) and len(follow):
-                    first = lead[np.argmax(self.n_events[lead])]
-                    self.group[follow] = first
-                    self.n_events[first] += self.n_events[follow].sum()
-                    self.kept[follow] = False
-                    self.why[follow] = NAME
-            self._let_go(rest[self.group[rest] == rest])
+        for _, members in sorted(self._families, key=lambda of: (-len(of[0].words), of[0])):
+            is_rest = np.isin(members, numbers)
+            lead, follow = members[~is_rest], members[is_rest]
+            follow = follow[self.group[follow] == follow]
+            if len(lead) and len(follow):
+                first = lead[np.argmax(self.n_events[lead])]
+                self.group[follow] = first
+                self.n_events[first] += self.n_events[follow].sum()
+                self.kept[follow] = False
+                self.why[follow] = NAME
+        self._let_go(numbers[self.group[numbers] == numbers])
 
     def _drop_few(self, numbers: NDArray[np.int64], room: int | None) -> None:
         """Drop what is too rare to place, the rarest first, and no more than needed."""
@@ -195,7 +188,7 @@ class Groups:
             chosen = int(
                 np.argmin(
                     [
-                        _cost(links.by_name + links.by_use, links.weight),
+                        _cost(links.by_name + links.by_use),
                         *(step.cost for step in steps),
                     ]
                 )
@@ -246,16 +239,14 @@ class Groups:
 
     def _title(self, members: NDArray[np.int64]) -> str:
         """Return what to call some operations together: by the words that most of them share."""
-        best = max(
-            self._families,
-            key=lambda of: (np.isin(of[1], members).sum(), len(of[0].words)),
-            default=None,
-        )
-        if best is not None:
-            family, of_family, field = best
-            n_shared = int(np.isin(of_family, members).sum())
-            if self.fields[members[0]] == field and 2 * n_shared > len(members):
-                return family.title + _ENDING[field] + _ETC * (n_shared < len(members))
+        shared = [
+            (int(np.isin(of_family, members).sum()), len(family.words), family)
+            for family, of_family in self._families
+        ]
+        n_shared, _, family = max(shared, key=lambda of: of[:2], default=(0, 0, None))
+        if family is not None and 2 * n_shared > len(members):
+            ending = _ENDING[self.fields[members[0]]]
+            return family.title + ending + _ETC * (n_shared < len(members))
         return self.names[members[np.argmax(self.n_events[members])]] + _ETC
 
     def merge_types(self, room: int, items: Sequence[set[str]]) -> None:
@@ -340,25 +331,25 @@ class _Step(NamedTuple):
     strength: float
 
 
-def _cost(links: NDArray[np.float64], weight: NDArray[np.float64]) -> float:
+def _cost(both: NDArray[np.float64]) -> float:
     """Return the cost of leaving all apart."""
-    total = max(weight.sum(), np.finfo(float).tiny)
-    return float(links.sum() / total + RESOLUTION * (weight**2).sum() / total**2)
+    total = max(both.sum(), np.finfo(float).tiny)
+    return float(both.sum() / total + RESOLUTION * (both.sum(axis=1) ** 2).sum() / total**2)
 
 
 def _steps(links: Links) -> list[_Step]:
     """Merge those two groups whose links are strongest, until no links are left between groups."""
     name, both = links.by_name.copy(), links.by_name + links.by_use
-    weight = links.weight.copy()
-    total = weight.sum()
-    apart, squares = both.sum(), (weight**2).sum()
+    weight, degree = links.weight.copy(), both.sum(axis=1)
+    total = degree.sum()
+    apart, squares = total, (degree**2).sum()
     strength = _strength(both, weight, weight)
     np.fill_diagonal(strength, 0.0)
     steps = []
     while strength.size and strength.max() > 0:
         keep, gone = np.unravel_index(strength.argmax(), strength.shape)
         apart -= 2 * both[keep, gone]
-        squares += 2 * weight[keep] * weight[gone]
+        squares += 2 * degree[keep] * degree[gone]
         cost = apart / total + RESOLUTION * squares / total**2
         by = NAME if 2 * name[keep, gone] >= both[keep, gone] else USE
         steps.append(_Step(int(keep), int(gone), float(cost), by, float(strength[keep, gone])))
@@ -366,8 +357,9 @@ def _steps(links: Links) -> list[_Step]:
             of[keep] += of[gone]
             of[:, keep] += of[:, gone]
             of[gone] = of[:, gone] = of[keep, keep] = 0.0
-        weight[keep] += weight[gone]
-        weight[gone] = 0.0
+        for of in (weight, degree):
+            of[keep] += of[gone]
+            of[gone] = 0.0
         strength[gone] = strength[:, gone] = 0.0
         strength[keep] = strength[:, keep] = _strength(both[keep], weight[keep], weight)
     return steps

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from skhuihen.preprocessing.names import Family, find_families, first_and_last
+from skhuihen.preprocessing.names import find_families, first_and_last
 
-#: Each operation is linked to as many others of its field, those that are used most like it.
+#: Each operation is linked to as many others of its field, those that are used most like it ...
 N_NEAREST = 5
+#: ... but to no more than this share of the field: that a few are among few says nothing.
+MOST_OF_FIELD = 0.25
 #: Neighbors of average operations that are added to those of each, against chance.
 AVERAGE = 20.0
 #: Axes of the correspondence analysis.
@@ -38,14 +40,11 @@ class Links(NamedTuple):
         The weight of the links, symmetric.
     weight : float64 ndarray of shape (n_operations,)
         That of all links of each, and of those that it lacks because too little is known.
-    families : list of (Family, int64 ndarray, str)
-        Families by name, their members, and their field.
     """
 
     by_use: Floats
     by_name: Floats
     weight: Floats
-    families: list[tuple[Family, NDArray[np.int64], str]]
 
     @property
     def unknown(self) -> Floats:
@@ -56,7 +55,7 @@ class Links(NamedTuple):
     def among(self, chosen: NDArray[np.int64]) -> Links:
         """Return the links among some operations; those to the rest count as lacking."""
         both = np.ix_(chosen, chosen)
-        return Links(self.by_use[both], self.by_name[both], self.weight[chosen], [])
+        return Links(self.by_use[both], self.by_name[both], self.weight[chosen])
 
 
 def link(names: Sequence[str], fields: NDArray[np.object_], neighbors: NDArray[np.int64]) -> Links:
@@ -79,7 +78,7 @@ def link(names: Sequence[str], fields: NDArray[np.object_], neighbors: NDArray[n
     -----
     *Use.* The shares of the neighbors, shrunk towards the average operation's, are mapped by a
     correspondence analysis: square roots, centered, 20 axes. Each operation is linked to the 5
-    nearest of its field; with few neighbors the links weigh less.
+    nearest of its field, or to a quarter of a small one; with few neighbors the links weigh less.
 
     *Names.* Families are proposed by `skhuihen.preprocessing.names.find_families`, and refuted by
     use. An operation's name is refuted if those that share a word with it are among the nearest
@@ -107,9 +106,11 @@ def link(names: Sequence[str], fields: NDArray[np.object_], neighbors: NDArray[n
     by_name = np.zeros_like(by_use)
     for family, members, field in families:
         among = np.ix_(members, members)
-        found = nearest[among].sum(axis=1)
-        n_others = np.count_nonzero(fields == field) - 1
-        trust = _trust(found, (len(members) - 1) / n_others, known[members] * speaks[members])
+        chance = min((len(members) - 1) / (np.count_nonzero(fields == field) - 1), 0.95)
+        ratio = _log_ratio(
+            nearest[among].sum(axis=1), nearest[members].sum(axis=1), chance, OF_FAMILY
+        )
+        trust = expit((known * speaks)[members] @ ratio + PRIOR)
         spoken = speaks[members]
         weight = np.outer(spoken, spoken) * trust / max(spoken.sum(), np.finfo(float).tiny)
         np.fill_diagonal(weight, 0.0)
@@ -117,7 +118,7 @@ def link(names: Sequence[str], fields: NDArray[np.object_], neighbors: NDArray[n
         if len(family.words) == 1 and not family.is_button:
             weight *= ONE_WORD
         by_name[among] = np.maximum(by_name[among], weight)
-    return Links(by_use, by_name, full.sum(axis=1) + by_name.sum(axis=1), families)
+    return Links(by_use, by_name, full.sum(axis=1) + by_name.sum(axis=1))
 
 
 def _nearest(fields: NDArray[np.object_], counts: Floats) -> Floats:
@@ -137,8 +138,11 @@ def _nearest(fields: NDArray[np.object_], counts: Floats) -> Floats:
     distance = distance.round(12)
     distance[fields[:, np.newaxis] != fields] = np.inf
     np.fill_diagonal(distance, np.inf)
+    _, code, size_of = np.unique(fields, return_inverse=True, return_counts=True)
+    wanted = np.clip(MOST_OF_FIELD * size_of, 1, N_NEAREST).astype(np.int64)[code]
     order = np.argsort(distance, axis=1, kind="stable")[:, :N_NEAREST]
-    np.put_along_axis(nearest, order, 1.0, axis=1)
+    chosen = np.arange(order.shape[1]) < wanted[:, np.newaxis]
+    np.put_along_axis(nearest, order, chosen.astype(np.float64), axis=1)
     nearest[~np.isfinite(distance)] = 0.0
     return nearest
 
@@ -167,13 +171,6 @@ def _speaks(names: Sequence[str], nearest: Floats, known: Floats) -> Floats:
         most = (weight * (1 - chance)).sum()
         above = np.clip(excess / most if most > 0 else above, 0.05, 0.9)
     return np.asarray(result)
-
-
-def _trust(found: Floats, chance: float, weight: Floats) -> float:
-    """Return how likely a family is one in use too, by how many of the nearest are of it."""
-    chance = min(chance, 0.95)
-    ratio = _log_ratio(found, np.full(len(found), float(N_NEAREST)), chance, OF_FAMILY)
-    return float(expit((weight * ratio).sum() + PRIOR))
 
 
 def _log_ratio(found: Floats, n: Floats, chance: float | Floats, above: float | Floats) -> Floats:

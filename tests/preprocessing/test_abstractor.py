@@ -280,7 +280,7 @@ LOG = [
 
 def test_the_learned_table_says_everything():
     model = BehaviorAbstractor(RULES).fit(applications(LOG))
-    assert model.rules_.values.tolist() == [
+    assert model.rules_[["operation", "item", "field", "behavior"]].values.tolist() == [
         ["[*][*]", "[*]", CLICK, "**:*"],
         ["[*][*]", "*", CLICK, "**"],
         ["card_detail", "A17", CLICK, "detail:A17"],
@@ -329,7 +329,7 @@ def test_an_item_of_a_type_is_that_item_under_every_operation_of_the_type():
 
 def test_ties_are_settled_by_name():
     log = [[event(k, name) for k, name in enumerate("dcbaadcb")] + [event(9, "e")]]
-    model = BehaviorAbstractor(n_behaviors=4).fit(applications(log))
+    model = BehaviorAbstractor(n_behaviors=4, merge="frequency").fit(applications(log))
     seen = dict(
         zip("dcbaadcbe", (b for _, b in tokens(model.transform(applications(log)))), strict=True)
     )
@@ -368,7 +368,8 @@ def test_exactly_as_many_operations_as_there_is_room_for():
     X = applications(log)
     assert BehaviorAbstractor(n_behaviors=3).fit(X).n_behaviors_ == 3
     assert [b for _, b in tokens(BehaviorAbstractor(n_behaviors=3).fit_transform(X))] == [*"abc"]
-    assert BehaviorAbstractor(n_behaviors=2).fit(X).n_behaviors_ == 1  # one of the two "other"
+    few = BehaviorAbstractor(n_behaviors=2, merge="frequency").fit(X)
+    assert few.n_behaviors_ == 1  # one of the two "other"
 
 
 @pytest.mark.parametrize(
@@ -399,7 +400,7 @@ def test_one_name_in_two_fields_counts_twice():
         {"operation": "b", "field": TRANSFORM, "behavior": "x"},
     ]
     log = [[event(k, name) for k, name in enumerate("abcde")]]
-    model = BehaviorAbstractor(rules, n_behaviors=4).fit(applications(log))
+    model = BehaviorAbstractor(rules, n_behaviors=4, merge="frequency").fit(applications(log))
     assert model.n_behaviors_ == 3  # two of the rules, and "other" for c, d and e
     assert [b for _, b in tokens(model.transform(applications(log)))] == [
         "x",
@@ -428,7 +429,7 @@ def test_one_behavior_for_a_button_and_one_type_for_a_product():
         event(6, "home"),
     ]
     X = applications([log])
-    model = BehaviorAbstractor(n_behaviors=3, n_items=2)
+    model = BehaviorAbstractor(n_behaviors=2, n_items=2)
     assert [b for _, b in tokens(model.fit_transform(X))] == [
         *["confirm"] * 3,
         *["fund_click:A17"] * 2,
@@ -480,13 +481,13 @@ def test_a_group_joins_the_behavior_of_a_rule_that_has_its_name():
     assert model.n_behaviors_ == 2
 
 
-@pytest.mark.parametrize(("minutes", "wanted"), [(60, {"xw_etc"}), (61, {"hq", f"{WIDGET}:other"})])
+@pytest.mark.parametrize(("minutes", "wanted"), [(60, {"xw_etc", "hq"}), (61, {f"{WIDGET}:other"})])
 def test_neighbors_are_at_most_an_hour_apart(minutes, wanted):
-    names = ["xw", "hq", "zu", "yt", "hq"] * 60
+    names = ["xw", "hq", "zu", "hq"] * 3
     log = [event(k * minutes / 60, name) for k, name in enumerate(names)]
     # Each row is a history of its own: its last event is no neighbor of the next row's first.
-    X = applications([log, [event(0, "hq")] * 9])
-    assert {b for _, b in tokens(BehaviorAbstractor(n_behaviors=3).fit_transform(X))} == wanted
+    X = applications([log, [event(0, "hq")]] * 20)
+    assert {b for _, b in tokens(BehaviorAbstractor(n_behaviors=2).fit_transform(X))} == wanted
 
 
 def test_the_order_of_rows_does_not_matter_where_neighbors_do():
@@ -503,6 +504,60 @@ def test_the_order_of_rows_does_not_matter_where_neighbors_do():
     assert_frame_equal(models[0].rules_, models[1].rules_)
     assert models[0].rules_["behavior"].str.endswith("_etc").any()
     assert models[0].n_behaviors_ <= 9
+
+
+def test_the_table_says_why_and_how_sure():
+    rules = [{"operation": "log*", "field": WIDGET, "behavior": "enter"}]
+    names = ["fund.back", "x", "loan.back", "x", "card.back", "x", "login", "home", "x", "rest"]
+    X = applications([[event(k / 9, name) for k, name in enumerate(names)]] * 9)
+    model = BehaviorAbstractor(rules, n_behaviors=5).fit(X)
+    table = model.rules_.set_index("operation")
+    assert table["why"].to_dict() == {
+        **dict.fromkeys(["fund.back", "loan.back", "card.back"], "name"),
+        **dict.fromkeys(["x", "home", "rest"], "alone"),
+        **dict.fromkeys(["login", "log*"], "rule"),
+    }
+    assert table["behavior"]["fund.back"] == "back"
+    assert table["sure"].between(0, 1).all()
+    assert table["sure"]["login"] == 1
+    assert model.merges_["made"].tolist()[:2] == [True, True]
+    assert model.merges_["by"].tolist()[:2] == ["name", "name"]
+    report = model.report(X)
+    assert (report["placed_by_name"], report["placed_by_rule"]) == (27, 9)
+    assert (report["placed_by_use"], report["placed_as_rare"]) == (0, 0)
+
+
+def test_an_automatic_number_is_where_the_cost_is_least(bank):
+    X = attach_behaviors(bank.applications, bank.events)
+    model = BehaviorAbstractor(n_behaviors="auto").fit(X)
+    merges = model.merges_
+    made = merges[merges["made"]]
+    assert 20 <= model.n_behaviors_ <= 60
+    assert merges["cost"].min() == made["cost"].iloc[-1]
+    assert set(merges["by"]) <= {"name", "use", "rare"}
+    assert (merges["n_behaviors"].diff().dropna() == -1).all()
+    limited = BehaviorAbstractor(n_behaviors=30).fit(X)
+    assert limited.n_behaviors_ <= 30
+    # The way is the same, only its end differs.
+    assert_frame_equal(
+        limited.merges_.drop(columns="made"), merges.drop(columns="made"), check_exact=True
+    )
+
+
+def test_nobody_who_is_busy_rules_the_rest():
+    rng = np.random.default_rng(0)
+    names = ["".join(letters) for letters in rng.choice([*"abcdefgh"], (40, 8))]
+    rows = [
+        [event(k / 100, names[i], amount=None) for k, i in enumerate(some)]
+        for some in rng.integers(0, 40, size=(60, 30))
+    ]
+    once = [event(k / 100, names[k]) for k in range(40)]
+    again = [{**e, "time": e["time"] + k * 24 * HOUR} for k in range(50) for e in once]
+    one, other = (BehaviorAbstractor(n_behaviors=9) for _ in range(2))
+    one.fit(applications([*rows, once], [ZERO + 9999 * HOUR] * 61))
+    other.fit(applications([*rows, again], [ZERO + 9999 * HOUR] * 61))
+    groups = [model.rules_.groupby("behavior")["operation"].agg(tuple) for model in (one, other)]
+    assert set(groups[0]) == set(groups[1])
 
 
 @pytest.fixture(scope="module")
@@ -637,6 +692,10 @@ def test_lookback_limits_what_is_learned_and_can_be_set():
         "events_used": 1,
         "unseen_operations": 0,
         "items_not_kept": 0,
+        "placed_by_rule": 0,
+        "placed_by_name": 0,
+        "placed_by_use": 0,
+        "placed_as_rare": 0,
         "items_pooled": 0,
     }
 
