@@ -374,6 +374,7 @@ def test_net_params_and_callbacks_reach_skorch(X: pd.DataFrame, bank: Any) -> No
     assert model.net_.optimizer_.param_groups[0]["betas"] == (0.8, 0.9)
 
 
+@pytest.mark.filterwarnings("ignore:Profile column.*outside the range")
 def test_weight_decay_falls_with_the_number_of_rows(
     X: pd.DataFrame, bank: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
