@@ -212,13 +212,14 @@ def test_output_is_written_by_the_engine(engine, tables, bank, tmp_path, zone):
     folder, report = attach_behaviors(
         *tables(applications, events), output=tmp_path / "out [2024]%20", return_report=True
     )
-    assert [folder] == list(tmp_path.iterdir())
+    assert folder == tmp_path / "out [2024]%20"
     read = npd.read_parquet(sorted(folder.glob("*.parquet")))
     order = read["income"].map({2**60 + 1: 0, 3: 2}).fillna(1).argsort()
     assert repr(lists(read.iloc[order])) == repr(lists(X))
     assert report["pairs_used"] == X["behaviors"].array.flat_length == 12
     assert read["behaviors"].nest["time"].dtype.pyarrow_dtype == clock
     assert str(read["applied_at"].dt.tz) == str(zone)
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
     with pytest.raises(FileExistsError, match="is there already"):
         attach_behaviors(*tables(applications, events), output=folder)
 
