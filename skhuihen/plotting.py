@@ -576,7 +576,7 @@ class MergingDisplay:
         self.ax_, self.figure_ = ax, ax.figure
         rare = self.merges["by"] == "rare"
         steps = self.merges[~rare]
-        (self.line_,) = ax.plot(steps["n_behaviors"], steps["cost"], color=_GRAY, zorder=1)
+        self.line_: Line2D = ax.plot(steps["n_behaviors"], steps["cost"], color=_GRAY, zorder=1)[0]
         self.points_: dict[str, PathCollection] = {}
         for by, color, marker in (("name", _BLUE, "o"), ("use", _VERMILLION, "D")):
             mine = steps[steps["by"] == by]

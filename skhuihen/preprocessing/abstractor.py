@@ -118,7 +118,8 @@ class BehaviorAbstractor(BehaviorTransformer):
     1. By *use*. For each operation it is counted how many applications have each of the 256 most
        frequent operations directly before it, and directly after, within an hour. A correspondence
        analysis of these counts, with 20 axes, puts operations near each other that are used alike,
-       and each is linked to the 5 nearest. Those seen beside few others have weak links.
+       and each is linked to the 5 nearest, fewer in a field of fewer than 60. Those seen beside
+       few others have weak links.
     2. By *names*, read as paths from the product or page to the button or action. Widgets with
        an end that three or more share are a button that stands on many pages; transform operations
        are of one product and action, or one product; other widgets are of one page. Codes
@@ -151,7 +152,8 @@ class BehaviorAbstractor(BehaviorTransformer):
 
     A merged group is called by the words that most of it shares, with ``_click`` or
     ``_transform`` behind them, or by its most frequent operation; ``_etc`` behind it says that
-    not all share them. A name that would come twice gets a number. Operations that stay alone keep their names.
+    not all share them. A name that would come twice gets a number. Operations that stay alone keep
+    their names.
 
     `transform` never learns. An operation that `fit` did not see goes, by the evidence of the
     event alone, to the ``other`` of its field; a `UserWarning` tells if this happens to more

@@ -14,7 +14,7 @@ from skhuihen.preprocessing.names import find_families, first_and_last
 #: Each operation is linked to as many others of its field, those that are used most like it ...
 N_NEAREST = 5
 #: ... but to no more than this share of the field: that a few are among few says nothing.
-MOST_OF_FIELD = 0.25
+MOST_OF_FIELD = 1 / 12
 #: Neighbors of average operations that are added to those of each, against chance.
 AVERAGE = 20.0
 #: Axes of the correspondence analysis.
@@ -78,7 +78,7 @@ def link(names: Sequence[str], fields: NDArray[np.object_], neighbors: NDArray[n
     -----
     *Use.* The shares of the neighbors, shrunk towards the average operation's, are mapped by a
     correspondence analysis: square roots, centered, 20 axes. Each operation is linked to the 5
-    nearest of its field, or to a quarter of a small one; with few neighbors the links weigh less.
+    nearest of its field, or to a twelfth of a small one; with few neighbors the links weigh less.
 
     *Names.* Families are proposed by `skhuihen.preprocessing.names.find_families`, and refuted by
     use. An operation's name is refuted if those that share a word with it are among the nearest
