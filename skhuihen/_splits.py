@@ -40,7 +40,13 @@ def users_of(frame: pd.DataFrame, id_columns: Sequence[str]) -> NDArray[np.int64
     for column in id_columns:
         if column not in frame.columns:
             continue
-        users, known = pd.factorize(frame[column])
+        try:
+            users, known = pd.factorize(frame[column])
+        except TypeError as error:
+            raise TypeError(
+                f"Column {column!r} of id_columns holds values that cannot be compared ({error}). "
+                "It must hold numbers or texts. Convert it, or name another column in id_columns."
+            ) from error
         users = users.astype(np.int64)
         missing = users < 0
         users[missing] = len(known) + np.arange(missing.sum())

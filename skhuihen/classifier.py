@@ -186,7 +186,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         learns from the others, so that every row has a score of a network that has not seen it
         (see `oof_log_odds_`): by these scores probabilities are calibrated, and the base model
         is weighed. 1 learns from all rows, in a fifth of the time, and is not calibrated.
-    lr : float, default=0.01
+    lr : float, default=0.02
         Learning rate of Adam, and with a schedule its peak.
     schedule : {"one_cycle", "constant"}, default="one_cycle"
         How the rate goes: up to `lr` in the first quarter of the training and then down to 0, or
@@ -198,7 +198,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         step one of a warm start. The paper names none, which 0 gives.
     max_epochs : int, default=15
         Passes over the training rows; with `early_stopping` at most.
-    batch_size : int, default=64
+    batch_size : int, default=128
         Applications in one step; -1 takes all.
     early_stopping : bool, default=False
         Hold out a part of the rows, stop when the AUC there no longer improves (nor, at equal
@@ -372,11 +372,11 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         teacher: Any = None,
         guidance_weight: float = 1.0,
         n_networks: int = 5,
-        lr: float = 1e-2,
+        lr: float = 2e-2,
         schedule: str = "one_cycle",
         weight_decay: float | str = "auto",
         max_epochs: int = 15,
-        batch_size: int = 64,
+        batch_size: int = 128,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 30,

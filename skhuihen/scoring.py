@@ -122,7 +122,8 @@ def score_table(
     Examples
     --------
     >>> from tempfile import mkdtemp
-    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.exceptions import NotFittedError
+    from sklearn.pipeline import make_pipeline
     >>> from skhuihen import HUIHENClassifier, Sessionizer, attach_behaviors, score_table
     >>> from skhuihen.datasets import make_loan_data
     >>> bank = make_loan_data(n_new=100, n_old=0, random_state=0)
@@ -247,6 +248,8 @@ class _Door:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # such as that nobody does what this row did
                 scorer.score(_example(schema))
+        except NotFittedError:
+            raise
         except (ValueError, TypeError, NotImplementedError) as error:
             kind = ValueError if isinstance(error, ValueError) else TypeError
             raise kind(

@@ -235,7 +235,7 @@ def test_the_cache_of_a_pipeline_is_hit(
     first.fit(X, y)
     monkeypatch.setattr(CountingSessionizer, "n_fits", 0)
     scores = [overdue(clone(cached).fit(X, y), X)]
-    for lr in (0.001, 0.01):
+    for lr in (0.02, 0.001):
         scores.append(overdue(clone(cached).set_params(net__lr=lr).fit(X, y), X))
     assert CountingSessionizer.n_fits == 1
     np.testing.assert_array_equal(scores[0], scores[1])

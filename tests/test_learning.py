@@ -33,7 +33,9 @@ def y(X: pd.DataFrame) -> np.ndarray:
 
 
 def quick(**params: Any) -> HUIHENClassifier:
-    return HUIHENClassifier(**{"n_networks": 3, "max_epochs": 4, "random_state": 0, **params})
+    return HUIHENClassifier(
+        **{"n_networks": 3, "max_epochs": 4, "lr": 0.01, "random_state": 0, **params}
+    )
 
 
 class Rates(Callback):
