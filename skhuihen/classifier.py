@@ -909,7 +909,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     def _check_table(self, X: Any, *, reset: bool) -> pd.DataFrame:
         """Return X as a frame, its columns checked against those of `fit`."""
         if reset:
-            self._joined_by, self._times = (), set()
+            self._joined_by, self._times = [], set()
         if is_table(X):
             frame = as_frame(X, self.behaviors)
             if reset:
