@@ -26,7 +26,7 @@ SETTINGS: dict[str, dict] = {
     "defaults": {},
     "weight_decay=0.001": {"weight_decay": 0.001},
     "weight_decay=0": {"weight_decay": 0.0},
-    "batch_size=128": {"batch_size": 128},
+    "batch_size=64": {"batch_size": 64},
     "dropout=0.4": {"dropout": 0.4},
     "log_interval=False": {"log_interval": False},
 }
@@ -55,6 +55,10 @@ for name in arguments.settings:
     # Half of the rows are held out, so that the curves are steady; patience is without end.
     model = HUIHENClassifier(
         max_epochs=arguments.epochs,
+        n_networks=1,
+        schedule="constant",
+        lr=1e-3,
+        early_stopping=True,
         validation_fraction=0.5,
         n_iter_no_change=arguments.epochs,
         random_state=0,

@@ -54,7 +54,7 @@ def contenders(
     models: dict[str, Any] = {}
     if "old_applications" in data:
         warm = HUIHENClassifier(max_epochs=epochs, random_state=SEED)
-        warm.warm_start_from(data.old_applications, data.old_y, max_epochs=min(epochs, 60))
+        warm.warm_start_from(data.old_applications, data.old_y, max_epochs=epochs)
         models["HUIHEN, warm-started from old data"] = make_pipeline(*front, warm)
         of_profile = make_pipeline(ProfileEncoder(), clone(trees))
         models["LightGBM, profile, old data beside new"] = WithOldRows(
@@ -153,7 +153,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", help="folder of the SuperLender files; default: simulate a bank")
     parser.add_argument("--applications", type=int, default=2000, help="size of the simulated bank")
-    parser.add_argument("--epochs", type=int, default=200, help="most epochs of the networks")
+    parser.add_argument("--epochs", type=int, default=15, help="epochs of the networks")
     parser.add_argument("--repeats", type=int, help="repetitions of the cross-validation")
     parser.add_argument("--output", type=Path, default=Path("demo_output"), help="for pictures")
     arguments = parser.parse_args()

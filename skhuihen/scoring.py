@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+from sklearn.exceptions import NotFittedError
 from tqdm.auto import tqdm
 
 from skhuihen.assembly import batches_of, connections_of, is_ibis

@@ -33,9 +33,8 @@ def y(X: pd.DataFrame) -> np.ndarray:
 
 
 def quick(**params: Any) -> HUIHENClassifier:
-    return HUIHENClassifier(
-        **{"n_networks": 3, "max_epochs": 4, "lr": 0.01, "random_state": 0, **params}
-    )
+    few = {"n_networks": 3, "max_epochs": 4, "lr": 0.01, "random_state": 0}
+    return HUIHENClassifier(**few | params)
 
 
 class Rates(Callback):

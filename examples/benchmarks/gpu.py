@@ -41,7 +41,7 @@ def main() -> None:
             device=device,
             batch_size=batch_size,
             max_epochs=1,
-            early_stopping=False,
+            n_networks=1,
             random_state=0,
             **parameters,
         )

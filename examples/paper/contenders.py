@@ -257,19 +257,20 @@ class Remembering(HUIHENClassifier):
         pretrained: Any = None,
         *,
         guide: Any = None,
+        users: Any = None,
         **how: Any,
     ) -> Any:
         if how:  # step one of a warm start, which is shared already
-            return super()._train(dataset, log_odds, pretrained, guide=guide, **how)
+            return super()._train(dataset, log_odds, pretrained, guide=guide, users=users, **how)
         teacher = guide and guide.teacher
         params = self.get_params(deep=False) | {"base_estimator": None, "teacher": teacher}
         start = pretrained and [
             value.cpu().numpy() for value in pretrained.student.net_.module_.state_dict().values()
         ]
-        rows = (dataset.profile, dataset.events, dataset.y, dataset.weight)
+        rows = (dataset.profile, dataset.events, dataset.y, dataset.weight, users)
         key = joblib.hash((rows, params, start))
         if key not in self._known:
-            held_out = super()._train(dataset, log_odds, pretrained, guide=guide)
+            held_out = super()._train(dataset, log_odds, pretrained, guide=guide, users=users)
             names = ("nets_", "net_", "history_", "n_iter_", "_made_with")
             self._known[key] = held_out, {name: getattr(self, name) for name in names}
         held_out, trained = self._known[key]
@@ -308,9 +309,28 @@ def few_trees(budget: Budget) -> Any:
     return LGBMClassifier(n_estimators=min(150, budget.n_trees), **OF_LIGHTGBM)
 
 
+#: How all forms of HUIHEN in the tables were trained: it was the default before `ONE_CYCLE`.
+STOPPED_EARLY: dict[str, Any] = {
+    "n_networks": 1,
+    "schedule": "constant",
+    "lr": 1e-3,
+    "early_stopping": True,
+}
+#: The defaults of today.
+ONE_CYCLE: dict[str, Any] = {
+    "n_networks": 5,
+    "schedule": "one_cycle",
+    "lr": 0.02,
+    "early_stopping": False,
+    "max_epochs": 15,
+    "batch_size": 128,
+}
+
+
 def network(budget: Budget) -> HUIHENClassifier:
-    """Return HUIHEN with its defaults."""
+    """Return HUIHEN as the budget lets it be trained."""
     return Remembering(
+        **STOPPED_EARLY,
         max_epochs=budget.n_epochs,
         n_iter_no_change=budget.patience,
         batch_size=budget.batch_size,
@@ -318,14 +338,17 @@ def network(budget: Budget) -> HUIHENClassifier:
     )
 
 
-def warm_started(teacher: str | None, case: Case, budget: Budget) -> HUIHENClassifier:
+def warm_started(
+    teacher: str | None, case: Case, budget: Budget, **learning: Any
+) -> HUIHENClassifier:
     """Return HUIHEN pre-trained on the old applications, if there are any."""
     if case.old is None:
-        return network(budget)
-    if teacher not in case.pretrained:
-        model = network(budget).warm_start_from(*case.old, teacher=teacher, batch_size=256)
-        case.pretrained[teacher] = model
-    return clone(case.pretrained[teacher])
+        return network(budget).set_params(**learning)
+    key = teacher, *sorted(learning.items())
+    if key not in case.pretrained:
+        model = network(budget).set_params(**learning)
+        case.pretrained[key] = model.warm_start_from(*case.old, teacher=teacher, batch_size=256)
+    return clone(case.pretrained[key])
 
 
 def statistics(case: Case, *more: Any) -> Any:
@@ -387,7 +410,11 @@ def huihen(
         of_warm_start = not warm_start or teacher is None
         if "behaviors" not in case.X or (of_warm_start and case.old is None):
             return None
-        model = warm_started(teacher, case, budget) if warm_start else network(budget)
+        learning = {name: value for name, value in switches.items() if name in ONE_CYCLE}
+        if warm_start:
+            model = warm_started(teacher, case, budget, **learning)
+        else:
+            model = network(budget).set_params(**learning)
         for role, make_known in (("base_estimator", base), ("teacher", guide)):
             if make_known is not None:
                 known = make_known(case, budget)
@@ -511,6 +538,11 @@ FEW_ON_WINDOWS, FEW_ON_TOPICS = (
 )
 #: Other forms of HUIHEN: what it can be set to, and how it stands on a model that is there.
 FORMS: dict[str, Factory] = {
+    "HUIHEN, one cycle": huihen(**ONE_CYCLE),
+    "HUIHEN, one cycle, single network": huihen(**ONE_CYCLE | {"n_networks": 1}),
+    "HUIHEN, one cycle, on LightGBM with intervals": huihen(
+        base=trees_on(with_intervals, few_trees), **ONE_CYCLE
+    ),
     "HUIHEN, weight_decay=0.001": huihen(weight_decay=1e-3),
     "HUIHEN, topics": huihen(n_topics=N_TOPICS),
     "HUIHEN, guided": huihen(guide=ON_INTERVALS),

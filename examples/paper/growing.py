@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from contenders import WithOldRows
+from contenders import STOPPED_EARLY, WithOldRows
 from lightgbm import LGBMClassifier
 from matplotlib.figure import Figure
 from sklearn.base import clone
@@ -79,7 +79,9 @@ class Bank:
     def network(self, size: int, repetition: int) -> HUIHENClassifier:
         """Return an unfitted network; large data take larger steps."""
         return HUIHENClassifier(
-            batch_size=64 if size < 4000 else 256, random_state=repetition, **self.settings
+            **STOPPED_EARLY | self.settings,
+            batch_size=64 if size < 4000 else 256,
+            random_state=repetition,
         )
 
     def warm(self, teacher: str | None, size: int, repetition: int) -> HUIHENClassifier:

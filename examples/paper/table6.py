@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from contenders import STOPPED_EARLY
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import train_test_split
@@ -90,7 +91,7 @@ def measure(
         teacher = make_teacher("xgboost", repetition).fit(encoder.transform(X_train), y_train)
         scores = teacher.predict_proba(encoder.transform(X_test))
     else:
-        model = HUIHENClassifier(random_state=repetition, **params)
+        model = HUIHENClassifier(**STOPPED_EARLY | params, random_state=repetition)
         model.warm_start_from(X_train, y_train, **ARMS[arm])
         scores = model.warm_start_student_.predict_proba(X_test)
     return roc_auc_score(y_test, scores[:, 1])
