@@ -14,7 +14,6 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import Interval
 from sklearn.utils._tags import Tags
 from sklearn.utils.validation import check_is_fitted
@@ -34,6 +33,8 @@ from skhuihen.preprocessing.bounded import (
 PROFILE_FIELDS = ("user", "device", "item")
 #: Below this many rows, distinct values say nothing about a column.
 FEW_ROWS = 20
+#: A smaller variance is rounding.
+NO_VARIANCE = 1e-20
 #: Below this many rows of a class, a column may separate it by chance.
 FEW_OF_A_CLASS = 5
 
@@ -42,11 +43,11 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
     """Encode the profile columns of applications and normalize them by mean and variance.
 
     A number becomes up to seven columns that are linear between quantiles of the training rows and
-    constant outside: a value beyond them counts as the nearest one, whatever its size. Booleans and
-    other numbers of two values have one column. Where a number is missing, it is filled with the
-    median, and a further column says so. Texts and categories become one column per category, where
-    a missing value is a category and rare or unseen ones share one. All columns are then scaled to
-    mean 0 and variance 1.
+    constant outside, with their mean in front: a value beyond the quantiles counts as the last of
+    them, whatever its size. Booleans and other numbers of two values have one column. Where a
+    number is missing, it is filled with the median, and a further column says so. Texts and
+    categories become one column per category, where a missing value is a category and rare or
+    unseen ones share one. All columns are then scaled to mean 0 and variance 1.
 
     Parameters
     ----------
@@ -175,9 +176,11 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
             self.field_sizes_ = (0, 0, 0)
             return self
         self._fit_encoders(frame, weight)
-        # numpy in and out, whatever the global setting is.
-        scaler = StandardScaler().set_output(transform="default")
-        self._scaler = scaler.fit(self._encode(frame), sample_weight=weight)
+        encoded = self._encode(frame)
+        self._mean = np.average(encoded, axis=0, weights=weight)
+        variance = np.average((encoded - self._mean) ** 2, axis=0, weights=weight)
+        # All columns are from 0 to 1; of a constant one, rounding alone would make a variance.
+        self._scale = np.sqrt(np.where(variance > NO_VARIANCE, variance, 1.0))
         return self
 
     def transform(self, X: Any) -> NDArray[np.floating]:
@@ -209,7 +212,7 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
             )
         if not self.n_features_in_ or not len(frame):
             return np.empty((len(frame), sum(self.field_sizes_)), dtype=self.dtype)
-        scaled = (self._encode(frame) - self._scaler.mean_) / self._scaler.scale_
+        scaled = (self._encode(frame) - self._mean) / self._scale
         return scaled.astype(self.dtype, copy=False)
 
     def tell_unusual(self, frame: pd.DataFrame, stacklevel: int, source: str = "fit") -> None:
