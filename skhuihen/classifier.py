@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from copy import deepcopy
 from numbers import Integral, Real
 from typing import Any, Self
@@ -307,7 +307,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     #: Set by `warm_start_from`, and carried over to clones.
     _warm_start: WarmStart | None = None
     #: The columns of dates and times in `fit`.
-    _times: set[Any]
+    _times: Set[Any] = frozenset()
 
     _parameter_constraints: dict = {
         "behaviors": [str],
@@ -594,10 +594,13 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         frame, y, weight, _ = self._check_rows(X, y, sample_weight, reset=False)
         label = self._find_labels(y)
         self.profile_encoder_.check_types(frame)
-        self.profile_encoder_.tell_unusual(frame, stacklevel=2)
+        self.profile_encoder_.tell_unusual(frame, stacklevel=3)
         weight = weight * self.class_weight_[label] / self._mean_weight
         if source is None:
             behaviors = self._read_known_behaviors(frame)
+            outside: dict[str, Outside] = {}
+            self._event_ranges.look(behaviors, outside)
+            self._event_ranges.tell(outside, stacklevel=3)
             dataset: _Applications = self._dataset(
                 frame, behaviors, label, weight, self._device_of_net()
             )
@@ -915,7 +918,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             if reset:
                 self._joined_by = joined_by(frame)
             dtypes = list(zip(frame.columns.tolist(), frame.dtypes.tolist(), strict=True))
-            known = () if reset else getattr(self, "feature_names_in_", ())
+            known = [] if reset else list(getattr(self, "feature_names_in_", ()))
             # Of a column that was there in fit, the values are not asked again what it is.
             reserved = {*self.id_columns, *self._joined_by}
             reserved |= set() if reset else self._times
@@ -928,7 +931,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             if reset:
                 kept = {*compared, *reserved}
                 self._times = {column for column, _ in dtypes if column not in kept}
-            if reset or compared != list(known):
+            if reset or compared != known:
                 # Names alone are compared; the values are read where they are used.
                 names = pd.DataFrame(columns=pd.Index(compared), index=frame.index[:0])
                 validate_data(self, names, reset=reset, skip_check_array=True)

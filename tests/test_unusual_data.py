@@ -147,3 +147,18 @@ def test_ordinary_batches_are_scored_without_a_word(fitted):
         for seed in range(1, 6):
             fitted.predict_proba(profile(300, seed)[0])
         ProfileEncoder().fit(profile()[0]).transform(profile(1, 9)[0])
+
+
+def test_a_model_of_an_array_refuses_a_table_by_its_columns():
+    X, y = profile(60)
+    net = model(max_epochs=1).fit(X.to_numpy(), y)
+    with pytest.raises((ValueError, UserWarning), match=r"feature names|column"):
+        net.predict_proba(X)
+
+
+def test_partial_fit_tells_of_values_far_outside_too():
+    X, y = profile(200)
+    net = model(max_epochs=1).fit(X, y)
+    with pytest.warns(UserWarning, match="'income' holds 40 of 40 values outside") as caught:
+        net.partial_fit(X.head(40).assign(income=1e7), y[:40])
+    assert caught[0].filename == __file__

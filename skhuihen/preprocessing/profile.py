@@ -42,8 +42,8 @@ from skhuihen.utils.fitting import all_or_nothing
 PROFILE_FIELDS = ("user", "device", "item")
 #: Below this many rows, distinct values say nothing about a column.
 FEW_ROWS = 20
-#: An encoded column, whose values are between 0 and 1, is constant if it spreads no more than this.
-CONSTANT = 1e-7
+#: A smaller variance is rounding.
+NO_VARIANCE = 1e-20
 #: Below this many rows of a class, a column may separate it by chance.
 FEW_OF_A_CLASS = 5
 #: An integer with more distinct values than this share of so many rows may say who applied.
@@ -54,11 +54,11 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
     """Encode the profile columns of applications and normalize them by mean and variance.
 
     A number becomes up to seven columns that are linear between quantiles of the training rows and
-    constant outside: a value beyond them counts as the nearest one, whatever its size. Booleans and
-    other numbers of two values have one column. Where a number is missing, it is filled with the
-    median, and a further column says so. Texts and categories become one column per category, where
-    a missing value is a category and rare or unseen ones share one. All columns are then scaled to
-    mean 0 and variance 1.
+    constant outside, with their mean in front: a value beyond the quantiles counts as the last of
+    them, whatever its size. Booleans and other numbers of two values have one column. Where a
+    number is missing, it is filled with the median, and a further column says so. Texts and
+    categories become one column per category, where a missing value is a category and rare or
+    unseen ones share one. All columns are then scaled to mean 0 and variance 1.
 
     Parameters
     ----------
@@ -191,10 +191,10 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
             return self
         self._fit_encoders(frame, weight)
         encoded = self._encode(frame)
-        # scikit-learn's StandardScaler may find a variance a hair below 0 where rows have weights.
         self._mean = np.average(encoded, axis=0, weights=weight)
-        spread = np.sqrt(np.average((encoded - self._mean) ** 2, axis=0, weights=weight))
-        self._scale = np.where(spread > CONSTANT, spread, 1.0)
+        variance = np.average((encoded - self._mean) ** 2, axis=0, weights=weight)
+        # All columns are from 0 to 1; of a constant one, rounding alone would make a variance.
+        self._scale = np.sqrt(np.where(variance > NO_VARIANCE, variance, 1.0))
         return self
 
     def transform(self, X: Any) -> NDArray[np.floating]:
