@@ -448,6 +448,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
         Notes
         -----
+        A fit that fails or is interrupted leaves the classifier as it was: an earlier fitted model
+        can still be used, and one that was not fitted raises `NotFittedError`.
+
         Of Parquet, the profile, the labels and what is learned of them are in memory, and of the
         events a buffer of about 8 million behaviors, for which some row groups are read together.
         Which ones, and in which order, is drawn anew in each epoch, and so is the order of

@@ -371,6 +371,7 @@ def test_a_failed_partial_fit_is_undone_to_the_bit(failure, data, monkeypatch):
     model = quick(n_networks=2, dropout=0.5, verbose=1, callbacks=[callback]).fit(X, y)
     twin = pickle.loads(pickle.dumps(model))
     before, history = model.predict_proba(X), model.history_
+    callbacks = [list(net.callbacks_) for net in model.nets_]
     if failure == "ctrl-c":
         callback.is_on = True
         with pytest.raises(KeyboardInterrupt):
@@ -382,6 +383,7 @@ def test_a_failed_partial_fit_is_undone_to_the_bit(failure, data, monkeypatch):
         model.set_params(lr=1e-3)
     np.testing.assert_array_equal(model.predict_proba(X), before)
     pd.testing.assert_frame_equal(model.history_, history)
+    assert [net.callbacks_ for net in model.nets_] == callbacks
     pickle.dumps(model)
     # It goes on as if nothing had been.
     model.partial_fit(X, y)

@@ -199,15 +199,12 @@ def test_the_loss_decides_between_epochs_of_equal_auc():
 def test_the_auc_decides_before_the_loss(data):
     """On labels that are mostly noise, the two disagree."""
     X, _ = data
-    y = (0.7 * X[:, 0] + np.random.default_rng(3).normal(size=200) > 1).astype(int)
-    model = HUIHENClassifier(
-        **STOPPED_EARLY | {"lr": 0.02, "max_epochs": 40, "validation_fraction": 0.4},
-        dropout=0.0,
-        random_state=0,
-    )
-    history = model.fit(X, y).history_
-    ranked = history.sort_values(["valid_auc", "valid_loss"], ascending=[False, True])
-    assert kept_epoch(model) == ranked.index[0] != history["valid_loss"].idxmin()
+    y = (0.7 * X[:, 0] + np.random.default_rng(4).normal(size=200) > 1).astype(int)
+    params = STOPPED_EARLY | {"max_epochs": 40, "n_iter_no_change": 40, "lr": 0.02, "dropout": 0.0}
+    model = HUIHENClassifier(validation_fraction=0.4, random_state=0, **params).fit(X, y)
+    auc, loss = model.history_["valid_auc"], model.history_["valid_loss"]
+    assert auc[kept_epoch(model)] == auc.max()
+    assert auc[(auc - loss).idxmax()] < auc.max()
 
 
 def test_where_no_epoch_improves_on_a_warm_start_it_is_kept():
@@ -408,3 +405,20 @@ def test_the_bar_of_a_training_that_stopped_early(data, bars):
     assert "3/3" in bar.shown[-1]
     assert "stopped early, after 3 of 50 epochs" in bar.shown[-1]
     assert "rest" not in bar.shown[-1]
+
+
+class Interrupts(Callback):
+    def on_batch_end(self, net: Any, **kwargs: Any) -> None:
+        interrupt()
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def test_the_bar_of_an_interrupted_training_is_closed(data, bars):
+    with pytest.raises(KeyboardInterrupt):
+        HUIHENClassifier(max_epochs=50, verbose=1, callbacks=[Interrupts()]).fit(*data)
+    (bar,) = bars
+    assert bar.disable
+    assert "0/50" in bar.shown[-1]
