@@ -165,12 +165,11 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         0 is the paper's form.
     base_estimator : classifier or None, default=None
         A model to stand on, such as the LightGBM that is in use. The log-odds are then a weighted
-        sum of its and the network's, weighed by rows that neither was fitted on (see `blend_`): a
-        network that adds nothing is left out. It is fitted here, on the table that this
-        classifier sees, behaviors included: so let it be a pipeline with `ProfileEncoder`, or
-        with that and `WindowStatistics` in a union, in front. ``FrozenEstimator(model)`` is a
-        fitted model to be used as it is. With a single network and without `early_stopping`, no row
-        is held out, and the weights are fixed.
+        sum of its log-odds and those of the networks, weighed by rows that neither was fitted on
+        (see `blend_`). It is fitted here, on the table that this classifier sees, behaviors
+        included: use a pipeline with `ProfileEncoder`, or with a union of that and
+        `WindowStatistics`, in front. ``FrozenEstimator(model)`` is a fitted model to be used as it
+        is. A single network leaves no row out; the weights are then 0.65 and 0.35.
     teacher : classifier, "base" or None, default=None
         A model whose guidance probabilities the network learns beside the labels, by equation 16,
         which the paper has in step one alone. What it knows, such as that of trees on window
@@ -548,11 +547,13 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         come, name a number.
 
         `lr` and `batch_size` may be changed by `set_params` between calls and count from then on.
-        `max_epochs`, `random_state` and the parameters of early stopping are for `fit` alone.
+        The rate is constant: a tenth of `lr`, as its peak would undo what the cycle has settled,
+        or `lr` itself with ``schedule="constant"``. `max_epochs`, `random_state` and the parameters
+        of early stopping are for `fit` alone; no row is left out, and `blend_` stays as it is.
 
         Calls repeat to the bit, also where the classifier was pickled in between: ``k`` calls on
-        the same rows are ``fit`` with ``max_epochs=k``, without early stopping and without
-        teacher. After early stopping training goes on from the best epoch's weights and the last
+        the same rows are ``fit`` with ``max_epochs=k``, ``schedule="constant"``, one network,
+        without early stopping and without teacher. After early stopping training goes on from the best epoch's weights and the last
         epoch's optimizer; after a teacher it goes on by labels alone.
 
         Examples
