@@ -248,7 +248,7 @@ class _Door:
                 warnings.simplefilter("ignore")  # such as that nobody does what this row did
                 scorer.score(_example(schema))
         except (ValueError, TypeError, NotImplementedError) as error:
-            kind = ValueError if isinstance(error, ValueError) else TypeError
+            kind = TypeError if isinstance(error, NotImplementedError) else type(error)
             raise kind(
                 f"The table does not fit the model: {str(error).rstrip()}. With columns=[...] its "
                 "columns can be chosen and ordered as those of the table that was fitted on."
