@@ -267,25 +267,26 @@ def _parquet(files: ds.FileSystemDataset) -> str:
     Of a source whose size it does not know it may put all rows into the hash table of a join.
     """
     paths = ", ".join(_quoted(glob.escape(os.path.abspath(path))) for path in files.files)
+    # DuckDB's own reading of Hive folders would take those above the table's for columns too.
+    options = "union_by_name = true, hive_partitioning = false"
     fragments = list(files.get_fragments())
     keys = ds.get_partition_keys(fragments[0].partition_expression)
+    if not keys:
+        return f"read_parquet([{paths}], {options})"
     file = "__file"
     while file in files.schema.names:
         file += "_"
-    options = f"union_by_name = true, hive_partitioning = false, filename = '{file}'"
-    source = f"read_parquet([{paths}], {options})"
-    if not keys:
-        return source
-    # DuckDB's own reading of Hive folders would take those above the table's for columns too.
     stored = {name for fragment in fragments for name in fragment.physical_schema.names}
     hidden = ", ".join(_named(name) for name in (file, *keys) if name in {file, *stored})
     values = [
-        f"nullif(url_decode(regexp_extract({_named(file)}, {_quoted(_folder(path, name))}, 1)), "
-        f"'{HIVE_NULL}') AS {_named(name)}"
-        for path in files.files[:1]
+        f"nullif(url_decode(regexp_extract({_named(file)}, "
+        f"{_quoted(_folder(files.files[0], name))}, 1)), '{HIVE_NULL}') AS {_named(name)}"
         for name in keys
     ]
-    return f"(SELECT * EXCLUDE ({hidden}), {', '.join(values)} FROM {source})"
+    return (
+        f"(SELECT * EXCLUDE ({hidden}), {', '.join(values)} "
+        f"FROM read_parquet([{paths}], {options}, filename = {_quoted(file)}))"
+    )
 
 
 def _folder(path: str, key: str) -> str:

@@ -181,7 +181,7 @@ def as_one_table(files: Sequence[ParquetPath], parameter: str) -> ds.FileSystemD
             schema = pa.unify_schemas(more, promote_options="permissive")
         except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
             raise ValueError(
-                f"{parameter} cannot be read as one Parquet table: the file {str(file.path)!r} "
+                f"{parameter}: the files cannot be read as one Parquet table: {str(file.path)!r} "
                 f"{does} ({error}). Write a file anew that was cut off, and give all files the "
                 "same column types. Read other formats into a DataFrame; where they lie beside "
                 "Parquet files, name these by a pattern such as 'folder/*.parquet'."

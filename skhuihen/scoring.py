@@ -252,7 +252,7 @@ class _Door:
         except NotFittedError:
             raise
         except (ValueError, TypeError, NotImplementedError) as error:
-            kind = ValueError if isinstance(error, ValueError) else TypeError
+            kind = TypeError if isinstance(error, NotImplementedError) else type(error)
             raise kind(
                 f"The table does not fit the model: {str(error).rstrip()}. With columns=[...] its "
                 "columns can be chosen and ordered as those of the table that was fitted on."
