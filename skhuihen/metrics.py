@@ -949,7 +949,7 @@ def population_stability_index(
     -----
     By chance alone, two samples of one distribution have an index of about
     ``(n_bins - 1) * (1 / n_expected + 1 / n_actual)`` on average, and one above 1.9 times that in
-    5% of cases if there are ten bins [2]_: above 0.1 for two samples of 340 rows each. Where
+    5% of cases if there are ten bins [2]_: about 0.1 for two samples of 340 rows each. Where
     `expected` is bins that have been through a CSV file, the number of their rows is not known, and
     only the chance in `actual` counts.
 
@@ -1073,7 +1073,7 @@ def _bin_shares(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDAr
 def _check_numbers(values: ArrayLike, name: str) -> NDArray[np.float64]:
     series = pd.Series(values).infer_objects()
     if series.isna().all():
-        series = series.astype(np.float64)
+        series = pd.Series(np.full(len(series), np.nan))
     if not pd.api.types.is_numeric_dtype(series.dtype):
         raise TypeError(
             f"{name} must be numbers, found {series.dtype}; convert it with pandas.to_numeric."

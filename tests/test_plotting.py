@@ -160,6 +160,36 @@ def test_ks_display_from_estimator(scores, estimator):
     assert (turned.overdue - turned.not_overdue).max() == pytest.approx(display.ks)
 
 
+@pytest.mark.parametrize("constant", [1e-9, 0.1, 1e9])
+def test_displays_do_not_depend_on_the_scale_of_weights(scores, constant):
+    y, score = scores
+    weight = 1 + np.arange(len(y)) % 7 / 3
+    for weights in (weight, np.ones(len(y))):
+        ks, scaled_ks = (
+            KSDisplay.from_predictions(y, score, sample_weight=factor * weights)
+            for factor in (1, constant)
+        )
+        assert scaled_ks.text_.get_text() == ks.text_.get_text()
+        for line, scaled in zip(
+            [*ks.line_, ks.gap_], [*scaled_ks.line_, scaled_ks.gap_], strict=True
+        ):
+            np.testing.assert_allclose(scaled.get_xydata(), line.get_xydata(), atol=1e-9)
+        lift, scaled_lift = (
+            LiftDisplay.from_predictions(y, score, sample_weight=factor * weights)
+            for factor in (1, constant)
+        )
+        for bar, scaled in zip(lift.bars_, scaled_lift.bars_, strict=True):
+            np.testing.assert_allclose(scaled.get_bbox(), bar.get_bbox(), atol=1e-9)
+
+
+def test_the_gap_is_marked_at_the_first_of_equal_ones_whatever_the_rounding(scores):
+    # Gaps of 1/3 at two thresholds.
+    y, score = [1, 0, 1, 0, 1, 0], [6, 5, 4, 3, 2, 1]
+    for constant in (1, 0.1, 1 / 3, 0.7):
+        display = KSDisplay.from_predictions(y, score, sample_weight=[constant] * 6)
+        assert display.gap_.get_xdata()[0] == pytest.approx(1 / 6)
+
+
 def test_ks_display_takes_axes_style_and_weights(scores):
     y, score = scores
     figure, ax = plt.subplots()
