@@ -553,8 +553,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
         Calls repeat to the bit, also where the classifier was pickled in between: ``k`` calls on
         the same rows are ``fit`` with ``max_epochs=k``, ``schedule="constant"``, one network,
-        without early stopping and without teacher. After early stopping training goes on from the best epoch's weights and the last
-        epoch's optimizer; after a teacher it goes on by labels alone.
+        without early stopping and without teacher. After early stopping training goes on from the
+        best epoch's weights and the last epoch's optimizer; after a teacher by labels alone.
 
         Examples
         --------
