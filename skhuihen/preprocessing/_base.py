@@ -137,8 +137,6 @@ def as_feature_names(names: Iterable[Any]) -> NDArray[np.object_]:
 
 def weigh_rows(frame: pd.DataFrame, sample_weight: Any) -> tuple[pd.DataFrame, NDArray[np.float64]]:
     """Return the rows that have a weight, and their weights."""
-    if not len(frame):
-        raise ValueError("X has no rows, and there is nothing to fit on. Pass at least one row.")
     if sample_weight is None:
         return frame, np.ones(len(frame))
     weight = _check_sample_weight(

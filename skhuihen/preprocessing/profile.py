@@ -171,7 +171,10 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
             If a number holds what looks like a code for missing values, texts read as numbers, a
             date is left out, or an integer may name rows.
         """
-        frame, weight = weigh_rows(_read(X), sample_weight)
+        frame = _read(X)
+        if not len(frame):
+            raise ValueError("X has no rows, and there is nothing to fit on. Pass at least one.")
+        frame, weight = weigh_rows(frame, sample_weight)
         self.fields_ = self._find_fields(frame)
         self._tell_what_is_left_out(frame)
         columns = [column for field in PROFILE_FIELDS for column in self.fields_[field]]
