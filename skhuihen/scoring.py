@@ -123,7 +123,6 @@ def score_table(
     Examples
     --------
     >>> from tempfile import mkdtemp
-    >>> from sklearn.exceptions import NotFittedError
     from sklearn.pipeline import make_pipeline
     >>> from skhuihen import HUIHENClassifier, Sessionizer, attach_behaviors, score_table
     >>> from skhuihen.datasets import make_loan_data

@@ -14,6 +14,7 @@ STOPPED_EARLY: dict[str, Any] = {
     "n_networks": 1,
     "schedule": "constant",
     "lr": 1e-3,
+    "batch_size": 64,
     "early_stopping": True,
 }
 
