@@ -33,6 +33,8 @@ from skhuihen.preprocessing.bounded import (
 PROFILE_FIELDS = ("user", "device", "item")
 #: Below this many rows, distinct values say nothing about a column.
 FEW_ROWS = 20
+#: Below this many values, the extremes say little about where the next ones will be.
+FEW_FOR_RANGE = 100
 #: A smaller variance is rounding.
 NO_VARIANCE = 1e-20
 #: Below this many rows of a class, a column may separate it by chance.
@@ -85,7 +87,7 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
     it warns if a value is far outside (more than five times as far from the median as the farthest
     one in `fit`; up to ten times, where that one is itself far from the others), or if more values
     are outside than there should be (at least 5, more than 1%, and more than ten times the share
-    that is expected of each end). Nothing is said where `fit` saw fewer than 20 values.
+    that is expected of each end). Nothing is said where `fit` saw fewer than 100 values.
 
     A date is never a number by itself: what is left out is told by a warning, except for a column
     ``applied_at``.
@@ -430,7 +432,7 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
             known, of_known = values[~is_missing], weight[~is_missing]
             medians.append(weighted_median(known, of_known))
             knots.append(find_knots(known, of_known))
-            if len(known) >= FEW_ROWS:
+            if len(known) >= FEW_FOR_RANGE:
                 self._ranges[column] = Range.of_values(known, of_known)
             tell_codes(
                 Extremes().add(known),
