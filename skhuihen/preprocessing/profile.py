@@ -45,11 +45,11 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
     """Encode the profile columns of applications and normalize them by mean and variance.
 
     A number becomes up to seven columns that are linear between quantiles of the training rows and
-    constant outside, with their mean in front: a value beyond the quantiles counts as the last of
-    them, whatever its size. Booleans and other numbers of two values have one column. Where a
-    number is missing, it is filled with the median, and a further column says so. Texts and
-    categories become one column per category, where a missing value is a category and rare or
-    unseen ones share one. All columns are then scaled to mean 0 and variance 1.
+    constant outside: a value beyond the quantiles counts as the last of them, whatever its size.
+    Booleans and other numbers of two values have one column. Where a number is missing, it is
+    filled with the median, and a further column says so. Texts and categories become one column per
+    category, where a missing value is a category and rare or unseen ones share one. All columns are
+    then scaled to mean 0 and variance 1.
 
     Parameters
     ----------
@@ -448,9 +448,7 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         self._piecewise = piecewise = PiecewiseLinear(knots)
         source = [self._numbers[i] for i in piecewise.source]
         names = [
-            str(column)
-            if np.isnan(start) or source.count(column) == 1
-            else f"{column}_from_{start:.6g}"
+            str(column) if source.count(column) == 1 else f"{column}_from_{start:.6g}"
             for column, start in zip(source, piecewise.start, strict=True)
         ]
         for i in self._with_indicator:
