@@ -123,7 +123,7 @@ def score_table(
     Examples
     --------
     >>> from tempfile import mkdtemp
-    from sklearn.pipeline import make_pipeline
+    >>> from sklearn.pipeline import make_pipeline
     >>> from skhuihen import HUIHENClassifier, Sessionizer, attach_behaviors, score_table
     >>> from skhuihen.datasets import make_loan_data
     >>> bank = make_loan_data(n_new=100, n_old=0, random_state=0)

@@ -134,7 +134,8 @@ def test_what_the_first_call_learned_stays(X: pd.DataFrame, y: np.ndarray) -> No
     encoded = encoder.transform(X)
     events = Behaviors.from_column(X["behaviors"][200:])
     renamed = events.with_fields(behavior=pa.array(["never seen"] * events.n_events))
-    model.partial_fit(X[200:].assign(behaviors=renamed.to_array(), user__age=60), y[200:])
+    with pytest.warns(UserWarning, match="'user__age' holds 100 of 100 values outside the range"):
+        model.partial_fit(X[200:].assign(behaviors=renamed.to_array(), user__age=99), y[200:])
     assert model.profile_encoder_ is encoder
     assert model.vocabulary_ is vocabulary
     assert loadings.any()

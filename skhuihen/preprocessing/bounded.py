@@ -87,9 +87,7 @@ class PiecewiseLinear:
 
     Each number has a column for each two knots that follow each other, which rises from 0 at the
     one to 1 at the other. Any function that is linear between the knots and constant outside is a
-    weighted sum of these columns. In front of them, where there are several, stands their mean,
-    about the share of smaller values in `fit`: what simply rises with a number is learned of it by
-    one weight.
+    weighted sum of these columns.
 
     Parameters
     ----------
@@ -101,27 +99,19 @@ class PiecewiseLinear:
     ----------
     source : int64 ndarray of shape (n_columns,)
         The number that each column is made of.
-    start : ndarray of shape (n_columns,)
-        Where each column begins to rise; NaN for a mean of others.
+    start, stop : ndarray of shape (n_columns,)
+        Where each column rises.
     """
 
     def __init__(self, knots: list[NDArray[np.float64]]) -> None:
         none = np.zeros(1)
         starts = [k[:-1] if len(k) > 1 else none for k in knots]
         stops = [k[1:] if len(k) > 1 else none for k in knots]
-        n_bins = np.array([len(start) for start in starts], dtype=np.int64)
-        self._of_bin = np.repeat(np.arange(len(knots)), n_bins)
-        self._start = np.concatenate([np.empty(0), *starts])
-        self._stop = np.concatenate([np.empty(0), *stops])
-        self._width = np.where(self._stop > self._start, self._stop - self._start, 1.0)
-        self._several = np.flatnonzero(n_bins > 1)
-        self._first = np.cumsum(n_bins) - n_bins
-        self._n_bins = n_bins[self._several]
-        source = np.append(self._several, self._of_bin)
-        # A mean stands in front of the columns that it is the mean of.
-        self._order = np.argsort(source, kind="stable")
-        self.source = source[self._order]
-        self.start = np.append(np.full(len(self._several), np.nan), self._start)[self._order]
+        n_columns = np.array([len(start) for start in starts], dtype=np.int64)
+        self.source = np.repeat(np.arange(len(knots)), n_columns)
+        self.start = np.concatenate([np.empty(0), *starts])
+        self.stop = np.concatenate([np.empty(0), *stops])
+        self._width = np.where(self.stop > self.start, self.stop - self.start, 1.0)
 
     def transform(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the columns.
@@ -136,13 +126,10 @@ class PiecewiseLinear:
             From 0 to 1.
         """
         # Cut before anything else: a difference of huge numbers would overflow.
-        bins = np.clip(numbers[:, self._of_bin], self._start, self._stop)
-        bins -= self._start
-        bins /= self._width
-        if not len(self._several):
-            return bins
-        means = np.add.reduceat(bins, self._first, axis=1)[:, self._several] / self._n_bins
-        return np.hstack([means, bins])[:, self._order]
+        columns = np.clip(numbers[:, self.source], self.start, self.stop)
+        columns -= self.start
+        columns /= self._width
+        return columns
 
 
 # --------------------------------------------------------------------------------------------------

@@ -42,6 +42,8 @@ from skhuihen.utils.fitting import all_or_nothing
 PROFILE_FIELDS = ("user", "device", "item")
 #: Below this many rows, distinct values say nothing about a column.
 FEW_ROWS = 20
+#: Below this many values, the extremes say little about where the next ones will be.
+FEW_FOR_RANGE = 100
 #: A smaller variance is rounding.
 NO_VARIANCE = 1e-20
 #: Below this many rows of a class, a column may separate it by chance.
@@ -54,11 +56,11 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
     """Encode the profile columns of applications and normalize them by mean and variance.
 
     A number becomes up to seven columns that are linear between quantiles of the training rows and
-    constant outside, with their mean in front: a value beyond the quantiles counts as the last of
-    them, whatever its size. Booleans and other numbers of two values have one column. Where a
-    number is missing, it is filled with the median, and a further column says so. Texts and
-    categories become one column per category, where a missing value is a category and rare or
-    unseen ones share one. All columns are then scaled to mean 0 and variance 1.
+    constant outside: a value beyond the quantiles counts as the last of them, whatever its size.
+    Booleans and other numbers of two values have one column. Where a number is missing, it is
+    filled with the median, and a further column says so. Texts and categories become one column per
+    category, where a missing value is a category and rare or unseen ones share one. All columns are
+    then scaled to mean 0 and variance 1.
 
     Parameters
     ----------
@@ -98,7 +100,7 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
     it warns if a value is far outside (more than five times as far from the median as the farthest
     one in `fit`; up to ten times, where that one is itself far from the others), or if more values
     are outside than there should be (at least 5, 1% of all, and more than there are by chance,
-    once in a million, where nothing has changed). Nothing is said where `fit` saw fewer than 20
+    once in a million, where nothing has changed). Nothing is said where `fit` saw fewer than 100
     values.
 
     A date is never a number by itself: what is left out is told by a warning, except for a column
@@ -448,7 +450,7 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
             known, of_known = values[~is_missing], weight[~is_missing]
             medians.append(weighted_median(known, of_known))
             knots.append(find_knots(known, of_known))
-            if len(known) >= FEW_ROWS:
+            if len(known) >= FEW_FOR_RANGE:
                 self._ranges[column] = Range.of_values(known, of_known)
             tell_codes(
                 Extremes().add(known),
@@ -464,9 +466,7 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         self._piecewise = piecewise = PiecewiseLinear(knots)
         source = [self._numbers[i] for i in piecewise.source]
         names = [
-            str(column)
-            if np.isnan(start) or source.count(column) == 1
-            else f"{column}_from_{start:.6g}"
+            str(column) if source.count(column) == 1 else f"{column}_from_{start:.6g}"
             for column, start in zip(source, piecewise.start, strict=True)
         ]
         for i in self._with_indicator:

@@ -61,10 +61,11 @@ def test_columns_rise_from_0_to_1_and_are_constant_outside(values, others):
 def test_columns_of_several_numbers_stand_side_by_side():
     knots = [np.array([0.0, 1.0, 3.0]), np.array([5.0]), np.array([]), np.array([0.0, 2.0])]
     piecewise = PiecewiseLinear(knots)
-    assert piecewise.source.tolist() == [0, 0, 0, 1, 2, 3]
-    assert_array_equal(piecewise.start, [np.nan, 0, 1, 0, 0, 0])
+    assert piecewise.source.tolist() == [0, 0, 1, 2, 3]
+    assert piecewise.start.tolist() == [0, 1, 0, 0, 0]
+    assert piecewise.stop.tolist() == [1, 3, 0, 0, 2]
     columns = piecewise.transform(np.array([[2.0, 9.0, 9.0, 0.5], [0.5, 5.0, 0.0, 3.0]]))
-    assert_allclose(columns, [[0.75, 1, 0.5, 0, 0, 0.25], [0.25, 0.5, 0, 0, 0, 1]])
+    assert_allclose(columns, [[1, 0.5, 0, 0, 0.25], [0.5, 0, 0, 0, 1]])
 
 
 def test_a_range_grows_with_its_tail():

@@ -81,6 +81,7 @@ def test_names_stand_over_their_values():
         assert table[f"days_last_{pair}"].iloc[0] == pytest.approx(hours / 24)
 
 
+@pytest.mark.filterwarnings("ignore:.*January 1970")
 @pytest.mark.parametrize("name", ["session", "interval"])
 def test_a_subfield_of_a_sessionizers_name_is_read_as_it_is(name):
     log = {"time": [0, 1, 2], name: ["a", "b", "a"], "operation": ["o"] * 3}

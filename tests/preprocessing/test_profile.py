@@ -98,7 +98,7 @@ class SlowEncoder:
     @staticmethod
     def bins(value, knots):
         cells = [min(max((value - a) / (b - a), 0.0), 1.0) for a, b in pairwise(knots)]
-        return [sum(cells) / len(cells), *cells] if len(cells) > 1 else cells or [0.0]
+        return cells or [0.0]
 
     def transform(self, table):
         n = len(next(iter(table.values())))
@@ -322,13 +322,13 @@ def test_columns_named_by_integers():
 
 
 CELLS = {
-    "int": (pd.Series([1, 2, 3]), ["x", "x_from_1", "x_from_2"]),
+    "int": (pd.Series([1, 2, 3]), ["x_from_1", "x_from_2"]),
     "bool": (pd.Series([True, False, True]), ["x"]),
     "boolean": (pd.Series([True, None, False], dtype="boolean"), ["x", "missingindicator_x"]),
     "object bool": (pd.Series([True, None, False], dtype=object), ["x", "missingindicator_x"]),
     "arrow bool": (arrow([True, None, False]), ["x", "missingindicator_x"]),
     "Int64": (pd.Series([1, None, 0], dtype="Int64"), ["x", "missingindicator_x"]),
-    "uint8": (pd.Series([1, 2, 3], dtype="uint8"), ["x", "x_from_1", "x_from_2"]),
+    "uint8": (pd.Series([1, 2, 3], dtype="uint8"), ["x_from_1", "x_from_2"]),
     "arrow int": (arrow([1, None, 0]), ["x", "missingindicator_x"]),
     "arrow decimal": (arrow([Decimal(1), None, Decimal(0)]), ["x", "missingindicator_x"]),
     "object NA": (pd.Series([1, pd.NA, 0], dtype=object), ["x", "missingindicator_x"]),
@@ -672,7 +672,7 @@ def test_the_encoding_is_that_of_scikit_learns_encoders():
     spline = SplineTransformer(degree=1, knots=knots[:, None], extrapolation="constant")
     basis = spline.fit(X[["income"]]).transform(pd.concat([X, new])[["income"]])
     ours = encoder.encode(pd.concat([X, new]))[:, :-4]
-    assert ours.shape[1] == 8
+    assert ours.shape[1] == 7
     design = np.column_stack([np.ones(len(ours)), ours])
     weights = np.linalg.lstsq(design, basis, rcond=None)[0]
     np.testing.assert_allclose(design @ weights, basis, atol=1e-9)
@@ -709,7 +709,7 @@ def test_a_few_huge_values_move_nothing(incomes):
 def test_rare_values_of_a_number_that_is_nearly_constant_are_kept():
     flags = pd.DataFrame({"flag": [0.0] * 2990 + list(np.arange(1.0, 11.0))})
     encoded = ProfileEncoder().fit_transform(flags)
-    assert encoded[0, 0] < encoded[-10, 0] < encoded[-1, 0]
+    assert encoded[0].sum() < encoded[-10].sum() < encoded[-1].sum()
 
 
 def test_values_far_outside_are_told_and_ordinary_ones_are_not(incomes):

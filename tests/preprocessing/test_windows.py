@@ -357,9 +357,8 @@ def test_beside_the_profile(output):
     parts = [ProfileEncoder().fit_transform(X), WindowStatistics().fit_transform(X)]
     np.testing.assert_array_equal(np.asarray(table), np.hstack(parts))
     names = union.get_feature_names_out().tolist()
-    of_age = ["profile__age", "profile__age_from_30", "profile__age_from_40"]
-    assert names[:3] == of_age
-    assert names[3:6] == ["profile__city_x", "profile__city_y", "windows__count_2D"]
+    assert names[:2] == ["profile__age_from_30", "profile__age_from_40"]
+    assert names[2:5] == ["profile__city_x", "profile__city_y", "windows__count_2D"]
     if output == "pandas":
         assert table.columns.tolist() == names
         assert table.index.tolist() == X.index.tolist()
