@@ -532,7 +532,7 @@ def test_a_million_rows() -> None:
     )
     assert len(Sessionizer(min_behaviors=1).fit(X).transform(X)) == n
     assert (WindowStatistics(["1h"]).fit_transform(X)["count_1h"] == 1).all()
-    assert ProfileEncoder().fit_transform(X).shape == (n, 8)
+    assert ProfileEncoder().fit_transform(X).shape == (n, 7)
     small = X.slice(0, 4)
     assert len(quick().fit(small, [0, 1, 0, 1]).predict_proba(X)) == n
     # In kibibytes: a table of some 50 MB takes less than 2 GiB.
