@@ -1293,23 +1293,23 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         If that fails or is interrupted, they are put back to where they were.
         """
         before = [net.snapshot() for net in nets]
-        for number, net in enumerate(nets):
-            net.max_epochs = 1
-            net.batch_size = self.batch_size
-            if net.lr != self.lr:
-                for group in net.optimizer_.param_groups:
-                    group["lr"] *= self.lr / net.lr  # after a warm start there are two rates
-                net.lr = self.lr
-            # There is nothing to stop, no held-out part to stop by, and no guidance.
-            net.callbacks_ = [
-                (name, callback)
-                for name, callback in net.callbacks_
-                if not isinstance(callback, EarlyStopping | LossParts | ProgressBar)
-            ]
-            if self.verbose:
-                bar = ProgressBar(type(self).__name__, len(nets) - 1 - number)
-                net.callbacks_.append(("progress_bar", bar))
         try:
+            for number, net in enumerate(nets):
+                net.max_epochs = 1
+                net.batch_size = self.batch_size
+                if net.lr != self.lr:
+                    for group in net.optimizer_.param_groups:
+                        group["lr"] *= self.lr / net.lr  # after a warm start there are two rates
+                    net.lr = self.lr
+                # There is nothing to stop, no held-out part to stop by, and no guidance.
+                net.callbacks_ = [
+                    (name, callback)
+                    for name, callback in net.callbacks_
+                    if not isinstance(callback, EarlyStopping | LossParts | ProgressBar)
+                ]
+                if self.verbose:
+                    bar = ProgressBar(type(self).__name__, len(nets) - 1 - number)
+                    net.callbacks_.append(("progress_bar", bar))
             self._run(nets, [dataset] * len(nets))
         except BaseException:
             for net, state in zip(nets, before, strict=True):
