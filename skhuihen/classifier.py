@@ -1409,25 +1409,25 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         If that fails or is interrupted, they are put back to where they were.
         """
         before = [net.snapshot() for net in nets]
-        for number, net in enumerate(nets):
-            net.max_epochs = 1
-            net.batch_size = self.batch_size
-            # A schedule has come to its end, and its peak would undo what it has settled.
-            rate = self.lr * (1 if self.schedule == "constant" else LATER_RATE)
-            if net.lr != rate:
-                for group in net.optimizer_.param_groups:
-                    group["lr"] *= rate / net.lr  # after a warm start there are two rates
-                net.lr = rate
-            # There is nothing to stop, no held-out part to stop by, and no guidance.
-            net.callbacks_ = [
-                (name, callback)
-                for name, callback in net.callbacks_
-                if not isinstance(callback, EarlyStopping | LossParts | OneCycle | ProgressBar)
-            ]
-            if self.verbose:
-                bar = ProgressBar(type(self).__name__, len(nets) - 1 - number)
-                net.callbacks_.append(("progress_bar", bar))
         try:
+            for number, net in enumerate(nets):
+                net.max_epochs = 1
+                net.batch_size = self.batch_size
+                # A schedule has come to its end, and its peak would undo what it has settled.
+                rate = self.lr * (1 if self.schedule == "constant" else LATER_RATE)
+                if net.lr != rate:
+                    for group in net.optimizer_.param_groups:
+                        group["lr"] *= rate / net.lr  # after a warm start there are two rates
+                    net.lr = rate
+                # There is nothing to stop, no held-out part to stop by, and no guidance.
+                net.callbacks_ = [
+                    (name, callback)
+                    for name, callback in net.callbacks_
+                    if not isinstance(callback, EarlyStopping | LossParts | OneCycle | ProgressBar)
+                ]
+                if self.verbose:
+                    bar = ProgressBar(type(self).__name__, len(nets) - 1 - number)
+                    net.callbacks_.append(("progress_bar", bar))
             self._run(nets, [dataset] * len(nets))
         except BaseException:
             for net, state in zip(nets, before, strict=True):
