@@ -25,7 +25,12 @@ from contenders import (
 )
 from tables import NAMES, Table
 
-COLD = [name for name in CONTENDERS if name not in OF_OLD_APPLICATIONS]
+#: The true groups of operations are known of simulated banks alone.
+COLD = [
+    name
+    for name in CONTENDERS
+    if name not in (*OF_OLD_APPLICATIONS, "HUIHEN, true groups of operations")
+]
 NO_EXPERT = [name for name in COLD if name not in OF_EXPERT]
 FEW_ROWS = [name for name in COLD if name not in OF_MANY_ROWS]
 TABLE = Table(
