@@ -85,11 +85,38 @@ def assert_equal(one: HUIHENClassifier, other: HUIHENClassifier, X: pd.DataFrame
         {"early_stopping": False, "class_weight": "balanced", "dtype": "float64"},
         {"hierarchical": False, "batch_size": -1},
         {"n_topics": 4},
+        {"early_stopping": False, "schedule": "one_cycle", "n_networks": 3},
     ],
 )
 def test_one_buffer_is_as_in_memory_to_the_bit(X, bank, prepared, params):
     in_memory = quick(**params).fit(X, bank.y)
-    assert_equal(quick(**params).fit(prepared, "overdue"), in_memory, X)
+    streamed = quick(**params).fit(prepared, "overdue")
+    assert_equal(streamed, in_memory, X)
+    assert streamed.blend_ == in_memory.blend_
+    scores = [getattr(model, "oof_log_odds_", None) for model in (streamed, in_memory)]
+    assert (scores[0] is None) == (in_memory.blend_ is None)
+    assert_array_equal(*scores)
+
+
+def test_rows_left_out_are_scored_in_their_place_with_several_buffers(
+    X, bank, prepared, monkeypatch
+):
+    monkeypatch.setattr("skhuihen.streaming.BUFFER", 500)
+    parts: list[Any] = []
+    original = HUIHENClassifier._hold_out
+    monkeypatch.setattr(
+        HUIHENClassifier,
+        "_hold_out",
+        lambda self, *args: parts.extend(found := original(self, *args)) or found,
+    )
+    model = quick(early_stopping=False, schedule="one_cycle", n_networks=3)
+    model.fit(prepared, "overdue")
+    whole = model._dataset(X, model._read_behaviors(X))
+    scores = np.empty(len(X))
+    for net, rows in zip(model.nets_, parts, strict=True):
+        scores[rows] = net.log_odds(whole)[rows]
+    # Calibration draws a line through them.
+    assert np.corrcoef(scores, model.oof_log_odds_)[0, 1] == pytest.approx(1, abs=1e-6)
 
 
 def test_labels_and_weights_by_name_or_by_row(X, bank, prepared):
