@@ -134,12 +134,13 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     X, y = make_prepared(arguments.applications)
-    n_batches = -(-len(X) // BATCH_SIZE)
+    size = min(BATCH_SIZE, len(X))
+    n_batches = -(-len(X) // size)
 
     model = fit(X, y)
     dataset = model._dataset(X, model._read_behaviors(X), y)
-    starts = [min(i * BATCH_SIZE, len(X) - BATCH_SIZE) for i in range(n_batches)]
-    parts = [range(start, start + BATCH_SIZE) for start in starts]
+    starts = [min(i * size, len(X) - size) for i in range(n_batches)]
+    parts = [range(start, start + size) for start in starts]
     padded = PaddedHUIHEN(model.net_.module_)
     padded_batches = [
         (pad(dataset, rows, 50, 25), torch.from_numpy(y[list(rows)]))
