@@ -22,13 +22,13 @@ RUNS = [
     (
         "training.py",
         [],
-        ["--applications", "300", "--rounds", "1", "--padded-batches", "1"],
+        ["--applications", "200", "--rounds", "1", "--padded-batches", "1"],
         ["training"],
     ),
     (
         "compiled.py",
         [],
-        ["--applications", "300", "--rounds", "1"],
+        ["--applications", "200", "--rounds", "1"],
         ["compiled"],
     ),
     ("preparation.py", [], ["--events", "20000", "--rounds", "1"], ["preparation"]),
