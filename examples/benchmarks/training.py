@@ -139,8 +139,8 @@ def main() -> None:
 
     model = fit(X, y)
     dataset = model._dataset(X, model._read_behaviors(X), y)
-    starts = [max(min(i * BATCH_SIZE, len(X) - BATCH_SIZE), 0) for i in range(n_batches)]
-    parts = [range(start, min(start + BATCH_SIZE, len(X))) for start in starts]
+    starts = [min(i * size, len(X) - size) for i in range(n_batches)]
+    parts = [range(start, start + size) for start in starts]
     padded = PaddedHUIHEN(model.net_.module_)
     padded_batches = [
         (pad(dataset, rows, 50, 25), torch.from_numpy(y[list(rows)]))
