@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Sessionizer,
         WindowStatistics,
     )
+    from skhuihen.scorecard import make_scorecard
     from skhuihen.scoring import score_table
 
 __version__ = "0.1.0"
@@ -34,6 +35,7 @@ _HOMES = {
     "ProfileEncoder": "skhuihen.preprocessing",
     "Sessionizer": "skhuihen.preprocessing",
     "WindowStatistics": "skhuihen.preprocessing",
+    "make_scorecard": "skhuihen.scorecard",
     "prepare_parquet": "skhuihen.preparation",
     "score_table": "skhuihen.scoring",
 }
@@ -48,6 +50,7 @@ __all__ = [
     "Sessionizer",
     "WindowStatistics",
     "attach_behaviors",
+    "make_scorecard",
     "prepare_parquet",
     "score_table",
 ]

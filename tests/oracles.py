@@ -221,10 +221,21 @@ def window_statistics(events, at, windows, operations, with_amount, gap, by="ope
     row["interval_std"] = (
         math.sqrt(mean([(w - mean(waits)) ** 2 for w in waits])) if waits else math.nan
     )
+    row["interval_least"] = min(waits, default=math.nan)
+    row["interval_most"] = max(waits, default=math.nan)
+    row["interval_latest"] = waits[-1] if waits else math.nan
+    hours = [e["time"] % DAY / DAY * 24 for e in events]
+    for begin in (0, 6, 12, 18):
+        row[f"hours_{begin}"] = mean([begin <= hour < begin + 6 for hour in hours])
+    row["hour_latest"] = hours[-1] if hours else math.nan
     if gap is not None:
         sessions = cut_at_gaps(events, gap)
         row["sessions"] = len(sessions)
         row["session_length"] = mean([len(s) for s in sessions])
+        row["session_length_most"] = max((len(s) for s in sessions), default=math.nan)
+        seconds = [(s[-1]["time"] - s[0]["time"]) / 1e6 for s in sessions]
+        row["session_seconds"] = mean(seconds)
+        row["session_seconds_most"] = max(seconds, default=math.nan)
         last = sessions[-1] if sessions else None
         row["last_length"] = len(last) if last else math.nan
         row["last_seconds"] = (last[-1]["time"] - last[0]["time"]) / 1e6 if last else math.nan

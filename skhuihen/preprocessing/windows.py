@@ -25,6 +25,8 @@ from skhuihen.preprocessing._base import (
 from skhuihen.utils.fitting import all_or_nothing
 
 OTHER = "other"
+#: The hours at which the parts of a day begin.
+PARTS_OF_DAY = (0, 6, 12, 18)
 
 
 class WindowStatistics(BehaviorTransformer):
@@ -73,11 +75,15 @@ class WindowStatistics(BehaviorTransformer):
     an event), ``amount_sum_w``, ``amount_mean_w``, ``count_w_o``, and ``amount_sum_w_o`` and
     ``amount_mean_w_o`` where ``o`` had amounts in `fit`. Over the whole history: ``recency`` and
     ``recency_o`` (days from the last event to the application), ``age`` (days from the first),
-    ``interval_mean`` and ``interval_std`` (of log1p seconds between events), and with
-    `session_gap` ``sessions``, ``session_length`` (mean number of events), and of the last
-    session ``last_length``, ``last_seconds`` and ``last_interval`` (mean of log1p seconds). What
-    does not exist is NaN; counts and sums are 0. Spaces, and characters that LightGBM refuses in
-    names, are replaced by an underscore; names that are then alike get a number.
+    ``interval_mean``, ``interval_std``, ``interval_least``, ``interval_most`` and
+    ``interval_latest`` (of log1p seconds between events), ``hours_0``, ``hours_6``, ``hours_12``
+    and ``hours_18`` (share of the events in the six hours of the day that begin then, in UTC) and
+    ``hour_latest`` (of the last event, with its minutes as a fraction). With `session_gap` also
+    ``sessions``, ``session_length`` and ``session_length_most`` (mean and greatest number of
+    events), ``session_seconds`` and ``session_seconds_most``, and of the last session
+    ``last_length``, ``last_seconds`` and ``last_interval`` (mean of log1p seconds). What does not
+    exist is NaN; counts and sums are 0. Spaces, and characters that LightGBM refuses in names, are
+    replaced by an underscore; names that are then alike get a number.
 
     Examples
     --------
@@ -182,6 +188,7 @@ class WindowStatistics(BehaviorTransformer):
             *self._in_windows(behaviors, operation, age),
             *self._recencies(behaviors, operation, age),
             *_interval_statistics(row, behaviors.times(), n),
+            *_hours(row, behaviors.times(), n),
             *self._session_statistics(row, behaviors.times(), n),
         ]
         return pd.DataFrame(
@@ -209,9 +216,12 @@ class WindowStatistics(BehaviorTransformer):
             for code in self._with_amount:
                 names += [f"amount_{what}_{window}_{operations[code]}" for what in ("sum", "mean")]
         names += ["recency", "age", *(f"recency_{operation}" for operation in operations)]
-        names += ["interval_mean", "interval_std"]
+        names += [f"interval_{what}" for what in ("mean", "std", "least", "most", "latest")]
+        names += [*(f"hours_{hour}" for hour in PARTS_OF_DAY), "hour_latest"]
         if self.session_gap is not None:
-            names += ["sessions", "session_length", "last_length", "last_seconds", "last_interval"]
+            names += ["sessions", "session_length", "session_length_most"]
+            names += ["session_seconds", "session_seconds_most"]
+            names += ["last_length", "last_seconds", "last_interval"]
         return as_feature_names(names)
 
     def _window_lengths(self) -> dict[str, int]:
@@ -264,13 +274,19 @@ class WindowStatistics(BehaviorTransformer):
         length = np.diff(np.append(start, len(row)))
         n_sessions = np.bincount(row[start], minlength=n).astype(np.float64)
         mean_length = _divide(np.bincount(row, minlength=n), n_sessions)
+        seconds = (time[start + length - 1] - time[start]) / 1e6
+        mean_seconds = _divide(np.bincount(row[start], weights=seconds, minlength=n), n_sessions)
+        most_length, most_seconds = np.full((2, n), np.nan)
         last_length, last_seconds, last_interval = np.full((3, n), np.nan)
+        np.fmax.at(most_length, row[start], length)
+        np.fmax.at(most_seconds, row[start], seconds)
         last_length[row[start]] = length
-        last_seconds[row[start]] = (time[start + length - 1] - time[start]) / 1e6
+        last_seconds[row[start]] = seconds
         wait = np.append(0.0, np.log1p(np.where(same, np.diff(time), 0) / 1e6))[: len(row)]
         total = np.add.reduceat(wait, start) if len(start) else wait
         last_interval[row[start]] = _divide(total, length - 1)
-        return [n_sessions, mean_length, last_length, last_seconds, last_interval]
+        of_all = [n_sessions, mean_length, most_length, mean_seconds, most_seconds]
+        return [*of_all, last_length, last_seconds, last_interval]
 
 
 def _sum_and_mean(row: NDArray[np.int64], value: NDArray[np.float64], n: int) -> list[NDArray[Any]]:
@@ -287,7 +303,22 @@ def _interval_statistics(
     count = np.bincount(at, minlength=n)
     mean = _divide(np.bincount(at, weights=value, minlength=n), count)
     square = np.bincount(at, weights=(value - mean[at]) ** 2, minlength=n)
-    return [mean, np.sqrt(_divide(square, count))]
+    least, most, latest = np.full((3, n), np.nan)
+    np.fmin.at(least, at, value)
+    np.fmax.at(most, at, value)
+    latest[at] = value  # events stand in time order
+    return [mean, np.sqrt(_divide(square, count)), least, most, latest]
+
+
+def _hours(row: NDArray[np.int64], time: NDArray[np.int64], n: int) -> list[NDArray[Any]]:
+    hour = (time % DAY) / (DAY / 24)
+    n_parts = len(PARTS_OF_DAY)
+    part = np.searchsorted(PARTS_OF_DAY, hour, side="right") - 1
+    counts = np.bincount(row * n_parts + part, minlength=n * n_parts).reshape(n, n_parts)
+    n_events = counts.sum(axis=1)
+    latest = np.full(n, np.nan)
+    latest[row] = hour
+    return [*(_divide(count, n_events) for count in counts.T), latest]
 
 
 def _divide(total: NDArray[Any], count: NDArray[Any]) -> NDArray[Any]:
