@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,14 +34,12 @@ def fit_base(
     weight: NDArray[np.floating],
     random: np.random.RandomState,
     verbose: int = 0,
-    name: str = "base_estimator",
     users: NDArray[np.int64] | None = None,
 ) -> tuple[Any, NDArray[np.floating]]:
-    """Fit a base model or a teacher, and return it with its log-odds of rows it has not seen.
+    """Fit a base model, and return it with its log-odds of rows it has not seen.
 
-    A model is too sure of rows that it has seen: it would be weighed too high by them, and teach
-    labels by heart. So the log-odds of the training rows come from clones that were fitted on the
-    other folds.
+    A model is too sure of rows that it has seen: it would be weighed too high by them. So the
+    log-odds of the training rows come from clones that were fitted on the other folds.
 
     Parameters
     ----------
@@ -52,8 +52,6 @@ def fit_base(
         Handed to the model if they differ.
     random : RandomState
     verbose : int, default=0
-    name : str, default="base_estimator"
-        Of the parameter, for errors.
     users : int64 ndarray of shape (n,), default=None
         Whose each row is; those of one user are in one fold.
 
@@ -63,7 +61,16 @@ def fit_base(
     """
     classes = np.unique(y)
     if isinstance(estimator, FrozenEstimator):
-        return estimator, base_log_odds(estimator, table, classes, name)
+        return estimator, base_log_odds(estimator, table, classes)
+    n_folds = n_folds_of(y, users, "base_estimator")
+    with explain_failure("base_estimator", estimator, table):
+        probability = cross_fit(estimator, table, y, weight, n_folds, random, verbose, users)
+        fitted = fit_weighted(estimator, table, y, weight if differ(weight) else None)
+    return fitted, logit(probability)
+
+
+def n_folds_of(y: NDArray[Any], users: NDArray[np.int64] | None, name: str) -> int:
+    """Return the number of folds of a cross-fit, or say that there are too few rows or users."""
     n_folds = min(N_FOLDS, n_of_rarest(y, users))
     if n_folds < 2:
         of_what, note = ("rows", "") if users is None else ("users", f" {TOGETHER}")
@@ -71,9 +78,14 @@ def fit_base(
             f"{name} is cross-fitted, which takes two {of_what} of each class at least; y has "
             f"{n_folds} of one. Pass more rows, or FrozenEstimator(a fitted model).{note}"
         )
+    return n_folds
+
+
+@contextmanager
+def explain_failure(name: str, estimator: Any, table: Any) -> Iterator[None]:
+    """Say in an error of a base model or teacher what it was given."""
     try:
-        probability = cross_fit(estimator, table, y, weight, n_folds, random, verbose, users)
-        fitted = fit_weighted(estimator, table, y, weight if differ(weight) else None)
+        yield
     except Exception as error:
         if isinstance(table, pd.DataFrame):
             error.add_note(
@@ -82,18 +94,14 @@ def fit_base(
                 "ProfileEncoder(), or make_union(ProfileEncoder(), WindowStatistics()), in front."
             )
         raise
-    return fitted, logit(probability)
 
 
 def base_log_odds(
     fitted: Any, table: Any, classes: NDArray[Any], name: str = "base_estimator"
 ) -> NDArray[np.floating]:
-    """Return a fitted base model's log-odds of the second of two classes.
-
-    A pipeline is given the whole table; another model the columns that it knows by name.
-    """
+    """Return a fitted base model's log-odds of the second of two classes."""
     inner = fitted.estimator if isinstance(fitted, FrozenEstimator) else fitted
-    if isinstance(table, pd.DataFrame) and not isinstance(inner, Pipeline):
+    if isinstance(table, pd.DataFrame):
         table = columns_of(inner, table, name, "X")
     return logit(score(fitted, table, classes.tolist()))
 
@@ -213,23 +221,53 @@ def fit_blend(
     -------
     Blend
     """
-    of_base = np.zeros(len(network)) if base is None else base + shift
-    columns = np.column_stack([np.ones(len(network)), of_base, network]).astype(np.float64)
-    before = np.array([0.0, *((0.0, 1.0) if base is None else WITH_BASE)])
-    precision = np.array([1.0, 1 / SPREAD**2, 1 / SPREAD**2])
+    if base is None:  # the network alone must decide the order
+        intercept, by_network = weigh([network], label, weight, [1.0], least=0.01)
+        return Blend(intercept, 0.0, by_network)
+    columns = [base + shift, network]
+    intercept, by_base, by_network = weigh(columns, label, weight, WITH_BASE)
+    return Blend(intercept + by_base * shift, by_base, by_network)
 
-    def loss(blend: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        log_odds = columns @ blend
+
+def weigh(
+    columns: Sequence[NDArray[np.floating]],
+    label: NDArray[np.int64],
+    weight: NDArray[np.floating],
+    before: Sequence[float],
+    least: float = 0.0,
+) -> list[float]:
+    """Find by which weights the log-odds of several models add up to those of the label.
+
+    Parameters
+    ----------
+    columns : sequence of ndarray of shape (n,)
+        The log-odds of each model, of rows that it has not seen.
+    label : int64 ndarray of shape (n,)
+    weight : ndarray of shape (n,)
+        Of mean 1 if a row is to count as one.
+    before : sequence of float
+        The weight of each model before anything is known.
+    least : float, default=0.0
+        The smallest weight that a model may have.
+
+    Returns
+    -------
+    list of float
+        The intercept, and the weight of each model.
+    """
+    matrix = np.column_stack([np.ones(len(label)), *columns]).astype(np.float64)
+    start = np.array([0.0, *before])
+    precision = np.array([1.0, *(1 / SPREAD**2 for _ in before)])
+
+    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        log_odds = matrix @ weights
         of_rows = np.logaddexp(0, log_odds) - label * log_odds
         by_log_odds = weight * (expit(log_odds) - label)
-        from_before = precision * (blend - before)
+        from_start = precision * (weights - start)
         return (
-            float(weight @ of_rows + from_before @ (blend - before) / 2),
-            columns.T @ by_log_odds + from_before,
+            float(weight @ of_rows + from_start @ (weights - start) / 2),
+            matrix.T @ by_log_odds + from_start,
         )
 
-    # Networks alone always decide the order.
-    bounds = [(None, None), (0, None), (0.01 if base is None else 0, None)]
-    found = minimize(loss, before, jac=True, bounds=bounds, method="L-BFGS-B")
-    intercept, by_base, by_network = found.x.tolist()
-    return Blend(intercept + by_base * shift, by_base, by_network)
+    bounds = [(None, None), *((least, None) for _ in before)]
+    return minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B").x.tolist()

@@ -67,7 +67,7 @@ from skhuihen.guidance import (
     frozen,
     log_odds_of,
 )
-from skhuihen.guide import Guide
+from skhuihen.guide import GivenTeacher, Guide, Teacher, UsualTeacher, usual_statistics
 from skhuihen.network.batch import ApplicationDataset, Batch, Events
 from skhuihen.network.huihen import HUIHEN
 from skhuihen.preprocessing.bounded import Outside
@@ -97,6 +97,8 @@ CHANGEABLE = (
     *("max_epochs", "early_stopping", "validation_fraction", "n_iter_no_change", "random_state"),
 )
 
+#: With fewer rows, or users, of a class a teacher that nobody named has nothing to teach.
+FEWEST_TO_TEACH = 100
 #: The rate of `partial_fit`, as a share of the peak that a schedule rises to.
 LATER_RATE = 0.1
 
@@ -170,14 +172,19 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         included: use a pipeline with `ProfileEncoder`, or with a union of that and
         `WindowStatistics`, in front. ``FrozenEstimator(model)`` is a fitted model to be used as it
         is. A single network leaves no row out; the weights are then 0.65 and 0.35.
-    teacher : classifier, "base" or None, default=None
+    teacher : "auto", classifier, "base" or None, default="auto"
         A model whose guidance probabilities the network learns beside the labels, by equation 16,
         which the paper has in step one alone. What it knows, such as that of trees on window
         statistics, is then in the network, and the model is not asked for scores. It is
-        cross-fitted here on the rows that each network learns from, six fits for each, on the
-        table that `base_estimator` would see; a `FrozenEstimator` is used as it is, and must not
-        have seen these rows. ``"base"`` is `base_estimator`. The teacher of step one is named in
-        `warm_start_from`.
+        cross-fitted here on the rows that each network learns from (ten fits for five networks), on
+        the table that `base_estimator` would see; a `FrozenEstimator` is used as it is, and must
+        not have seen these rows. ``"base"`` is `base_estimator`.
+
+        ``"auto"`` is LightGBM on profile, `WindowStatistics` and `IntervalStatistics`, and a
+        logistic regression on the profile, weighed by another logistic regression. It teaches where
+        it can: from a table in memory with 100 rows, or users, of each class at least, and not
+        after a warm start, which was taught by more rows; `history_` then has ``train_divergence``.
+        None is no teacher. The teacher of step one is named in `warm_start_from`.
     guidance_weight : float, default=1.0
         Weight of the guidance of `teacher`, alpha of equation 16; fixed here. 0 is no teacher.
     n_networks : int, default=5
@@ -327,7 +334,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         "mean_intention": ["boolean"],
         "n_topics": [Interval(Integral, 0, None, closed="left")],
         "base_estimator": [HasMethods(["fit", "predict_proba"]), None],
-        "teacher": [HasMethods(["fit", "predict_proba"]), StrOptions({"base"}), None],
+        "teacher": [HasMethods(["fit", "predict_proba"]), StrOptions({"auto", "base"}), None],
         "guidance_weight": [Interval(Real, 0, None, closed="left")],
         "n_networks": [Interval(Integral, 1, None, closed="left")],
         "lr": [Interval(Real, 0, None, closed="neither")],
@@ -368,7 +375,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         mean_intention: bool = True,
         n_topics: int = 0,
         base_estimator: Any = None,
-        teacher: Any = None,
+        teacher: Any = "auto",
         guidance_weight: float = 1.0,
         n_networks: int = 5,
         lr: float = 2e-2,
@@ -464,7 +471,10 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         X, y, sample_weight, source = self._open(X, y, sample_weight)
         frame, y, weight, used = self._check_rows(X, y, sample_weight, reset=True)
         label = self._encode_labels(y)
-        beside = {"base_estimator": self.base_estimator is not None, "teacher": self._is_guided()}
+        beside = {
+            "base_estimator": self.base_estimator is not None,
+            "teacher": self._names_teacher(),
+        }
         for name, is_asked in beside.items():
             if is_asked and source is not None:
                 raise TypeError(
@@ -475,8 +485,10 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         users = users_of(frame, self.id_columns)
         margin = None if self.base_estimator is None else self._fit_base(frame, y, weight, users)
         guide = None
-        if self._is_guided():
-            guide = Guide(self, self._table(frame), y, weight, users)
+        teacher = self._find_teacher(dataset, frame, y, weight, users)
+        if teacher is not None:
+            shift = self._shift_of_classes()
+            guide = Guide(teacher, label, users, shift, self.verbose)
         held_out = self._train(dataset, log_odds, pretrained, guide=guide, users=users)
         if held_out:
             of_rows = weight * self.class_weight_[label] / self._mean_weight
@@ -496,7 +508,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 "partial_fit holds no row out, by which base_estimator and the network could be "
                 "weighed. Call fit first; partial_fit then goes on with both weights."
             )
-        if self._is_guided():
+        if self._names_teacher():
             raise AttributeError(
                 "partial_fit learns from labels alone: a teacher is cross-fitted on the rows of "
                 "fit. Call fit first; partial_fit then goes on without guidance."
@@ -1057,12 +1069,40 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         )
         return margin
 
-    def _is_guided(self) -> bool:
-        return self.teacher is not None and self.guidance_weight > 0
+    def _names_teacher(self) -> bool:
+        """Tell whether the user has named a teacher."""
+        is_named = self.teacher is not None and not _is(self.teacher, "auto")
+        return is_named and self.guidance_weight > 0
+
+    def _find_teacher(
+        self,
+        dataset: _Applications,
+        frame: pd.DataFrame,
+        y: NDArray[Any],
+        weight: NDArray[np.float64],
+        users: NDArray[np.int64] | None,
+    ) -> Teacher | None:
+        """Return what guides the networks beside the labels, if anything does."""
+        if self._names_teacher():
+            given = self.base_estimator if _is(self.teacher, "base") else self.teacher
+            return GivenTeacher(given, self._table(frame), y, weight)
+        if (
+            not _is(self.teacher, "auto")
+            or self.guidance_weight == 0
+            or self._warm_start is not None  # which was taught, by more rows
+            or not isinstance(dataset, ApplicationDataset)
+            or n_of_rarest(y, users) < FEWEST_TO_TEACH
+            or any(name.startswith("criterion__") for name in self.net_params or {})
+        ):
+            return None
+        statistics = usual_statistics(frame, self.behaviors, self.applied_at, weight)
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        profile = dataset.profile
+        return UsualTeacher(profile, statistics, dataset.y, weight / weight.mean(), seed)
 
     def _models_beside(self) -> list[Any]:
         """Return the models that see the same table."""
-        models = [self.base_estimator, self.teacher if self._is_guided() else None]
+        models = [self.base_estimator, self.teacher if self._names_teacher() else None]
         return [model for model in models if model is not None and not isinstance(model, str)]
 
     def _fit_blend(
@@ -1161,12 +1201,12 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                     f"callbacks holds {callback!r}; skorch callbacks, or pairs of a name and a "
                     "callback, are wanted."
                 )
-        if isinstance(self.teacher, str) and self.base_estimator is None:
+        if _is(self.teacher, "base") and self.base_estimator is None:
             raise ValueError(
                 f"teacher={self.teacher!r} is base_estimator, which is None. Pass one, "
                 "or a classifier as the teacher."
             )
-        if self._is_guided():
+        if self._names_teacher():
             for name in self.net_params or {}:
                 if name.startswith("criterion__"):
                     raise ValueError(
@@ -1363,6 +1403,10 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         of_teachers = deepcopy(random)
         seeds = np.concatenate([seeds, random.randint(largest, size=(self.n_networks - 1, 2))])
         self.blend_ = None  # of networks that are no longer there
+        guidance: list[Any] = [None] * self.n_networks
+        if guide is not None:
+            is_scored = self.early_stopping
+            guidance = guide.teach(held_out, self.n_networks, of_teachers, is_scored=is_scored)
         nets = []
         parts: list[Dataset] = []
         for number, (shuffling_seed, seed) in enumerate(seeds.tolist()):
@@ -1387,7 +1431,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             net.train_split = None
             taught: Any = dataset
             if guide is not None:
-                taught = GuidedDataset(taught, guide.teach(train, valid, of_teachers), labeled=True)
+                taught = GuidedDataset(taught, guidance[number], labeled=True)
             if self.early_stopping and held_out:
                 net.train_split = predefined_split(Subset(taught, valid.tolist()))
             parts.append(Subset(taught, train.tolist()) if held_out else taught)
@@ -1593,6 +1637,11 @@ def _no_events(n_applications: int) -> Behaviors:
 def _as_it_is(batch: Any) -> Any:
     """Collate nothing: the data set gives whole batches."""
     return batch
+
+
+def _is(value: Any, text: str) -> bool:
+    """Tell whether a parameter that may be an estimator is this text."""
+    return isinstance(value, str) and value == text
 
 
 def _is_column(key: str) -> bool:

@@ -688,7 +688,14 @@ def _is_fitted(teacher: Any) -> bool:
 def columns_of(
     model: Any, frame: pd.DataFrame, role: str = "teacher", table: str = "old_X"
 ) -> pd.DataFrame:
-    """Return the columns that a fitted model knows by name; all if it knows none."""
+    """Return the columns that a fitted model knows by name; all if it knows none.
+
+    A pipeline knows those of its first step, which may not be all that it needs: it gets the whole
+    table, and so does what is made of pipelines, such as a `VotingClassifier`.
+    """
+    parts = model.get_params().values() if hasattr(model, "get_params") else ()
+    if any(isinstance(part, Pipeline) for part in (model, *parts)):
+        return frame
     names = list(getattr(model, "feature_names_in_", frame.columns))
     lacking = [name for name in names if name not in frame.columns]
     if lacking:

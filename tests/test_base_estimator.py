@@ -12,11 +12,13 @@ from lightgbm import LGBMClassifier
 from scipy.special import expit, logit
 from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.ensemble import VotingClassifier
 from sklearn.exceptions import UnsetMetadataPassedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -29,7 +31,7 @@ from skhuihen import (
     Sessionizer,
     attach_behaviors,
 )
-from skhuihen.base_model import Blend, fit_blend
+from skhuihen.base_model import Blend, base_log_odds, fit_blend
 from skhuihen.datasets import make_loan_data
 from skhuihen.metrics import expected_auc
 from tests.models import STOPPED_EARLY, trees
@@ -217,12 +219,13 @@ def test_weights_reach_the_base(X, bank):
 def test_the_scale_of_weights_is_none_of_the_blend(X, bank):
     """A row counts as one against the prior, whatever the unit of its weight."""
     weight = np.random.default_rng(0).uniform(0.1, 4, len(X))
+    base = make_pipeline(ProfileEncoder(), GaussianNB())  # to which the unit of weights is nothing
     one, other = (
-        standing(trees(), validation_fraction=0.3).fit(X, bank.y, sample_weight=weight * factor)
+        standing(base, validation_fraction=0.3).fit(X, bank.y, sample_weight=weight * factor)
         for factor in (1, 64)
     )
     np.testing.assert_allclose(one.blend_, other.blend_, rtol=1e-6)
-    plain = standing(trees(), validation_fraction=0.3).fit(X, bank.y)
+    plain = standing(base, validation_fraction=0.3).fit(X, bank.y)
     assert np.abs(np.subtract(one.blend_, plain.blend_)).max() > 1e-3
 
 
@@ -406,3 +409,12 @@ def test_refusals(X, bank):
         standing(neighbors).fit(X, bank.y, sample_weight=bank.y + 1.0)
     with pytest.raises(ValueError, match="'base_estimator' parameter"):
         standing("lightgbm").fit(X, bank.y)
+
+
+def test_a_model_made_of_pipelines_sees_the_whole_table(X, bank):
+    """Its first pipeline, of the profile, does not say which columns the second one needs."""
+    of_profile = make_pipeline(ProfileEncoder(), GaussianNB())
+    base = VotingClassifier([("profile", of_profile), ("trees", trees())], voting="soft")
+    model = standing(base).fit(X, bank.y)
+    of_base = base_log_odds(model.base_estimator_, X, model.classes_)
+    np.testing.assert_allclose(of_base, logit(clone(base).fit(X, bank.y).predict_proba(X)[:, 1]))

@@ -23,7 +23,7 @@ import pandas as pd
 from lightgbm import LGBMClassifier
 from scipy.special import logit
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import RandomForestClassifier, VotingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
@@ -44,6 +44,7 @@ from skhuihen import (
     ProfileEncoder,
     Sessionizer,
     WindowStatistics,
+    make_scorecard,
 )
 
 SEED = 0
@@ -304,6 +305,11 @@ lightgbm = partial(trees, "LightGBM")
 xgboost = partial(trees, "XGBoost")
 
 
+def scorecard(budget: Budget) -> Any:
+    """Return a scorecard of features that are numbers already, which nothing is tuned of."""
+    return make_scorecard("passthrough")
+
+
 def few_trees(budget: Budget) -> Any:
     """Return 150 trees of LightGBM, which need no held-out rows to stop by."""
     return LGBMClassifier(n_estimators=min(150, budget.n_trees), **OF_LIGHTGBM)
@@ -315,16 +321,14 @@ STOPPED_EARLY: dict[str, Any] = {
     "schedule": "constant",
     "lr": 1e-3,
     "early_stopping": True,
+    "teacher": None,
 }
 #: The defaults of today.
-ONE_CYCLE: dict[str, Any] = {
-    "n_networks": 5,
-    "schedule": "one_cycle",
-    "lr": 0.02,
-    "early_stopping": False,
-    "max_epochs": 15,
-    "batch_size": 128,
+DEFAULT: dict[str, Any] = {
+    name: getattr(HUIHENClassifier(), name) for name in (*STOPPED_EARLY, "max_epochs", "batch_size")
 }
+#: Those before a teacher was part of them.
+ONE_CYCLE = DEFAULT | {"teacher": None}
 
 
 def network(budget: Budget) -> HUIHENClassifier:
@@ -389,6 +393,12 @@ def trees_on(
     return make
 
 
+def both(case: Case, budget: Budget) -> Any:
+    """Return the mean of trees and scorecard on windows and intervals."""
+    members = [(name, make(case, budget)) for name, make in ON_EACH.items()]
+    return None if members[0][1] is None else VotingClassifier(members, voting="soft")
+
+
 def huihen(
     *,
     warm_start: bool = True,
@@ -410,11 +420,12 @@ def huihen(
         of_warm_start = not warm_start or teacher is None
         if "behaviors" not in case.X or (of_warm_start and case.old is None):
             return None
-        learning = {name: value for name, value in switches.items() if name in ONE_CYCLE}
+        learning = {name: value for name, value in switches.items() if name in DEFAULT}
         if warm_start:
             model = warm_started(teacher, case, budget, **learning)
         else:
             model = network(budget).set_params(**learning)
+        model.set_params(**switches)
         for role, make_known in (("base_estimator", base), ("teacher", guide)):
             if make_known is not None:
                 known = make_known(case, budget)
@@ -425,7 +436,7 @@ def huihen(
             return None
         rules = case.groups if by_truth else None
         front = [BehaviorAbstractor(rules, merge=merge)] if abstract else []
-        model = tuned("HUIHEN", model.set_params(**switches), budget)
+        model = tuned("HUIHEN", model, budget)
         return make_pipeline(*front, clone(case.sessionizer), model)
 
     return make
@@ -536,13 +547,30 @@ ON_OLD_TOO, ON_EXPERT = with_old_rows(ON_WINDOWS), trees_on(expert_alone, few_tr
 FEW_ON_WINDOWS, FEW_ON_TOPICS = (
     trees_on(features, few_trees) for features in (statistics, with_topics)
 )
+FEW_ON_INTERVALS = trees_on(with_intervals, few_trees)
+ON_EACH = {"trees": FEW_ON_INTERVALS, "scorecard": trees_on(with_intervals, scorecard)}
+#: Today's way of learning, which `learning.py` compares with what a risk team has.
+TODAY: dict[str, Factory] = {
+    "HUIHEN, default": huihen(**DEFAULT),
+    "HUIHEN, default, no teacher": huihen(**ONE_CYCLE),
+    "HUIHEN, default, single network": huihen(**DEFAULT | {"n_networks": 1}),
+    "HUIHEN, default, on LightGBM": huihen(base=FEW_ON_INTERVALS, **DEFAULT),
+    "HUIHEN, default, on LightGBM and scorecard": huihen(base=both, **DEFAULT),
+    "HUIHEN, default, by and on an expert's trees": huihen(
+        base=ON_EXPERT, guide=ON_EXPERT, **DEFAULT
+    ),
+    "HUIHEN, default, topics, on LightGBM with topics, old and new": huihen(
+        n_topics=N_TOPICS, base=with_old_rows(FEW_ON_TOPICS), **DEFAULT
+    ),
+    "scorecard, profile + windows + intervals": of_events(ON_EACH["scorecard"]),
+    "LightGBM, profile + windows + intervals, 150 trees": of_events(FEW_ON_INTERVALS),
+    "LightGBM and scorecard, profile + windows + intervals": of_events(both),
+}
 #: Other forms of HUIHEN: what it can be set to, and how it stands on a model that is there.
 FORMS: dict[str, Factory] = {
     "HUIHEN, one cycle": huihen(**ONE_CYCLE),
     "HUIHEN, one cycle, single network": huihen(**ONE_CYCLE | {"n_networks": 1}),
-    "HUIHEN, one cycle, on LightGBM with intervals": huihen(
-        base=trees_on(with_intervals, few_trees), **ONE_CYCLE
-    ),
+    "HUIHEN, one cycle, on LightGBM with intervals": huihen(base=FEW_ON_INTERVALS, **ONE_CYCLE),
     "HUIHEN, weight_decay=0.001": huihen(weight_decay=1e-3),
     "HUIHEN, topics": huihen(n_topics=N_TOPICS),
     "HUIHEN, guided": huihen(guide=ON_INTERVALS),
@@ -666,4 +694,4 @@ SWEPT: dict[str, Factory] = {
     for n, name in names.items()
     if name != "HUIHEN"
 }
-EVERYTHING = CONTENDERS | SWEPT
+EVERYTHING = CONTENDERS | SWEPT | TODAY

@@ -13,9 +13,11 @@ may work in one folder if they work on different data sets. In the folder:
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import platform
 import re
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -29,6 +31,7 @@ import numpy as np
 import pandas as pd
 from contenders import EVERYTHING, SEED, Budget, Case
 from lateness import Lateness
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import RepeatedStratifiedKFold, train_test_split
@@ -151,6 +154,7 @@ def measure(name: str, contenders: Sequence[str], arguments: argparse.Namespace)
     case = prepare(name, arguments.rows, arguments.overdue_rate, budget)
     about = {"settings": settings, "sizes": describe(case), "versions": versions()}
     about_path.write_text(json.dumps(about, indent=1) + "\n")
+    commit = commit_of_code()
     splitter = RepeatedStratifiedKFold(
         n_splits=n_folds, n_repeats=arguments.repetitions, random_state=SEED
     )
@@ -182,11 +186,14 @@ def measure(name: str, contenders: Sequence[str], arguments: argparse.Namespace)
                 "ks": ks_score(case.y[test], score),
                 "expected_auc": np.nan,
                 "seconds": round(seconds, 1),
+                "commit": commit,
+                "settings": settings_of(model),
             }
             if case.probability is not None:
                 line["expected_auc"] = expected_auc(case.probability[test], score)
             # What was counted as done has its scores: they were saved before.
-            pd.DataFrame([line]).to_csv(results, mode="a", header=not results.exists(), index=False)
+            known = [pd.read_csv(results)] if results.exists() else []
+            pd.concat([*known, pd.DataFrame([line])]).to_csv(results, index=False)
 
 
 def describe(case: Case) -> dict[str, Any]:
@@ -205,6 +212,25 @@ def describe(case: Case) -> dict[str, Any]:
     if case.probability is not None:
         about["best possible AUC"] = round(expected_auc(case.probability), 4)
     return about
+
+
+def commit_of_code() -> str:
+    """Return the commit of the code that measures, with a plus if it was changed since."""
+    here = ["git", "-C", str(Path(__file__).parent)]
+
+    def ask(*command: str) -> str:
+        done = subprocess.run([*here, *command], capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+    is_changed = ask("status", "--porcelain", "--", ":/skhuihen", ":/examples/*.py")
+    return ask("rev-parse", "--short=9", "HEAD") + ("+" if is_changed else "")
+
+
+def settings_of(model: Any) -> str:
+    """Return a hash of all parameters of a model, the same for the same settings."""
+    with config_context(print_changed_only=False):
+        text = re.sub(r" at 0x\w+", "", repr(model))
+    return hashlib.sha256(text.encode()).hexdigest()[:9]
 
 
 def versions() -> dict[str, str]:
