@@ -343,15 +343,15 @@ def network(budget: Budget) -> HUIHENClassifier:
 
 
 def warm_started(
-    teacher: str | None, case: Case, budget: Budget, **learning: Any
+    old_teacher: str | None, case: Case, budget: Budget, /, **learning: Any
 ) -> HUIHENClassifier:
     """Return HUIHEN pre-trained on the old applications, if there are any."""
     if case.old is None:
         return network(budget).set_params(**learning)
-    key = teacher, *sorted(learning.items())
+    key = old_teacher, *sorted(learning.items())
     if key not in case.pretrained:
         model = network(budget).set_params(**learning)
-        case.pretrained[key] = model.warm_start_from(*case.old, teacher=teacher, batch_size=256)
+        case.pretrained[key] = model.warm_start_from(*case.old, teacher=old_teacher, batch_size=256)
     return clone(case.pretrained[key])
 
 
@@ -402,7 +402,7 @@ def both(case: Case, budget: Budget) -> Any:
 def huihen(
     *,
     warm_start: bool = True,
-    teacher: str | None = "xgboost",
+    old_teacher: str | None = "xgboost",
     abstract: bool = True,
     merge: str = "auto",
     by_truth: bool = False,
@@ -417,12 +417,12 @@ def huihen(
     """
 
     def make(case: Case, budget: Budget) -> Any:
-        of_warm_start = not warm_start or teacher is None
+        of_warm_start = not warm_start or old_teacher is None
         if "behaviors" not in case.X or (of_warm_start and case.old is None):
             return None
         learning = {name: value for name, value in switches.items() if name in DEFAULT}
         if warm_start:
-            model = warm_started(teacher, case, budget, **learning)
+            model = warm_started(old_teacher, case, budget, **learning)
         else:
             model = network(budget).set_params(**learning)
         model.set_params(**switches)
@@ -532,7 +532,7 @@ ABLATIONS: dict[str, Factory] = {
     "HUIHEN, no time-aware GRU": huihen(time_aware=False),
     "HUIHEN, no user-item-aware GRU": huihen(user_item_aware=False),
     "HUIHEN, no warm start": huihen(warm_start=False),
-    "HUIHEN, no teacher": huihen(teacher=None),
+    "HUIHEN, no teacher": huihen(old_teacher=None),
     "HUIHEN, no sessions": huihen(hierarchical=False),
     "HUIHEN, no event numbers": huihen(event_numbers=None),
     "HUIHEN, no mean intention": huihen(mean_intention=False),
