@@ -1575,6 +1575,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             "module__profile_sizes": self.profile_encoder_.field_sizes_,
             "module__n_numbers": len(self.event_numbers_.names_),
             **{f"module__{name}": getattr(self, name) for name in switches},
+            # One pass over all weights in place of one for each; another optimizer may have none.
+            **({} if "optimizer" in (self.net_params or {}) else {"optimizer__fused": True}),
             **(self.net_params or {}),
             **net_params,
         }

@@ -16,6 +16,7 @@ STOPPED_EARLY: dict[str, Any] = {
     "lr": 1e-3,
     "batch_size": 64,
     "early_stopping": True,
+    "teacher": None,
 }
 
 

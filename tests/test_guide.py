@@ -163,7 +163,7 @@ def is_taught(model: HUIHENClassifier) -> bool:
 def test_who_is_taught_without_asking(X, bank, tmp_path):
     assert is_taught(fit(X, bank.y))
     assert is_taught(fit(X, bank.y, n_networks=2))
-    assert is_taught(fit(X, bank.y, **STOPPED_EARLY))
+    assert is_taught(fit(X, bank.y, **STOPPED_EARLY | {"teacher": "auto"}))
     assert is_taught(fit(X, bank.y, base_estimator=make_pipeline(ProfileEncoder(), Counting())))
     assert not is_taught(fit(X, bank.y, teacher=None))
     assert not is_taught(fit(X, bank.y, guidance_weight=0))

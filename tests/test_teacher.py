@@ -41,8 +41,8 @@ def X(bank: Any) -> pd.DataFrame:
 
 
 def taught(teacher: Any, **parameters: Any) -> HUIHENClassifier:
-    few = {**STOPPED_EARLY, "max_epochs": 2, "random_state": 0}
-    return HUIHENClassifier(teacher=teacher, **few | parameters)
+    few = {**STOPPED_EARLY, "max_epochs": 2, "random_state": 0, "teacher": teacher}
+    return HUIHENClassifier(**few | parameters)
 
 
 def weights_of(model: HUIHENClassifier) -> torch.Tensor:

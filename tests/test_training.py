@@ -165,7 +165,7 @@ def test_parts_of_the_guided_loss_are_weighted(data):
     judges = Judges()
     teacher = FrozenEstimator(Scorecard())
     model = HUIHENClassifier(
-        **STOPPED_EARLY, max_epochs=2, callbacks=[judges], teacher=teacher, random_state=0
+        **STOPPED_EARLY | {"teacher": teacher}, max_epochs=2, callbacks=[judges], random_state=0
     )
     history = model.fit(X, y, sample_weight=weight).history_
     for name, values in pd.DataFrame(judges.epochs).items():
@@ -235,7 +235,7 @@ class Flatters(ValidationAUC):
 def test_a_network_of_random_weights_is_never_kept(data, teacher, monkeypatch):
     monkeypatch.setattr("skhuihen.classifier.ValidationAUC", Flatters)
     model = HUIHENClassifier(
-        **STOPPED_EARLY | {"n_networks": 2}, max_epochs=3, teacher=teacher, random_state=0
+        **STOPPED_EARLY | {"n_networks": 2, "teacher": teacher}, max_epochs=3, random_state=0
     )
     model.fit(*data)
     for net in model.nets_:
@@ -292,10 +292,9 @@ def test_scoring_callbacks(teacher, data):
     callbacks.append(BatchScoring("accuracy", name="of_batches"))
     judges = Judges()
     model = HUIHENClassifier(
-        **STOPPED_EARLY,
+        **STOPPED_EARLY | {"teacher": teacher},
         max_epochs=3,
         callbacks=[*callbacks, judges],
-        teacher=teacher,
         random_state=0,
     )
     history = model.fit(X, y).history_
@@ -340,7 +339,7 @@ def test_scoring_callbacks_without_held_out_rows(data):
 
 def test_the_criterion_sees_guidance_beside_labels(data):
     model = HUIHENClassifier(
-        **STOPPED_EARLY, max_epochs=1, teacher=FrozenEstimator(Scorecard())
+        **STOPPED_EARLY | {"teacher": FrozenEstimator(Scorecard())}, max_epochs=1
     ).fit(*data)
     assert isinstance(model.net_.criterion_, GuidedLoss)
 
