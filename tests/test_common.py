@@ -31,17 +31,18 @@ STRICT = HUIHENClassifier(
     n_networks=1,
     random_state=0,
 )
-AS_SHIPPED = HUIHENClassifier(random_state=0)
+#: As shipped, but for the number of networks: two are as many as any.
+AS_SHIPPED = HUIHENClassifier(n_networks=2, random_state=0)
 
 #: Beside a model of numbers. Few epochs: what is checked is how both go together.
+FEW: dict[str, Any] = {"n_networks": 2, "max_epochs": 5, "random_state": 0}
 BESIDE = [
-    HUIHENClassifier(base_estimator=LogisticRegression(), max_epochs=5, random_state=0),
-    HUIHENClassifier(teacher=LogisticRegression(), max_epochs=5, random_state=0),
+    HUIHENClassifier(base_estimator=LogisticRegression(), **FEW),
+    HUIHENClassifier(teacher=LogisticRegression(), **FEW),
     HUIHENClassifier(
         base_estimator=LGBMClassifier(n_estimators=5, min_child_samples=2, n_jobs=1, verbose=-1),
         teacher="base",
-        max_epochs=5,
-        random_state=0,
+        **FEW,
     ),
 ]
 

@@ -410,7 +410,10 @@ def huihen(
         of_warm_start = not warm_start or teacher is None
         if "behaviors" not in case.X or (of_warm_start and case.old is None):
             return None
-        learning = {name: value for name, value in switches.items() if name in ONE_CYCLE}
+        chosen = dict(switches)
+        if "max_epochs" in chosen:
+            chosen["max_epochs"] = min(chosen["max_epochs"], budget.n_epochs)
+        learning = {name: value for name, value in chosen.items() if name in ONE_CYCLE}
         if warm_start:
             model = warm_started(teacher, case, budget, **learning)
         else:
@@ -425,7 +428,7 @@ def huihen(
             return None
         rules = case.groups if by_truth else None
         front = [BehaviorAbstractor(rules, merge=merge)] if abstract else []
-        model = tuned("HUIHEN", model.set_params(**switches), budget)
+        model = tuned("HUIHEN", model.set_params(**chosen), budget)
         return make_pipeline(*front, clone(case.sessionizer), model)
 
     return make
