@@ -25,9 +25,7 @@ arguments = parser.parse_args()
 
 with tempfile.TemporaryDirectory() as folder:
     # What your warehouse exports: applications with their outcome, and app events.
-    bank = make_loan_data(
-        n_new=arguments.applications, n_old=0, overdue_rate=0.2, random_state=0
-    )
+    bank = make_loan_data(n_new=arguments.applications, n_old=0, overdue_rate=0.2, random_state=0)
     exported = bank.applications.assign(overdue=bank.y)
     exported.to_parquet(Path(folder) / "applications.parquet")
     bank.events.to_parquet(Path(folder) / "events.parquet")

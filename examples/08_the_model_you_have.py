@@ -61,9 +61,7 @@ trees = make_pipeline(
         n_estimators=50, learning_rate=0.05, num_leaves=15, n_jobs=1, verbose=-1, random_state=0
     ),
 )
-network = {
-    "n_networks": arguments.networks, "max_epochs": arguments.epochs, "random_state": 0
-}
+network = {"n_networks": arguments.networks, "max_epochs": arguments.epochs, "random_state": 0}
 models = {
     "LightGBM": make_pipeline(BehaviorAbstractor(), trees),
     **{

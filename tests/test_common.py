@@ -135,6 +135,7 @@ def test_scikit_learn_checks_of_transformers(transformer: Any, check: Any) -> No
 
 
 SMALL = HUIHENClassifier(behavior_dim=4, intention_dim=4, habit_dim=4, max_epochs=2, n_networks=2)
+TINY = clone(SMALL).set_params(max_epochs=1, n_networks=1)
 ESTIMATORS = [
     *TRANSFORMERS,
     SEES_ALL,
@@ -142,8 +143,8 @@ ESTIMATORS = [
     HUIHENClassifier(
         hierarchical=False, hidden_units=(8,), max_epochs=2, n_networks=1, batch_size=16
     ),
-    make_pipeline(BehaviorAbstractor(n_behaviors=10), Sessionizer(max_sessions=3), SMALL),
-    make_pipeline(Sessionizer(max_sessions=3), BehaviorAbstractor(n_behaviors=10), SMALL),
+    make_pipeline(BehaviorAbstractor(n_behaviors=10), Sessionizer(max_sessions=3), TINY),
+    make_pipeline(Sessionizer(max_sessions=3), BehaviorAbstractor(n_behaviors=10), TINY),
     make_union(ProfileEncoder(), WindowStatistics(n_operations=5)),
 ]
 

@@ -261,9 +261,7 @@ def write(results: Path, docs: Path) -> None:
 def draw(results: Path) -> dict[str, Figure]:
     """Return the pictures of the page by name."""
     figures = {
-        table.name: table.draw(results)
-        for table in TABLES
-        if not table.summarize(results).empty
+        table.name: table.draw(results) for table in TABLES if not table.summarize(results).empty
     }
     if len(table6.read(results)):
         figures["table6"] = table6.draw(results)
