@@ -99,7 +99,9 @@ def test_demo_on_a_tiny_bank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ru
         assert (tmp_path / picture).stat().st_size > 10_000
 
 
+# At sizes as small as these they may warn, as they may in processes of their own.
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default")
 def test_benchmarks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_here) -> None:
     monkeypatch.syspath_prepend(EXAMPLES / "benchmarks")
 
@@ -133,6 +135,7 @@ def test_sizing_says_what_the_figures_say(monkeypatch, capsys) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default")
 def test_benchmark_of_what_is_larger_than_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

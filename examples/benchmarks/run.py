@@ -22,32 +22,32 @@ RUNS = [
     (
         "training.py",
         [],
-        ["--applications", "60", "--rounds", "1", "--padded-batches", "1"],
+        ["--applications", "120", "--rounds", "1", "--padded-batches", "1"],
         ["training"],
     ),
     (
         "compiled.py",
         [],
-        ["--applications", "60", "--rounds", "1"],
+        ["--applications", "120", "--rounds", "1"],
         ["compiled"],
     ),
     ("preparation.py", [], ["--events", "20000", "--rounds", "1"], ["preparation"]),
     (
         "scoring.py",
         [],
-        ["--applications", "120", "--rounds", "1", "--singles", "5"],
+        ["--applications", "200", "--rounds", "1", "--singles", "5"],
         ["scoring_bulk", "scoring_one"],
     ),
     (
         "cross_validation.py",
         [],
-        ["--applications", "60", "--epochs", "1", "--networks", "1", "--rounds", "1"],
+        ["--applications", "120", "--epochs", "1", "--networks", "1", "--rounds", "1"],
         ["cross_validation"],
     ),
     (
         "scaling.py",
         [],
-        ["--sizes", "2000", "4000", "--applications", "20"],
+        ["--sizes", "2000", "4000", "--applications", "50"],
         ["scaling", "scaling_memory", "scaling_caps"],
     ),
 ]
