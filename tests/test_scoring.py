@@ -184,6 +184,7 @@ def test_ibis_on_duckdb(model, bank, expected, tmp_path):
     check(output, expected)
 
 
+@pytest.mark.slow
 @on_spark
 def test_spark_scores_in_place(model, bank, expected, spark, tmp_path, capfd):
     for name in ("applications", "events"):
@@ -197,6 +198,7 @@ def test_spark_scores_in_place(model, bank, expected, spark, tmp_path, capfd):
     check(spark_frame(connection, scores).toArrow().to_pandas(), expected)
 
 
+@pytest.mark.slow
 @on_spark
 def test_sparks_own_frames(model, files, expected, spark, tmp_path):
     frame = spark.read.parquet(str(files))
