@@ -7,6 +7,7 @@ be a pair, if the two tables name the customer differently: by=("customer", "cli
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 from pathlib import Path
 
@@ -18,9 +19,13 @@ from skhuihen import BehaviorAbstractor, HUIHENClassifier, Sessionizer, attach_b
 from skhuihen.datasets import make_loan_data
 from skhuihen.metrics import ks_score, lift_table
 
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--applications", type=int, default=1000, help="size of the simulated bank")
+arguments = parser.parse_args()
+
 with tempfile.TemporaryDirectory() as folder:
     # What your warehouse exports: applications with their outcome, and app events.
-    bank = make_loan_data(n_new=1000, n_old=0, overdue_rate=0.2, random_state=0)
+    bank = make_loan_data(n_new=arguments.applications, n_old=0, overdue_rate=0.2, random_state=0)
     exported = bank.applications.assign(overdue=bank.y)
     exported.to_parquet(Path(folder) / "applications.parquet")
     bank.events.to_parquet(Path(folder) / "events.parquet")

@@ -30,6 +30,7 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--applications", type=int, default=400, help="with behaviors")
 parser.add_argument("--old", type=int, default=6000, help="without")
 parser.add_argument("--epochs", type=int, default=12)
+parser.add_argument("--networks", type=int, default=5, help="of each classifier")
 arguments = parser.parse_args()
 
 bank = make_loan_data(
@@ -42,7 +43,8 @@ X = make_pipeline(BehaviorAbstractor(), Sessionizer(max_sessions=20)).fit_transf
 scorecard = make_pipeline(ProfileEncoder(), LogisticRegression(max_iter=1000))
 scorecard.fit(bank.old_applications, bank.old_y)
 
-cold = HUIHENClassifier(max_epochs=arguments.epochs, random_state=0)
+shape = {"n_networks": arguments.networks, "max_epochs": arguments.epochs}
+cold = HUIHENClassifier(**shape, random_state=0)
 settings = {"max_epochs": arguments.epochs, "batch_size": 256}  # of step one
 models = {"new applications alone": cold}
 for name, old_y, teacher in (
@@ -50,7 +52,7 @@ for name, old_y, teacher in (
     ("warm start, labels alone", bank.old_y, None),
     ("warm start, scorecard alone", None, scorecard),
 ):
-    model = HUIHENClassifier(max_epochs=arguments.epochs, random_state=0)
+    model = HUIHENClassifier(**shape, random_state=0)
     models[name] = model.warm_start_from(bank.old_applications, old_y, teacher=teacher, **settings)
     # An old application among the new ones would be scored by what knows its label.
     assert not model.find_old_rows(X).any()

@@ -40,6 +40,7 @@ from skhuihen.datasets import make_loan_data
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--applications", type=int, default=400)
 parser.add_argument("--epochs", type=int, default=5)
+parser.add_argument("--networks", type=int, default=5, help="of each classifier")
 parser.add_argument("--jobs", type=int, default=1, help="folds side by side, in processes")
 arguments = parser.parse_args()
 
@@ -61,7 +62,9 @@ model = make_pipeline(
     profile,
     BehaviorAbstractor(),
     Sessionizer(max_sessions=20),
-    HUIHENClassifier(max_epochs=arguments.epochs, lr=0.005, random_state=0),
+    HUIHENClassifier(
+        n_networks=arguments.networks, max_epochs=arguments.epochs, lr=0.005, random_state=0
+    ),
 )
 
 # 1. A search over all three steps.

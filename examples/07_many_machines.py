@@ -26,12 +26,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--applications", type=int, default=300)
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--networks", type=int, default=5, help="of each classifier")
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
 
     bank = make_loan_data(n_new=arguments.applications, n_old=0, overdue_rate=0.3, random_state=0)
     X = attach_behaviors(bank.applications, bank.events)
-    classifier = HUIHENClassifier(max_epochs=arguments.epochs, random_state=0)
+    shape = {"n_networks": arguments.networks, "max_epochs": arguments.epochs}
+    classifier = HUIHENClassifier(**shape, random_state=0)
     model = make_pipeline(BehaviorAbstractor(), Sessionizer(max_sessions=20), classifier)
     grid = {"sessionizer__gap": ["30min", "2h"], "huihenclassifier__habit_dim": [10, 30]}
     search = GridSearchCV(model, grid, scoring="roc_auc", cv=2)

@@ -37,6 +37,7 @@ parser = argparse.ArgumentParser(
 parser.add_argument("--data", help="folder of SuperLender's files; default: a simulated bank")
 parser.add_argument("--applications", type=int, default=200, help="size of the simulated bank")
 parser.add_argument("--epochs", type=int, default=5)
+parser.add_argument("--networks", type=int, default=5, help="of each classifier")
 arguments = parser.parse_args()
 
 if arguments.data:
@@ -60,7 +61,7 @@ trees = make_pipeline(
         n_estimators=50, learning_rate=0.05, num_leaves=15, n_jobs=1, verbose=-1, random_state=0
     ),
 )
-network = {"max_epochs": arguments.epochs, "random_state": 0}
+network = {"n_networks": arguments.networks, "max_epochs": arguments.epochs, "random_state": 0}
 models = {
     "LightGBM": make_pipeline(BehaviorAbstractor(), trees),
     **{

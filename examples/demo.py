@@ -42,7 +42,7 @@ SEED = 0
 
 
 def contenders(
-    data: Bunch, sessionizer: Sessionizer, windows: tuple[str, ...], epochs: int
+    data: Bunch, sessionizer: Sessionizer, windows: tuple[str, ...], epochs: int, networks: int
 ) -> dict[str, Any]:
     """Return the models to compare."""
     # Few leaves and slow learning: on data of this size better than LightGBM's defaults.
@@ -51,9 +51,10 @@ def contenders(
     )
     statistics = WindowStatistics(windows)
     front = (BehaviorAbstractor(), sessionizer)
+    shape = {"n_networks": networks, "max_epochs": epochs}
     models: dict[str, Any] = {}
     if "old_applications" in data:
-        warm = HUIHENClassifier(max_epochs=epochs, random_state=SEED)
+        warm = HUIHENClassifier(**shape, random_state=SEED)
         warm.warm_start_from(data.old_applications, data.old_y, max_epochs=epochs)
         models["HUIHEN, warm-started from old data"] = make_pipeline(*front, warm)
         of_profile = make_pipeline(ProfileEncoder(), clone(trees))
@@ -61,7 +62,7 @@ def contenders(
             of_profile, data.old_applications, data.old_y
         )
     return models | {
-        "HUIHEN": make_pipeline(*front, HUIHENClassifier(max_epochs=epochs, random_state=SEED)),
+        "HUIHEN": make_pipeline(*front, HUIHENClassifier(**shape, random_state=SEED)),
         "LightGBM, profile": make_pipeline(ProfileEncoder(), clone(trees)),
         "LightGBM, profile + windows": make_pipeline(
             make_union(ProfileEncoder(), statistics), clone(trees)
@@ -154,6 +155,7 @@ def main() -> None:
     parser.add_argument("--data", help="folder of the SuperLender files; default: simulate a bank")
     parser.add_argument("--applications", type=int, default=2000, help="size of the simulated bank")
     parser.add_argument("--epochs", type=int, default=15, help="epochs of the networks")
+    parser.add_argument("--networks", type=int, default=5, help="of each classifier")
     parser.add_argument("--repeats", type=int, help="repetitions of the cross-validation")
     parser.add_argument("--output", type=Path, default=Path("demo_output"), help="for pictures")
     arguments = parser.parse_args()
@@ -184,7 +186,7 @@ def main() -> None:
     print(f"{len(y)} applications, {y.mean():.1%} overdue. The join:\n{report.to_string()}\n")
     print(f"Sessions:\n{sessionizer.report(X).to_string()}\n")
 
-    models = contenders(data, sessionizer, windows, arguments.epochs)
+    models = contenders(data, sessionizer, windows, arguments.epochs, arguments.networks)
     print(f"{N_FOLDS}-fold stratified cross-validation, {n_repeats} time(s):")
     scores, held_out = cross_validate(models, X, y, n_repeats)
     table = summarize(scores)

@@ -45,7 +45,7 @@ def bank() -> Any:
 @pytest.fixture(scope="module")
 def X(bank: Any) -> pd.DataFrame:
     attached = attach_behaviors(bank.applications, bank.events, known_at="recorded_at")
-    return make_pipeline(BehaviorAbstractor(), Sessionizer()).fit_transform(attached)
+    return make_pipeline(BehaviorAbstractor(), Sessionizer(max_sessions=5)).fit_transform(attached)
 
 
 def standing(base: Any, **parameters: Any) -> HUIHENClassifier:

@@ -498,7 +498,7 @@ def test_both_transformer_orders_score_alike(raw: pd.DataFrame, bank: Any) -> No
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_cross_validation_and_search(raw: pd.DataFrame, bank: Any) -> None:
     model = pipeline("abstract first")
-    serial = cross_val_score(model, raw, bank.y, cv=3, scoring="roc_auc")
+    serial = cross_val_score(model, raw, bank.y, cv=2, scoring="roc_auc")
     assert np.isfinite(serial).all()
     search = GridSearchCV(
         model,

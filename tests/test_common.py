@@ -31,17 +31,18 @@ STRICT = HUIHENClassifier(
     n_networks=1,
     random_state=0,
 )
-AS_SHIPPED = HUIHENClassifier(random_state=0)
+#: As shipped, but for the number of networks: two are as many as any.
+AS_SHIPPED = HUIHENClassifier(n_networks=2, random_state=0)
 
 #: Beside a model of numbers. Few epochs: what is checked is how both go together.
+FEW: dict[str, Any] = {"n_networks": 2, "max_epochs": 5, "random_state": 0}
 BESIDE = [
-    HUIHENClassifier(base_estimator=LogisticRegression(), max_epochs=5, random_state=0),
-    HUIHENClassifier(teacher=LogisticRegression(), max_epochs=5, random_state=0),
+    HUIHENClassifier(base_estimator=LogisticRegression(), **FEW),
+    HUIHENClassifier(teacher=LogisticRegression(), **FEW),
     HUIHENClassifier(
         base_estimator=LGBMClassifier(n_estimators=5, min_child_samples=2, n_jobs=1, verbose=-1),
         teacher="base",
-        max_epochs=5,
-        random_state=0,
+        **FEW,
     ),
 ]
 
@@ -134,6 +135,7 @@ def test_scikit_learn_checks_of_transformers(transformer: Any, check: Any) -> No
 
 
 SMALL = HUIHENClassifier(behavior_dim=4, intention_dim=4, habit_dim=4, max_epochs=2, n_networks=2)
+TINY = clone(SMALL).set_params(max_epochs=1, n_networks=1)
 ESTIMATORS = [
     *TRANSFORMERS,
     SEES_ALL,
@@ -141,8 +143,8 @@ ESTIMATORS = [
     HUIHENClassifier(
         hierarchical=False, hidden_units=(8,), max_epochs=2, n_networks=1, batch_size=16
     ),
-    make_pipeline(BehaviorAbstractor(n_behaviors=10), Sessionizer(max_sessions=3), SMALL),
-    make_pipeline(Sessionizer(max_sessions=3), BehaviorAbstractor(n_behaviors=10), SMALL),
+    make_pipeline(BehaviorAbstractor(n_behaviors=10), Sessionizer(max_sessions=3), TINY),
+    make_pipeline(Sessionizer(max_sessions=3), BehaviorAbstractor(n_behaviors=10), TINY),
     make_union(ProfileEncoder(), WindowStatistics(n_operations=5)),
 ]
 

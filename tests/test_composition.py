@@ -75,7 +75,7 @@ def y(bank: Any) -> np.ndarray:
 def net(**params: Any) -> HUIHENClassifier:
     sizes = {"behavior_dim": 4, "intention_dim": 4, "habit_dim": 4}
     return HUIHENClassifier(
-        **{**sizes, "n_networks": 2, "max_epochs": 2, "random_state": 0, **params}
+        **{**sizes, "n_networks": 1, "max_epochs": 2, "random_state": 0, **params}
     )
 
 
@@ -147,8 +147,10 @@ def in_processes() -> Any:
 @pytest.mark.usefixtures("one_torch_thread")
 def test_serial_threads_and_processes_give_the_same_bits(X: pd.DataFrame, y: np.ndarray) -> None:
     def scores() -> np.ndarray:
-        # Early stopping, dropout and shuffling: all that is drawn while it trains.
-        return cross_val_predict(model(max_epochs=6), X, y, cv=FOLDS, method="predict_proba")
+        # Rows held out, dropout and shuffling: all that is drawn while it trains.
+        return cross_val_predict(
+            model(n_networks=2, max_epochs=3), X, y, cv=FOLDS, method="predict_proba"
+        )
 
     serial = scores()
     with joblib.parallel_config("threading", n_jobs=2):
@@ -178,13 +180,13 @@ GRID = {
 @pytest.mark.usefixtures("one_torch_thread")
 def test_grid_search_over_all_three_steps(X: pd.DataFrame, y: np.ndarray) -> None:
     with in_processes():
-        search = GridSearchCV(model(), GRID, **CV).fit(X, y)
+        search = GridSearchCV(model(max_epochs=1), GRID, **CV).fit(X, y)
     results = pd.DataFrame(search.cv_results_)
     assert len(results) == 8
     for name in GRID:
         others = [f"param_{other}" for other in GRID if other != name]
         assert (results.groupby(others)["mean_test_score"].nunique() == 2).all(), name
-    best = model().set_params(**search.best_params_)
+    best = model(max_epochs=1).set_params(**search.best_params_)
     assert search.best_score_ == cross_val_score(best, X, y, **CV).mean()
     np.testing.assert_array_equal(overdue(search, X), overdue(best.fit(X, y), X))
 
@@ -310,7 +312,7 @@ def older_is_safer(X: pd.DataFrame) -> tuple[Pipeline, pd.DataFrame, np.ndarray]
     """A model of labels that depend on age alone; partial dependence wants it as floats."""
     X = X.astype({"user__age": float})
     y = (X["user__age"] < X["user__age"].median()).to_numpy().astype(int)
-    return model(lr=0.02, max_epochs=15, dropout=0.0).fit(X, y), X, y
+    return model(lr=0.02, n_networks=2, max_epochs=15, dropout=0.0).fit(X, y), X, y
 
 
 def test_permutation_importance(older_is_safer: Any) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import json
 import re
 import runpy
@@ -59,15 +61,17 @@ def run_table(contenders: ModuleType, run_here: Callable[..., str]) -> Callable[
     return lambda name, *arguments: run_here(EXAMPLES / "paper" / f"{name}.py", *arguments)
 
 
+LITTLE = ("--epochs", 1, "--networks", 1)
 #: Sizes at which an example takes seconds; what it prints means nothing then.
 SMALL = {
+    "01_your_own_tables": ("--applications", 120),
     "02_training_curves": ("--applications", 100, "--epochs", 1),
     "03_simulated_bank": ("--applications", 200),
     "04_abstracting_behaviors": ("--applications", 200),
-    "05_warm_start": ("--applications", 80, "--old", 200, "--epochs", 1),
-    "06_scikit_learn_tools": ("--applications", 100, "--epochs", 1),
-    "07_many_machines": ("--applications", 60, "--epochs", 1, "--workers", 1),
-    "08_the_model_you_have": ("--applications", 90, "--epochs", 1),
+    "05_warm_start": ("--applications", 80, "--old", 200, *LITTLE),
+    "06_scikit_learn_tools": ("--applications", 80, *LITTLE),
+    "07_many_machines": ("--applications", 60, *LITTLE, "--workers", 1),
+    "08_the_model_you_have": ("--applications", 90, "--epochs", 1, "--networks", 2),
     "09_what_behaviors_are_about": ("--applications", 150),
 }
 
@@ -87,7 +91,7 @@ def test_gallery(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ru
 def test_demo_on_a_tiny_bank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_here) -> None:
     monkeypatch.syspath_prepend(EXAMPLES)
     with joblib.parallel_config("sequential"):
-        small = ("--applications", 100, "--epochs", 2)
+        small = ("--applications", 100, *LITTLE)
         output = run_here(EXAMPLES / "demo.py", *small, "--output", tmp_path)
     for name in ("HUIHEN", "LightGBM, profile + windows", "best possible"):
         assert name in output
@@ -95,9 +99,20 @@ def test_demo_on_a_tiny_bank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ru
         assert (tmp_path / picture).stat().st_size > 10_000
 
 
+# At sizes as small as these they may warn, as they may in processes of their own.
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default")
 def test_benchmarks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_here) -> None:
     monkeypatch.syspath_prepend(EXAMPLES / "benchmarks")
+
+    def in_this_process(command: list[str], **options: Any) -> subprocess.CompletedProcess:
+        """Run one of the scripts here, which has loaded everything."""
+        with monkeypatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as output:
+            patch.setattr(sys, "argv", command[1:])
+            runpy.run_path(command[1], run_name="__main__")
+        return subprocess.CompletedProcess(command, 0, output.getvalue())
+
+    monkeypatch.setattr(subprocess, "run", in_this_process)
     script = EXAMPLES / "benchmarks" / "run.py"
     run_here(script, "--quick", "--output", tmp_path, "--tables", tmp_path / "tables")
     page = (tmp_path / "speed.md").read_text()
@@ -120,13 +135,26 @@ def test_sizing_says_what_the_figures_say(monkeypatch, capsys) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default")
 def test_benchmark_of_what_is_larger_than_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_here
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(EXAMPLES / "benchmarks")
-    script = EXAMPLES / "benchmarks" / "out_of_memory.py"
-    tables = tmp_path / "tables"
-    run_here(script, "--millions", "0.02", "--output", tmp_path, "--tables", tables)
+    script = importlib.import_module("out_of_memory")
+    run = script.run
+
+    def run_or_start(name: str, folder: Path) -> dict[str, float]:
+        """Start a process for one stage, and run the others here, where everything is loaded."""
+        if name == "attach_behaviors":
+            return run(name, folder)
+        (script.STAGES | script.ONCE | script._OTHERS)[name](folder)
+        return {"seconds": 1.0, "processor seconds": 1.0, "MB": 1.0}
+
+    monkeypatch.setattr(script, "run", run_or_start)
+    monkeypatch.setattr(script, "N_JOBS", 1)
+    options = ("--millions", "0.02", "--output", tmp_path, "--tables", tmp_path / "tables")
+    monkeypatch.setattr(sys, "argv", ["out_of_memory.py", *map(str, options)])
+    script.main()
     page = (tmp_path / "scale_measured.md").read_text()
     for name in (
         "DuckDB, sort and write",
@@ -253,6 +281,7 @@ def test_the_evidence_by_one_command(tmp_path: Path, monkeypatch, run_table) -> 
     # Nothing is measured twice, and the page can be made again where the scores are not kept.
     files = {path: path.read_bytes() for path in tmp_path.glob("*.csv")}
     shutil.rmtree(tmp_path / "scores")
+    monkeypatch.setattr(importlib.import_module("page"), "draw", lambda results: {})
     run_table(*command)
     assert (tmp_path / "evidence.md").read_text() == page
     assert files == {path: path.read_bytes() for path in tmp_path.glob("*.csv")}
@@ -263,8 +292,8 @@ def test_the_page_is_that_of_the_results_beside_it(contenders, tmp_path: Path) -
     docs = EXAMPLES.parent / "docs"
     results = tmp_path / "evidence"
     shutil.copytree(docs / "evidence", results, ignore=shutil.ignore_patterns("scores"))
-    importlib.import_module("page").write(results, tmp_path)
-    assert (tmp_path / "evidence.md").read_text() == (docs / "evidence.md").read_text()
+    text = importlib.import_module("page").compose(results)
+    assert text == (docs / "evidence.md").read_text()
 
 
 def invent(folder: Path, name: str, auc: dict[str, Any]) -> None:

@@ -46,7 +46,7 @@ N_PARTS = 4
 
 @pytest.fixture(scope="module")
 def bank():
-    return make_loan_data(n_new=240, n_old=0, overdue_rate=0.3, random_state=0)
+    return make_loan_data(n_new=120, n_old=0, overdue_rate=0.3, random_state=0)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,8 @@ def X(bank):
 @pytest.fixture(scope="module")
 def model(bank, X):
     classifier = HUIHENClassifier(n_topics=3, max_epochs=2, n_networks=1, random_state=0)
-    return make_pipeline(BehaviorAbstractor(), Sessionizer(), classifier).fit(X, bank.y)
+    steps = (BehaviorAbstractor(), Sessionizer(max_sessions=10))
+    return make_pipeline(*steps, classifier).fit(X, bank.y)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def files(bank, tmp_path):
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch):
-    monkeypatch.setattr(skhuihen.scoring, "_BATCH", 50)
+    monkeypatch.setattr(skhuihen.scoring, "_BATCH", 25)
 
 
 def check(scores, expected):
@@ -183,6 +184,7 @@ def test_ibis_on_duckdb(model, bank, expected, tmp_path):
     check(output, expected)
 
 
+@pytest.mark.slow
 @on_spark
 def test_spark_scores_in_place(model, bank, expected, spark, tmp_path, capfd):
     for name in ("applications", "events"):
@@ -196,6 +198,7 @@ def test_spark_scores_in_place(model, bank, expected, spark, tmp_path, capfd):
     check(spark_frame(connection, scores).toArrow().to_pandas(), expected)
 
 
+@pytest.mark.slow
 @on_spark
 def test_sparks_own_frames(model, files, expected, spark, tmp_path):
     frame = spark.read.parquet(str(files))
@@ -441,7 +444,7 @@ def test_killed_in_the_middle(model, files, expected, tmp_path):
     import time
     import joblib, pyarrow.parquet as pq
     import skhuihen.scoring
-    skhuihen.scoring._BATCH = 50
+    skhuihen.scoring._BATCH = 25
     write_table = pq.ParquetWriter.write_table
     n = []
     def slowly(self, table):
@@ -514,7 +517,7 @@ def test_progress_is_shown_only_when_asked_for(model, files, tmp_path, capfd):
     shown = capfd.readouterr()
     assert (shown.out, shown.err) == ("", "")
     score_table(model, files, tmp_path / "scores", verbose=1)
-    assert "240/240" in capfd.readouterr().err
+    assert "120/120" in capfd.readouterr().err
 
 
 @pytest.mark.slow

@@ -71,6 +71,7 @@ def test_the_threads_of_the_caller_are_left_as_they_were():
     assert found.split() == ["False", "0", "True"]
 
 
+@pytest.mark.slow
 def test_processes_score_after_a_parent_that_used_two_threads():
     """As docs/composition.md says: spawned, or forked with one thread in the child."""
     found = run("""

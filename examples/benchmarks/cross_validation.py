@@ -23,12 +23,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--applications", type=int, default=5000)
     parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--networks", type=int, default=5, help="of each classifier")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--output", help="folder for the table")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     X, y = make_prepared(arguments.applications)
-    model = HUIHENClassifier(max_epochs=arguments.epochs, random_state=0)
+    model = HUIHENClassifier(
+        n_networks=arguments.networks, max_epochs=arguments.epochs, random_state=0
+    )
     scores = {}
 
     def validate(n_jobs: int) -> None:

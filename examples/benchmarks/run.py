@@ -22,13 +22,13 @@ RUNS = [
     (
         "training.py",
         [],
-        ["--applications", "200", "--rounds", "1", "--padded-batches", "1"],
+        ["--applications", "120", "--rounds", "1", "--padded-batches", "1"],
         ["training"],
     ),
     (
         "compiled.py",
         [],
-        ["--applications", "200", "--rounds", "1"],
+        ["--applications", "120", "--rounds", "1"],
         ["compiled"],
     ),
     ("preparation.py", [], ["--events", "20000", "--rounds", "1"], ["preparation"]),
@@ -41,7 +41,7 @@ RUNS = [
     (
         "cross_validation.py",
         [],
-        ["--applications", "80", "--epochs", "1", "--rounds", "1"],
+        ["--applications", "120", "--epochs", "1", "--networks", "1", "--rounds", "1"],
         ["cross_validation"],
     ),
     (

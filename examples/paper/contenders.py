@@ -420,12 +420,15 @@ def huihen(
         of_warm_start = not warm_start or old_teacher is None
         if "behaviors" not in case.X or (of_warm_start and case.old is None):
             return None
-        learning = {name: value for name, value in switches.items() if name in DEFAULT}
+        chosen = dict(switches)
+        if "max_epochs" in chosen:
+            chosen["max_epochs"] = min(chosen["max_epochs"], budget.n_epochs)
+        learning = {name: value for name, value in chosen.items() if name in DEFAULT}
         if warm_start:
             model = warm_started(old_teacher, case, budget, **learning)
         else:
             model = network(budget).set_params(**learning)
-        model.set_params(**switches)
+        model.set_params(**chosen)
         for role, make_known in (("base_estimator", base), ("teacher", guide)):
             if make_known is not None:
                 known = make_known(case, budget)

@@ -34,6 +34,7 @@ from contenders import (
     TOLD,
     WITHOUT_TREES,
 )
+from matplotlib.figure import Figure
 from mechanisms import TREES
 from tables import NAMES, NOTES, REFERENCE, Table, markdown, read_about
 
@@ -251,13 +252,31 @@ def absent(results: Path) -> list[str]:
 
 def write(results: Path, docs: Path) -> None:
     """Write the page and its pictures, and the summaries of the tables."""
-    images = docs / "images"
-    images.mkdir(parents=True, exist_ok=True)
-    measured = [table for table in TABLES if not table.summarize(results).empty]
+    (docs / "images").mkdir(parents=True, exist_ok=True)
+    (docs / "evidence.md").write_text(compose(results))
+    for name, figure in draw(results).items():
+        figure.savefig(docs / "images" / f"evidence_{name}.png", dpi=100)
+
+
+def draw(results: Path) -> dict[str, Figure]:
+    """Return the pictures of the page by name."""
+    figures = {
+        table.name: table.draw(results) for table in TABLES if not table.summarize(results).empty
+    }
+    if len(table6.read(results)):
+        figures["table6"] = table6.draw(results)
+    if (results / figure6.RESULTS).exists():
+        figures["figure6"] = figure6.draw(results)
+    return figures
+
+
+def compose(results: Path) -> str:
+    """Return the text of the page, and write the summaries of the tables."""
+    summaries = {table.name: table.summarize(results) for table in TABLES}
     versions = {
         "; ".join(f"{key} {value}" for key, value in read_about(results, name)["versions"].items())
-        for table in measured
-        for name in table.summarize(results).index.unique("data")
+        for summary in summaries.values()
+        for name in summary.index.unique("data")
     }
     told = "".join(f"Versions: {one}. " for one in sorted(versions)).strip()
     compared = glance(results)
@@ -265,23 +284,20 @@ def write(results: Path, docs: Path) -> None:
     parts = [head, "\n".join(verdicts(results)), PROTOCOL.format(versions=told)]
 
     for table in TABLES:
-        if table in measured:
+        if not (summary := summaries[table.name]).empty:
             parts += [f"## {table.title}", *table.tell(results, "###"), _picture(table.name)]
-            table.summarize(results).to_csv(results / f"{table.name}.csv")
-            table.draw(results).savefig(images / f"evidence_{table.name}.png", dpi=100)
+            summary.to_csv(results / f"{table.name}.csv")
         if table is table3.TABLE and len(planted.read(results)):
             parts += [f"## {planted.TITLE}", *planted.tell(results)]
         if table is table5.TABLE and len(table6.read(results)):
             parts += [f"## {table6.TITLE}", *table6.tell(results), _picture("table6")]
-            table6.draw(results).savefig(images / "evidence_table6.png", dpi=100)
         if table is figure5.TABLE and (results / figure6.RESULTS).exists():
             parts += [f"## {figure6.TITLE}", *figure6.tell(results), _picture("figure6")]
-            figure6.draw(results).savefig(images / "evidence_figure6.png", dpi=100)
         if table is real_data.TABLE and len(known := real_data.compare_known(results)):
             parts += ["### Known baselines", KNOWN, markdown(known)]
     lacking = absent(results)
     parts += [LIMITS, ABSENT, "\n".join(lacking) if lacking else "Nothing is lacking."]
-    (docs / "evidence.md").write_text("\n\n".join(parts) + "\n")
+    return "\n\n".join(parts) + "\n"
 
 
 KNOWN = """\

@@ -263,15 +263,15 @@ def test_each_check_fails_for_what_it_is_there_for(name: str) -> None:
 def test_expected_failures_must_fail() -> None:
     reason = "applied_at=None, said on purpose, cuts nothing"
     expected = {"check_future_events": reason}
-    results = check_estimator(Sessionizer(applied_at=None), expected_failed_checks=expected)
+    results = check_estimator(Future(), expected_failed_checks=expected)
     (failed,) = (result for result in results if result["status"] == "xfail")
     assert failed["check_name"] == "check_future_events"
     assert failed["expected_to_fail_reason"] == reason
     assert isinstance(failed["exception"], AssertionError)
     with pytest.raises(AssertionError, match="sees the future"):
-        check_estimator(Sessionizer(applied_at=None))
+        check_estimator(Future())
     with pytest.raises(AssertionError, match=r"expected to fail .*but passes"):
-        check_estimator(Sessionizer(), expected_failed_checks=expected)
+        check_estimator(Recency(), expected_failed_checks=expected)
 
 
 def test_marks_are_strict() -> None:
