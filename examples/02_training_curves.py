@@ -56,6 +56,7 @@ for name in arguments.settings:
     model = HUIHENClassifier(
         max_epochs=arguments.epochs,
         n_networks=1,
+        teacher=None,
         schedule="constant",
         lr=1e-3,
         early_stopping=True,

@@ -116,7 +116,14 @@ def test_benchmarks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_here) -
     script = EXAMPLES / "benchmarks" / "run.py"
     run_here(script, "--quick", "--output", tmp_path, "--tables", tmp_path / "tables")
     page = (tmp_path / "speed.md").read_text()
-    for name in ("HUIHEN, padded", "LightGBM", "groupby-apply", "whole Pipeline", "Sessionizer"):
+    for name in (
+        "HUIHEN, padded",
+        "LightGBM",
+        "The whole fit",
+        "groupby-apply",
+        "whole Pipeline",
+        "Sessionizer",
+    ):
         assert name in page
     assert "| n_jobs=2 |" in page
     assert (tmp_path / "images" / "scaling.png").stat().st_size > 10_000

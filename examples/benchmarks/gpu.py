@@ -42,6 +42,7 @@ def main() -> None:
             batch_size=batch_size,
             max_epochs=1,
             n_networks=1,
+            teacher=None,
             random_state=0,
             **parameters,
         )

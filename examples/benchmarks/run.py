@@ -45,6 +45,12 @@ RUNS = [
         ["cross_validation"],
     ),
     (
+        "fitting.py",
+        [],
+        ["--applications", "120", "--epochs", "1", "--only", "large"],
+        ["fitting"],
+    ),
+    (
         "scaling.py",
         [],
         ["--sizes", "2000", "4000", "--applications", "50"],
