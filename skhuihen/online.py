@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -406,7 +407,7 @@ class _Plan:
             or not any(vocabulary.sizes_)
             or (classifier.blend_ is not None and classifier.blend_.base)
             or not set(classifier.event_numbers_.names_) <= {"interval", "age", "amount"}
-            or not set(classifier._event_ranges.ranges_) <= {"interval", "amount"}
+            or not set(classifier._event_ranges.ranges_) <= {"interval", "age", "amount"}
             or not all(_Networks.knows(net.module_) for net in classifier.nets_)
         ):
             return None
@@ -510,10 +511,9 @@ class _Plan:
         """Return what the networks take in of the events; None if the model must be asked."""
         if not events:
             return () if events is None or type(events) is list else None
-        times = [event["time"] for event in events]
-        operations = [event["operation"] for event in events]
-        items = [event.get("item") for event in events]
-        amounts = [event.get("amount") for event in events]
+        times = list(map(_TIME, events))
+        operations = list(map(_OPERATION, events))
+        items, amounts = _values(events, "item", _ITEM), _values(events, "amount", _AMOUNT)
         if set(map(type, operations)) != {str} or not set(map(type, items)) <= _TEXTS:
             return None
         if not set(map(type, amounts)) <= _NUMBERS or "field" in events[0]:
@@ -525,9 +525,10 @@ class _Plan:
         if time is None:
             return None
         amount = np.array(amounts, dtype=np.float64)
-        code = np.array(list(map(self.codes.__getitem__, zip(operations, items, strict=True))))
+        pairs = zip(operations, items, strict=True)
+        code = np.fromiter(map(self.codes.__getitem__, pairs), np.int64, len(events))
         order = _order(time, [event["seq"] for event in events] if "seq" in events[0] else None)
-        keep = (time < limit) & (time >= limit - self.lookback)
+        keep: Any = (time < limit) & (time >= limit - self.lookback)
         if order is not None:
             keep = order[keep[order]]
         elif keep.all():
@@ -577,12 +578,12 @@ class _Plan:
         interval = np.empty(len(time))
         np.divide(time[1:] - time[:-1], 1e6, out=interval[1:])
         interval[first] = 0.0
-        for name, values in (("amount", amount), ("interval", interval)):
-            known = self.ranges.get(name)
-            if known is not None:
-                outside = (values < known.low) | (values > known.high)
-                if outside.any() and known.is_unusual(known.look(values)):
-                    return None  # there is a warning to give
+        of_events = {"amount": amount, "interval": interval, "age": (limit - time) / 1e6}
+        for name, known in self.ranges.items():
+            values = of_events[name]
+            outside = (values < known.low) | (values > known.high)
+            if outside.any() and known.is_unusual(known.look(values)):
+                return None  # there is a warning to give
 
         field = code & 3
         is_transform = field == TRANSFORM
@@ -593,17 +594,15 @@ class _Plan:
         event_numbers = classifier.event_numbers_
         numbers = np.empty((len(time), len(event_numbers.names_)))
         for column, name in enumerate(event_numbers.names_):
-            values = {"interval": interval, "amount": amount}.get(name)
-            if values is None:
-                values = (limit - time) / 1e6
+            values = of_events[name]
             numbers[:, column] = np.copysign(np.log1p(np.abs(values)), values)
         if numbers.shape[1]:
             np.clip(numbers, event_numbers.low_, event_numbers.high_, out=numbers)
             numbers -= event_numbers.mean_
             numbers /= event_numbers.scale_
             numbers[np.isnan(numbers)] = 0.0
-        known = self.ranges.get("interval")
-        if known is not None:
+        if "interval" in self.ranges:
+            known = self.ranges["interval"]
             interval = interval.clip(known.low, known.high)
         dtype = self.dtype
         return (
@@ -642,6 +641,17 @@ class _Plan:
         return (total / (roots.sum() + BESIDE)).clip(-FARTHEST, FARTHEST)
 
 
+_TIME, _OPERATION, _ITEM, _AMOUNT = map(itemgetter, ("time", "operation", "item", "amount"))
+
+
+def _values(events: list[Any], name: str, get: Any) -> list[Any]:
+    """Return a subfield, None where an event has it not."""
+    try:
+        return list(map(get, events))
+    except KeyError:
+        return [event.get(name) for event in events]
+
+
 _TEXTS, _NUMBERS = {str, type(None)}, {float, int, type(None)}
 
 
@@ -651,13 +661,8 @@ def _microseconds(times: list[Any], is_utc: bool) -> NDArray[np.int64] | None:
     if kinds == {str}:
         stamps = pa.array(times).cast(pa.timestamp("us", "UTC" if is_utc else None))
         return stamps.cast(pa.int64()).to_numpy()
-    if kinds == {datetime}:
-        zones = {time.tzinfo for time in times}
-        if zones != ({UTC} if is_utc else {None}):
-            return None
-        if is_utc:
-            times = [time.replace(tzinfo=None) for time in times]
-        return np.array(times, dtype="M8[us]").view(np.int64)
+    if kinds == {datetime} and {time.tzinfo for time in times} == {UTC if is_utc else None}:
+        return pa.array(times).cast(pa.int64()).to_numpy()
     return None
 
 
@@ -678,9 +683,10 @@ class _Networks:
     """Networks of one shape side by side, in numpy.
 
     For one application an operation of torch takes longer to call than to compute, and each of
-    several networks would call all of them again.
+    several networks would call all of them again. Arrays are of shape (gates, steps, networks,
+    units), so that what belongs to one step of a gate lies together.
 
-    A sigmoid is written ``(tanh(x / 2) + 1) / 2``; the halves stand in the weights.
+    A sigmoid is written ``(tanh(x / 2) + 1) / 2``; the first half stands in the weights.
     """
 
     _PARTS = {
@@ -700,7 +706,7 @@ class _Networks:
 
     def __init__(self, modules: list[Any], dtype: np.dtype[Any]) -> None:
         first = modules[0]
-        self.n, self.m = first.intention.hidden_dim, first.habit.hidden_dim
+        self.n, self.m, self.k = first.intention.hidden_dim, first.habit.hidden_dim, len(modules)
         self.log_interval = first.intention.log_interval
         self.has_mean = bool(first.mean_dim)
         self.dtype = dtype
@@ -708,13 +714,8 @@ class _Networks:
 
         def stack(find: Any) -> NDArray[Any]:
             with torch.inference_mode():
-                return np.stack(
-                    [np.asarray(find(module).cpu()).astype(dtype) for module in modules]
-                )
-
-        def halved(weights: NDArray[Any], size: int) -> NDArray[Any]:
-            weights[..., : 2 * size] *= 0.5
-            return weights
+                found = [np.asarray(find(module).cpu()) for module in modules]
+            return np.stack(found).astype(dtype)
 
         def by_behavior(module: Any) -> Any:
             table, gru = module.map_distinct_behaviors(), module.intention
@@ -728,34 +729,46 @@ class _Networks:
             times = gru.b_time.expand(len(week), len(month), n)
             return torch.cat([days, times], dim=2).reshape(-1, 4 * n)
 
-        self.by_behavior = halved(stack(by_behavior), n)
-        self.by_day = halved(stack(by_day), n)
-        self.w_numbers = halved(stack(lambda module: module.intention.w_numbers), n)
-        self.q = stack(lambda module: module.intention.q)[:, None, :] * 0.5
-        # Of (tanh + 1) / 2 @ w: the half of w, and a constant that goes to the days.
-        w_time = stack(lambda module: module.intention.w_time) * 0.5
-        self.w_time = w_time * 0.5
-        self.by_day[..., 3 * n :] *= 0.5
-        self.by_day[..., 3 * n :] += self.w_time.sum(axis=1)[:, None]
-        self.by_behavior[..., 3 * n :] *= 0.5
-        self.w_numbers[..., 3 * n :] *= 0.5
-        self.w_state = halved(stack(lambda module: module.intention.w_state), n)
-        self.w_reset = stack(lambda module: module.intention.w_reset)
+        def by_gate(weights: NDArray[Any], size: int) -> NDArray[Any]:
+            """Bring (networks, rows, gates * units) to (gates, rows, networks, units)."""
+            shape = (*weights.shape[:2], weights.shape[2] // size, size)
+            weights = np.ascontiguousarray(weights.reshape(shape).transpose(2, 1, 0, 3))
+            # Update, reset and time gate are sigmoids, the third is a tanh.
+            weights[[gate for gate in range(len(weights)) if gate != 2]] *= 0.5
+            return weights
 
-        self.h_input = halved(stack(lambda module: module.habit.w_input), m)
-        self.h_context = halved(stack(lambda module: module.habit.w_context), m)
-        self.h_bias = halved(stack(lambda module: module.habit.bias), m)[:, None]
-        self.h_state = stack(lambda module: module.habit.w_state) * 0.5
-        self.h_reset = stack(lambda module: module.habit.w_reset)
+        def flat(weights: NDArray[Any]) -> NDArray[Any]:
+            return weights.reshape(*weights.shape[:2], weights.shape[2] * weights.shape[3])
+
+        def before_state(weights: NDArray[Any], size: int) -> NDArray[Any]:
+            """Bring (networks, units, gates * units) to (gates, networks, units, units)."""
+            return np.ascontiguousarray(by_gate(weights, size).transpose(0, 2, 1, 3))
+
+        # Of (tanh + 1) / 2 @ w: the half of w, and a constant that is added to the days.
+        w_time = stack(lambda module: module.intention.w_time) * 0.5
+        days = stack(by_day)
+        days[..., 3 * n :] += w_time.sum(axis=1)[:, None]
+        self.by_behavior = flat(by_gate(stack(by_behavior), n))
+        self.by_day = flat(by_gate(days, n))
+        self.w_numbers = flat(by_gate(stack(lambda module: module.intention.w_numbers), n))
+        self.q = stack(lambda module: module.intention.q) * 0.5
+        self.w_time = w_time * 0.5
+        self.w_state = before_state(stack(lambda module: module.intention.w_state), n)
+        self.w_reset = stack(lambda module: module.intention.w_reset) * 0.5
+
+        self.h_input = before_state(stack(lambda module: module.habit.w_input), m)
+        self.h_context = before_state(stack(lambda module: module.habit.w_context), m)
+        self.h_bias = by_gate(stack(lambda module: module.habit.bias)[:, None], m)
+        self.h_state = before_state(stack(lambda module: module.habit.w_state), m)
+        self.h_reset = stack(lambda module: module.habit.w_reset) * 0.5
 
         self.w_profile = [
             stack(lambda module, i=i: module.profile_field_aware.weights[i])
             for i in range(len(first.profile_field_aware.weights))
         ]
-        self.layers = []
-        for layer in [*first.interaction.hidden, first.interaction.logits]:
-            path = next(name for name, found in first.interaction.named_modules() if found is layer)
-            if hasattr(layer, "bias"):
+        self.layers: list[tuple[NDArray[Any] | None, NDArray[Any]]] = []
+        for path, layer in first.interaction.named_modules():
+            if path and hasattr(layer, "bias"):
                 weight = stack(lambda module, p=path: module.interaction.get_submodule(p).weight)
                 bias = stack(lambda module, p=path: module.interaction.get_submodule(p).bias)
                 self.layers.append((np.ascontiguousarray(weight.swapaxes(1, 2)), bias[:, None]))
@@ -764,8 +777,16 @@ class _Networks:
                 self.layers.append((None, slope[:, None]))
 
     def logits(self, profile: NDArray[Any], sizes: tuple[int, ...], *events: Any) -> NDArray[Any]:
-        """Return the mean of the networks' two logits."""
-        n_networks = len(self.h_bias)
+        """Return the mean of the networks' two logits.
+
+        Parameters
+        ----------
+        profile : ndarray of shape (n_columns,)
+        sizes : tuple of 3 int
+            Columns of the user, device and item.
+        events
+            Nothing, or what `_read_sessions` takes, and the topics.
+        """
         fields: list[Any] = []
         weights = iter(self.w_profile)
         start = 0
@@ -777,24 +798,21 @@ class _Networks:
             else:
                 fields.append(None)
         user, _, item = fields
-        n_topics = len(events[-1]) if events else 0
-        if not events:
-            joint = self.layers[0][0]
-            assert joint is not None
-            present = [field for field in fields if field is not None]
-            width = joint.shape[1] - sum(field.shape[2] for field in present)
-            vectors = [np.zeros((n_networks, 1, width), dtype=self.dtype), *present]
-        else:
-            intention = self._read_sessions(*events[:-1])
-            habit = self._read_habit(intention, user, item)
-            vectors = [intention[:, -1:], habit]
+        present = [field for field in fields if field is not None]
+        if events:
+            *of_sessions, topics = events
+            intention = self._read_sessions(*of_sessions)
+            vectors = [intention[:, -1:], self._read_habit(intention, user, item)]
             if self.has_mean:
                 vectors.append(intention.mean(axis=1, keepdims=True))
-            if n_topics:
-                topics = np.broadcast_to(events[-1], (n_networks, 1, n_topics))
-                vectors.append(topics)
-            vectors += [field for field in fields if field is not None]
-        x = np.concatenate(vectors, axis=2)
+            if len(topics):
+                vectors.append(np.broadcast_to(topics, (self.k, 1, len(topics))))
+        else:
+            joint = self.layers[0][0]
+            assert joint is not None
+            width = joint.shape[1] - sum(field.shape[2] for field in present)
+            vectors = [np.zeros((self.k, 1, width), dtype=self.dtype)]
+        x = np.concatenate([*vectors, *present], axis=2)
         for weight, other in self.layers:
             if weight is None:
                 np.multiply(x, other, out=x, where=x < 0)
@@ -813,81 +831,104 @@ class _Networks:
         numbers: NDArray[Any],
         lengths: NDArray[np.int64],
     ) -> NDArray[Any]:
-        """Return the intention of each session, in their order."""
-        n = self.n
-        starts = np.cumsum(lengths) - lengths
-        index, sizes, order = pack(starts, lengths)
-        gates = self.by_behavior.take(number, axis=1)
+        """Return the intention of each session, in their order: (networks, sessions, units)."""
+        n, k = self.n, self.k
+        index, sizes, order = pack(np.cumsum(lengths) - lengths, lengths)
+        gates = self.by_behavior.take(number[index], axis=1)
         if len(scaled):
-            gates[:, scaled] *= scale[:, None]
-        gates += self.by_day.take(day, axis=1)
+            factor = np.ones(len(index), dtype=self.dtype)
+            factor[scaled] = scale
+            factor = factor[index]
+            at = np.flatnonzero(factor != 1)
+            gates[:, at] *= factor[at, None]
+        gates += self.by_day.take(day[index], axis=1)
         if numbers.shape[1]:
-            gates += np.matmul(numbers, self.w_numbers)
+            gates += np.matmul(numbers[index], self.w_numbers)
+        gates = gates.reshape(4, len(index), k, n)
+        interval = interval[index]
         wait = np.log1p(interval) if self.log_interval else interval
-        passing = wait[:, None] * self.q
+        passing = wait[:, None, None] * self.q
         np.tanh(passing, out=passing)
-        time = np.matmul(passing, self.w_time)
-        time += gates[:, :, 3 * n :]
+        time = gates[3]
+        time += np.matmul(passing.transpose(1, 0, 2), self.w_time).transpose(1, 0, 2)
         np.tanh(time, out=time)
         time += 1
         time *= 0.5
-        gates = gates[:, :, : 3 * n].take(index, axis=1)
-        time = time.take(index, axis=1)
-        last = np.empty((len(gates), len(lengths), n), dtype=self.dtype)
-        buffer = np.empty((len(gates), sizes[0], 3 * n), dtype=self.dtype)
-        start, h = 0, None
+        gates = gates[:3]
+        last = np.empty((len(lengths), k, n), dtype=self.dtype)
+        buffer = np.empty((3, sizes[0], k, n), dtype=self.dtype)
+        # Views with the networks in front, for products; one step of them is cut below.
+        by_network, into = gates.swapaxes(1, 2), buffer.swapaxes(1, 2)
+        _, of_reset, of_new = by_network
+        into_new = into[0]
+        matmul, tanh, add, multiply = np.matmul, np.tanh, np.add, np.multiply
+        start = running = 0
+        h: Any = None
+        before: Any = None
         for size, running in zip(sizes, [*sizes[1:], 0], strict=True):
             stop = start + size
             gate = gates[:, start:stop]
-            if h is not None:
-                gate += np.matmul(h, self.w_state, out=buffer[:, :size])
-            both = gate[:, :, : 2 * n]
-            np.tanh(both, out=both)
-            both += 1
-            both *= 0.5
-            new = gate[:, :, 2 * n :]
-            if h is not None:
-                new += np.matmul(both[:, :, n:] * h, self.w_reset)
-            np.tanh(new, out=new)
-            new *= time[:, start:stop]
-            if h is None:
-                new *= both[:, :, :n]
-            else:
-                new -= h
-                new *= both[:, :, :n]
-                new += h
+            update, reset, new = gate
+            if start:
+                matmul(before, self.w_state, into[:, :, :size])
+                add(gate, buffer[:, :size], gate)
+                both = gate[:2]
+                tanh(both, both)
+                add(both, 1, both)
+                multiply(reset, h, reset)
+                matmul(of_reset[:, start:stop], self.w_reset, into_new[:, :size])
+                add(new, buffer[0, :size], new)
+                tanh(new, new)
+                multiply(new, time[start:stop], new)
+                multiply(update, 0.5, update)
+                np.subtract(new, h, new)
+                multiply(new, update, new)
+                add(new, h, new)
+            else:  # the first state is zero, and adds nothing
+                tanh(update, update)
+                update += 1
+                update *= 0.5
+                tanh(new, new)
+                new *= time[start:stop]
+                new *= update
             if running < size:
-                last[:, order[running:size]] = new[:, running:]
-            h = new[:, :running]
+                last[order[running:size]] = new[running:]
+            h, before = new[:running], of_new[:, start : start + running]
             start = stop
-        return last
+        return last.swapaxes(0, 1)
 
     def _read_habit(self, x: NDArray[Any], user: Any, item: Any) -> NDArray[Any]:
-        """Return the habit, after all sessions."""
-        m = self.m
-        gates = np.matmul(x, self.h_input)
-        gates += self.h_bias
+        """Return the habit after all sessions: (networks, 1, units)."""
+        n_sessions = x.shape[1]
+        constant = self.h_bias.transpose(0, 2, 1, 3)
         present = [field for field in (user, item) if field is not None]
         if present:
-            gates += np.matmul(np.concatenate(present, axis=2), self.h_context)
-        h = None
-        for step in range(x.shape[1]):
-            gate = gates[:, step : step + 1]
-            both, new = gate[:, :, : 2 * m], gate[:, :, 2 * m :]
-            if h is not None:
-                both += np.matmul(h, self.h_state)
-            np.tanh(both, out=both)
-            both += 1
-            both *= 0.5
-            if h is None:
-                np.tanh(new, out=new)
-                new *= both[:, :, :m]
-            else:
-                new += np.matmul(both[:, :, m:] * h, self.h_reset)
-                np.tanh(new, out=new)
-                new -= h
-                new *= both[:, :, :m]
-                new += h
+            constant = constant + np.matmul(np.concatenate(present, axis=2), self.h_context)
+        # (sessions, gates, networks, 1, units)
+        gates = np.empty((n_sessions, 3, self.k, 1, self.m), dtype=self.dtype)
+        gates[:, :, :, 0] = (np.matmul(x, self.h_input) + constant).transpose(2, 0, 1, 3)
+        update, reset, new = gates[0]
+        np.tanh(update, out=update)
+        update += 1
+        update *= 0.5
+        np.tanh(new, out=new)
+        new *= update
+        h = new
+        added, again = np.empty_like(gates[0, :2]), np.empty_like(h)
+        matmul, tanh, add, multiply = np.matmul, np.tanh, np.add, np.multiply
+        for gate in gates[1:]:
+            both, (update, reset, new) = gate[:2], gate
+            matmul(h, self.h_state, added)
+            add(both, added, both)
+            tanh(both, both)
+            add(both, 1, both)
+            multiply(reset, h, reset)
+            matmul(reset, self.h_reset, again)
+            add(new, again, new)
+            tanh(new, new)
+            multiply(update, 0.5, update)
+            np.subtract(new, h, new)
+            multiply(new, update, new)
+            add(new, h, new)
             h = new
-        assert h is not None
         return h

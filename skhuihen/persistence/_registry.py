@@ -171,8 +171,9 @@ class ModelReader(ValueReader):
         if key not in ENTRIES or not isinstance(written, dict):
             raise ModelFileError(f"the class {key[:60]!r} is not one that a model file may hold")
         entry = ENTRIES[key]
-        kind = entry.kind
+        kind: Any = entry.kind
         state = {name: self.read(item) for name, item in written.items()}
+        found: Any
         if issubclass(kind, tuple | dict):
             found = kind(**state)
         else:

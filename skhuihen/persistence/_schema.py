@@ -168,8 +168,8 @@ class _Column:
         gap = np.where(random.random(n) < 0.2, 9_000, 37) * 1_000_000
         elapsed = np.cumsum(gap * random.integers(1, 5, n))
         starts = elapsed[np.minimum(offsets[row], max(n - 1, 0))] if n else elapsed
-        applied = np.datetime64(base.tz_localize(None), "us").astype(np.int64)
-        applied = applied + row * (36 * 60 + 7) * 60_000_000
+        first = np.datetime64(base.tz_localize(None), "us").astype(np.int64)
+        applied = first + row * (36 * 60 + 7) * 60_000_000
         time = applied - 5 * 86_400_000_000 + (elapsed - starts)
         is_last = behind == lengths[row] - 1
         time = np.where(is_last & (row % 3 == 0), applied + 1, np.minimum(time, applied - 1))
@@ -217,6 +217,8 @@ class _Column:
 
 def build_rows(rows: Any) -> Any:
     """Return the table, or the array, of made-up rows."""
+    if not isinstance(rows, dict):
+        raise ModelFileError("the self-check has no rows")
     if "array" in rows:
         return rows["array"]
     index = pd.RangeIndex(rows["index"])

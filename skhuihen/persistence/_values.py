@@ -34,6 +34,8 @@ OPTIMIZERS = (
 )
 #: Characters of an array of texts, all of which are as wide as the longest.
 LARGEST_TEXTS = 2**24
+#: Rows of a table.
+LONGEST_RANGE = 10_000_000
 _TIMES = re.compile(r"<[mM]8\[(ns|us|ms|s|m|h|D)\]")
 _TEXTS = re.compile(r"<U\d{1,6}")
 
@@ -75,7 +77,7 @@ class ValueWriter:
             (np.ndarray, self._write_array),
             (pd.DataFrame, self._write_frame),
             (pd.Timestamp, self._write_timestamp),
-            (pd.Timedelta, lambda v, w: {"timedelta": [v.as_unit("ns")._value]}),
+            (pd.Timedelta, lambda v, w: {"timedelta": [v // pd.Timedelta(1, "ns")]}),
             (timedelta, lambda v, w: {"duration": [v.days, v.seconds, v.microseconds]}),
             (np.random.RandomState, self._write_random),
         ):
@@ -156,7 +158,8 @@ class ValueWriter:
                 kind, column = "plain", column.astype(object)
             values = column.to_numpy(dtype=object) if is_text else column.to_numpy()
             if values.dtype == object:
-                values = np.where(pd.isna(values), None, values)
+                values = values.copy()
+                values[pd.isna(values)] = None
             at = f"{where}[{name!r}]"
             columns.append([self.write(name, at), kind, self.write(values, at)])
         index: Any = value.index
@@ -169,11 +172,12 @@ class ValueWriter:
         return {"frame": [columns, index, self.write(value.index.name, where)]}
 
     def _write_timestamp(self, value: pd.Timestamp, where: str) -> Any:
-        zone = None if value.tz is None else str(value.tz)
-        return {"timestamp": [value._value, value.unit, zone]}
+        zone, ticks = None if value.tz is None else str(value.tz), value.asm8  # in UTC
+        unit, _ = np.datetime_data(ticks.dtype)
+        return {"timestamp": [int(ticks.astype(np.int64)), unit, zone]}
 
     def _write_random(self, value: np.random.RandomState, where: str) -> Any:
-        name, *state = value.get_state(legacy=True)  # type: ignore[misc]
+        name, *state = value.get_state(legacy=True)
         if name != "MT19937":
             raise self.unknown(value, where)
         return {"random_state": self._write_list(state, where)}
@@ -205,7 +209,7 @@ class ValueReader:
             "frozenset": lambda v: frozenset(self._items(v)),
             "dict": self._read_dict,
             "slice": lambda v: slice(*_three(self._items(v))),
-            "range": lambda v: range(*_three(_integers(v))),
+            "range": self._read_range,
             "scalar": self._read_scalar,
             "array": lambda v: np.array(self.arrays[_text(v)]),
             "objects": self._read_objects,
@@ -213,7 +217,7 @@ class ValueReader:
             "times": self._read_times,
             "frame": self._read_frame,
             "timestamp": self._read_timestamp,
-            "timedelta": lambda v: pd.Timedelta(*_integers(v), unit="ns"),
+            "timedelta": lambda v: pd.Timedelta(_of_length(_integers(v), 1)[0], "ns"),
             "duration": lambda v: timedelta(*_three(_integers(v))),
             "random_state": self._read_random,
             "path": lambda v: Path(_text(v)),
@@ -239,6 +243,12 @@ class ValueReader:
         if not isinstance(value, list):
             raise ModelFileError("a list is missing where there must be one")
         return [self.read(item) for item in value]
+
+    def _read_range(self, value: Any) -> range:
+        found = range(*_three(_integers(value)))
+        if len(found) > LONGEST_RANGE:  # it costs nothing to write, and much to go through
+            raise ModelFileError(f"a range has {len(found)} numbers")
+        return found
 
     def _read_dict(self, value: Any) -> dict[Any, Any]:
         pairs = [_of_length(self._items(pair), 2) for pair in _list(value)]
@@ -314,7 +324,7 @@ class ValueReader:
 
     def _read_random(self, value: Any) -> np.random.RandomState:
         random = np.random.RandomState()
-        random.set_state(("MT19937", *_of_length(self._items(value), 4)))  # type: ignore[arg-type]
+        random.set_state(("MT19937", *_of_length(self._items(value), 4)))
         return random
 
     def _read_dtype(self, value: Any) -> np.dtype[Any]:
