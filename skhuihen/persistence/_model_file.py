@@ -203,7 +203,13 @@ def load_model(
         check = from_json(parts.pop("check.json"), "check.json")
         arrays = _from_safetensors(parts.pop("arrays.safetensors"))
         weights = _from_safetensors(parts.pop("weights.safetensors"))
-        reader = ModelReader(arrays, weights, parts, tuple(trusted))
+        here, there = _versions(), dict(manifest.get("versions") or {})
+        same = {
+            name
+            for name, package in {"skhuihen": "skhuihen", "sklearn": "scikit-learn"}.items()
+            if here[package] == there.get(package)
+        }
+        reader = ModelReader(arrays, weights, parts, tuple(trusted), same)
         model = reader.read(tree)
         if not callable(getattr(model, "predict_proba", None)):
             raise ModelFileError(f"{what} holds no classifier.")
@@ -220,8 +226,8 @@ def load_model(
             )
             raise ModelFileError(
                 f"{what}: the model does not give the scores that it gave when it was saved"
-                f"{difference}. It was saved under {manifest.get('versions')}; these here are "
-                f"{_versions()}. Load it under versions nearer to those, or save it anew."
+                f"{difference}. It was saved under {there}; these here are {here}. Load it under "
+                "versions nearer to those, or save it anew."
             )
     return model
 

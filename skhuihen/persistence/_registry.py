@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,6 +135,8 @@ class ModelReader(ValueReader):
     parts : mapping of str to bytes
     trusted : collection of str
         Types that the caller lets skops build.
+    same : collection of str, default=()
+        Libraries whose version is that of the file: their estimators have all parameters.
     """
 
     def __init__(
@@ -143,9 +145,10 @@ class ModelReader(ValueReader):
         weights: Mapping[str, NDArray[Any]],
         parts: Mapping[str, bytes],
         trusted: tuple[str, ...],
+        same: Collection[str] = (),
     ) -> None:
         super().__init__(arrays)
-        self.weights, self.parts, self.trusted = weights, parts, trusted
+        self.weights, self.parts, self.trusted, self.same = weights, parts, trusted, same
         self._built: list[Any] = []
         self.readers |= {
             "object": self._read_object,
@@ -182,7 +185,8 @@ class ModelReader(ValueReader):
             found = kind.__new__(kind)
             vars(found).update(state)
             if issubclass(kind, BaseEstimator):
-                _check_parameters(found)
+                root, _, _ = entry.module.partition(".")
+                _check_parameters(found, may_lack=root not in self.same)
             if entry.finish is not None:
                 entry.finish(found, self)
         self._built.append(found)
@@ -236,13 +240,13 @@ def _check_attribute(kind: type, name: str) -> None:
         raise ModelFileError(f"{name!r} of {kind.__name__} is no attribute that can be set")
 
 
-def _check_parameters(found: Any) -> None:
-    """Refuse an estimator without its parameters; a newer version's own take their defaults."""
+def _check_parameters(found: Any, *, may_lack: bool) -> None:
+    """Refuse an estimator without its parameters; those of another version take their defaults."""
     signature = inspect.signature(type(found).__init__).parameters
     for name in type(found)._get_param_names():
         if name not in vars(found):
             default = signature[name].default if name in signature else None
-            if default is inspect.Parameter.empty:
+            if default is inspect.Parameter.empty or not may_lack:
                 raise ModelFileError(f"{type(found).__name__} has no {name!r}")
             setattr(found, name, default)
 
