@@ -87,7 +87,7 @@ class Service:
         command = [sys.executable, str(APP), "--model", str(path), "--port", str(self.port)]
         with log.open("wb") as output:
             self.process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-        for _ in range(600):
+        for _ in range(6000):  # a busy machine is no fault
             try:
                 if self.ask("GET", "/health")[0] == 200:
                     return
@@ -185,7 +185,7 @@ def load(
 
 
 def wait_for(condition: Any) -> None:
-    for _ in range(1200):
+    for _ in range(12_000):
         if condition():
             return
         time.sleep(0.05)
