@@ -41,7 +41,8 @@ def plain(row: dict[str, Any]) -> dict[str, Any]:
 
 def by_pandas(application: dict[str, Any], operations: list[str]) -> pd.DataFrame:
     """Compute counts, sums and recencies of one applicant the way that risk teams do."""
-    events = pd.DataFrame(application["behaviors"])
+    columns_of = ["time", "operation", "item", "amount"]  # of an empty history too
+    events = pd.DataFrame(application["behaviors"], columns=columns_of)
     age = application["applied_at"] - pd.to_datetime(events["time"])
     columns = {}
     for name, days in WINDOWS.items():
