@@ -421,7 +421,7 @@ def written(value: Any, small_file: bytes) -> bytes:
         ({"object": ["os.system", {}]}, "not one that a model file may hold"),
         ({"object": ["skhuihen.Sessionizer", {"transform": 1}]}, "no attribute that can be set"),
         ({"object": ["skhuihen.Sessionizer", {"__dict__": 1}]}, "cannot have an attribute"),
-        ({"object": ["skhuihen.Sessionizer", {"n_features_in_": 1}]}, "has no 'gap'"),
+        ({"object": ["skhuihen.Sessionizer", {"n_features_in_": 1}]}, "Sessionizer has no 'applied_at'"),
         ({"object": ["skhuihen.Range", {"low": 1}]}, "holds no classifier"),
         ({"call": ["os.system", "true"]}, "'call', which is not known"),
         ({"same": 3}, "refers to what is not there"),
