@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from skhuihen.assembly import attach_behaviors
     from skhuihen.classifier import HUIHENClassifier
+    from skhuihen.online import OnlineScorer
+    from skhuihen.persistence import load_model, read_manifest, save_model
     from skhuihen.preparation import prepare_parquet
     from skhuihen.preprocessing import (
         BehaviorAbstractor,
@@ -32,11 +34,15 @@ _HOMES = {
     "BehaviorTopics": "skhuihen.preprocessing",
     "HUIHENClassifier": "skhuihen.classifier",
     "IntervalStatistics": "skhuihen.preprocessing",
+    "OnlineScorer": "skhuihen.online",
     "ProfileEncoder": "skhuihen.preprocessing",
     "Sessionizer": "skhuihen.preprocessing",
     "WindowStatistics": "skhuihen.preprocessing",
+    "load_model": "skhuihen.persistence",
     "make_scorecard": "skhuihen.scorecard",
     "prepare_parquet": "skhuihen.preparation",
+    "read_manifest": "skhuihen.persistence",
+    "save_model": "skhuihen.persistence",
     "score_table": "skhuihen.scoring",
 }
 _SUBMODULES = ("datasets", "metrics", "model_selection", "plotting")
@@ -46,12 +52,16 @@ __all__ = [
     "BehaviorTopics",
     "HUIHENClassifier",
     "IntervalStatistics",
+    "OnlineScorer",
     "ProfileEncoder",
     "Sessionizer",
     "WindowStatistics",
     "attach_behaviors",
+    "load_model",
     "make_scorecard",
     "prepare_parquet",
+    "read_manifest",
+    "save_model",
     "score_table",
 ]
 

@@ -45,8 +45,8 @@ _BATCH = 1024
 #: Applications of a finished part that are scored again, to see whether the model is the same.
 _CHECKED = 64
 _TOLERANCE = 1e-6
-#: Where a part notes the file that it was made from.
-_NOTE = b"skhuihen"
+#: Where a part notes the file that it was made from, and the hash of the model file.
+_NOTE, _MODEL = b"skhuihen", b"skhuihen_model"
 
 
 def score_table(
@@ -63,8 +63,9 @@ def score_table(
 
     Parameters
     ----------
-    model : fitted classifier or Pipeline
-        Of two classes, with `predict_proba`.
+    model : fitted classifier or Pipeline, or path
+        Of two classes, with `predict_proba`; or the path of a file of `save_model`, whose hash is
+        then noted in each file of ``output``.
     table : table with one row per application
         Parquet (a path, a glob, a folder or a list of files), an Ibis table, or a Spark DataFrame.
     output : path, default=None
@@ -113,8 +114,9 @@ def score_table(
     ``output`` is there only when it is complete. Until then finished parts wait beside it in
     ``<output>.unfinished``, and whatever breaks a run, the same call goes on where it stopped; of
     a complete ``output`` it has nothing to do. A part is taken over if it notes the same file
-    (name, size and time of change) and its first 64 applications score the same again; else the
-    call is refused. Queries and Spark have no parts to take over.
+    (name, size and time of change) and, where ``model`` is a path, the same model file, and its
+    first 64 applications score the same again; else the call is refused. Queries and Spark have no
+    parts to take over.
 
     A weekday is read in the zone of the times, which Spark sets to that of its session, and Ibis
     sets that to UTC. If the model was fitted on times in another zone, name it in
@@ -137,9 +139,16 @@ def score_table(
     >>> bool(abs(scores["probability"] - model.predict_proba(X)[:, 1]).max() < 1e-6)
     True
     """
+    sha256 = None
+    if isinstance(model, str | Path):
+        from skhuihen.persistence import load_model, read_manifest
+
+        sha256 = read_manifest(model)["sha256"]
+        model = load_model(model, sha256=sha256)
+    door = _Door(model, columns, id_columns, name, sha256)
     if is_parquet(table):
-        return _score_parquet(_Door(model, columns, id_columns, name), table, output, verbose)
-    door, folder = _Door(model, columns, id_columns, name), check_output(output)
+        return _score_parquet(door, table, output, verbose)
+    folder = check_output(output)
     if is_ibis(table):
         spark = spark_of(connections_of(table))
         if spark is None:
@@ -173,12 +182,15 @@ class Scorer:
         The columns that stay.
     name : str
         The column that comes.
+    sha256 : str, default=None
+        The hash of the file that the model came from.
     """
 
     model: Any
     columns: Sequence[str]
     ids: Sequence[str]
     name: str
+    sha256: str | None = None
 
     @property
     def read(self) -> list[str]:
@@ -214,6 +226,7 @@ class _Door:
     columns: Sequence[str] | None
     id_columns: Sequence[str] | None
     name: str
+    sha256: str | None = None
 
     def __post_init__(self) -> None:
         if not callable(getattr(self.model, "predict_proba", None)):
@@ -240,7 +253,7 @@ class _Door:
         columns = [name for name in schema.names if name not in notes["index_columns"]]
         if self.columns is not None:
             columns = self._known(self.columns, "columns", schema)
-        return Scorer(self.model, columns, self._ids(schema), self.name)
+        return Scorer(self.model, columns, self._ids(schema), self.name, self.sha256)
 
     def try_on(self, scorer: Scorer, schema: pa.Schema) -> None:
         """Score a row of these types."""
@@ -457,18 +470,20 @@ def _write_parts(scorer: Scorer, files: Sequence[_File], output: Path, bar: tqdm
     folder.mkdir(exist_ok=True)
     kept = f". What was finished is kept in {str(folder)!r}: mend this file, and call again."
     for file, part in todo:
-        _write_part(part, file.note, _progress(bar, file.score(scorer, kept)))
+        scored = _progress(bar, file.score(scorer, kept))
+        _write_part(part, file.note, scored, scorer.sha256)
     for left in folder.glob(".*"):  # by runs that were killed
         left.unlink()
     folder.rename(output)
     return output
 
 
-def _write_part(part: Path, note: str, tables: Iterator[pa.Table]) -> None:
+def _write_part(part: Path, note: str, tables: Iterator[pa.Table], sha256: str | None) -> None:
     """Write a part under a name that no reader looks at, and rename it when it is complete."""
     unfinished = part.with_name(f".{part.name}.{uuid.uuid4().hex}")
     first = next(tables)
-    schema = first.schema.with_metadata({**(first.schema.metadata or {}), _NOTE: note.encode()})
+    notes = {_NOTE: note.encode()} | ({} if sha256 is None else {_MODEL: sha256.encode()})
+    schema = first.schema.with_metadata({**(first.schema.metadata or {}), **notes})
     try:
         with pq.ParquetWriter(unfinished, schema) as writer:
             writer.write_table(first.replace_schema_metadata(schema.metadata))
@@ -494,6 +509,11 @@ def _check_part(part: Path, file: _File, scorer: Scorer) -> None:
     schema = pq.read_schema(part)
     if (schema.metadata or {}).get(_NOTE) != file.note.encode():
         found = f"was not made from {str(file.path)!r} as it is now"
+    elif _model_of(schema) != (scorer.sha256 or _model_of(schema)):
+        found = (
+            f"was scored by {_named(_model_of(schema))}, and the model of now is "
+            f"{_named(scorer.sha256)}"
+        )
     elif schema.names != [*scorer.ids, scorer.name]:
         found = f"has the columns {schema.names} instead of {[*scorer.ids, scorer.name]}"
     else:
@@ -508,6 +528,16 @@ def _check_part(part: Path, file: _File, scorer: Scorer) -> None:
         f"{str(part)!r} {found}. Remove {str(part.parent)!r} to score all anew, or name another "
         "output."
     )
+
+
+def _model_of(schema: pa.Schema) -> str | None:
+    """Return the hash of the model file that a part notes."""
+    noted = (schema.metadata or {}).get(_MODEL)
+    return None if noted is None else noted.decode(errors="replace")
+
+
+def _named(sha256: str | None) -> str:
+    return "a model that came from no file" if sha256 is None else f"the model file {sha256}"
 
 
 # --------------------------------------------------------------------------------------------------
@@ -526,7 +556,7 @@ def _score_query(door: _Door, table: Any, output: Path | None, verbose: int) -> 
             return as_pandas(pa.concat_tables(scored))
         with work_folder(output) as folder:
             (folder / "parts").mkdir()
-            _write_part(folder / "parts" / "part-00000.parquet", "", scored)
+            _write_part(folder / "parts" / "part-00000.parquet", "", scored, scorer.sha256)
             (folder / "parts").rename(output)
     return output
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from lightgbm import LGBMClassifier
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline, make_union
 
@@ -30,6 +30,8 @@ from skhuihen import (
     WindowStatistics,
     attach_behaviors,
     prepare_parquet,
+    read_manifest,
+    save_model,
     score_table,
 )
 from skhuihen.behaviors import Behaviors
@@ -552,3 +554,30 @@ def test_memory_is_flat(tmp_path):
     small, large = map(int, result.stdout.split())
     assert table.nbytes > 150e6
     assert large - small < 60
+
+
+def test_a_model_file_is_noted_and_another_is_refused(model, X, bank, files, expected, tmp_path):
+    one, same, other = (tmp_path / f"{name}.model" for name in ("one", "same", "other"))
+    save_model(model, one, X)
+    save_model(model, same, X, note="approved")  # the same scores, but not the same file
+    save_model(clone(model).set_params(sessionizer__gap="2h").fit(X, bank.y), other, X)
+    hashes = {path: read_manifest(path)["sha256"] for path in (one, same, other)}
+    scores = score_table(one, files, tmp_path / "scores")
+    check(pd.read_parquet(scores), expected)
+    for part in scores.iterdir():
+        metadata = pq.read_schema(part).metadata
+        assert metadata[b"skhuihen_model"].decode() == hashes[one]
+    assert score_table(str(one), files, scores) == scores
+    assert score_table(model, files, scores) == scores  # who has no file is asked for scores alone
+    scores.rename(tmp_path / "scores.unfinished")
+    (tmp_path / "scores.unfinished" / "part-00001.parquet").unlink()
+    for wrong in (same, other):
+        with pytest.raises(FileExistsError, match=f"{hashes[one]}.* is .*{hashes[wrong]}"):
+            score_table(wrong, files, scores)
+    score_table(one, files, scores)
+    check(pd.read_parquet(scores), expected)
+    of_memory = score_table(model, files, tmp_path / "of_memory")
+    with pytest.raises(FileExistsError, match="came from no file"):
+        score_table(one, files, of_memory)
+    with pytest.raises(ValueError, match="no model file"):
+        score_table(next(scores.iterdir()), files, tmp_path / "new")

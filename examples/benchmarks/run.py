@@ -38,6 +38,7 @@ RUNS = [
         ["--applications", "200", "--rounds", "1", "--singles", "5"],
         ["scoring_bulk", "scoring_one"],
     ),
+    ("online.py", [], ["--applications", "100", "--calls", "5"], ["online"]),
     (
         "cross_validation.py",
         [],

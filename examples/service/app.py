@@ -1,0 +1,268 @@
+"""A reference service: one applicant in, a probability out, over HTTP.
+
+``python examples/service/app.py --model risk.model`` serves on the loopback address; put what
+authenticates and encrypts in front of it. It takes ``pip install "skhuihen[service]"``.
+
+* ``POST /score``: an application as JSON; ``GET /health``; ``GET /model``: the manifest.
+* SIGHUP loads the file at the path anew. Requests that run keep the model that they began with,
+  each answer names the model that gave it, and a file that does not load changes nothing.
+* Nothing of an applicant is logged, not even in errors and warnings: those are in the answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import threading
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
+
+from skhuihen import OnlineScorer, load_model, read_manifest
+from skhuihen.online import ApplicationError
+from skhuihen.persistence import ModelFileError
+
+#: Bytes of a request, events of an application, and seconds that an answer may take.
+LARGEST_BODY, MOST_EVENTS, SECONDS = 1_000_000, 10_000, 2.0
+log = logging.getLogger("skhuihen.service")
+
+
+class Event(BaseModel):
+    """One thing that was done; further subfields are those of the model's schema."""
+
+    model_config = ConfigDict(extra="allow")
+    time: str
+    operation: str | None
+    item: str | None = None
+    amount: float | None = None
+
+
+class Application(BaseModel):
+    """The time of the application, its events, and the profile by column."""
+
+    model_config = ConfigDict(extra="allow")
+    applied_at: str
+    behaviors: list[Event] | None = None
+
+
+class Score(BaseModel):
+    """The answer."""
+
+    probability: float
+    label: str
+    warnings: list[str]
+    model: str
+
+
+class FieldError(BaseModel):
+    """What is wrong with which field."""
+
+    field: str
+    message: str
+
+
+class Errors(BaseModel):
+    """What is wrong with a request."""
+
+    errors: list[FieldError]
+
+
+class Served(NamedTuple):
+    """The model that answers now."""
+
+    scorer: OnlineScorer
+    manifest: dict[str, Any]
+
+
+class _Told(threading.local):
+    """The warnings of the request that this thread works on."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+
+_told = _Told()
+
+
+def _keep_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    _told.messages.append(str(message))
+
+
+def read(path: Path, sha256: str | None) -> Served:
+    """Load a model file."""
+    manifest = read_manifest(path)
+    scorer = OnlineScorer(load_model(path, sha256=sha256 or manifest["sha256"]))
+    return Served(scorer, manifest)
+
+
+def answer(scorer: OnlineScorer, application: dict[str, Any]) -> tuple[float, list[str]]:
+    """Score, and return what was warned of."""
+    _told.messages = []
+    return scorer.probability(application), _told.messages
+
+
+def refusal(status: int, *errors: tuple[str, str]) -> JSONResponse:
+    """Return an answer that says which field is wrong."""
+    content = [{"field": field, "message": message} for field, message in errors]
+    return JSONResponse({"errors": content}, status)
+
+
+def make_app(path: Path, sha256: str | None = None) -> FastAPI:
+    """Return the service of a model file.
+
+    Parameters
+    ----------
+    path : Path
+    sha256 : str, default=None
+        The hash of the one file to serve. None: whatever is at the path.
+    """
+    served = read(path, sha256)
+
+    def reload() -> None:
+        nonlocal served
+        try:
+            served = read(path, sha256)
+            log.info("serving %s", served.manifest["sha256"])
+        except (ModelFileError, OSError) as error:
+            log.error("the file does not load, and the model stays: %s", error)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        # A warning may quote a value of the applicant: it goes into the answer, not into the log.
+        warnings.simplefilter("always")
+        warnings.showwarning = _keep_warning
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(
+            signal.SIGHUP, lambda: threading.Thread(target=reload, daemon=True).start()
+        )
+        log.info("serving %s", served.manifest["sha256"])
+        yield
+
+    app = FastAPI(title="Overdue risk", lifespan=lifespan)
+    app.add_middleware(LimitedBody)
+
+    @app.exception_handler(RequestValidationError)
+    async def wrong_form(_: Request, error: RequestValidationError) -> JSONResponse:
+        # pydantic's own answer would repeat the input.
+        return refusal(
+            422,
+            *(
+                (".".join(map(str, found["loc"][1:])), found["msg"])
+                for found in error.errors()[:20]
+            ),
+        )
+
+    @app.post("/score", responses={code: {"model": Errors} for code in (413, 422, 500, 503)})
+    async def score(application: Application) -> Score:
+        now = served
+        if len(application.behaviors or ()) > MOST_EVENTS:
+            return refusal(  # type: ignore[return-value]
+                413, ("behaviors", f"more than {MOST_EVENTS} events; pass the latest")
+            )
+        try:
+            probability, told = await asyncio.wait_for(
+                run_in_threadpool(answer, now.scorer, application.model_dump(exclude_unset=True)),
+                SECONDS,
+            )
+        except ApplicationError as error:
+            return refusal(422, (error.field, str(error)))  # type: ignore[return-value]
+        except (ValueError, TypeError) as error:
+            return refusal(422, ("", str(error)))  # type: ignore[return-value]
+        except TimeoutError:
+            log.error("an answer took more than %s s", SECONDS)
+            return refusal(503, ("", "too busy; ask again"))  # type: ignore[return-value]
+        except Exception as error:
+            # Its message may quote the applicant.
+            log.error("a request failed: %s", type(error).__name__)
+            return refusal(500, ("", "internal error"))  # type: ignore[return-value]
+        return Score(
+            probability=probability,
+            label=str(now.scorer.model_.classes_[1]),
+            warnings=told,
+            model=now.manifest["sha256"],
+        )
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        return {"status": "ok", "model": served.manifest["sha256"]}
+
+    @app.get("/model")
+    async def model() -> dict[str, Any]:
+        return served.manifest
+
+    return app
+
+
+Message = MutableMapping[str, Any]
+
+
+class LimitedBody:
+    """Refuse a body that is too long before it is read."""
+
+    def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
+        self.app = app
+
+    async def __call__(
+        self,
+        scope: Message,
+        receive: Callable[[], Awaitable[Message]],
+        send: Callable[[Message], Awaitable[None]],
+    ) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        body = b""
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            body += message.get("body", b"")
+            if len(body) > LARGEST_BODY:
+                refused = refusal(413, ("", f"the request has more than {LARGEST_BODY} bytes"))
+                return await refused(scope, receive, send)  # type: ignore[arg-type]
+            if not message.get("more_body"):
+                break
+        waiting = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def again() -> Message:
+            return waiting.pop() if waiting else await receive()
+
+        return await self.app(scope, again, send)
+
+
+def main() -> None:
+    """Serve."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--sha256", help="of the one file to serve; any other is refused")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    torch.set_num_threads(1)  # requests run side by side instead
+    app = make_app(arguments.model, arguments.sha256)
+    # Requests that run are answered before it ends.
+    uvicorn.run(
+        app,
+        host=arguments.host,
+        port=arguments.port,
+        access_log=False,
+        log_config=None,
+        timeout_graceful_shutdown=10,
+    )
+
+
+if __name__ == "__main__":
+    main()
