@@ -42,6 +42,8 @@ NAMES = {
     "bank_a": "simulated bank A",
     "bank_b": "simulated bank B",
     "bank_a_quarter": "a quarter of simulated bank A",
+    "bank_a_small": "simulated bank A, few applications",
+    "bank_b_small": "simulated bank B, few applications",
     "superlender": "SuperLender",
     "bpic2012": "BPI Challenge 2012",
     "uci": "UCI default, months as behaviors",
@@ -52,7 +54,7 @@ NAMES = {
     "month_end": "month_end alone",
     "habit": "habit alone",
 }
-#: Every contender is compared with it.
+#: Every contender is compared with it, unless a table says otherwise.
 REFERENCE = "HUIHEN"
 #: Sizes that take seconds and mean nothing: they show that a command works.
 SMALL = {
@@ -102,6 +104,8 @@ class Table:
         Times that cross-validation is repeated, if the command does not say.
     metric : {"auc", "expected_auc"}, default="auc"
         What gains are gains of.
+    reference : str, default="HUIHEN"
+        What every contender is compared with.
     """
 
     def __init__(
@@ -112,6 +116,7 @@ class Table:
         *,
         repetitions: int = 1,
         metric: str = "auc",
+        reference: str = REFERENCE,
     ) -> None:
         self.name = name
         self.description = description
@@ -119,6 +124,7 @@ class Table:
         self.contenders = contenders
         self.repetitions = repetitions
         self.metric = metric
+        self.reference = reference
 
     def main(self, arguments: Sequence[str] | None = None) -> None:
         """Measure what the command line asks for; write and print the table."""
@@ -175,7 +181,7 @@ class Table:
                 if name in ("bank_a", "bank_b") and contender in PAPER:
                     of_bank = slice(0, 2) if name == "bank_a" else slice(2, 4)
                     row["paper AUC"], row["paper KS"] = PAPER[contender][of_bank]
-                if contender != REFERENCE:
+                if contender != self.reference:
                     row |= self._compare(folder, name, contender, results)
                 row["seconds"] = round(mine["seconds"].median(), 1)
                 rows.append(row)
@@ -185,11 +191,11 @@ class Table:
         self, folder: Path, name: str, contender: str, results: pd.DataFrame
     ) -> dict[str, float]:
         """Return what a contender gains on the reference, by both tests."""
-        row = self.gain(folder, name, contender, REFERENCE, results)
+        row = self.gain(folder, name, contender, self.reference, results)
         if not row:
             return {}
         n_folds = read_about(folder, name)["settings"]["folds"]
-        mine, other = (pooled(folder, name, one, n_folds) for one in (contender, REFERENCE))
+        mine, other = (pooled(folder, name, one, n_folds) for one in (contender, self.reference))
         if mine is not None and other is not None:
             row["p, DeLong"] = delong_test(mine["y"], mine["score"], other["score"]).pvalue
         else:
