@@ -155,8 +155,8 @@ class BehaviorAbstractor(BehaviorTransformer):
 
     A merged group is called by the words that most of it shares, if it has most of the operations
     that share them, with ``_click`` or ``_transform`` behind them; otherwise by its most frequent
-    operation. ``_etc`` behind it says that it holds others too. A name that would come twice gets a number. Operations that stay alone keep
-    their names.
+    operation. ``_etc`` behind it says that it holds others too. A name that would come twice gets
+    a number. Operations that stay alone keep their names.
 
     `transform` never learns. An operation that `fit` did not see goes, by the evidence of the
     event alone, to the ``other`` of its field; a `UserWarning` tells if this happens to more

@@ -116,11 +116,11 @@ class Groups:
     ) -> None:
         """Merge transform operations and function widgets by their names and their use.
 
-        Operations of a field are linked, unless they move money opposite ways (see `skhuihen.preprocessing.links`). Again and again,
-        those two groups are merged between which the links have the largest weight, divided by
-        the geometric mean of the weights of all links of the one and of the other. The cost of a
-        grouping is the share of the links between groups, plus 3 times the sum of the squared
-        shares of the groups in all links.
+        Operations of a field are linked, unless they move money opposite ways (see
+        `skhuihen.preprocessing.links`). Again and again, those two groups are merged between
+        which the links have the largest weight, divided by the geometric mean of the weights of
+        all links of the one and of the other. The cost of a grouping is the share of the links
+        between groups, plus 3 times the sum of the squared shares of the groups in all links.
 
         Parameters
         ----------

@@ -263,21 +263,27 @@ def test_what_moves_money_opposite_ways_is_not_linked():
 
 
 def test_what_most_of_a_field_shares_places_nobody():
-    names = [*(f"fund/{x}" for x in "bcdfghjk"), "gold", "loan", "life"]
+    names = [*(f"fund/{x}" for x in "bcdfghjk"), "gold", "life", "loan"]
     counts = np.full((11, 4), 20)
     counts[0] = 0
     groups = Groups(names, [WIDGET] * 11, np.array([1, *[400] * 10]))
     groups.merge_alike(9, lambda: counts)
     assert groups.why[0] == "rare"
     # As soon as it is half of the field, it is a family as others are.
-    groups = Groups(names[:6] + [*"klmnop"], [WIDGET] * 12, np.array([1, *[400] * 11]))
+    groups = Groups([*names[:6], *"klmnop"], [WIDGET] * 12, np.array([1, *[400] * 11]))
     groups.merge_alike(9, lambda: np.vstack([counts[0], counts]))
     assert groups.why[0] != "rare"
 
 
 def test_a_few_of_a_family_are_not_called_by_it():
-    names = [f"fund/{x}" for x in "abcdef"]
-    for n, title in ((2, "fund/a_etc"), (3, "fund/a_etc"), (4, "fund"), (6, "fund")):
-        groups = Groups(names, [WIDGET] * 6, np.array([9, 8, 7, 6, 5, 4]))
-        groups._families = [(family, np.arange(6)) for family in find_families(names, WIDGET)]
+    names = [*(f"fund/{x}" for x in "abcdef"), *"klmn"]
+    for n, title in (
+        (2, "fund/a_etc"),
+        (3, "fund/a_etc"),
+        (4, "fund"),
+        (6, "fund"),
+        (7, "fund_etc"),
+    ):
+        groups = Groups(names, [WIDGET] * 10, np.arange(10, 0, -1))
+        groups._families = [(f, np.array(f.members)) for f in find_families(names, WIDGET)]
         assert groups._title(np.arange(n)) == title
