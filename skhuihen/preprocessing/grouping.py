@@ -137,11 +137,12 @@ class Groups:
         names = [self.names[i] for i in mine.tolist()]
         by_frequency = np.argsort(-self.n_events[mine], kind="stable")
         compared = np.sort(by_frequency[:MOST_COMPARED])
+        directions = self.directions[mine[compared]]
         links = link(
             [names[i] for i in compared.tolist()],
             self.fields[mine[compared]],
             neighbors[mine[compared]],
-            np.multiply.outer(*[self.directions[mine[compared]]] * 2) < 0,
+            np.multiply.outer(directions, directions) < 0,
         )
         is_named = np.zeros(len(self.names), dtype=bool)
         for field in FIELDS:
