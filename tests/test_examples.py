@@ -278,7 +278,7 @@ def test_the_evidence_by_one_command(tmp_path: Path, monkeypatch, run_table) -> 
     assert "HUIHEN, plain GRUs" in absent
     assert "SuperLender" in absent
     pictures = set(re.findall(r"\((images/.*?png)\)", page))
-    assert len(pictures) == 9
+    assert len(pictures) == 10
     for picture in pictures:
         assert (tmp_path / picture).stat().st_size > 10_000
     results = pd.read_csv(tmp_path / "bank_b.csv")
@@ -489,6 +489,32 @@ def test_what_is_said_of_a_curve(contenders, tmp_path: Path) -> None:
     assert "it rises" in text.partition("From 50 to 100")[0]
     assert "From 50 to 100 sessions: AUC +0.0000" in text
     assert "no difference" in text.partition("From 50 to 100")[2]
+
+
+#: What the names of an app say, and who uses it.
+APPS = [
+    *("good", "half random", "half misleading", "random", "misleading", "good, few events"),
+    *("half random, few events", "half random, one busy user", "two languages", "ids in names"),
+]
+
+
+@pytest.mark.parametrize("kind", APPS)
+def test_merging_finds_true_groups_whatever_names_say(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES / "benchmarks")
+    apps = importlib.import_module("abstraction")
+    assert list(apps.KINDS) == APPS
+    app = apps.make_app(kind, seed=1)
+    together, names, use = (
+        apps.agreement(app.truth, found)
+        for found in (
+            apps.merged(app, n_behaviors=30),
+            apps.merged(apps.without_neighbors(app), n_behaviors=30),
+            apps.by_use_alone(app, 30),
+        )
+    )
+    assert together >= max(0.8, names - 0.02, use - 0.02)
 
 
 def test_contenders_have_the_same_tuning_budget(contenders) -> None:

@@ -84,7 +84,7 @@ def make_app(kind: str, seed: int) -> App:
         }
     )
     applications = pd.DataFrame(
-        {"user_id": np.unique(user), "applied_at": pd.Timestamp("2030-01-01")}
+        {"user_id": np.unique(user), "applied_at": time.max() + pd.Timedelta("1D")}
     )
     return App(attach_behaviors(applications, events), pd.Series(group, names), N_GROUPS)
 
@@ -169,7 +169,8 @@ def without_neighbors(app: App) -> App:
     flat = app.X["behaviors"].nest.to_flat()
     flat["time"] = pd.Timestamp("2000-01-01") + pd.to_timedelta(2 * np.arange(len(flat)), unit="h")
     flat["user_id"] = app.X["user_id"].reindex(flat.index)
-    applications = app.X.drop(columns="behaviors").assign(applied_at=pd.Timestamp("2200-01-01"))
+    applied_at = flat["time"].max() + pd.Timedelta("1D")
+    applications = app.X.drop(columns="behaviors").assign(applied_at=applied_at)
     events = flat.reset_index(drop=True).drop(columns="seq", errors="ignore")
     return app._replace(X=attach_behaviors(applications.drop_duplicates("user_id"), events))
 

@@ -94,8 +94,9 @@ class Case:
         The true probabilities of a simulated bank.
     planted : DataFrame, default=None
         What behavior truly adds to the log-odds of a simulated bank, one column per mechanism.
-    groups : DataFrame, default=None
-        The true groups of the operations of a simulated bank, as rules of an abstractor.
+    groups, former : DataFrame, default=None
+        The true groups of the operations of a simulated bank, as rules of an abstractor; and those
+        that merging found before names and use were weighed together.
     expert : callable, default=None
         Makes the transformer of what a domain expert would compute of the events.
     pretrained : dict
@@ -110,6 +111,7 @@ class Case:
     probability: np.ndarray | None = None
     planted: pd.DataFrame | None = None
     groups: pd.DataFrame | None = None
+    former: pd.DataFrame | None = None
     expert: Callable[[], Any] | None = None
     pretrained: dict[Any, HUIHENClassifier] = field(default_factory=dict)
 
@@ -405,15 +407,15 @@ def huihen(
     old_teacher: str | None = "xgboost",
     abstract: bool = True,
     merge: str = "auto",
-    by_truth: bool = False,
+    by: str | None = None,
     base: Factory | None = None,
     guide: Factory | None = None,
     **switches: Any,
 ) -> Factory:
     """Define HUIHEN, a form or an ablation of it; cold where there are no old applications.
 
-    It stands on its base, and in step two is taught by its guide. Where one of these does not
-    apply, it does not either.
+    It stands on its base, and in step two is taught by its guide; operations are merged by the
+    rules of the case that are named. Where one of these does not apply, it does not either.
     """
 
     def make(case: Case, budget: Budget) -> Any:
@@ -435,9 +437,9 @@ def huihen(
                 if known is None:
                     return None
                 model.set_params(**{role: known})
-        if by_truth and case.groups is None:
+        rules = None if by is None else getattr(case, by)
+        if by is not None and rules is None:
             return None
-        rules = case.groups if by_truth else None
         front = [BehaviorAbstractor(rules, merge=merge)] if abstract else []
         model = tuned("HUIHEN", model, budget)
         return make_pipeline(*front, clone(case.sessionizer), model)
@@ -543,7 +545,7 @@ ABLATIONS: dict[str, Factory] = {
     "HUIHEN, no field-aware matrices": huihen(field_aware=False),
     "HUIHEN, original operations": huihen(abstract=False),
     "HUIHEN, operations by frequency": huihen(merge="frequency"),
-    "HUIHEN, true groups of operations": huihen(by_truth=True),
+    "HUIHEN, true groups of operations": huihen(by="groups"),
 }
 ON_WINDOWS, ON_INTERVALS = trees_on(statistics), trees_on(with_intervals)
 ON_OLD_TOO, ON_EXPERT = with_old_rows(ON_WINDOWS), trees_on(expert_alone, few_trees)
@@ -697,4 +699,16 @@ SWEPT: dict[str, Factory] = {
     for n, name in names.items()
     if name != "HUIHEN"
 }
-EVERYTHING = CONTENDERS | SWEPT | TODAY
+#: Ways of merging operations, as today's networks are trained, but one alone.
+ONE_NETWORK = "HUIHEN, one cycle, single network"
+_MERGED: dict[str, dict[str, Any]] = {
+    ", original operations": {"abstract": False},
+    ", operations by frequency": {"merge": "frequency"},
+    ", former merging": {"by": "former"},
+    ", true groups of operations": {"by": "groups"},
+}
+MERGED: dict[str, Factory] = {
+    ONE_NETWORK + how: huihen(**params, **ONE_CYCLE | {"n_networks": 1})
+    for how, params in _MERGED.items()
+}
+EVERYTHING = CONTENDERS | SWEPT | TODAY | MERGED

@@ -6,6 +6,7 @@ may work in one folder if they work on different data sets. In the folder:
 
 - ``DATA.csv``: one line per contender, repetition and fold;
 - ``DATA.json``: settings, sizes and versions; results of other settings are refused;
+- ``DATA_former.csv``, if it is there: rules of the merging of a former version;
 - ``scores/DATA/CONTENDER-REPETITION-FOLD.npz``: the held-out ``row``, its label ``y`` and
   ``score`` of each line.
 """
@@ -43,6 +44,8 @@ from skhuihen.metrics import expected_auc, ks_score
 
 #: New and old applications of Table 1 of the paper.
 TABLE_1 = {"A": (26_602, 142_521), "B": (12_765, 14_272)}
+#: Applications where what is compared must fit into minutes; then many of them are overdue.
+FEW = 2_000
 #: Size of the effect of each mechanism where it is alone; the best possible AUC is then near 0.72.
 ALONE = {"impulsive": 3.0, "hesitant": 4.5, "month_end": 3.0, "habit": 3.0}
 
@@ -97,6 +100,8 @@ DATA: dict[str, Callable[[int | None, float | None], Case]] = {
     "bank_b": lambda *size: simulate("B", *size),
     # For what would take too long at full size.
     "bank_a_quarter": lambda rows, rate: simulate("A", rows or TABLE_1["A"][0] // 4, rate),
+    "bank_a_small": lambda rows, rate: simulate("A", rows or FEW, rate or 0.3),
+    "bank_b_small": lambda rows, rate: simulate("B", rows or FEW, rate or 0.3),
     # Earlier loans are the sessions: their events lie days apart, and loans overlap.
     "superlender": lambda *size: read(
         load_superlender,
@@ -152,6 +157,9 @@ def measure(name: str, contenders: Sequence[str], arguments: argparse.Namespace)
         return
 
     case = prepare(name, arguments.rows, arguments.overdue_rate, budget)
+    former = folder / f"{name}_former.csv"
+    if former.exists():
+        case.former = pd.read_csv(former, dtype=str, keep_default_na=False)
     about = {"settings": settings, "sizes": describe(case), "versions": versions()}
     about_path.write_text(json.dumps(about, indent=1) + "\n")
     commit = commit_of_code()

@@ -16,6 +16,7 @@ import figure4
 import figure5
 import figure6
 import mechanisms
+import merging
 import pandas as pd
 import planted
 import real_data
@@ -40,7 +41,7 @@ from tables import NAMES, NOTES, REFERENCE, Table, markdown, read_about
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 TABLES: list[Table] = [
-    *(table2.TABLE, table3.TABLE, table4.TABLE, table5.TABLE),
+    *(table2.TABLE, table3.TABLE, table4.TABLE, merging.TABLE, table5.TABLE),
     *(figure4.TABLE, figure5.TABLE, real_data.TABLE, mechanisms.TABLE),
 ]
 #: Where all contenders stand side by side.

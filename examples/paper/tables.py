@@ -42,6 +42,8 @@ NAMES = {
     "bank_a": "simulated bank A",
     "bank_b": "simulated bank B",
     "bank_a_quarter": "a quarter of simulated bank A",
+    "bank_a_small": "simulated bank A, few applications",
+    "bank_b_small": "simulated bank B, few applications",
     "superlender": "SuperLender",
     "bpic2012": "BPI Challenge 2012",
     "uci": "UCI default, months as behaviors",
@@ -52,7 +54,7 @@ NAMES = {
     "month_end": "month_end alone",
     "habit": "habit alone",
 }
-#: Every contender is compared with it.
+#: Every contender is compared with it, unless a table says otherwise.
 REFERENCE = "HUIHEN"
 #: Sizes that take seconds and mean nothing: they show that a command works.
 SMALL = {
@@ -103,7 +105,7 @@ class Table:
     metric : {"auc", "expected_auc"}, default="auc"
         What gains are gains of.
     reference : str, default="HUIHEN"
-        What gains are gains on.
+        What every contender is compared with.
     """
 
     def __init__(

@@ -113,7 +113,9 @@ class BehaviorAbstractor(BehaviorTransformer):
     Notes
     -----
     With ``merge="auto"``, operations that fit into `n_behaviors` stay as they are. Otherwise
-    operations of a field are linked in two ways:
+    operations of a field are linked in two ways. Only those that move money opposite ways never
+    are, nor are they ever in one group: nearly all amounts of the one are above 0 (at least 90%,
+    after one of each sign is added to those seen), and of the other below.
 
     1. By *use*. For each operation it is counted how many applications have each of the 256 most
        frequent operations directly before it, and directly after, within an hour. A correspondence
@@ -134,10 +136,11 @@ class BehaviorAbstractor(BehaviorTransformer):
     between groups, plus 3 times the sum of the squared shares of the groups in all links (the
     modularity of the grouping, at a resolution of 3, with its sign changed, up to a constant).
 
-    An operation whose name shares nothing with others, and that has fewer than 5 neighbors, is too
-    rare to place: the rarest become ``other`` before anything is merged, as far as needed. If no
-    links are left and there are still too many groups, the rarest become ``other`` too. Of more
-    than 1,000 operations, the less frequent ones go by their names alone.
+    An operation whose name shares nothing with others, or only what most of its field share, and
+    that has fewer than 5 neighbors and less than 1% of the events, is too rare to place: the
+    rarest become ``other`` before anything is merged, as far as needed. If no links are left and
+    there are still too many groups, the rarest become ``other`` too. Of more than 1,000
+    operations, the less frequent ones go by their names alone.
 
     Ties are settled by name, so the order of rows does not matter, and nobody who uses the app
     a lot rules the rest, as a pair of neighbors counts once for each application. Events of one
@@ -150,10 +153,10 @@ class BehaviorAbstractor(BehaviorTransformer):
     numbers for different items, `report` counts the events whose item was pooled over several
     operations. Types do not count for `n_behaviors`.
 
-    A merged group is called by the words that most of it shares, with ``_click`` or
-    ``_transform`` behind them, or by its most frequent operation; ``_etc`` behind it says that
-    not all share them. A name that would come twice gets a number. Operations that stay alone keep
-    their names.
+    A merged group is called by the words that most of it shares, if it has most of the operations
+    that share them, with ``_click`` or ``_transform`` behind them; otherwise by its most frequent
+    operation. ``_etc`` behind it says that it holds others too. A name that would come twice gets
+    a number. Operations that stay alone keep their names.
 
     `transform` never learns. An operation that `fit` did not see goes, by the evidence of the
     event alone, to the ``other`` of its field; a `UserWarning` tells if this happens to more
@@ -357,7 +360,8 @@ class BehaviorAbstractor(BehaviorTransformer):
 
         names = [evidence.operations[code] for code in unnamed]
         fields = [evidence.field_of(code) for code in unnamed]
-        groups = Groups(names, fields, evidence.n_events[unnamed])
+        directions = [evidence.direction_of(code) for code in unnamed]
+        groups = Groups(names, fields, evidence.n_events[unnamed], directions)
         named = {(rule.field, rule.behavior) for rule in rules if rule.field != ITEM_CLICK}
         room = None if self.n_behaviors == "auto" else int(self.n_behaviors) - len(named)
         if self.merge == "auto":

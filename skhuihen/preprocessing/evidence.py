@@ -18,6 +18,8 @@ from skhuihen.preprocessing.rules import (
 
 #: Operations that are told apart as neighbors; the rarer ones are counted together.
 MOST_NEIGHBORS = 256
+#: An operation moves money one way if at least so large a share of its amounts have one sign.
+ONE_WAY = 0.9
 #: Microseconds. The paper ends a session where more lies between two behaviors.
 SESSION_GAP = 3_600_000_000
 
@@ -126,8 +128,8 @@ class Totals:
 
     def __init__(self, pieces: Iterable[Behaviors]) -> None:
         codes: dict[str, int] = {}
-        # Events, those with an amount, and those with an item, of each operation.
-        counts = np.zeros((3, 0), dtype=np.int64)
+        # Events, and those with an amount, an item, an amount above and below 0, of each operation.
+        counts = np.zeros((5, 0), dtype=np.int64)
         pairs = csr_array((0, 0), dtype=np.int64)
         for piece in pieces:
             evidence = Evidence(piece)
@@ -136,7 +138,11 @@ class Totals:
             )
             code = code_of[evidence.operation]
             n = len(codes)
-            masks = (slice(None), evidence.has_amount, evidence.has_item)
+            amount = piece.numbers("amount")
+            masks = (
+                *(slice(None), evidence.has_amount, evidence.has_item),
+                *(amount > 0, amount < 0),
+            )
             found = np.stack([np.bincount(code[mask], minlength=n) for mask in masks])
             found[:, : counts.shape[1]] += counts
             counts = found
@@ -152,7 +158,7 @@ class Totals:
             pairs.resize((n, n))
             pairs = pairs + beside.tocsr()
         self.operations = list(codes)
-        self.n_events, self._n_with_amount, self._n_with_item = counts
+        self.n_events, self._n_with_amount, self._n_with_item, self._n_in, self._n_out = counts
         self._pairs = pairs.tocoo()
 
     @cached_property
@@ -168,6 +174,17 @@ class Totals:
         if 2 * self._n_with_item[code] > self.n_events[code]:
             return ITEM_CLICK
         return FUNCTION_WIDGET
+
+    def direction_of(self, code: int) -> int:
+        """Return which way an operation moves money: 1 is in, -1 out, and 0 both or not known.
+
+        One amount of each sign is added to those seen, so that a few that are alike by chance do
+        not decide.
+        """
+        if self.field_of(code) != TRANSFORM_OPERATION:
+            return 0
+        n_in, n_out = self._n_in[code] + 1, self._n_out[code] + 1
+        return int(n_in >= ONE_WAY * (n_in + n_out)) - int(n_out >= ONE_WAY * (n_in + n_out))
 
     def count_neighbors(self, codes: list[int]) -> NDArray[np.int64]:
         """Count what stands beside some operations, once for each application.

@@ -23,7 +23,8 @@ from skhuihen.preprocessing.rules import (
     other_of,
 )
 
-#: An operation whose name says nothing, with fewer neighbors than this, is too rare to place ...
+#: An operation that shares words with none, or with most of its field, and that has fewer
+#: neighbors than this, is too rare to place ...
 FEW_NEIGHBORS = 5
 #: ... unless so large a share of all events are its own.
 COMMON = 0.01
@@ -77,13 +78,21 @@ class Groups:
         The field of each.
     n_events : int64 ndarray of shape (n_operations,)
         How often each was seen.
+    directions : sequence of int, default=None
+        Which way each moves money: 1 is in, -1 out, and 0 both, neither or not known. No group has
+        operations of both ways.
     """
 
     def __init__(
-        self, names: Sequence[str], fields: Sequence[str], n_events: NDArray[np.int64]
+        self,
+        names: Sequence[str],
+        fields: Sequence[str],
+        n_events: NDArray[np.int64],
+        directions: Sequence[int] | None = None,
     ) -> None:
         self.names = names
         self.fields = np.array(fields, dtype=object)
+        self.directions = np.array(directions or np.zeros(len(names)), dtype=np.int64)
         #: Number of each operation's group, which is the position of the group's first member.
         self.group = np.arange(len(names))
         # Of the groups, by number:
@@ -107,11 +116,11 @@ class Groups:
     ) -> None:
         """Merge transform operations and function widgets by their names and their use.
 
-        Operations of a field are linked (see `skhuihen.preprocessing.links`). Again and again,
-        those two groups are merged between which the links have the largest weight, divided by
-        the geometric mean of the weights of all links of the one and of the other. The cost of a
-        grouping is the share of the links between groups, plus 3 times the sum of the squared
-        shares of the groups in all links.
+        Operations of a field are linked, unless they move money opposite ways (see
+        `skhuihen.preprocessing.links`). Again and again, those two groups are merged between
+        which the links have the largest weight, divided by the geometric mean of the weights of
+        all links of the one and of the other. The cost of a grouping is the share of the links
+        between groups, plus 3 times the sum of the squared shares of the groups in all links.
 
         Parameters
         ----------
@@ -128,21 +137,30 @@ class Groups:
         names = [self.names[i] for i in mine.tolist()]
         by_frequency = np.argsort(-self.n_events[mine], kind="stable")
         compared = np.sort(by_frequency[:MOST_COMPARED])
+        directions = self.directions[mine[compared]]
         links = link(
             [names[i] for i in compared.tolist()],
             self.fields[mine[compared]],
             neighbors[mine[compared]],
+            np.multiply.outer(directions, directions) < 0,
         )
+        is_named = np.zeros(len(self.names), dtype=bool)
         for field in FIELDS:
             of_field = mine[self.fields[mine] == field]
             found = find_families([self.names[i] for i in of_field.tolist()], field)
-            self._families += [(family, of_field[list(family.members)]) for family in found]
+            for family in found:
+                members = of_field[list(family.members)]
+                self._families.append((family, members))
+                # What most of a field shares tells nobody where to go.
+                is_named[members] |= 2 * len(members) <= len(of_field)
         self._unknown[mine[compared]] = links.unknown
         self._follow(mine[by_frequency[MOST_COMPARED:]])
         n_neighbors = neighbors[mine[compared]].sum(axis=1)
         n_events = self.n_events[mine[compared]]
-        placed = (links.by_name.any(axis=1) | (n_neighbors >= FEW_NEIGHBORS)) | (
-            n_events >= COMMON * self.n_events[self.kept].sum()
+        placed = (
+            is_named[mine[compared]]
+            | (n_neighbors >= FEW_NEIGHBORS)
+            | (n_events >= COMMON * self.n_events[self.kept].sum())
         )
         mine = mine[compared]
         self._drop_few(mine[~placed], room)
@@ -153,14 +171,16 @@ class Groups:
         """Put operations that are too many to compare where their names say, or nowhere."""
         for _, members in sorted(self._families, key=lambda of: (-len(of[0].words), of[0])):
             is_rest = np.isin(members, numbers)
-            lead, follow = members[~is_rest], members[is_rest]
-            follow = follow[self.group[follow] == follow]
-            if len(lead) and len(follow):
-                first = lead[np.argmax(self.n_events[lead])]
-                self.group[follow] = first
-                self.n_events[first] += self.n_events[follow].sum()
-                self.kept[follow] = False
-                self.why[follow] = NAME
+            for direction in (-1, 0, 1):
+                alike = self.directions[members] == direction
+                lead, follow = members[~is_rest & alike], members[is_rest & alike]
+                follow = follow[self.group[follow] == follow]
+                if len(lead) and len(follow):
+                    first = lead[np.argmax(self.n_events[lead])]
+                    self.group[follow] = first
+                    self.n_events[first] += self.n_events[follow].sum()
+                    self.kept[follow] = False
+                    self.why[follow] = NAME
         self._let_go(numbers[self.group[numbers] == numbers])
 
     def _drop_few(self, numbers: NDArray[np.int64], room: int | None) -> None:
@@ -182,7 +202,7 @@ class Groups:
 
     def _agglomerate(self, numbers: NDArray[np.int64], links: Links, room: int | None) -> None:
         """Merge groups step by step, down to ``room`` or to the least cost."""
-        steps = _steps(links)
+        steps = _steps(links, self.directions[numbers])
         n_before = self.n_behaviors
         if room is None:
             chosen = int(
@@ -238,13 +258,19 @@ class Groups:
         self.sure[follow] = self.sure[self.group[follow]]
 
     def _title(self, members: NDArray[np.int64]) -> str:
-        """Return what to call some operations together: by the words that most of them share."""
+        """Return what to call some operations together.
+
+        That is by the words that most of them share, if most of those that share them are here.
+        """
+        is_here = np.zeros(len(self.names), dtype=bool)
+        is_here[members] = True
         shared = [
-            (int(np.isin(of_family, members).sum()), len(family.words), family)
+            (n_shared, len(family.words), family)
             for family, of_family in self._families
+            if 2 * (n_shared := int(is_here[of_family].sum())) > max(len(members), len(of_family))
         ]
         n_shared, _, family = max(shared, key=lambda of: of[:2], default=(0, 0, None))
-        if family is not None and 2 * n_shared > len(members):
+        if family is not None:
             ending = _ENDING[self.fields[members[0]]]
             return family.title + ending + _ETC * (n_shared < len(members))
         return self.names[members[np.argmax(self.n_events[members])]] + _ETC
@@ -337,14 +363,18 @@ def _cost(both: NDArray[np.float64]) -> float:
     return float(both.sum() / total + RESOLUTION * (both.sum(axis=1) ** 2).sum() / total**2)
 
 
-def _steps(links: Links) -> list[_Step]:
-    """Merge those two groups whose links are strongest, until no links are left between groups."""
+def _steps(links: Links, directions: NDArray[np.int64]) -> list[_Step]:
+    """Merge those two groups whose links are strongest, until none are left that may be merged."""
+    # Links lie between opposite ways too, once what moves money both ways is merged with one.
+    moves_in, moves_out = directions > 0, directions < 0
     name, both = links.by_name.copy(), links.by_name + links.by_use
     weight, degree = links.weight.copy(), both.sum(axis=1)
     total = degree.sum()
     apart, squares = total, (degree**2).sum()
     strength = _strength(both, weight, weight)
     np.fill_diagonal(strength, 0.0)
+    opposed = np.logical_and.outer(moves_in, moves_out)
+    strength[opposed | opposed.T] = 0.0
     steps = []
     while strength.size and strength.max() > 0:
         keep, gone = np.unravel_index(strength.argmax(), strength.shape)
@@ -360,8 +390,13 @@ def _steps(links: Links) -> list[_Step]:
         for of in (weight, degree):
             of[keep] += of[gone]
             of[gone] = 0.0
+        for of in (moves_in, moves_out):
+            of[keep] |= of[gone]
+            of[gone] = False
+        of_keep = _strength(both[keep], weight[keep], weight)
+        of_keep[(moves_in[keep] & moves_out) | (moves_out[keep] & moves_in)] = 0.0
         strength[gone] = strength[:, gone] = 0.0
-        strength[keep] = strength[:, keep] = _strength(both[keep], weight[keep], weight)
+        strength[keep] = strength[:, keep] = of_keep
     return steps
 
 

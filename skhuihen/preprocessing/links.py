@@ -58,7 +58,12 @@ class Links(NamedTuple):
         return Links(self.by_use[both], self.by_name[both], self.weight[chosen])
 
 
-def link(names: Sequence[str], fields: NDArray[np.object_], neighbors: NDArray[np.int64]) -> Links:
+def link(
+    names: Sequence[str],
+    fields: NDArray[np.object_],
+    neighbors: NDArray[np.int64],
+    opposed: NDArray[np.bool_] | None = None,
+) -> Links:
     """Link operations of a field by their names and their use.
 
     Parameters
@@ -69,6 +74,8 @@ def link(names: Sequence[str], fields: NDArray[np.object_], neighbors: NDArray[n
         The field of each.
     neighbors : int64 ndarray of shape (n_operations, n_columns)
         How often each was seen beside each of some others.
+    opposed : bool ndarray of shape (n_operations, n_operations), default=None
+        Which must not be linked, whatever else they share; it is symmetric.
 
     Returns
     -------
@@ -87,7 +94,10 @@ def link(names: Sequence[str], fields: NDArray[np.object_], neighbors: NDArray[n
     a likelihood ratio. Evidence grows with the neighbors, so that names rule where use is
     unknown. The links of a family weigh as much as the trust in it and in its members.
     """
-    nearest = _nearest(fields, neighbors.astype(np.float64))
+    apart = fields[:, np.newaxis] != fields
+    if opposed is not None:
+        apart |= opposed
+    nearest = _nearest(fields, apart, neighbors.astype(np.float64))
     n_neighbors = neighbors.sum(axis=1)
     known = n_neighbors / (n_neighbors + HALF_KNOWN)
     full = (nearest + nearest.T) / 2
@@ -117,11 +127,11 @@ def link(names: Sequence[str], fields: NDArray[np.object_], neighbors: NDArray[n
         weight *= N_NEAREST * NAME_WEIGHT
         if len(family.words) == 1 and not family.is_button:
             weight *= ONE_WORD
-        by_name[among] = np.maximum(by_name[among], weight)
+        by_name[among] = np.maximum(by_name[among], np.where(apart[among], 0.0, weight))
     return Links(by_use, by_name, full.sum(axis=1) + by_name.sum(axis=1))
 
 
-def _nearest(fields: NDArray[np.object_], counts: Floats) -> Floats:
+def _nearest(fields: NDArray[np.object_], apart: NDArray[np.bool_], counts: Floats) -> Floats:
     """Return 1 where another operation is among the nearest of one, by use."""
     n = len(fields)
     nearest = np.zeros((n, n))
@@ -136,7 +146,7 @@ def _nearest(fields: NDArray[np.object_], counts: Floats) -> Floats:
     distance = np.add.outer(norm, norm) - 2 * place @ place.T
     # Rounded, so that what is alike but for the last digits is settled by name.
     distance = distance.round(12)
-    distance[fields[:, np.newaxis] != fields] = np.inf
+    distance[apart] = np.inf
     np.fill_diagonal(distance, np.inf)
     _, code, size_of = np.unique(fields, return_inverse=True, return_counts=True)
     wanted = np.clip(MOST_OF_FIELD * size_of, 1, N_NEAREST).astype(np.int64)[code]

@@ -80,3 +80,26 @@ def test_rare_neighbors_share_a_column(monkeypatch):
 def test_many_names_take_no_more_room_for_one_that_is_long(n):
     counted = totals([[(0, "x" * 20_000), *((0, f"{k}") for k in range(n))]])
     assert [counted.operations[code] for code in counted.in_order] == sorted(counted.operations)
+
+
+@pytest.mark.parametrize(
+    ("amounts", "way"),
+    [
+        ([5.0] * 9, 1),
+        ([-5.0] * 9, -1),
+        ([-5.0] * 7, 0),  # too few to tell
+        ([5.0] * 26 + [-1.0, 0.0], 1),
+        ([5.0] * 15 + [-1.0], 0),
+        ([0.0] * 50, 0),
+        ([5.0] * 20 + [None] * 30, 0),  # no transform operation
+    ],
+)
+@pytest.mark.parametrize("n_pieces", [1, 3])
+def test_which_way_money_moves(amounts, way, n_pieces):
+    rows = [[event(0, "a", amount=amount)] for amount in amounts]
+    pieces = [
+        read_as_of(applications(rows[k::n_pieces]), "behaviors", "applied_at", None).behaviors
+        for k in range(n_pieces)
+    ]
+    counted = Totals(pieces)
+    assert counted.direction_of(0) == way

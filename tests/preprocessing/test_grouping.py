@@ -10,6 +10,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from skhuihen.preprocessing import grouping
 from skhuihen.preprocessing.grouping import Groups
+from skhuihen.preprocessing.names import find_families
 
 CLICK, TRANSFORM, WIDGET = "item_click", "transform_operation", "function_widget"
 
@@ -227,3 +228,62 @@ def test_all_steps_keep_the_limit(n, room, seed):
     assert len(groups.behaviors()) == n
     for behavior, members in grouped(groups).items():
         assert len({groups.fields[names.index(name)] for name in members}) == 1, behavior
+
+
+def ways_of(groups):
+    """Return, for each group, which ways its operations move money."""
+    return [set(groups.directions[groups.group == g].tolist()) for g in set(groups.group.tolist())]
+
+
+@pytest.mark.parametrize("most", [1000, 20])
+@given(seed=st.integers(0, 99), room=st.sampled_from([2, 9, None]))
+@settings(max_examples=15, deadline=None)
+def test_money_in_and_money_out_are_never_one_group(most, seed, room):
+    rng = np.random.default_rng(seed)
+    ways = rng.integers(-1, 2, 40)
+    names = sorted(f"{word}/{tail}" for word in ("fund", "loan") for tail in range(20))
+    counts = neighbors_of(np.repeat(np.arange(4), 10), rng)
+    groups = Groups(names, [TRANSFORM] * 40, rng.integers(50, 99, 40), ways.tolist())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grouping, "MOST_COMPARED", most)
+        groups.merge_alike(room, lambda: counts)
+    assert groups.n_behaviors < 40
+    assert not any({-1, 1} <= ways for ways in ways_of(groups))
+
+
+def test_what_moves_money_opposite_ways_is_not_linked():
+    """Two products that are used alike, whose purchases and sales begin alike."""
+    names = [f"{of}/{way}/{k}" for of in ("fund", "gold") for way in ("buy", "sell") for k in "abc"]
+    counts = np.tile([[50, 1], [1, 50]], (1, 2)).repeat(6, axis=0)
+    ways = [-1, -1, -1, 1, 1, 1] * 2
+    for directions, n in ((None, 2), (ways, 4)):
+        groups = Groups(names, [TRANSFORM] * 12, np.full(12, 99), directions)
+        groups.merge_alike(2, lambda: counts)
+        assert len(ways_of(groups)) == n
+
+
+def test_what_most_of_a_field_shares_places_nobody():
+    names = [*(f"fund/{x}" for x in "bcdfghjk"), "gold", "life", "loan"]
+    counts = np.full((11, 4), 20)
+    counts[0] = 0
+    groups = Groups(names, [WIDGET] * 11, np.array([1, *[400] * 10]))
+    groups.merge_alike(9, lambda: counts)
+    assert groups.why[0] == "rare"
+    # As soon as it is half of the field, it is a family as others are.
+    groups = Groups([*names[:6], *"klmnop"], [WIDGET] * 12, np.array([1, *[400] * 11]))
+    groups.merge_alike(9, lambda: np.vstack([counts[0], counts]))
+    assert groups.why[0] != "rare"
+
+
+def test_a_few_of_a_family_are_not_called_by_it():
+    names = [*(f"fund/{x}" for x in "abcdef"), *"klmn"]
+    for n, title in (
+        (2, "fund/a_etc"),
+        (3, "fund/a_etc"),
+        (4, "fund"),
+        (6, "fund"),
+        (7, "fund_etc"),
+    ):
+        groups = Groups(names, [WIDGET] * 10, np.arange(10, 0, -1))
+        groups._families = [(f, np.array(f.members)) for f in find_families(names, WIDGET)]
+        assert groups._title(np.arange(n)) == title
