@@ -37,7 +37,7 @@ _HOMES = {
     "prepare_parquet": "skhuihen.preparation",
     "score_table": "skhuihen.scoring",
 }
-_SUBMODULES = ("datasets", "metrics", "model_selection", "plotting")
+_SUBMODULES = ("datasets", "inspection", "metrics", "model_selection", "plotting")
 
 __all__ = [
     "BehaviorAbstractor",

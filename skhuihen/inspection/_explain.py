@@ -205,7 +205,7 @@ def explain(
             bar.update(len(chunk))
     return Explanation(
         players=[table.players(application) for application in range(len(table))],
-        values=_complete(values, table),
+        values=values,
         log_odds=own,
         base=base,
         index=frame.index,
@@ -214,14 +214,6 @@ def explain(
         column=column,
         applied_at=applied_at,
     )
-
-
-def _complete(
-    values: list[NDArray[np.float64]], table: PlayersTable
-) -> list[NDArray[np.float64]]:
-    for application, own in enumerate(values):
-        assert len(own) == len(table.players(application))
-    return values
 
 
 def _read(X: Any, column: str, parameter: str = "X") -> pd.DataFrame:

@@ -195,12 +195,13 @@ class _Planner:
         n, n_contexts = len(leaves), len(contexts)
         alone = contexts.mate == np.arange(n_contexts)
         n_each = ceil(self.n_orders / n_contexts)
-        if alone.any():
-            n_each += n_each % 2
+        paired = bool(alone.any())
+        n_each += paired * (n_each % 2)
         # The same orders for the same group, whichever applicant it belongs to.
         random = np.random.default_rng([n, n_contexts, n_each])
         orders = np.argsort(random.random((n_contexts, n_each, n)), axis=2)
-        orders[alone, 1::2] = orders[alone, 0::2][..., ::-1]
+        if paired:
+            orders[alone, 1::2] = orders[alone, 0::2][..., ::-1]
         later = contexts.mate < np.arange(n_contexts)
         orders[later] = orders[contexts.mate[later]][..., ::-1]
 
@@ -212,7 +213,7 @@ class _Planner:
         asked = asked.reshape(n_contexts, n_each, n + 1)
         place = np.argsort(orders, axis=2)  # of each player in each order
         mates = np.arange(n_each)
-        swapped = mates ^ 1 if alone.any() else mates
+        swapped = mates ^ 1 if paired else mates
         mate = contexts.mate[:, None] * n_each + np.where(alone[:, None], swapped, mates)
         weight = np.repeat(contexts.weight / n_each, n_each)
         divided = []

@@ -164,12 +164,12 @@ class PlayersTable:
     def players(self, application: int) -> list[Player]:
         """Return the players in the order of a plan's weights."""
         players = []
-        row = self.frame.iloc[application]
         for field, names in self.fields.items():
             players.append(Player(field, "", "field", None))
             if self.depth > 1:
                 players += [
-                    Player(f"{field}/{name}", field, "column", row[name]) for name in names
+                    Player(f"{field}/{name}", field, "column", self._pool[name][application])
+                    for name in names
                 ]
         sessions = self._sessions(application)
         if not sessions:
