@@ -61,7 +61,10 @@ def test_lower_bounds_are_the_versions_that_are_tested() -> None:
     "page",
     [
         "README.md",
-        *(f"docs/{name}.md" for name in ("user_guide", "composition", "out_of_time", "base_model")),
+        *(
+            f"docs/{name}.md"
+            for name in ("user_guide", "composition", "out_of_time", "base_model", "reasons")
+        ),
     ],
 )
 def test_pages_show_their_real_output(page: str) -> None:

@@ -1,4 +1,4 @@
-"""Are the reasons of `skhuihen.inspection` those of the model, and how long do they take?
+"""Whether the reasons of `skhuihen.inspection` are those of the model, and how long they take.
 
 At a simulated bank whose risk is known, HUIHEN is explained beside LightGBM, by Shapley values and
 by what else is used: leaving one part out (occlusion), integrated gradients, gradient times input.
@@ -12,6 +12,7 @@ import argparse
 import copy
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ TRUTH = {
     "last session": ["impulsive", "hesitant"],
     "whole history": ["month_end", "habit"],
 }
-STEPS = 32  # of integrated gradients
+STEPS = 20  # of integrated gradients
 N_SESSIONS = 8
 
 
@@ -84,7 +85,9 @@ class Task:
             n_estimators=150, learning_rate=0.03, num_leaves=15, n_jobs=1, verbose=-1,
             random_state=0,
         )  # fmt: skip
-        return self._fitted("trees", make_pipeline(BehaviorAbstractor(), Sessionizer(), features, trees))
+        return self._fitted(
+            "trees", make_pipeline(BehaviorAbstractor(), Sessionizer(), features, trees)
+        )
 
     def _fitted(self, name: str, model: Any) -> Any:
         kept = self.arguments.kept
@@ -108,7 +111,7 @@ class Asked:
     """What the model says of coalitions of one's own choice."""
 
     def __init__(self, task: Task, model: Any, explanation: Explanation) -> None:
-        steps, rest = split(model)
+        _, rest = split(model)
         frame = explanation.table
         fields = find_fields(frame, "behaviors", ["user_id", "application_id", "applied_at"], None)
         # Five rows as `explain` would choose them matter little to the order of players.
@@ -152,44 +155,37 @@ def gradients(task: Task, asked: Asked, steps: int) -> list[np.ndarray]:
     """
     scorer, table = asked.scorer, asked.table
     assert isinstance(scorer, HUIHENScores)
-    model, n_leaves = scorer.model, table.n_profile_leaves
+    model, n_leaves, n = scorer.model, table.n_profile_leaves, len(table)
     start = torch.from_numpy(scorer.other.mean(axis=0))
     at = (np.arange(steps) + 0.5) / steps if steps else np.ones(1)
-    results = []
-    for row in range(len(table)):
-        one = table.frame.iloc[[row]]
-        batch, _ = model._dataset(one, model._read_behaviors(one)).__getitems__([0])
-        leaves = np.zeros(n_leaves + N_SESSIONS + 1)
-        for net in model.nets_:
-            module = net.module_.eval()
-            has_history = len(batch.applicants) > 0
-            read = module.read_sessions(batch).detach() if has_history else None
-            by_profile = torch.zeros_like(batch.profile)
-            by_session = None if read is None else torch.zeros_like(read)
-            for share in at.tolist():
-                own = start + share * (batch.profile - start)
-                own = own.detach().requires_grad_()
-                twin = copy.copy(module)
-                sessions = None if read is None else (share * read).detach().requires_grad_()
-                if sessions is not None:
-                    twin.read_sessions = lambda batch, sessions=sessions: sessions
-                logits = twin(copy.copy(batch).__class__(**{**vars(batch), "profile": own}))
-                (logits[0, 1] - logits[0, 0]).backward()
-                by_profile += own.grad / len(at)
-                if sessions is not None:
-                    by_session += sessions.grad / len(at)
-            effect = (by_profile * (batch.profile - start))[0].numpy()
-            np.add.at(leaves, scorer.column_of[scorer.column_of >= 0],
-                      effect[scorer.column_of >= 0] / len(model.nets_))  # fmt: skip
-            if read is not None:
-                of_session = (by_session * read).sum(dim=1)[batch.session].numpy()
-                rank = np.minimum(len(of_session) - 1 - np.arange(len(of_session)), N_SESSIONS)
-                np.add.at(leaves, n_leaves + rank, of_session / len(model.nets_))
-            for parameter in module.parameters():
-                parameter.grad = None
-        n = sum(1 if part is None else len(part) for part in table.tree(row))
-        results.append(leaves[:n])
-    return results
+    batch, _ = model._dataset(table.frame, model._read_behaviors(table.frame)).__getitems__(
+        range(n)
+    )
+    # Of each session, in packed order: whose it is, and how many come after it.
+    owner = np.concatenate([batch.applicants[:size].numpy() for size in batch.session_steps])
+    number = np.repeat(np.arange(len(batch.session_steps)), batch.session_steps)
+    rank = np.minimum(np.bincount(owner, minlength=n)[owner] - 1 - number, N_SESSIONS)
+    known = scorer.column_of >= 0
+    leaves = np.zeros((n, n_leaves + N_SESSIONS + 1))
+    for net in model.nets_:
+        module = net.module_.eval()
+        read = module.read_sessions(batch).detach()
+        by_profile, by_session = torch.zeros_like(batch.profile), torch.zeros_like(read)
+        for share in at.tolist():
+            own = (start + share * (batch.profile - start)).detach().requires_grad_()
+            sessions = (share * read).detach().requires_grad_()
+            twin = copy.copy(module)
+            twin.read_sessions = lambda batch, sessions=sessions: sessions
+            logits = twin(replace(batch, profile=own))
+            by = torch.autograd.grad((logits[:, 1] - logits[:, 0]).sum(), [own, sessions])
+            by_profile += by[0] / len(at)
+            by_session += by[1] / len(at)
+        effect = (by_profile * (batch.profile - start)).numpy()
+        np.add.at(leaves.T, scorer.column_of[known], effect.T[known] / len(model.nets_))
+        of_session = (by_session * read).sum(dim=1)[batch.session].numpy()
+        np.add.at(leaves, (owner, n_leaves + rank), of_session / len(model.nets_))
+    sizes = [sum(1 if part is None else len(part) for part in table.tree(row)) for row in range(n)]
+    return [own[:size] for own, size in zip(leaves, sizes, strict=True)]
 
 
 def leaves_of(explanation: Explanation) -> list[np.ndarray]:
@@ -199,13 +195,9 @@ def leaves_of(explanation: Explanation) -> list[np.ndarray]:
 
 def by_place(leaves: list[np.ndarray], n_profile: int) -> pd.DataFrame:
     """Add the values of leaves up to profile, last session and the rest of the history."""
-    return pd.DataFrame(
-        [
-            (own[:n_profile].sum(), own[n_profile : n_profile + 1].sum(), own[n_profile + 1 :].sum())
-            for own in leaves
-        ],
-        columns=list(TRUTH),
-    )
+    last = n_profile + 1
+    sums = [(own[:n_profile].sum(), own[n_profile:last].sum(), own[last:].sum()) for own in leaves]
+    return pd.DataFrame(sums, columns=list(TRUTH))
 
 
 def planted(task: Task, found: pd.DataFrame) -> dict[str, float]:
@@ -346,7 +338,9 @@ def measure(task: Task) -> str:
 
     few = task.arguments.explained_slowly
     of_trees = task.explain(trees, few)
-    rows = {f"HUIHEN, {name}": planted(task, by_place(of, n_profile)) for name, of in leaves.items()}
+    rows = {
+        f"HUIHEN, {name}": planted(task, by_place(of, n_profile)) for name, of in leaves.items()
+    }
     rows[f"LightGBM, Shapley values ({few} applications)"] = planted(
         task, by_place(leaves_of(of_trees), n_profile)
     )
@@ -365,7 +359,7 @@ def measure(task: Task) -> str:
     print("curves", flush=True)
 
     finer = task.explain(model, few, n_orders=400)
-    deep = task.explain(model, min(few, 20), depth=3)
+    deep = task.explain(model, min(few, 5), depth=3)
     differences = np.concatenate(
         [a - b for a, b in zip(own[:few].values, finer.values, strict=True)]
     )
@@ -387,9 +381,7 @@ def measure(task: Task) -> str:
         title = f"{n} networks, other seeds" if n > 1 else "one network, other seeds"
         explained = [before] if before is not None else [task.explain(task.huihen(0, 1))]
         explained += [task.explain(task.huihen(seed, n)) for seed in seeds]
-        pairs = [
-            agreement(a, b) for i, a in enumerate(explained) for b in explained[i + 1 :]
-        ]
+        pairs = [agreement(a, b) for i, a in enumerate(explained) for b in explained[i + 1 :]]
         rows[title] = dict(pd.DataFrame(pairs).mean())
         if n == 1:
             rows["one network against five"] = agreement(own, explained[0])
@@ -401,31 +393,41 @@ def measure(task: Task) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-HEAD = """# Reasons, measured
+HEAD = (
+    "# Reasons, measured\n\n"
+    "Written by `examples/benchmarks/reasons.py`; do not edit by hand. "
+    "[reasons.md](reasons.md) says what the values mean."
+)
 
-Written by `examples/benchmarks/reasons.py`; do not edit by hand. [reasons.md](reasons.md) says what \
-the values mean."""
+PLANTED = (
+    "The simulator knows what it has added to each applicant's log-odds: by the profile, by "
+    "the last session (impulsive, hesitant) and by the whole history (month-end, habit). "
+    "Values are added up to the same three places, both are taken against their mean, and the "
+    'largest is the first reason. "right where it is" is the share of applicants with that '
+    'true first reason who are given it; "rank" is Spearman\'s correlation of value and truth '
+    "over applicants. What the model has not learned no explanation of it can show: these "
+    "figures are of both together, and lines with the same model differ by the explanation "
+    "alone."
+)
 
-PLANTED = """The simulator knows what it has added to each applicant's log-odds: by the profile, by \
-the last session (impulsive, hesitant) and by the whole history (month-end, habit). Values are added \
-up to the same three places, both are taken against their mean, and the largest is the first reason. \
-"right where it is" is the share of applicants with that true first reason who are given it; "rank" is \
-Spearman's correlation of value and truth over applicants. What the model has not learned no \
-explanation of it can show: these figures are of both together, and lines with the same model differ \
-by the explanation alone."""
+CURVES = (
+    "Players are taken out of an application, or put into an empty one, the one with the "
+    "largest value first; the log-odds are averaged over all steps and applications, and over "
+    "the background rows where a column is absent. A good order lowers the log-odds fast "
+    "(deletion: less is better) and raises them fast (insertion: more is better)."
+)
 
-CURVES = """Players are taken out of an application, or put into an empty one, the one with the \
-largest value first; the log-odds are averaged over all steps and applications, and over the background \
-rows where a column is absent. A good order lowers the log-odds fast (deletion: less is better) and \
-raises them fast (insertion: more is better)."""
+STABILITY = (
+    "How alike the reasons of two models are: the share of applications with the same first "
+    "reason, the share of the same reasons among the first four, and the rank correlation of "
+    "all values of an application, over pairs of models. The first line is a test: with "
+    "weights drawn at random the reasons must change."
+)
 
-STABILITY = """How alike the reasons of two models are: the share of applications with the same first \
-reason, the share of the same reasons among the first four, and the rank correlation of all values of an \
-application, over pairs of models. The first line is a test: with weights drawn at random the reasons \
-must change."""
-
-SPEED = """Processor time on one thread, the least of several calls in one run, for an applicant with a \
-history of median length, through the whole pipeline."""
+SPEED = (
+    "Processor time on one thread, the least of several calls in one run, for an applicant "
+    "with a history of median length, through the whole pipeline."
+)
 
 
 def main() -> None:

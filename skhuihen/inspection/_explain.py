@@ -17,6 +17,7 @@ from skhuihen.inspection._explanation import Explanation
 from skhuihen.inspection._plan import Plan, make_plan
 from skhuihen.inspection._scores import HUIHENScores, TableScores, log_odds, split
 from skhuihen.inspection._table import PlayersTable, find_fields
+from skhuihen.preprocessing.profile import is_clear
 
 #: Coalitions that are scored before the next applications come.
 COALITIONS = 20_000
@@ -221,7 +222,7 @@ def _read(X: Any, column: str, parameter: str = "X") -> pd.DataFrame:
     if is_table(X):
         frame = as_frame(X, column, parameter=parameter)
         for name, dtype in zip(frame.columns, frame.dtypes, strict=True):
-            if name != column and dtype == object and is_nested(frame[name]):
+            if name != column and not is_clear(dtype) and is_nested(frame[name]):
                 raise ValueError(
                     f"Column {name!r} of {parameter} holds events, but column={column!r} is where "
                     f"they are looked for. Pass column={name!r}."
@@ -287,8 +288,10 @@ def _spread(
     if not columns:
         return others.iloc[:1]
     still = prepared.iloc[np.zeros(len(others), dtype=np.int64)].reset_index(drop=True)
-    own = others[[name for name in prepared.columns if name in others.columns and name != column]]
-    nobody = still.assign(**{name: own[name] for name in own.columns})
+    nobody = still.copy(deep=False)
+    for name in prepared.columns:
+        if name in others.columns and name != column:
+            nobody[name] = others[name].array
     if column in prepared.columns:
         empty = PlayersTable(prepared.iloc[:1], {}, others.iloc[:0], column, None, 1, 1)
         nothing = empty.select(np.zeros(len(others), np.int64), np.zeros((len(others), 2), bool))
@@ -300,9 +303,7 @@ def _spread(
     return others.iloc[order[at]].reset_index(drop=True)
 
 
-def _scorer(
-    model: Any, table: PlayersTable, others: pd.DataFrame, as_array: bool
-) -> TableScores:
+def _scorer(model: Any, table: PlayersTable, others: pd.DataFrame, as_array: bool) -> TableScores:
     if HUIHENScores.can_score(model):
         fast = HUIHENScores(model, table, others)
         if fast.fits:

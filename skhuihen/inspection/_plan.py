@@ -132,9 +132,7 @@ class _Planner:
         empty = np.bincount(place[of_nobody], weights=start.weight, minlength=len(first))
         return Plan(present[first], background[first], weights, int(place[of_all[0]]), empty)
 
-    def _ask(
-        self, present: NDArray[np.bool_], background: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
+    def _ask(self, present: NDArray[np.bool_], background: NDArray[np.int64]) -> NDArray[np.int64]:
         """Note coalitions, and return their places among all that were asked for."""
         self.present.append(present)
         self.background.append(background)

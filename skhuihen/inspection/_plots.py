@@ -175,8 +175,7 @@ class WaterfallDisplay:
         value = self.players["value"].to_numpy()
         order = np.argsort(-np.abs(value), kind="stable")
         labels = [
-            _label(*of)
-            for of in self.players[["player", "kind", "shown"]].itertuples(index=False)
+            _label(*of) for of in self.players[["player", "kind", "shown"]].itertuples(index=False)
         ]
         if not len(order):
             return np.zeros(1), ["nothing to explain by"]
@@ -447,9 +446,7 @@ class EffectTimelineDisplay(SessionTimelineDisplay):
             return self
         rows = self.session_ax_
         width, height = rows.get_xlim()[1], rows.get_ylim()[1]
-        left = (rows.get_window_extent().x0 - self.ax_.get_window_extent().x0) / (
-            self.figure_.dpi
-        )
+        left = (rows.get_window_extent().x0 - self.ax_.get_window_extent().x0) / (self.figure_.dpi)
         largest = max((abs(effect) for effect in self.effects), default=0.0) or 1.0
         for number in range(n_drawn):
             top = height * (1 - number / n_drawn)

@@ -133,7 +133,7 @@ def reason_codes(
                     "told": told,
                 }
             )
-    columns = "application index rank code text effect player shown told".split()
+    columns = ["application", "index", "rank", "code", "text", "effect", "player", "shown", "told"]
     result = pd.DataFrame(rows, columns=columns)
     result["shown"] = pd.Series([row["shown"] for row in rows], dtype=object)
     return result.astype({"application": np.int64, "rank": "Int64", "effect": float, "told": bool})
@@ -168,8 +168,8 @@ class _Reasons(NamedTuple):
         ]
         if lacking:
             raise ValueError(
-                f"The table of reasons has none for {lacking[0]!r} (lacking in all: {lacking}). Add "
-                "a row for each, or for its group."
+                f"The table of reasons has none for {lacking[0]!r} (lacking in all: {lacking}). "
+                "Add a row for each, or for its group."
             )
 
     def effects(
@@ -242,8 +242,8 @@ def _read(table: Any) -> _Reasons:
         at = codes.index(code)
         if texts[at] != text or tell[at] != may:
             raise ValueError(
-                f"Row {number} of the table of reasons gives the code {code!r} another text or tell "
-                f"than a row before: {text!r} and {texts[at]!r}. Use one for both, or two codes."
+                f"Row {number} of the table of reasons gives code {code!r} another text or "
+                f"tell than a row before: {text!r} and {texts[at]!r}. Use one for both, or two codes."
             )
         patterns.append(pattern)
         code_of.append(at)

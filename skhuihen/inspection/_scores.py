@@ -141,7 +141,9 @@ class HUIHENScores(TableScores):
         unmoved = self._profile_of(still.iloc[:1])
         self.column_of = np.full(self.own.shape[1], -1)
         for number, name in enumerate(table.columns):
-            moved = self._profile_of(still.assign(**{name: together[name]}))
+            varied = still.copy(deep=False)
+            varied[name] = together[name]
+            moved = self._profile_of(varied)
             self.column_of[(moved != unmoved).any(axis=0)] = number
         encoder = self.model.profile_encoder_
         context = {*encoder.fields_["user"], *encoder.fields_["item"]}
@@ -203,10 +205,8 @@ class HUIHENScores(TableScores):
         )[:, self.column_of]
         return np.where(own, self.own[row], self.other[plan.background])
 
-    def _blend(
-        self, row: int, plan: Plan, logits: NDArray[np.floating]
-    ) -> NDArray[np.float64]:
-        """Weigh the networks' logits as the classifier does, with its base model if there is one."""
+    def _blend(self, row: int, plan: Plan, logits: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Weigh the networks' logits, with those of a base model if there is one."""
         model = self.model
         frame = pd.DataFrame(index=range(len(logits)))
         if model.blend_ is not None and model.blend_.base:
@@ -239,7 +239,9 @@ class _Sessions:
         starts = np.flatnonzero(first)
         lengths = np.diff(np.append(starts, len(session)))
         # Sessions with the same behaviors left have the same sum of random numbers.
-        random = np.random.default_rng(0).integers(2**64, size=scores.behaviors.n_events, dtype="u8")
+        random = np.random.default_rng(0).integers(
+            2**64, size=scores.behaviors.n_events, dtype="u8"
+        )
         sums = np.add.reduceat(random[selection.event], starts) if len(starts) else random[:0]
         _, one, self.variant = np.unique(sums, return_index=True, return_inverse=True)
         self.n_sessions = np.diff(np.searchsorted(starts, selection.offsets))

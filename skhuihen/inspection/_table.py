@@ -201,7 +201,7 @@ class PlayersTable:
         return players
 
     def catalog(self) -> list[Player]:
-        """Return every player that an application may have; of behaviors, none but their sessions."""
+        """Return every player that an application may have, behaviors aside."""
         players = []
         for field, names in self.fields.items():
             players.append(Player(field, "", "field", None))
@@ -232,9 +232,7 @@ class PlayersTable:
 
     # Tables with parts taken out.
 
-    def select(
-        self, application: NDArray[np.int64], present: NDArray[np.bool_]
-    ) -> Selection:
+    def select(self, application: NDArray[np.int64], present: NDArray[np.bool_]) -> Selection:
         """Return the events that are left where some leaves are present.
 
         Parameters

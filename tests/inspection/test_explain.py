@@ -252,9 +252,7 @@ def test_the_model_and_the_tables_stay_as_they_were(bank, huihen):
     state = set(vars(huihen[-1].net_.module_))
     explain(huihen, X[:2], X[y == 0], depth=3, **FEW)
     np.testing.assert_array_equal(huihen.predict_proba(X), before[0])
-    pd.testing.assert_frame_equal(
-        X.drop(columns="behaviors"), before[1].drop(columns="behaviors")
-    )
+    pd.testing.assert_frame_equal(X.drop(columns="behaviors"), before[1].drop(columns="behaviors"))
     assert X["behaviors"].array.list_array.equals(before[1]["behaviors"].array.list_array)
     assert set(vars(huihen[-1].net_.module_)) == state
 
@@ -275,9 +273,7 @@ def test_other_containers_are_taken(bank, forest):
     plain = X.drop(columns="behaviors")
     model = make_pipeline(ProfileEncoder(), LogisticRegression()).fit(plain, y)
     own = explain(model, plain[:3], plain[y == 0], n_orders=2)
-    of_polars = explain(
-        model, pl.from_pandas(plain[:3]), pl.from_pandas(plain[y == 0]), n_orders=2
-    )
+    of_polars = explain(model, pl.from_pandas(plain[:3]), pl.from_pandas(plain[y == 0]), n_orders=2)
     np.testing.assert_allclose(of_polars.matrix(), own.matrix(), atol=1e-9)
     assert explain(model, plain[:2], depth=1).base.shape == (2,)
 
@@ -388,9 +384,9 @@ def test_tables_that_cannot_be_explained(bank, huihen):
         explain(huihen, X[:2], X[:0])
     with pytest.raises(ValueError, match="background has no column 'device__system'"):
         explain(huihen, X[:2], X.drop(columns="device__system"))
-    with pytest.raises(ValueError, match="X has one row, .* Pass background"):
+    with pytest.raises(ValueError, match=r"X has one row, .* Pass background"):
         explain(huihen, X[:1])
-    with pytest.raises(ValueError, match="has no column|missing"):
+    with pytest.raises(ValueError, match=r"has no column|missing"):
         explain(huihen, X[:2].drop(columns="user__age"), X)
     nested = X.assign(behaviors=X["behaviors"].map(lambda frame: frame.to_dict("records")))
     renamed = nested.rename(columns={"behaviors": "log"})
@@ -407,7 +403,7 @@ def test_tables_that_cannot_be_explained(bank, huihen):
 
 
 def test_a_background_of_one_row_and_a_single_application(bank, huihen):
-    X, y = bank
+    X, _ = bank
     explanation = explain(huihen, X[:1], X[5:6], **FEW)
     check_sums(explanation)
     # Against itself, of the same profile, nothing but the history matters.

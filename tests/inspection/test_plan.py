@@ -83,18 +83,14 @@ def test_sums_hold_however_few_orders_are_drawn(tree, max_exact, n_orders):
     n_replaced = n // 2
     value = random_game(n, n_background)
     plan = make_plan(tree, n_replaced, n_background, max_exact, n_orders)
-    scores = np.array(
-        [value(*of) for of in zip(plan.coalitions, plan.background, strict=True)]
-    )
+    scores = np.array([value(*of) for of in zip(plan.coalitions, plan.background, strict=True)])
     found = plan.weights @ scores
     everybody = [of for of, _ in players_of(tree)]
     leaves = {of[0]: own for own, (of, leaf) in zip(found, players_of(tree), strict=True) if leaf}
     for own, of in zip(found, everybody, strict=True):
         assert own == pytest.approx(sum(leaves[leaf] for leaf in of), abs=1e-12)
     assert plan.coalitions[plan.full].all()
-    assert sum(leaves.values()) == pytest.approx(
-        scores[plan.full] - plan.empty @ scores, abs=1e-12
-    )
+    assert sum(leaves.values()) == pytest.approx(scores[plan.full] - plan.empty @ scores, abs=1e-12)
     empty = plan.empty > 0
     assert not plan.coalitions[empty].any()
     assert plan.empty.sum() == pytest.approx(1)
