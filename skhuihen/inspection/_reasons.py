@@ -242,8 +242,9 @@ def _read(table: Any) -> _Reasons:
         at = codes.index(code)
         if texts[at] != text or tell[at] != may:
             raise ValueError(
-                f"Row {number} of the table of reasons gives code {code!r} another text or "
-                f"tell than a row before: {text!r} and {texts[at]!r}. Use one for both, or two codes."
+                f"Row {number} of the table of reasons gives the code {code!r} another text or "
+                f"tell than a row before: {text!r} and {texts[at]!r}. Use one for both, or two "
+                "codes."
             )
         patterns.append(pattern)
         code_of.append(at)
