@@ -57,7 +57,7 @@ explanation = explain(model, X.iloc[declined], background=X.iloc[approved], verb
 # What approved applicants get for the same parts: the declined are compared with their mean.
 reference = explain(model, X.iloc[approved[:: max(1, len(approved) // 50)]], X.iloc[approved])
 
-# First match wins; a session or column without a row takes that of its group.
+# The first row that matches a column or session, or the group that it is in, counts.
 table = pd.DataFrame(
     [
         ("user__monthly_income", "11", "Income is low for the credit applied for", "yes"),

@@ -147,7 +147,7 @@ def explain(
     >>> model = make_pipeline(
     ...     Sessionizer(), HUIHENClassifier(max_epochs=1, n_networks=1, random_state=0))
     >>> explanation = explain(model.fit(X, bank.y), X[:3], X[bank.y == 0], depth=1)
-    >>> explanation.to_frame()["player"].to_list()[:4]
+    >>> explanation.matrix("top").columns.to_list()
     ['user', 'device', 'item', 'history']
     """
     if not hasattr(model, "predict_proba"):

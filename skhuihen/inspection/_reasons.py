@@ -41,8 +41,8 @@ def reason_codes(
         What may be given as a reason, with the columns
 
         - ``player``: the path of a player, such as ``history/session_1``, or its last part, such as
-          ``user__age``, or a glob of either, such as ``device__*``; of several rows that match, the
-          first counts. A player without a row takes that of its group.
+          ``user__age``, or a glob of either, such as ``device__*``. A row for a group is one for all
+          players in it. Of several rows that match, the first counts.
         - ``code``: of the reason. The effects of players with one code are added up.
         - ``text``: in plain words, the same for each row of a code.
         - ``tell``, which may be left out: whether the applicant may be told, yes or no.
@@ -149,13 +149,15 @@ class _Reasons(NamedTuple):
     tell: list[bool]
 
     def find(self, path: str) -> int | None:
-        """Return the code of a player, or that of its group if it has none of its own."""
+        """Return the code of the first row that matches a player or a group that it is in."""
+        names = []
         while path:
             parent, _, name = path.rpartition("/")
-            for pattern, code in zip(self.patterns, self.code_of, strict=True):
-                if fnmatchcase(path, pattern) or fnmatchcase(name, pattern):
-                    return code
+            names += [path, name]
             path = parent
+        for pattern, code in zip(self.patterns, self.code_of, strict=True):
+            if any(fnmatchcase(name, pattern) for name in names):
+                return code
         return None
 
     def check(self, catalog: list[Player]) -> None:
