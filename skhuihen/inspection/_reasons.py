@@ -41,8 +41,8 @@ def reason_codes(
         What may be given as a reason, with the columns
 
         - ``player``: the path of a player, such as ``history/session_1``, or its last part, such as
-          ``user__age``, or a glob of either, such as ``device__*``. A row for a group is one for all
-          players in it. Of several rows that match, the first counts.
+          ``user__age``, or a glob of either, such as ``device__*``. A row for a group is one for
+          all players in it. Of several rows that match, the first counts.
         - ``code``: of the reason. The effects of players with one code are added up.
         - ``text``: in plain words, the same for each row of a code.
         - ``tell``, which may be left out: whether the applicant may be told, yes or no.
