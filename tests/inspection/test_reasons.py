@@ -91,8 +91,8 @@ def test_effects_of_one_code_are_added_up_and_a_group_takes_what_is_left():
 def test_ties_are_settled_by_the_table():
     explanation = make_explanation((0.2, 0.2 + 1e-12, 0.2, 0.2, 0.2))
     assert codes_of(reason_codes(explanation, make_table())) == ["A", "I", "D", "L"]
-    turned = make_table().iloc[::-1]
-    assert codes_of(reason_codes(explanation, turned)) == ["H", "L", "D", "I"]
+    turned = make_table().iloc[[3, 2, 1, 4, 0]]
+    assert codes_of(reason_codes(explanation, turned)) == ["L", "D", "I", "H"]
 
 
 def test_what_may_not_be_told_is_shown_and_has_no_rank():
