@@ -129,7 +129,8 @@ class _Planner:
         shape = (len(self.terms), len(first))
         weights = csr_array((weight, (players, place[at])), shape=shape)
         weights.sum_duplicates()
-        empty = np.bincount(place[of_nobody], weights=start.weight, minlength=len(first))
+        empty = np.zeros(len(first))
+        np.add.at(empty, place[of_nobody], start.weight)
         return Plan(present[first], background[first], weights, int(place[of_all[0]]), empty)
 
     def _ask(self, present: NDArray[np.bool_], background: NDArray[np.int64]) -> NDArray[np.int64]:
