@@ -45,7 +45,7 @@ _HOMES = {
     "save_model": "skhuihen.persistence",
     "score_table": "skhuihen.scoring",
 }
-_SUBMODULES = ("datasets", "metrics", "model_selection", "plotting")
+_SUBMODULES = ("datasets", "inspection", "metrics", "model_selection", "plotting")
 
 __all__ = [
     "BehaviorAbstractor",

@@ -63,7 +63,10 @@ def test_lower_bounds_are_the_versions_that_are_tested() -> None:
         "README.md",
         *(
             f"docs/{name}.md"
-            for name in ("user_guide", "composition", "out_of_time", "base_model", "production")
+            for name in (
+                *("user_guide", "composition", "out_of_time", "base_model"),
+                *("production", "reasons"),
+            )
         ),
     ],
 )

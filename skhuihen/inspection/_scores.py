@@ -1,0 +1,357 @@
+"""Scores of applications of which parts are taken out: of any model, and fast of HUIHEN."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+
+from skhuihen.behaviors import Behaviors
+from skhuihen.inspection._plan import Plan
+from skhuihen.inspection._table import PlayersTable, Selection
+from skhuihen.preprocessing.abstractor import BehaviorAbstractor
+from skhuihen.preprocessing.sessionizer import Sessionizer
+
+#: Log-odds of a probability closer to 0 or 1 than this would be infinite, or as good as that.
+CLOSEST = 1e-12
+#: Rows and events that are scored together.
+ROWS, EVENTS = 4096, 500_000
+
+
+def log_odds(model: Any, table: Any) -> NDArray[np.float64]:
+    """Return the log-odds of the second class that a model's probabilities are."""
+    probability = np.asarray(model.predict_proba(table), dtype=np.float64)
+    return np.log(np.maximum(probability[:, 1], CLOSEST)) - np.log(
+        np.maximum(probability[:, 0], CLOSEST)
+    )
+
+
+def unwrap(model: Any) -> Any:
+    """Return the model that a search has found, or that is frozen."""
+    while True:
+        if isinstance(model, FrozenEstimator):
+            model = model.estimator
+        elif hasattr(model, "best_estimator_"):
+            model = model.best_estimator_
+        else:
+            return model
+
+
+def split(model: Any) -> tuple[list[Any], Any]:
+    """Return the first steps of a pipeline that change events alone, and the model behind them.
+
+    What they do with an application does not depend on what is taken out, so that they need to run
+    but once, and what is taken out are the sessions and behaviors that the model sees.
+    """
+    model = unwrap(model)
+    if not isinstance(model, Pipeline):
+        return [], model
+    steps: list[Any] = []
+    for _, step in model.steps[:-1]:
+        if not isinstance(step, BehaviorAbstractor | Sessionizer):
+            break
+        steps.append(step)
+    rest = model[len(steps) :]
+    return steps, unwrap(rest[-1]) if len(rest) == 1 else rest
+
+
+class TableScores:
+    """Scores of any model, of tables with parts taken out.
+
+    Parameters
+    ----------
+    model : classifier
+    table : PlayersTable
+    as_array : bool
+        Hand the model an array, as it was fitted on one.
+    """
+
+    def __init__(self, model: Any, table: PlayersTable, as_array: bool) -> None:
+        self.model = model
+        self.table = table
+        self.as_array = as_array
+
+    def ask(self, frame: pd.DataFrame) -> NDArray[np.float64]:
+        """Score a frame."""
+        with warnings.catch_warnings():
+            # What is unusual in a table with parts taken out is no news of the applicant.
+            warnings.simplefilter("ignore")
+            return log_odds(self.model, frame.to_numpy() if self.as_array else frame)
+
+    def scores(
+        self, applications: Sequence[int], plans: Sequence[Plan]
+    ) -> list[NDArray[np.float64]]:
+        """Return the log-odds of the coalitions of some applications' plans."""
+        application, background, present = lay_out(applications, plans)
+        result = np.empty(len(application))
+        n_events = self.table.behaviors.lengths[application]
+        for part in parts(n_events):
+            frame = self.table.perturbed(application[part], background[part], present[part])
+            result[part] = self.ask(frame)
+        return np.split(result, np.cumsum([len(plan.background) for plan in plans])[:-1])
+
+
+class HUIHENScores(TableScores):
+    """Scores of `HUIHENClassifier`: a session is read once, whatever else is there.
+
+    The intention of a session depends on that session alone, so that of all coalitions only habit
+    and what joins it with the profile are computed, and the habit once for all coalitions with the
+    same sessions, user and item.
+    """
+
+    def __init__(self, model: Any, table: PlayersTable, background: pd.DataFrame) -> None:
+        super().__init__(model, table, as_array=not hasattr(model, "feature_names_in_"))
+        self.behaviors = self._read(table.frame)
+        self.fits = np.array_equal(self.behaviors.offsets, table.behaviors.offsets)
+        if self.fits:
+            self._encode(background)
+
+    @staticmethod
+    def can_score(model: Any) -> bool:
+        """Tell whether a model is a fitted `HUIHENClassifier` that reads sessions."""
+        from skhuihen.classifier import HUIHENClassifier
+
+        return isinstance(model, HUIHENClassifier) and model.net_.module_.intention is not None
+
+    def _read(self, frame: pd.DataFrame) -> Behaviors:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return self.model._read_known_behaviors(frame)
+
+    def _profile_of(self, frame: pd.DataFrame) -> NDArray[np.floating]:
+        return self.model._dataset(frame, _nothing(len(frame))).profile
+
+    def _encode(self, background: pd.DataFrame) -> None:
+        """Encode own and background profiles, and find what each column has become."""
+        table = self.table
+        own = table.frame.drop(columns=table.column, errors="ignore")
+        other = background.reindex(columns=own.columns)
+        self.own, self.other = self._profile_of(own), self._profile_of(other)
+        # A column is varied alone, through all of its values.
+        together = pd.concat([own[table.columns], other[table.columns]], ignore_index=True)
+        still = own.iloc[np.zeros(len(together), dtype=np.int64)].reset_index(drop=True)
+        unmoved = self._profile_of(still.iloc[:1])
+        self.column_of = np.full(self.own.shape[1], -1)
+        for number, name in enumerate(table.columns):
+            varied = still.copy(deep=False)
+            varied[name] = together[name]
+            moved = self._profile_of(varied)
+            self.column_of[(moved != unmoved).any(axis=0)] = number
+        encoder = self.model.profile_encoder_
+        context = {*encoder.fields_["user"], *encoder.fields_["item"]}
+        self.context = np.array(
+            [leaf for name, leaf in zip(table.columns, table.leaf_of_column, strict=True)
+             if name in context],
+            dtype=np.int64,
+        )  # fmt: skip
+        self._distinct: dict[int, tuple[Plan, NDArray[np.int64], NDArray[np.int64]]] = {}
+
+    def _distinct_habits(self, plan: Plan) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return one coalition of each kind that has a habit of its own, and each one's kind."""
+        known = self._distinct.get(id(plan))
+        if known is None or known[0] is not plan:
+            profile = plan.coalitions[:, self.context]
+            background = np.where(profile.all(axis=1), 0, plan.background)
+            history = plan.coalitions[:, self.table.n_profile_leaves :]
+            bits = np.packbits(np.column_stack([profile, history]), axis=1)
+            keys = np.column_stack([background, bits])
+            _, first, kind = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+            known = self._distinct[id(plan)] = plan, first, kind.ravel()
+        return known[1], known[2]
+
+    def scores(
+        self, applications: Sequence[int], plans: Sequence[Plan]
+    ) -> list[NDArray[np.float64]]:
+        """Return the log-odds of the coalitions of some applications' plans."""
+        import torch
+
+        distinct = [self._distinct_habits(plan) for plan in plans]
+        habits = [plan._replace(
+            coalitions=plan.coalitions[first], background=plan.background[first]
+        ) for plan, (first, _) in zip(plans, distinct, strict=True)]  # fmt: skip
+        application, _, present = lay_out(applications, habits)
+        nets = [net.module_.eval() for net in self.model.nets_]
+        with torch.inference_mode():
+            sessions = _Sessions(self, application, present)
+            intentions = [sessions.read(net) for net in nets]
+            results = []
+            start = 0
+            for row, plan, (first, kind) in zip(applications, plans, distinct, strict=True):
+                rows = slice(start, start + len(first))
+                start = rows.stop
+                batch, few = sessions.batches(rows, self._mixed(row, plan), kind)
+                place = torch.from_numpy(kind), torch.from_numpy(first)
+                logits = [
+                    _reusing(net, read, few, *(at.to(batch.profile.device) for at in place))(batch)
+                    for net, read in zip(nets, intentions, strict=True)
+                ]
+                mean = logits[0] if len(logits) == 1 else torch.stack(logits).mean(dim=0)
+                results.append(self._blend(row, plan, mean.cpu().numpy()))
+        return results
+
+    def _mixed(self, row: int, plan: Plan) -> NDArray[np.floating]:
+        """Return the encoded profiles of the coalitions of an application."""
+        table = self.table
+        own = np.column_stack(
+            [plan.coalitions[:, table.leaf_of_column], np.ones(len(plan.coalitions), dtype=bool)]
+        )[:, self.column_of]
+        return np.where(own, self.own[row], self.other[plan.background])
+
+    def _blend(self, row: int, plan: Plan, logits: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Weigh the networks' logits, with those of a base model if there is one."""
+        model = self.model
+        frame = pd.DataFrame(index=range(len(logits)))
+        if model.blend_ is not None and model.blend_.base:
+            application = np.full(len(logits), row)
+            scores = []
+            for part in parts(self.table.behaviors.lengths[application]):
+                frame = self.table.perturbed(
+                    application[part], plan.background[part], plan.coalitions[part]
+                )
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    scores.append(model._blended(frame, logits[part]))
+            return np.concatenate(scores).astype(np.float64)
+        return np.asarray(model._blended(frame, logits), dtype=np.float64)
+
+
+class _Sessions:
+    """The sessions of many histories, each distinct one read but once."""
+
+    def __init__(
+        self, scores: HUIHENScores, application: NDArray[np.int64], present: NDArray[np.bool_]
+    ) -> None:
+        self.model, table = scores.model, scores.table
+        selection = table.select(application, present)
+        session = table.session_of_event[selection.event]
+        first = np.ones(len(session), dtype=bool)
+        first[1:] = np.diff(session) != 0
+        starts_of_histories = selection.offsets[:-1][np.diff(selection.offsets) > 0]
+        first[starts_of_histories] = True
+        starts = np.flatnonzero(first)
+        lengths = np.diff(np.append(starts, len(session)))
+        # Sessions with the same behaviors left have the same sum of random numbers.
+        random = np.random.default_rng(0).integers(
+            2**64, size=scores.behaviors.n_events, dtype="u8"
+        )
+        sums = np.add.reduceat(random[selection.event], starts) if len(starts) else random[:0]
+        _, one, self.variant = np.unique(sums, return_index=True, return_inverse=True)
+        self.n_sessions = np.diff(np.searchsorted(starts, selection.offsets))
+        self.starts = np.cumsum(self.n_sessions) - self.n_sessions
+        # The variants as histories of one session each.
+        event = selection.event[
+            np.repeat(starts[one] - (np.cumsum(lengths[one]) - lengths[one]), lengths[one])
+            + np.arange(lengths[one].sum())
+        ]
+        offsets = np.concatenate([[0], np.cumsum(lengths[one])])
+        behaviors = table.take(scores.behaviors, Selection(event, offsets))
+        # The profile is not read here.
+        blank = table.frame.iloc[np.zeros(len(one), dtype=np.int64)]
+        blank = blank.drop(columns=table.column)
+        device = self.model._device_of_net()
+        self.read_rows = self.model._dataset(blank, behaviors, device=device)
+        self.topics = None
+        if self.read_rows.events.topics.shape[1]:
+            self.topics = self.model._events(table.take(scores.behaviors, selection)).topics
+
+    def read(self, net: Any) -> Any:
+        """Return the intention of each variant."""
+        import torch
+
+        n = len(self.read_rows)
+        found = []
+        for start in range(0, n, ROWS):
+            batch, _ = self.read_rows.__getitems__(range(start, min(start + ROWS, n)))
+            read = net.read_sessions(batch)
+            # As each has one session, the last session of a row is its only one.
+            found.append(torch.empty_like(read).index_copy(
+                0, batch.applicants, read.index_select(0, batch.last_session)
+            ))  # fmt: skip
+        return torch.cat(found) if found else torch.empty(0, net.intention_dim)
+
+    def batches(
+        self, rows: slice, profile: NDArray[np.floating], kind: NDArray[np.int64]
+    ) -> tuple[Any, Any]:
+        """Return the batch of an application's coalitions, and that of its distinct histories."""
+        import torch
+
+        from skhuihen.network.batch import ApplicationDataset, Events, pack
+
+        device = self.model._device_of_net()
+        events = Events.none(len(profile), profile.dtype.type)
+        dataset = ApplicationDataset(profile, events, device=device)
+        batch, _ = dataset.__getitems__(range(len(profile)))
+        n_sessions = self.n_sessions[rows]
+        applicants = np.flatnonzero(n_sessions)
+        counts, starts = n_sessions[applicants], self.starts[rows][applicants]
+        index, steps, order = pack(starts, counts)
+        last = starts + counts - 1
+        sent = {
+            "session": self.variant[index],
+            "applicants": applicants[order],
+            "last_session": self.variant[last][order],
+        }
+        few = replace(
+            batch,
+            **{name: torch.from_numpy(array).to(device) for name, array in sent.items()},
+            profile=batch.profile.new_zeros(len(n_sessions), 0),
+            event_steps=steps[:1],
+            session_steps=steps,
+        )
+        if self.topics is not None:
+            topics = torch.from_numpy(self.topics[rows][kind]).to(device)
+            batch = replace(batch, topics=topics)
+        return batch, few
+
+
+def _reusing(net: Any, intentions: Any, few: Any, kind: Any, first: Any) -> Any:
+    """Return a network that has read all sessions, and reads histories that are alike but once."""
+    twin = copy.copy(net)
+    twin.read_sessions = lambda batch: intentions
+
+    def read_behaviors(batch: Any, user: Any, item: Any) -> tuple[Any, ...]:
+        own = [None if field is None else field.index_select(0, first) for field in (user, item)]
+        read = type(net).read_behaviors(twin, few, *own)
+        return tuple(vector.index_select(0, kind) for vector in read)
+
+    twin.read_behaviors = read_behaviors
+    return twin
+
+
+def lay_out(
+    applications: Sequence[int], plans: Sequence[Plan]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Return application, background row and present leaves of the coalitions of several plans."""
+    sizes = [len(plan.background) for plan in plans]
+    width = max(plan.coalitions.shape[1] for plan in plans)
+    present = np.zeros((sum(sizes), width), dtype=bool)
+    start = 0
+    for plan, size in zip(plans, sizes, strict=True):
+        present[start : start + size, : plan.coalitions.shape[1]] = plan.coalitions
+        start += size
+    background = np.concatenate([plan.background for plan in plans])
+    return np.repeat(np.asarray(applications, dtype=np.int64), sizes), background, present
+
+
+def parts(n_events: NDArray[np.int64]) -> Iterator[slice]:
+    """Cut rows into parts with few rows and few events."""
+    stops = np.cumsum(n_events)
+    start = 0
+    while start < len(n_events):
+        before = stops[start - 1] if start else 0
+        stop = int(np.searchsorted(stops, before + EVENTS, side="right"))
+        stop = min(max(stop, start + 1), start + ROWS, len(n_events))
+        yield slice(start, stop)
+        start = stop
+
+
+def _nothing(n: int) -> Behaviors:
+    return Behaviors(np.zeros(n + 1, dtype=np.int64), {})
