@@ -153,7 +153,9 @@ class WaterfallDisplay:
             y, value, np.minimum(start, stop), np.maximum(start, stop), strict=True
         ):
             side = ("left", right + room) if v >= 0 else ("right", left - room)
-            ax.text(side[1], at, f"{v:+.2f}", ha=side[0], va="center", fontsize=8, color=_INK)
+            ax.text(
+                side[1], float(at), f"{v:+.2f}", ha=side[0], va="center", fontsize=8, color=_INK
+            )
         ax.set_yticks(y, labels, fontsize=8)
         ax.tick_params(axis="y", length=0)
         ax.set_ylim(y[-1] - 0.9, 0.9)
@@ -321,7 +323,7 @@ class EffectSummaryDisplay:
             bar = ax.figure.colorbar(drawn, ax=ax, pad=0.02, aspect=40, shrink=0.8)
             bar.set_ticks([0, 1], labels=["low", "high"], fontsize=8)
             bar.set_label("value of the column", fontsize=8)
-            bar.outline.set_visible(False)  # type: ignore[operator]
+            bar.outline.set_visible(False)
 
 
 class EffectTimelineDisplay(SessionTimelineDisplay):
@@ -414,7 +416,7 @@ class EffectTimelineDisplay(SessionTimelineDisplay):
         )
         return display.plot(ax=ax, n_sessions=n_sessions)
 
-    def plot(  # type: ignore[override]
+    def plot(
         self,
         ax: Axes | None = None,
         *,
@@ -528,7 +530,7 @@ def _swarm(value: NDArray[np.float64], width: float) -> NDArray[np.float64]:
 def _shares(shown: pd.Series) -> NDArray[np.float64] | None:
     """Return the share of applications with a lower value; None of what is no number."""
     numbers = pd.to_numeric(shown, errors="coerce")
-    if not np.issubdtype(numbers.dtype, np.number) and numbers.dtype != bool:
+    if not pd.api.types.is_numeric_dtype(numbers.dtype):
         return None
     if numbers.notna().sum() < 2 or numbers.nunique() < 2:
         return None

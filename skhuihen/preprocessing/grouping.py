@@ -390,9 +390,9 @@ def _steps(links: Links, directions: NDArray[np.int64]) -> list[_Step]:
         for of in (weight, degree):
             of[keep] += of[gone]
             of[gone] = 0.0
-        for of in (moves_in, moves_out):
-            of[keep] |= of[gone]
-            of[gone] = False
+        for moves in (moves_in, moves_out):
+            moves[keep] |= moves[gone]
+            moves[gone] = False
         of_keep = _strength(both[keep], weight[keep], weight)
         of_keep[(moves_in[keep] & moves_out) | (moves_out[keep] & moves_in)] = 0.0
         strength[gone] = strength[:, gone] = 0.0
