@@ -410,7 +410,7 @@ def test_a_background_of_one_row_and_a_single_application(bank, huihen):
     # Against itself, of the same profile, nothing but the history matters.
     itself = explain(huihen, X[:1], X[:1], **FEW)
     profile = itself.matrix("top").drop(columns="history")
-    np.testing.assert_allclose(profile, 0, atol=1e-9)
+    np.testing.assert_allclose(profile, 0, atol=1e-6)  # rounding of float32
 
 
 # ---- Handing it on.
