@@ -35,7 +35,7 @@ STRICT = HUIHENClassifier(
 AS_SHIPPED = HUIHENClassifier(n_networks=2, random_state=0)
 
 #: Beside a model of numbers. Few epochs: what is checked is how both go together.
-FEW: dict[str, Any] = {"n_networks": 2, "max_epochs": 5, "random_state": 0}
+FEW: dict[str, Any] = {"max_epochs": 5, "random_state": 0}
 BESIDE = [
     HUIHENClassifier(base_estimator=LogisticRegression(), **FEW),
     HUIHENClassifier(teacher=LogisticRegression(), **FEW),

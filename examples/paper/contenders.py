@@ -265,7 +265,7 @@ class Remembering(HUIHENClassifier):
     ) -> Any:
         if how:  # step one of a warm start, which is shared already
             return super()._train(dataset, log_odds, pretrained, guide=guide, users=users, **how)
-        teacher = guide and guide.teacher
+        teacher = guide and getattr(guide.teacher, "estimator", "auto")
         params = self.get_params(deep=False) | {"base_estimator": None, "teacher": teacher}
         start = pretrained and [
             value.cpu().numpy() for value in pretrained.student.net_.module_.state_dict().values()
