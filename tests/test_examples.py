@@ -304,6 +304,16 @@ def test_the_page_is_that_of_the_results_beside_it(contenders, tmp_path: Path) -
     assert text == (docs / "evidence.md").read_text()
 
 
+def test_the_page_of_learning_is_that_of_the_results_beside_it(contenders, tmp_path: Path) -> None:
+    docs = EXAMPLES.parent / "docs"
+    results = tmp_path / "learning"
+    shutil.copytree(
+        docs / "evidence" / "learning", results, ignore=shutil.ignore_patterns("scores")
+    )
+    importlib.import_module("learning").write_page(results, tmp_path / "learning.md")
+    assert (tmp_path / "learning.md").read_text() == (docs / "learning.md").read_text()
+
+
 def invent(folder: Path, name: str, auc: dict[str, Any]) -> None:
     """Write results of three folds as if they had been measured."""
     lines = [
