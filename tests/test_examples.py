@@ -71,7 +71,7 @@ SMALL = {
     "05_warm_start": ("--applications", 80, "--old", 200, *LITTLE),
     "06_scikit_learn_tools": ("--applications", 80, *LITTLE),
     "07_many_machines": ("--applications", 60, *LITTLE, "--workers", 1),
-    "08_the_model_you_have": ("--applications", 90, "--epochs", 1, "--networks", 2),
+    "08_the_model_you_have": ("--applications", 90, "--epochs", 1, "--networks", 1),
     "09_what_behaviors_are_about": ("--applications", 150),
     "10_reasons": ("--applications", 80, "--epochs", 1, "--explained", 5),
 }
