@@ -150,7 +150,7 @@ class WaterfallDisplay:
         low, high = np.min([start, stop]), np.max([start, stop])
         room = 0.012 * max(high - low, 1e-9)
         for at, v, left, right in zip(
-            y, value, np.minimum(start, stop), np.maximum(start, stop), strict=True
+            y.tolist(), value, np.minimum(start, stop), np.maximum(start, stop), strict=True
         ):
             side = ("left", right + room) if v >= 0 else ("right", left - room)
             ax.text(side[1], at, f"{v:+.2f}", ha=side[0], va="center", fontsize=8, color=_INK)
@@ -321,7 +321,7 @@ class EffectSummaryDisplay:
             bar = ax.figure.colorbar(drawn, ax=ax, pad=0.02, aspect=40, shrink=0.8)
             bar.set_ticks([0, 1], labels=["low", "high"], fontsize=8)
             bar.set_label("value of the column", fontsize=8)
-            bar.outline.set_visible(False)  # type: ignore[operator]
+            bar.outline.set_visible(False)
 
 
 class EffectTimelineDisplay(SessionTimelineDisplay):
@@ -414,7 +414,7 @@ class EffectTimelineDisplay(SessionTimelineDisplay):
         )
         return display.plot(ax=ax, n_sessions=n_sessions)
 
-    def plot(  # type: ignore[override]
+    def plot(
         self,
         ax: Axes | None = None,
         *,
@@ -528,7 +528,7 @@ def _swarm(value: NDArray[np.float64], width: float) -> NDArray[np.float64]:
 def _shares(shown: pd.Series) -> NDArray[np.float64] | None:
     """Return the share of applications with a lower value; None of what is no number."""
     numbers = pd.to_numeric(shown, errors="coerce")
-    if not np.issubdtype(numbers.dtype, np.number) and numbers.dtype != bool:
+    if not pd.api.types.is_numeric_dtype(numbers.dtype):
         return None
     if numbers.notna().sum() < 2 or numbers.nunique() < 2:
         return None
