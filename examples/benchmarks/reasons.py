@@ -378,13 +378,13 @@ def measure(task: Task) -> str:
     rows = {"weights drawn at random": agreement(own, task.explain(randomized(model, 1)))}
     seeds = range(1, task.arguments.refits + 1)
     for n, before in ((n_networks, own), (1, None)):
-        title = f"{n} networks, other seeds" if n > 1 else "one network, other seeds"
+        title = f"{n} network{'s' * (n > 1)}, other seeds"
         explained = [before] if before is not None else [task.explain(task.huihen(0, 1))]
         explained += [task.explain(task.huihen(seed, n)) for seed in seeds]
         pairs = [agreement(a, b) for i, a in enumerate(explained) for b in explained[i + 1 :]]
         rows[title] = dict(pd.DataFrame(pairs).mean())
         if n == 1:
-            rows["one network against five"] = agreement(own, explained[0])
+            rows[f"one network against {n_networks}"] = agreement(own, explained[0])
     parts += ["## Stability", STABILITY, _markdown(pd.DataFrame(rows).T.round(2))]
     print("stability", flush=True)
 

@@ -15,8 +15,8 @@ from tqdm.auto import tqdm
 from skhuihen.behaviors import as_frame, is_nested, is_table
 from skhuihen.inspection._explanation import Explanation
 from skhuihen.inspection._plan import Plan, make_plan
-from skhuihen.inspection._scores import HUIHENScores, TableScores, log_odds, split
-from skhuihen.inspection._table import PlayersTable, find_fields
+from skhuihen.inspection._scores import HUIHENScores, TableScores, ask, log_odds, split
+from skhuihen.inspection._table import PlayersTable, Selection, find_fields
 from skhuihen.preprocessing.profile import is_clear
 
 #: Coalitions that are scored before the next applications come.
@@ -29,7 +29,7 @@ TOLERANCE = 1e-3
     {
         "depth": [Options(Integral, {1, 2, 3})],
         "n_sessions": [Interval(Integral, 1, None, closed="left")],
-        "n_background": [Interval(Integral, 1, 255, closed="both")],
+        "n_background": [Interval(Integral, 1, None, closed="left")],
         "max_exact": [Interval(Integral, 1, 15, closed="both")],
         "n_orders": [Interval(Integral, 1, None, closed="left")],
         "column": [str],
@@ -86,7 +86,7 @@ def explain(
     n_sessions : int, default=8
         So many sessions, the latest, are players of their own; all older ones are one together.
     n_background : int, default=5
-        Number of background rows to use, at most 255.
+        Number of background rows to use at most; time grows with it.
     max_exact : int, default=5
         A group of at most so many players is enumerated, subset by subset. In a larger one players
         join in orders that are drawn; values still add up.
@@ -287,16 +287,15 @@ def _spread(
     """Return so many background rows, evenly spread by the log-odds of their profile alone."""
     if not columns:
         return others.iloc[:1]
-    still = prepared.iloc[np.zeros(len(others), dtype=np.int64)].reset_index(drop=True)
-    nobody = still.copy(deep=False)
+    nobody = prepared.iloc[np.zeros(len(others), dtype=np.int64)].reset_index(drop=True)
     for name in prepared.columns:
-        if name in others.columns and name != column:
+        if name == column:
+            table = PlayersTable(prepared.iloc[:1], {}, others.iloc[:0], column, None, 1, 1)
+            nothing = Selection(np.empty(0, np.int64), np.zeros(len(others) + 1, np.int64))
+            nobody[name] = table.take(table.behaviors, nothing).to_array()
+        elif name in others.columns:
             nobody[name] = others[name].array
-    if column in prepared.columns:
-        empty = PlayersTable(prepared.iloc[:1], {}, others.iloc[:0], column, None, 1, 1)
-        nothing = empty.select(np.zeros(len(others), np.int64), np.zeros((len(others), 2), bool))
-        nobody[column] = empty.take(empty.behaviors, nothing).to_array()
-    scores = TableScores(model, empty if column in prepared.columns else None, as_array).ask(nobody)  # type: ignore[arg-type]
+    scores = ask(model, nobody, as_array)
     # Equal scores in the order of the rows; rounding must not decide.
     order = np.argsort(np.round(scores, 6), kind="stable")
     at = (np.arange(n) * 2 + 1) * len(others) // (2 * n)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -216,7 +217,7 @@ class Explanation:
             If shap is not installed.
         """
         try:
-            import shap
+            shap: Any = importlib.import_module("shap")
         except ImportError as error:
             raise ImportError(
                 "to_shap needs shap, which is not installed: pip install shap"

@@ -150,7 +150,7 @@ class WaterfallDisplay:
         low, high = np.min([start, stop]), np.max([start, stop])
         room = 0.012 * max(high - low, 1e-9)
         for at, v, left, right in zip(
-            y, value, np.minimum(start, stop), np.maximum(start, stop), strict=True
+            y.tolist(), value, np.minimum(start, stop), np.maximum(start, stop), strict=True
         ):
             side = ("left", right + room) if v >= 0 else ("right", left - room)
             ax.text(

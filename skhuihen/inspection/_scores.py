@@ -34,6 +34,14 @@ def log_odds(model: Any, table: Any) -> NDArray[np.float64]:
     )
 
 
+def ask(model: Any, frame: pd.DataFrame, as_array: bool) -> NDArray[np.float64]:
+    """Return what a model says of a frame that nobody has sent, without its warnings."""
+    with warnings.catch_warnings():
+        # What is unusual in a table with parts taken out is no news of the applicant.
+        warnings.simplefilter("ignore")
+        return log_odds(model, frame.to_numpy() if as_array else frame)
+
+
 def unwrap(model: Any) -> Any:
     """Return the model that a search has found, or that is frozen."""
     while True:
@@ -79,13 +87,6 @@ class TableScores:
         self.table = table
         self.as_array = as_array
 
-    def ask(self, frame: pd.DataFrame) -> NDArray[np.float64]:
-        """Score a frame."""
-        with warnings.catch_warnings():
-            # What is unusual in a table with parts taken out is no news of the applicant.
-            warnings.simplefilter("ignore")
-            return log_odds(self.model, frame.to_numpy() if self.as_array else frame)
-
     def scores(
         self, applications: Sequence[int], plans: Sequence[Plan]
     ) -> list[NDArray[np.float64]]:
@@ -95,7 +96,7 @@ class TableScores:
         n_events = self.table.behaviors.lengths[application]
         for part in parts(n_events):
             frame = self.table.perturbed(application[part], background[part], present[part])
-            result[part] = self.ask(frame)
+            result[part] = ask(self.model, frame, self.as_array)
         return np.split(result, np.cumsum([len(plan.background) for plan in plans])[:-1])
 
 
@@ -105,6 +106,11 @@ class HUIHENScores(TableScores):
     The intention of a session depends on that session alone, so that of all coalitions only habit
     and what joins it with the profile are computed, and the habit once for all coalitions with the
     same sessions, user and item.
+
+    Attributes
+    ----------
+    fits : bool
+        Whether the classifier reads the events that the table has; if not, tables must be scored.
     """
 
     def __init__(self, model: Any, table: PlayersTable, background: pd.DataFrame) -> None:
