@@ -64,7 +64,8 @@ page there too.
 All forms of HUIHEN but those named "one cycle" were measured with the former protocol: one network,
 a constant rate of 0.001, a tenth of the rows held out and early stopping. They were measured before
 numbers of the profile became piecewise-linear columns, and before names and use were weighed
-together in merging. "HUIHEN, one cycle" is the default of today.
+together in merging. "HUIHEN, one cycle" learns as today, but without its teacher: today's default
+stands on [a page of its own](learning.md), beside models with the statistics of today.
 
 The claim to prove or to bound is that HUIHEN beats what a risk team uses today. The paper compares
 it with models of the profile alone. Here the same contenders stand beside those that it leaves out:
