@@ -114,10 +114,7 @@ class Asked:
         _, rest = split(model)
         frame = explanation.table
         fields = find_fields(frame, "behaviors", ["user_id", "application_id", "applied_at"], None)
-        # Five rows as `explain` would choose them matter little to the order of players.
-        self.others = task.background.iloc[:: max(1, len(task.background) // 5)][:5].reset_index(
-            drop=True
-        )
+        self.others = task.background.reset_index(drop=True)
         self.table = PlayersTable(
             frame, fields, self.others, "behaviors", "applied_at", 2, N_SESSIONS
         )
@@ -283,7 +280,7 @@ def speed(task: Task, model: Any) -> tuple[list[str], pd.DataFrame]:
     one = task.explained.iloc[[0]]
     lengths = [len(history) for history in model[:-1].transform(task.explained)["behaviors"]]
     one = task.explained.iloc[[int(np.argsort(lengths)[len(lengths) // 2])]]
-    others = task.background.iloc[:5]
+    others = task.background
     single = least(lambda: model.predict_proba(one), 3 * rounds)
     rows["a single score"] = {"ms": single * 1e3, "times a single score": 1.0}
     # Five players of the history are nine together with the fields and the history itself.
@@ -321,10 +318,13 @@ def measure(task: Task) -> str:
     parts.append(
         f"Bank A, {len(task.train):,} applications to learn from, 30% overdue, effects of behavior "
         f"times {task.arguments.effect:g}; {len(task.explained)} held-out applications are "
-        f"explained against approved ones of the training rows. AUC on {len(task.test):,} held-out "
-        f"rows: HUIHEN ({n_networks} networks) {aucs['HUIHEN']:.3f}, LightGBM on windows "
+        f"explained against five approved ones of the training rows. AUC on {len(task.test):,} "
+        f"held-out rows: HUIHEN ({n_networks} networks) {aucs['HUIHEN']:.3f}, LightGBM on windows "
         f"{aucs['LightGBM']:.3f}; the best possible is {task.bank.best_auc:.3f}."
     )
+    # Five approved applications, evenly spread by risk: the same for all that is compared.
+    order = np.argsort(model.predict_proba(task.background)[:, 1], kind="stable")
+    task.background = task.background.iloc[order[(2 * np.arange(5) + 1) * len(order) // 10]]
     own = task.explain(model)
     asked = Asked(task, model, own)
     n_profile = asked.table.n_profile_leaves

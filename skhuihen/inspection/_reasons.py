@@ -59,8 +59,9 @@ def reason_codes(
     DataFrame
         For each application (``application`` is its position, ``index`` its label) the reasons in
         order: ``rank`` from 1, ``code``, ``text``, ``effect`` in log-odds, ``player`` (the one with
-        the largest effect of its code), ``shown`` (its value) and ``told``. A reason that may not
-        be told has no rank, and stands where it would have been.
+        the largest effect of its code; none where the application has no such player), ``shown``
+        (its value) and ``told``. A reason that may not be told has no rank, and stands where it
+        would have been.
 
     Raises
     ------
