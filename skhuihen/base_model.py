@@ -99,9 +99,12 @@ def explain_failure(name: str, estimator: Any, table: Any) -> Iterator[None]:
 def base_log_odds(
     fitted: Any, table: Any, classes: NDArray[Any], name: str = "base_estimator"
 ) -> NDArray[np.floating]:
-    """Return a fitted base model's log-odds of the second of two classes."""
+    """Return a fitted base model's log-odds of the second of two classes.
+
+    A pipeline is given the whole table; another model the columns that it knows by name.
+    """
     inner = fitted.estimator if isinstance(fitted, FrozenEstimator) else fitted
-    if isinstance(table, pd.DataFrame):
+    if isinstance(table, pd.DataFrame) and not isinstance(inner, Pipeline):
         table = columns_of(inner, table, name, "X")
     return logit(score(fitted, table, classes.tolist()))
 

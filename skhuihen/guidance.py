@@ -690,11 +690,11 @@ def columns_of(
 ) -> pd.DataFrame:
     """Return the columns that a fitted model knows by name; all if it knows none.
 
-    A pipeline knows those of its first step, which may not be all that it needs: it gets the whole
-    table, and so does what is made of pipelines, such as a `VotingClassifier`.
+    What is made of pipelines, such as a `VotingClassifier`, names the columns of the first of them
+    alone, so it gets all.
     """
     parts = model.get_params().values() if hasattr(model, "get_params") else ()
-    if any(isinstance(part, Pipeline) for part in (model, *parts)):
+    if not isinstance(model, Pipeline) and any(isinstance(part, Pipeline) for part in parts):
         return frame
     names = list(getattr(model, "feature_names_in_", frame.columns))
     lacking = [name for name in names if name not in frame.columns]

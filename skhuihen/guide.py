@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
-from lightgbm import LGBMClassifier
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 from sklearn.frozen import FrozenEstimator
@@ -141,6 +140,8 @@ class UsualTeacher:
 
     def judge(self, train: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.floating]:
         """Do what `Teacher` says."""
+        from lightgbm import LGBMClassifier  # not needed by whoever only scores
+
         trees = LGBMClassifier(
             # Small settings, which were measured to be good on few thousand rows.
             n_estimators=150,

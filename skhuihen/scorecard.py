@@ -17,8 +17,8 @@ def make_scorecard(features: Any = None, *, n_knots: int = 5, C: float = 0.003) 
 
     Each number becomes columns that are linear between quantiles of the training rows and constant
     outside, so a logistic regression on them draws a curve for each feature, bounded on both sides,
-    and adds the curves up. On few thousand applications it is about as good as LightGBM on the same
-    features. It can be used by itself, and as `base_estimator` or `teacher` of `HUIHENClassifier`.
+    and adds the curves up. What depends on two features together it cannot see. It can be used by
+    itself, and as `base_estimator` or `teacher` of `HUIHENClassifier`.
 
     Parameters
     ----------

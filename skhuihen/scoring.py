@@ -509,7 +509,7 @@ def _check_part(part: Path, file: _File, scorer: Scorer) -> None:
     schema = pq.read_schema(part)
     if (schema.metadata or {}).get(_NOTE) != file.note.encode():
         found = f"was not made from {str(file.path)!r} as it is now"
-    elif _model_of(schema) != (scorer.sha256 or _model_of(schema)):
+    elif scorer.sha256 not in (None, _model_of(schema)):
         found = (
             f"was scored by {_named(_model_of(schema))}, and the model of now is "
             f"{_named(scorer.sha256)}"

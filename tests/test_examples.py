@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import expit, logit
-from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import roc_auc_score
 
@@ -358,6 +358,18 @@ def test_lateness_is_of_the_dates_alone(contenders) -> None:
     X = attach_behaviors(applications, events)
     expected = [[-50.0, -50.0, -50.0], [1.125, 3.25, -1.0], [np.nan] * 3, [np.nan] * 3]
     np.testing.assert_allclose(lateness().fit(X).transform(X), expected)
+
+
+def test_the_hash_of_settings_leaves_no_parameter_out(contenders) -> None:
+    """The usual text of an estimator leaves out what lies in its middle."""
+    measure = importlib.import_module("measure")
+    model = contenders.network(contenders.Budget())
+    params = model.get_params(deep=False)
+    known = {measure.settings_of(model)}
+    for name, value in params.items():
+        changed = clone(model).set_params(**{name: "other" if value != "other" else None})
+        known.add(measure.settings_of(changed))
+    assert len(known) == 1 + len(params)
 
 
 def test_each_form_that_stands_on_trees_names_them(contenders) -> None:

@@ -17,11 +17,13 @@ from joblib import parallel_backend
 from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import NotFittedError
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skhuihen import HUIHENClassifier, Sessionizer, attach_behaviors
 from skhuihen import guidance as guidance_module
@@ -156,6 +158,15 @@ def test_history_has_both_parts_of_the_loss(warm: HUIHENClassifier, bank: Any) -
     )
     model = quick().warm_start_from(bank.old_applications, bank.old_y, guidance_weight="literal")
     assert (model.warm_start_student_.history_["guidance_weight"] < 1).all()
+
+
+def test_a_fitted_pipeline_is_asked_for_its_columns(bank: Any) -> None:
+    """A scaler refuses a table that has more columns than those it was fitted on."""
+    columns = ["user__monthly_income", "item__amount"]
+    scorecard = make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression())
+    scorecard.fit(bank.old_applications[columns], bank.old_y)
+    model = quick().warm_start_from(bank.old_applications, bank.old_y, teacher=scorecard)
+    assert "train_divergence" in model.warm_start_student_.history_
 
 
 def test_a_fitted_teacher_is_enough(bank: Any) -> None:

@@ -32,7 +32,6 @@ import numpy as np
 import pandas as pd
 from contenders import EVERYTHING, SEED, Budget, Case
 from lateness import Lateness
-from sklearn import config_context
 from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import RepeatedStratifiedKFold, train_test_split
@@ -236,9 +235,18 @@ def commit_of_code() -> str:
 
 def settings_of(model: Any) -> str:
     """Return a hash of all parameters of a model, the same for the same settings."""
-    with config_context(print_changed_only=False):
-        text = re.sub(r" at 0x\w+", "", repr(model))
-    return hashlib.sha256(text.encode()).hexdigest()[:9]
+    return hashlib.sha256(_spell_out(model).encode()).hexdigest()[:9]
+
+
+def _spell_out(value: Any) -> str:
+    """Write a parameter whole; the usual text of an estimator leaves out what is much."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_spell_out, value))}]"
+    if not hasattr(value, "get_params") or isinstance(value, type):
+        return re.sub(r" at 0x\w+", "", repr(value))
+    params = sorted(value.get_params(deep=False).items())
+    spelled = ", ".join(f"{name}={_spell_out(param)}" for name, param in params)
+    return f"{type(value).__name__}({spelled})"
 
 
 def versions() -> dict[str, str]:
