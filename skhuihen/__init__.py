@@ -10,11 +10,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from skhuihen.assembly import attach_behaviors
+    from skhuihen._assembly.attach import attach_behaviors
+    from skhuihen._online import OnlineScorer
+    from skhuihen._scale.prepare import prepare_parquet
+    from skhuihen._scale.score import score_table
+    from skhuihen._scorecard import make_scorecard
     from skhuihen.classifier import HUIHENClassifier
-    from skhuihen.online import OnlineScorer
     from skhuihen.persistence import load_model, read_manifest, save_model
-    from skhuihen.preparation import prepare_parquet
     from skhuihen.preprocessing import (
         BehaviorAbstractor,
         BehaviorTopics,
@@ -23,27 +25,25 @@ if TYPE_CHECKING:
         Sessionizer,
         WindowStatistics,
     )
-    from skhuihen.scorecard import make_scorecard
-    from skhuihen.scoring import score_table
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "attach_behaviors": "skhuihen.assembly",
+    "attach_behaviors": "skhuihen._assembly.attach",
     "BehaviorAbstractor": "skhuihen.preprocessing",
     "BehaviorTopics": "skhuihen.preprocessing",
     "HUIHENClassifier": "skhuihen.classifier",
     "IntervalStatistics": "skhuihen.preprocessing",
-    "OnlineScorer": "skhuihen.online",
+    "OnlineScorer": "skhuihen._online",
     "ProfileEncoder": "skhuihen.preprocessing",
     "Sessionizer": "skhuihen.preprocessing",
     "WindowStatistics": "skhuihen.preprocessing",
     "load_model": "skhuihen.persistence",
-    "make_scorecard": "skhuihen.scorecard",
-    "prepare_parquet": "skhuihen.preparation",
+    "make_scorecard": "skhuihen._scorecard",
+    "prepare_parquet": "skhuihen._scale.prepare",
     "read_manifest": "skhuihen.persistence",
     "save_model": "skhuihen.persistence",
-    "score_table": "skhuihen.scoring",
+    "score_table": "skhuihen._scale.score",
 }
 _SUBMODULES = ("datasets", "inspection", "metrics", "model_selection", "plotting")
 

@@ -38,9 +38,7 @@ from skorch.callbacks import Callback, EarlyStopping
 from skorch.helper import predefined_split
 from torch.utils.data import Dataset, Subset
 
-from skhuihen._labels import as_labels
-from skhuihen._splits import folds, hold_out, n_of_rarest, users_of
-from skhuihen.base_model import (
+from skhuihen._companions.blending import (
     Blend,
     base_log_odds,
     fit_base,
@@ -48,42 +46,32 @@ from skhuihen.base_model import (
     may_take_missing,
     takes_missing,
 )
-from skhuihen.behaviors import (
-    Behaviors,
-    OptionalSubfields,
-    as_frame,
-    cure_for_renaming,
-    is_nested,
-    is_table,
-    joined_by,
-    read_as_of,
+from skhuihen._companions.teachers import (
+    GivenTeacher,
+    Guide,
+    Teacher,
+    UsualTeacher,
+    usual_statistics,
 )
-from skhuihen.guidance import (
-    GuidedDataset,
-    GuidedLoss,
-    LossParts,
-    Pretrained,
-    WarmStart,
-    frozen,
-    log_odds_of,
-)
-from skhuihen.guide import GivenTeacher, Guide, Teacher, UsualTeacher, usual_statistics
+from skhuihen._companions.warm_start import Pretrained, WarmStart, frozen, log_odds_of
+from skhuihen._encoding.event_numbers import EventNumbers, EventRanges
+from skhuihen._encoding.vocabulary import BehaviorVocabulary
+from skhuihen._events.as_of import read_as_of
+from skhuihen._events.behaviors import Behaviors, OptionalSubfields
+from skhuihen._events.frames import as_frame, cure_for_renaming, is_table, joined_by
+from skhuihen._events.nested import is_nested
+from skhuihen._tables.labels import as_labels
+from skhuihen._training.callbacks import BestEpochOrStart, ProgressBar, ValidationAUC
+from skhuihen._training.folds import folds, hold_out, n_of_rarest, users_of
+from skhuihen._training.guided import GuidedDataset, GuidedLoss, LossParts
+from skhuihen._training.net import SCORING_BATCH, HUIHENNet
+from skhuihen._training.schedule import OneCycle
+from skhuihen._training.streaming import PreparedParquet, StreamedApplications, open_applications
 from skhuihen.network.batch import ApplicationDataset, Batch, Events
 from skhuihen.network.huihen import HUIHEN
-from skhuihen.preprocessing.bounded import Outside
-from skhuihen.preprocessing.correspondence import Correspondence, Table
-from skhuihen.preprocessing.event_numbers import EventNumbers, EventRanges
-from skhuihen.preprocessing.profile import ProfileEncoder, is_clear, is_datetime
-from skhuihen.preprocessing.vocabulary import BehaviorVocabulary
-from skhuihen.schedule import OneCycle
-from skhuihen.streaming import PreparedParquet, StreamedApplications, open_applications
-from skhuihen.training import (
-    SCORING_BATCH,
-    BestEpochOrStart,
-    HUIHENNet,
-    ProgressBar,
-    ValidationAUC,
-)
+from skhuihen.preprocessing._bounded import Outside
+from skhuihen.preprocessing._correspondence import Correspondence, Table
+from skhuihen.preprocessing._profile import ProfileEncoder, is_clear, is_datetime
 from skhuihen.utils.fitting import all_or_nothing
 
 #: Applications read at once for scoring, so that memory does not grow with their number.
@@ -689,7 +677,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             with a fitted teacher.
         guidance_weight : {"learned", "literal"} or float, default="learned"
             The weight alpha of equation 16: learned in a form that cannot run away, learned as
-            the paper prints it, or fixed at a number (see `skhuihen.guidance.GuidedLoss`).
+            the paper prints it, or fixed at a number (see `skhuihen._training.guided.GuidedLoss`).
             Without labels it is 1.
         pretrained_lr : float, default=0.1
             Learning rate of the pre-trained weights in step two, in multiples of `lr`. 0 leaves

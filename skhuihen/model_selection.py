@@ -14,7 +14,8 @@ from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-from skhuihen.behaviors import application_times, as_frame, microseconds_of
+from skhuihen._events.frames import as_frame
+from skhuihen._tables.times import application_times, microseconds_of
 
 __all__ = ["OutOfTimeSplit"]
 

@@ -29,7 +29,7 @@ from skhuihen import (
     Sessionizer,
     attach_behaviors,
 )
-from skhuihen.behaviors import Behaviors
+from skhuihen._events.behaviors import Behaviors
 from skhuihen.datasets import make_loan_data
 from tests.models import STOPPED_EARLY
 

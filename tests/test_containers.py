@@ -30,7 +30,9 @@ from skhuihen import (
     attach_behaviors,
     score_table,
 )
-from skhuihen.behaviors import Behaviors, as_frame, is_nested
+from skhuihen._events.behaviors import Behaviors
+from skhuihen._events.frames import as_frame
+from skhuihen._events.nested import is_nested
 from skhuihen.datasets import make_loan_data
 from skhuihen.model_selection import OutOfTimeSplit
 from skhuihen.plotting import SessionTimelineDisplay

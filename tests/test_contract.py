@@ -28,7 +28,7 @@ from skhuihen import (
     WindowStatistics,
     attach_behaviors,
 )
-from skhuihen.behaviors import Behaviors
+from skhuihen._events.behaviors import Behaviors
 from tests.oracles import abstract, amount_of, fates, first_match, is_type, known, text_of
 from tests.preprocessing.strategies import (
     HOUR,

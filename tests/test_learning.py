@@ -16,8 +16,8 @@ from skorch.callbacks import Callback
 from torch.optim.lr_scheduler import OneCycleLR
 
 from skhuihen import HUIHENClassifier
-from skhuihen.base_model import Blend, fit_blend
-from skhuihen.schedule import FIRST, RISING, share_of_peak
+from skhuihen._companions.blending import Blend, fit_blend
+from skhuihen._training.schedule import FIRST, RISING, share_of_peak
 
 
 @pytest.fixture(scope="module")

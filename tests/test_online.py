@@ -26,11 +26,11 @@ from skhuihen import (
     ProfileEncoder,
     Sessionizer,
     attach_behaviors,
-    online,
     save_model,
 )
+from skhuihen import _online as online
+from skhuihen._online import ApplicationError
 from skhuihen.datasets import make_loan_data
-from skhuihen.online import ApplicationError
 from tests.models import trees
 
 SMALL: dict[str, Any] = {

@@ -28,10 +28,8 @@ from skhuihen.plotting import (
     LiftDisplay,
     MergingDisplay,
     SessionTimelineDisplay,
-    _amount,
-    _duration,
-    _places,
 )
+from skhuihen.plotting._timeline import _amount, _duration, _places
 
 FIELDS = {
     "item_click": ["fund_click:A17", "insurance_click:other"],

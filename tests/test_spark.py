@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from skhuihen import attach_behaviors
-from skhuihen.spark import spark_frame
-from tests.test_assembly import (
+from skhuihen._tables.spark import spark_frame
+from tests._assembly.test_attach import (
     FULL_APPLICATION,
     FULL_EVENT,
     HOUR,

@@ -14,7 +14,7 @@ from measuring import interleaved, peak_of, report, seconds
 from workload import make_raw
 
 from skhuihen import BehaviorAbstractor, BehaviorTopics, Sessionizer
-from skhuihen.behaviors import Behaviors
+from skhuihen._events.behaviors import Behaviors
 
 OURS, STEPS = "BehaviorAbstractor + Sessionizer", "the same, fitting included"
 GROUPBY, SMALL = "pandas groupby-apply, part of the events", "ours, the same part"

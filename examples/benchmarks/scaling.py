@@ -26,7 +26,7 @@ from skhuihen import (
     WindowStatistics,
     attach_behaviors,
 )
-from skhuihen.behaviors import Behaviors
+from skhuihen._events.behaviors import Behaviors
 
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000, 30_000_000)
 CAPS = ((10, 25), (25, 25), (50, 25), (100, 25), (50, 5), (50, 10), (50, 50))

@@ -26,8 +26,8 @@ from torch.nn.functional import cross_entropy
 from workload import N_APPLICATIONS, make_prepared
 
 from skhuihen import HUIHENClassifier, ProfileEncoder
+from skhuihen._training.net import HUIHENNet
 from skhuihen.network.batch import ApplicationDataset
-from skhuihen.training import HUIHENNet
 
 BATCH_SIZE = 256
 VARIANTS: dict[str, dict] = {

@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from skhuihen.behaviors import Behaviors, decode
+from skhuihen._events.behaviors import Behaviors, decode
 
 #: The paper's bank A (Table 1).
 N_APPLICATIONS = 26_602

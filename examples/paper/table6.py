@@ -35,8 +35,8 @@ from tables import NAMES, markdown
 from tqdm.auto import tqdm
 
 from skhuihen import HUIHENClassifier, ProfileEncoder
+from skhuihen._companions.cross_fitting import make_teacher
 from skhuihen.datasets import load_creditcard, load_uci_default, make_loan_data
-from skhuihen.guidance import make_teacher
 from skhuihen.metrics import corrected_resampled_ttest
 
 TITLE = __doc__.partition("\n")[0].rstrip(".")

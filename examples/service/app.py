@@ -31,7 +31,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
 from skhuihen import OnlineScorer, load_model, read_manifest
-from skhuihen.online import ApplicationError
+from skhuihen._online import ApplicationError
 from skhuihen.persistence import ModelFileError
 
 #: Bytes of a request, events of an application, and seconds that an answer may take.

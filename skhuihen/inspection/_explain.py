@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, Options, validate_params
 from tqdm.auto import tqdm
 
-from skhuihen.behaviors import as_frame, is_nested, is_table
+from skhuihen._events.frames import as_frame, is_table
+from skhuihen._events.nested import is_nested
 from skhuihen.inspection._explanation import Explanation
 from skhuihen.inspection._plan import Plan, make_plan
 from skhuihen.inspection._scores import HUIHENScores, TableScores, ask, log_odds, split
 from skhuihen.inspection._table import PlayersTable, Selection, find_fields
-from skhuihen.preprocessing.profile import is_clear
+from skhuihen.preprocessing._profile import is_clear
 
 #: Coalitions that are scored before the next applications come.
 COALITIONS = 20_000

@@ -13,14 +13,14 @@ from sklearn.utils import check_scalar
 
 from skhuihen.inspection._explanation import Explanation
 from skhuihen.inspection._table import HISTORY, OLDER
-from skhuihen.plotting import (
-    _BLUE,
-    _FAINT,
-    _GRAY,
-    _INK,
-    _VERMILLION,
-    SessionTimelineDisplay,
-    _import_pyplot,
+from skhuihen.plotting import SessionTimelineDisplay
+from skhuihen.plotting._style import (
+    BLUE,
+    FAINT,
+    GRAY,
+    INK,
+    VERMILLION,
+    import_pyplot,
 )
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class WaterfallDisplay:
         -------
         self
         """
-        plt = _import_pyplot(f"{type(self).__name__}.plot")
+        plt = import_pyplot(f"{type(self).__name__}.plot")
         check_scalar(max_display, "max_display", Integral, min_val=2)
         value, labels = self._largest(max_display)
         if ax is None:
@@ -143,25 +143,23 @@ class WaterfallDisplay:
         stop = self.log_odds - np.append(0.0, np.cumsum(value)[:-1])
         start = stop - value
         y = -np.arange(len(value))
-        color = [_VERMILLION if v > 0 else _BLUE for v in value]
+        color = [VERMILLION if v > 0 else BLUE for v in value]
         self.bars_ = ax.barh(y, value, left=start, height=0.62, color=color, zorder=2)
         for at, x in zip(y[:-1], start[:-1], strict=True):
-            ax.plot([x, x], [at - 1.31, at + 0.31], color=_FAINT, linewidth=1, zorder=1)
+            ax.plot([x, x], [at - 1.31, at + 0.31], color=FAINT, linewidth=1, zorder=1)
         low, high = np.min([start, stop]), np.max([start, stop])
         room = 0.012 * max(high - low, 1e-9)
         for at, v, left, right in zip(
             y.tolist(), value, np.minimum(start, stop), np.maximum(start, stop), strict=True
         ):
             side = ("left", right + room) if v >= 0 else ("right", left - room)
-            ax.text(
-                side[1], float(at), f"{v:+.2f}", ha=side[0], va="center", fontsize=8, color=_INK
-            )
+            ax.text(side[1], float(at), f"{v:+.2f}", ha=side[0], va="center", fontsize=8, color=INK)
         ax.set_yticks(y, labels, fontsize=8)
         ax.tick_params(axis="y", length=0)
         ax.set_ylim(y[-1] - 0.9, 0.9)
         ax.set_xlim(low - 10 * room, high + 10 * room)
         for x in (self.base, self.log_odds):
-            ax.axvline(x, color=_GRAY, linewidth=1, linestyle=(0, (4, 2)), zorder=0)
+            ax.axvline(x, color=GRAY, linewidth=1, linestyle=(0, (4, 2)), zorder=0)
         ax.set_xlabel(
             f"log-odds, from {self.base:.2f} ({expit(self.base):.1%}) of the background to "
             f"{self.log_odds:.2f} ({expit(self.log_odds):.1%})",
@@ -277,7 +275,7 @@ class EffectSummaryDisplay:
         -------
         self
         """
-        plt = _import_pyplot(f"{type(self).__name__}.plot")
+        plt = import_pyplot(f"{type(self).__name__}.plot")
         check_scalar(max_display, "max_display", Integral, min_val=1)
         if kind not in ("beeswarm", "bar"):
             raise ValueError(f'kind={kind!r} is not known; it must be "beeswarm" or "bar".')
@@ -292,11 +290,11 @@ class EffectSummaryDisplay:
         self.points_: list[Any] = []
         y = -np.arange(len(order))
         if kind == "bar":
-            self.bars_ = ax.barh(y, size.to_numpy()[order], height=0.62, color=_BLUE)
+            self.bars_ = ax.barh(y, size.to_numpy()[order], height=0.62, color=BLUE)
             ax.set_xlabel("mean size of the effect, log-odds", fontsize=9)
         else:
             self._draw_points(ax, order)
-            ax.axvline(0, color=_GRAY, linewidth=1, zorder=0)
+            ax.axvline(0, color=GRAY, linewidth=1, zorder=0)
             ax.set_xlabel("effect on the log-odds; right of 0 it raises the risk", fontsize=9)
         ax.set_yticks(y, [_name(player) for player in self.players_], fontsize=8)
         ax.tick_params(axis="y", length=0)
@@ -313,7 +311,7 @@ class EffectSummaryDisplay:
             share = None if self.shown is None else _shares(self.shown.iloc[:, column])
             look: dict[str, Any] = {"s": 9, "linewidth": 0, "zorder": 2}
             if share is None:
-                points = ax.scatter(value, y, color=_GRAY, **look)
+                points = ax.scatter(value, y, color=GRAY, **look)
             else:
                 points = drawn = ax.scatter(
                     value, y, c=share, cmap="cividis", vmin=0, vmax=1, plotnonfinite=False, **look
@@ -458,7 +456,7 @@ class EffectTimelineDisplay(SessionTimelineDisplay):
             else:
                 effect = 0.0
                 text = "" if self.older is None else f"older: {self.older:+.2f} together"
-            color = _VERMILLION if effect > 0 else _BLUE
+            color = VERMILLION if effect > 0 else BLUE
             rows.axhspan(
                 top - height / n_drawn,
                 top,
@@ -478,7 +476,7 @@ class EffectTimelineDisplay(SessionTimelineDisplay):
                     va="center",
                     fontsize=10 if number < len(self.effects) else 8,
                     fontweight="bold",
-                    color=color if effect else _GRAY,
+                    color=color if effect else GRAY,
                 )
             )
         return self

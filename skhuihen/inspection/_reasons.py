@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils import check_scalar
 
-from skhuihen.behaviors import as_frame
+from skhuihen._events.frames import as_frame
 from skhuihen.inspection._explanation import Explanation
 from skhuihen.inspection._table import Player
 

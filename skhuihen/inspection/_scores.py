@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
-from skhuihen.behaviors import Behaviors
+from skhuihen._events.behaviors import Behaviors
 from skhuihen.inspection._plan import Plan
 from skhuihen.inspection._table import PlayersTable, Selection
-from skhuihen.preprocessing.abstractor import BehaviorAbstractor
-from skhuihen.preprocessing.sessionizer import Sessionizer
+from skhuihen.preprocessing._abstractor import BehaviorAbstractor
+from skhuihen.preprocessing._sessionizer import Sessionizer
 
 #: Log-odds of a probability closer to 0 or 1 than this would be infinite, or as good as that.
 CLOSEST = 1e-12

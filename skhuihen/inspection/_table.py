@@ -11,9 +11,10 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from skhuihen.behaviors import Behaviors, read_as_of
+from skhuihen._events.as_of import read_as_of
+from skhuihen._events.behaviors import Behaviors
 from skhuihen.inspection._plan import Tree
-from skhuihen.preprocessing.profile import PROFILE_FIELDS, is_datetime
+from skhuihen.preprocessing._profile import PROFILE_FIELDS, is_datetime
 
 #: Where no subfield says what a session is, a longer pause begins one, as in `Sessionizer`.
 GAP = 3_600_000_000  # microseconds

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 import skhuihen
-from skhuihen._labels import as_labels
+from skhuihen._tables.labels import as_labels
 from skhuihen.persistence._archive import (
     FORMAT,
     ModelFileError,

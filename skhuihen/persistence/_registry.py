@@ -256,7 +256,7 @@ def _check_parameters(found: Any, *, may_lack: bool) -> None:
 
 
 def _finish_abstractor(found: Any, reader: ModelReader) -> None:
-    from skhuihen.preprocessing.rules import Rule, RuleTable
+    from skhuihen.preprocessing._abstraction.rules import Rule, RuleTable
 
     if hasattr(found, "rules_"):
         found._table = RuleTable([Rule(*row) for row in found.rules_.itertuples(index=False)])
@@ -306,8 +306,8 @@ def _take_net(net: Any, writer: ModelWriter) -> State:
 
 
 def _finish_classifier(found: Any, reader: ModelReader) -> None:
+    from skhuihen._companions.warm_start import frozen
     from skhuihen.classifier import CHANGEABLE
-    from skhuihen.guidance import frozen
 
     if "nets_" not in vars(found):
         return
@@ -336,9 +336,9 @@ def _build_net(written: Any, classifier: Any, reader: ModelReader) -> Any:
     """Build a network once its arguments and the shapes of its weights agree."""
     import torch
 
+    from skhuihen._training.net import SCORING_BATCH, HUIHENNet
     from skhuihen.classifier import _as_it_is
     from skhuihen.network.huihen import HUIHEN
-    from skhuihen.training import SCORING_BATCH, HUIHENNet
 
     if not isinstance(written, dict) or not {"params", "weights", "seed"} <= set(written):
         raise ModelFileError("a network has no arguments and weights")
@@ -525,13 +525,13 @@ _SKLEARN: dict[str, tuple[str, ...]] = {
 
 ENTRIES: dict[str, Entry] = {
     "skhuihen.BehaviorAbstractor": Entry(
-        f"{_OURS}.abstractor", "BehaviorAbstractor", ("_table",), finish=_finish_abstractor
+        f"{_OURS}._abstractor", "BehaviorAbstractor", ("_table",), finish=_finish_abstractor
     ),
-    "skhuihen.BehaviorTopics": Entry(f"{_OURS}.topics", "BehaviorTopics"),
-    "skhuihen.IntervalStatistics": Entry(f"{_OURS}.intervals", "IntervalStatistics"),
-    "skhuihen.ProfileEncoder": Entry(f"{_OURS}.profile", "ProfileEncoder"),
-    "skhuihen.Sessionizer": Entry(f"{_OURS}.sessionizer", "Sessionizer"),
-    "skhuihen.WindowStatistics": Entry(f"{_OURS}.windows", "WindowStatistics"),
+    "skhuihen.BehaviorTopics": Entry(f"{_OURS}._topics", "BehaviorTopics"),
+    "skhuihen.IntervalStatistics": Entry(f"{_OURS}._intervals", "IntervalStatistics"),
+    "skhuihen.ProfileEncoder": Entry(f"{_OURS}._profile", "ProfileEncoder"),
+    "skhuihen.Sessionizer": Entry(f"{_OURS}._sessionizer", "Sessionizer"),
+    "skhuihen.WindowStatistics": Entry(f"{_OURS}._windows", "WindowStatistics"),
     "skhuihen.HUIHENClassifier": Entry(
         "skhuihen.classifier",
         "HUIHENClassifier",
@@ -540,14 +540,14 @@ ENTRIES: dict[str, Entry] = {
         finish=_finish_classifier,
     ),
     # The values that they learn.
-    "skhuihen.Blend": Entry("skhuihen.base_model", "Blend"),
-    "skhuihen.BehaviorVocabulary": Entry(f"{_OURS}.vocabulary", "BehaviorVocabulary"),
-    "skhuihen.Correspondence": Entry(f"{_OURS}.correspondence", "Correspondence"),
-    "skhuihen.EventNumbers": Entry(f"{_OURS}.event_numbers", "EventNumbers"),
-    "skhuihen.EventRanges": Entry(f"{_OURS}.event_numbers", "EventRanges"),
-    "skhuihen.OptionalSubfields": Entry("skhuihen.behaviors", "OptionalSubfields"),
-    "skhuihen.PiecewiseLinear": Entry(f"{_OURS}.bounded", "PiecewiseLinear"),
-    "skhuihen.Range": Entry(f"{_OURS}.bounded", "Range"),
+    "skhuihen.Blend": Entry("skhuihen._companions.blending", "Blend"),
+    "skhuihen.BehaviorVocabulary": Entry("skhuihen._encoding.vocabulary", "BehaviorVocabulary"),
+    "skhuihen.Correspondence": Entry(f"{_OURS}._correspondence", "Correspondence"),
+    "skhuihen.EventNumbers": Entry("skhuihen._encoding.event_numbers", "EventNumbers"),
+    "skhuihen.EventRanges": Entry("skhuihen._encoding.event_numbers", "EventRanges"),
+    "skhuihen.OptionalSubfields": Entry("skhuihen._events.behaviors", "OptionalSubfields"),
+    "skhuihen.PiecewiseLinear": Entry(f"{_OURS}._bounded", "PiecewiseLinear"),
+    "skhuihen.Range": Entry(f"{_OURS}._bounded", "Range"),
     # scikit-learn's.
     **{
         f"sklearn.{name}": Entry(f"sklearn.{module}", name)

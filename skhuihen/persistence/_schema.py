@@ -10,9 +10,11 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from skhuihen.behaviors import Behaviors, _arrow_type, as_frame, is_nested, is_table
+from skhuihen._events.behaviors import Behaviors, _arrow_type
+from skhuihen._events.frames import as_frame, is_table
+from skhuihen._events.nested import is_nested
 from skhuihen.persistence._archive import ModelFileError
-from skhuihen.preprocessing.profile import is_datetime
+from skhuihen.preprocessing._profile import is_datetime
 
 #: Rows of the self-check, and the most events of one.
 N_ROWS, MOST_EVENTS = 12, 30

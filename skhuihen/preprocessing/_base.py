@@ -17,17 +17,12 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
-from skhuihen.behaviors import (
-    AsOf,
-    Behaviors,
-    as_frame,
-    join,
-    microseconds_of,
-    read_as_of,
-    read_piecewise,
-)
-from skhuihen.nested_parquet import NestedParquet
-from skhuihen.parquet import is_parquet
+from skhuihen._events.as_of import AsOf, read_as_of, read_piecewise
+from skhuihen._events.behaviors import Behaviors, join
+from skhuihen._events.frames import as_frame
+from skhuihen._tables.nested_parquet import NestedParquet
+from skhuihen._tables.parquet import is_parquet
+from skhuihen._tables.times import microseconds_of
 
 DAY = 86_400_000_000  # microseconds
 

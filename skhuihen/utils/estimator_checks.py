@@ -37,8 +37,10 @@ from sklearn.utils.estimator_checks import _get_check_estimator_ids
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
-from skhuihen.assembly import attach_behaviors
-from skhuihen.behaviors import Behaviors, as_frame, is_nested
+from skhuihen._assembly.attach import attach_behaviors
+from skhuihen._events.behaviors import Behaviors
+from skhuihen._events.frames import as_frame
+from skhuihen._events.nested import is_nested
 from skhuihen.datasets import make_loan_data
 from skhuihen.preprocessing import Sessionizer
 from skhuihen.utils.containers import CONTAINERS, as_lists_of_dicts

@@ -15,7 +15,8 @@ from pandas.testing import assert_frame_equal
 from sklearn.metrics import roc_auc_score
 
 from skhuihen import attach_behaviors
-from skhuihen.datasets import make_loan_data, simulated
+from skhuihen.datasets import _simulated as simulated
+from skhuihen.datasets import make_loan_data
 from skhuihen.datasets._simulation.profile import profile_effects
 from skhuihen.datasets._simulation.risk import behavior_measures
 from skhuihen.metrics import expected_auc

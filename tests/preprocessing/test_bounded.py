@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skhuihen.preprocessing.bounded import (
+from skhuihen.preprocessing._bounded import (
     Extremes,
     Outside,
     PiecewiseLinear,

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skhuihen.behaviors import read_as_of
-from skhuihen.preprocessing import evidence
-from skhuihen.preprocessing.evidence import Totals
+from skhuihen._events.as_of import read_as_of
+from skhuihen.preprocessing._abstraction import evidence
+from skhuihen.preprocessing._abstraction.evidence import Totals
 from tests.preprocessing.strategies import applications, event
 
 histories = st.lists(

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score
 
-from skhuihen.preprocessing import grouping
-from skhuihen.preprocessing.grouping import Groups
-from skhuihen.preprocessing.names import find_families
+from skhuihen.preprocessing._abstraction import grouping
+from skhuihen.preprocessing._abstraction.grouping import Groups
+from skhuihen.preprocessing._abstraction.names import find_families
 
 CLICK, TRANSFORM, WIDGET = "item_click", "transform_operation", "function_widget"
 

@@ -107,7 +107,7 @@ def test_sums_of_pieces_are_those_of_the_whole(monkeypatch):
     X = applications([[event(0, "a"), event(0.5, "b")], None, [event(0, "b"), event(0.25, "a")]])
     model = IntervalStatistics().fit(X)
     whole = model.transform(X)
-    monkeypatch.setattr("skhuihen.behaviors.PIECE", 1)
+    monkeypatch.setattr("skhuihen._events.as_of.PIECE", 1)
     pd.testing.assert_frame_equal(model.transform(X), whole)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skhuihen.preprocessing.names import Family, find_families, split
+from skhuihen.preprocessing._abstraction.names import Family, find_families, split
 
 CLICK, TRANSFORM, WIDGET = "item_click", "transform_operation", "function_widget"
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from skhuihen.preprocessing.rules import (
+from skhuihen.preprocessing._abstraction.rules import (
     FIELDS,
     ItemRules,
     Rule,

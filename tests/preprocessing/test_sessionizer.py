@@ -19,7 +19,7 @@ from sklearn.base import clone
 from sklearn.utils._param_validation import InvalidParameterError
 
 from skhuihen import Sessionizer, attach_behaviors
-from skhuihen.behaviors import Behaviors
+from skhuihen._events.behaviors import Behaviors
 from tests.oracles import amount_of, fates, known, sessionize
 from tests.preprocessing.strategies import (
     HOUR,

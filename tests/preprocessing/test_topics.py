@@ -21,8 +21,8 @@ from sklearn.utils._param_validation import InvalidParameterError
 
 from skhuihen import BehaviorAbstractor, BehaviorTopics, attach_behaviors
 from skhuihen.datasets import make_loan_data
-from skhuihen.preprocessing import correspondence
-from skhuihen.preprocessing.correspondence import Correspondence, Table
+from skhuihen.preprocessing import _correspondence as correspondence
+from skhuihen.preprocessing._correspondence import Correspondence, Table
 from tests.preprocessing.strategies import applications, drawn, event, tables
 
 NOTHING = "tell no applications apart, so all topics are 0"

@@ -11,7 +11,8 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skhuihen import Sessionizer
-from skhuihen.behaviors import as_frame, read_as_of
+from skhuihen._events.as_of import read_as_of
+from skhuihen._events.frames import as_frame
 from skhuihen.utils import estimator_checks
 from skhuihen.utils.estimator_checks import (
     CHECKS,

@@ -28,7 +28,7 @@ from skhuihen.datasets._simulation.draws import (
     draw_columns,
     times_of_day,
 )
-from skhuihen.preprocessing.rules import ITEM_CLICK, TRANSFORM_OPERATION
+from skhuihen.preprocessing._abstraction.rules import ITEM_CLICK, TRANSFORM_OPERATION
 
 GAP = 3_600  # seconds: the session gap of the paper, at which the last session is measured
 NEVER = np.iinfo(np.int64).max  # when the bank learned of what it never learned of

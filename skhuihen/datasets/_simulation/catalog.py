@@ -13,7 +13,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from skhuihen.datasets._simulation.draws import FloatArray, IntArray, draw_columns, popularity
-from skhuihen.preprocessing.rules import FUNCTION_WIDGET, ITEM_CLICK, TRANSFORM_OPERATION
+from skhuihen.preprocessing._abstraction.rules import (
+    FUNCTION_WIDGET,
+    ITEM_CLICK,
+    TRANSFORM_OPERATION,
+)
 
 BANKS = ("A", "B")
 

@@ -1,0 +1,1 @@
+"""The join of applications and events: `attach_behaviors`."""

@@ -1,0 +1,276 @@
+"""Standing on a model that is there already, and calibration: how log-odds are weighed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit, logit
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
+
+from skhuihen._companions.cross_fitting import columns_of, cross_fit, differ, fit_weighted, score
+from skhuihen._training.folds import TOGETHER, n_of_rarest
+
+#: Folds of the cross-fit, fewer where a class has fewer rows, or users.
+N_FOLDS = 5
+#: The weights of a base model and of the networks before anything is known. They are those that the
+#: lender's out-of-fold rows give, and wander from 0.3 to 1 where few rows are held out.
+WITH_BASE = (0.65, 0.35)
+#: Standard deviation of the weights about those, before anything is known.
+SPREAD = 0.2
+
+
+def fit_base(
+    estimator: Any,
+    table: Any,
+    y: NDArray[Any],
+    weight: NDArray[np.floating],
+    random: np.random.RandomState,
+    verbose: int = 0,
+    users: NDArray[np.int64] | None = None,
+) -> tuple[Any, NDArray[np.floating]]:
+    """Fit a base model, and return it with its log-odds of rows it has not seen.
+
+    A model is too sure of rows that it has seen: it would be weighed too high by them. So the
+    log-odds of the training rows come from clones that were fitted on the other folds.
+
+    Parameters
+    ----------
+    estimator : classifier
+        Cloned and fitted; a `FrozenEstimator` is taken as it is, and asked for all rows.
+    table : DataFrame or ndarray of shape (n, n_columns)
+    y : ndarray of shape (n,)
+        Two labels.
+    weight : ndarray of shape (n,)
+        Handed to the model if they differ.
+    random : RandomState
+    verbose : int, default=0
+    users : int64 ndarray of shape (n,), default=None
+        Whose each row is; those of one user are in one fold.
+
+    Returns
+    -------
+    fitted classifier, ndarray of shape (n,)
+    """
+    classes = np.unique(y)
+    if isinstance(estimator, FrozenEstimator):
+        return estimator, base_log_odds(estimator, table, classes)
+    n_folds = n_folds_of(y, users, "base_estimator")
+    with explain_failure("base_estimator", estimator, table):
+        probability = cross_fit(estimator, table, y, weight, n_folds, random, verbose, users)
+        fitted = fit_weighted(estimator, table, y, weight if differ(weight) else None)
+    return fitted, logit(probability)
+
+
+def n_folds_of(y: NDArray[Any], users: NDArray[np.int64] | None, name: str) -> int:
+    """Return the number of folds of a cross-fit, or say that there are too few rows or users."""
+    n_folds = min(N_FOLDS, n_of_rarest(y, users))
+    if n_folds < 2:
+        of_what, note = ("rows", "") if users is None else ("users", f" {TOGETHER}")
+        raise ValueError(
+            f"{name} is cross-fitted, which takes two {of_what} of each class at least; y has "
+            f"{n_folds} of one. Pass more rows, or FrozenEstimator(a fitted model).{note}"
+        )
+    return n_folds
+
+
+@contextmanager
+def explain_failure(name: str, estimator: Any, table: Any) -> Iterator[None]:
+    """Say in an error of a base model or teacher what it was given."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(table, pd.DataFrame):
+            error.add_note(
+                f"This was {name}={estimator!r} on the table as HUIHENClassifier sees it, "
+                f"with columns {list(table.columns)}. A model of numbers wants a Pipeline with "
+                "ProfileEncoder(), or make_union(ProfileEncoder(), WindowStatistics()), in front."
+            )
+        raise
+
+
+def base_log_odds(
+    fitted: Any, table: Any, classes: NDArray[Any], name: str = "base_estimator"
+) -> NDArray[np.floating]:
+    """Return a fitted base model's log-odds of the second of two classes.
+
+    A pipeline is given the whole table; another model the columns that it knows by name.
+    """
+    inner = fitted.estimator if isinstance(fitted, FrozenEstimator) else fitted
+    if isinstance(table, pd.DataFrame) and not isinstance(inner, Pipeline):
+        table = columns_of(inner, table, name, "X")
+    return logit(score(fitted, table, classes.tolist()))
+
+
+def takes_missing(estimator: Any) -> bool:
+    """Tell whether a model says that it takes missing values."""
+    return not hasattr(estimator, "__sklearn_tags__") or get_tags(estimator).input_tags.allow_nan
+
+
+def may_take_missing(estimator: Any) -> bool:
+    """Tell whether a model may take missing values.
+
+    A pipeline says that it takes none, whatever its steps do: its first step must take them.
+    """
+    while isinstance(estimator, Pipeline):
+        estimator = estimator[0]
+    return takes_missing(estimator)
+
+
+class Blend(NamedTuple):
+    """How the log-odds of a base model and of the networks are put together.
+
+    Attributes
+    ----------
+    intercept, base, network : float
+        The blended log-odds are ``intercept + base * (those of the base model) + network * (those
+        of the networks)``; the two weights are not negative.
+    """
+
+    intercept: float
+    base: float
+    network: float
+
+    @classmethod
+    def before_data(cls, shift: float = 0.0) -> Blend:
+        """Return the weights that a base model and a network have before anything is known.
+
+        Parameters
+        ----------
+        shift : float, default=0
+            As in `fit_blend`.
+        """
+        return cls(WITH_BASE[0] * shift, *WITH_BASE)
+
+    def log_odds(
+        self, base: NDArray[np.floating] | float, network: NDArray[np.floating]
+    ) -> NDArray[np.floating]:
+        """Return the blended log-odds."""
+        return self.intercept + self.base * base + self.network * network
+
+    def for_average(
+        self,
+        base: NDArray[np.floating] | None,
+        network: NDArray[np.floating],
+        weight: NDArray[np.floating],
+        excess: float,
+    ) -> Blend:
+        """Return the weights for the average of networks, where these are for one at a time.
+
+        Of a row that networks left out there is the score of one network, which scatters more than
+        their average does, by which new rows are scored. What scatters is given too small a weight,
+        so the average would not be sure enough. The normal equations of a linear regression on both
+        columns say by how much, and are taken for those of the logistic one.
+
+        Parameters
+        ----------
+        base, network, weight
+            Those that the weights were fitted by.
+        excess : float
+            By how much the variance of ``network`` exceeds that of the average.
+
+        Returns
+        -------
+        Blend
+        """
+        of_base = np.zeros(len(network)) if base is None else base
+        columns = np.stack([of_base, network])
+        of_one = np.atleast_2d(np.cov(columns, aweights=weight, ddof=0))
+        # Half of the variance at most is taken for scatter.
+        excess = min(excess, of_one[1, 1] / 2)
+        of_average = of_one - np.diag([0.0, excess])
+        weights = np.array([self.base, self.network])
+        found = np.linalg.pinv(of_average, hermitian=True) @ of_one @ weights
+        found = np.where(of_one.diagonal() > 0, np.maximum(found, 0.0), weights)
+        mean = np.average(columns, axis=1, weights=weight)
+        return Blend(self.intercept + float((weights - found) @ mean), *found.tolist())
+
+
+def fit_blend(
+    base: NDArray[np.floating] | None,
+    network: NDArray[np.floating],
+    label: NDArray[np.int64],
+    weight: NDArray[np.floating],
+    shift: float = 0.0,
+) -> Blend:
+    """Weigh a base model and the networks by rows that neither was fitted on.
+
+    A logistic regression on their log-odds, or on those of the networks alone, which calibrates
+    them. The weights are not negative, and that of networks alone is at least 0.01. A normal prior
+    keeps them near 0.65 for the base model and 0.35 for the networks, or near 1 for the networks
+    alone, as far as the rows do not say otherwise: luck must not decide where few are overdue.
+
+    Parameters
+    ----------
+    base : ndarray of shape (n,) or None
+        Log-odds of the base model, if there is one.
+    network : ndarray of shape (n,)
+        Log-odds of the networks.
+    label : int64 ndarray of shape (n,)
+    weight : ndarray of shape (n,)
+        Of mean 1 if a row is to count as one.
+    shift : float, default=0
+        By how much the weights move the log-odds of the label, which ``base`` knows nothing of;
+        the prior is then around the base model so moved.
+
+    Returns
+    -------
+    Blend
+    """
+    if base is None:  # the network alone must decide the order
+        intercept, by_network = weigh([network], label, weight, [1.0], least=0.01)
+        return Blend(intercept, 0.0, by_network)
+    columns = [base + shift, network]
+    intercept, by_base, by_network = weigh(columns, label, weight, WITH_BASE)
+    return Blend(intercept + by_base * shift, by_base, by_network)
+
+
+def weigh(
+    columns: Sequence[NDArray[np.floating]],
+    label: NDArray[np.int64],
+    weight: NDArray[np.floating],
+    before: Sequence[float],
+    least: float = 0.0,
+) -> list[float]:
+    """Find by which weights the log-odds of several models add up to those of the label.
+
+    Parameters
+    ----------
+    columns : sequence of ndarray of shape (n,)
+        The log-odds of each model, of rows that it has not seen.
+    label : int64 ndarray of shape (n,)
+    weight : ndarray of shape (n,)
+        Of mean 1 if a row is to count as one.
+    before : sequence of float
+        The weight of each model before anything is known.
+    least : float, default=0.0
+        The smallest weight that a model may have.
+
+    Returns
+    -------
+    list of float
+        The intercept, and the weight of each model.
+    """
+    matrix = np.column_stack([np.ones(len(label)), *columns]).astype(np.float64)
+    start = np.array([0.0, *before])
+    precision = np.array([1.0, *(1 / SPREAD**2 for _ in before)])
+
+    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        log_odds = matrix @ weights
+        of_rows = np.logaddexp(0, log_odds) - label * log_odds
+        by_log_odds = weight * (expit(log_odds) - label)
+        from_start = precision * (weights - start)
+        return (
+            float(weight @ of_rows + from_start @ (weights - start) / 2),
+            matrix.T @ by_log_odds + from_start,
+        )
+
+    bounds = [(None, None), *((least, None) for _ in before)]
+    return minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B").x.tolist()

@@ -1,0 +1,1 @@
+"""The events in a nested column, read as flat arrays."""

@@ -1,0 +1,203 @@
+"""The events of each application as of its time: cut there, and in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from skhuihen._events.behaviors import Behaviors
+from skhuihen._events.frames import cure_for_renaming
+from skhuihen._events.nested import as_lists
+from skhuihen._tables.times import application_times
+
+#: Events that are worked on at a time: all that is made of them should stay in a processor's cache.
+PIECE = 250_000
+
+
+@dataclass(frozen=True)
+class AsOf:
+    """The events that were known before each application, in order, and what was cut off.
+
+    Attributes
+    ----------
+    behaviors : Behaviors
+    n_events : int
+        Events in the column.
+    n_too_late : int
+        Events at or after the application.
+    n_before_lookback : int
+        Events before the look-back.
+    applied_at : int64 ndarray of shape (n_applications,) or None
+        Time of each application in microseconds since 1970.
+    """
+
+    behaviors: Behaviors
+    n_events: int
+    n_too_late: int
+    n_before_lookback: int
+    applied_at: NDArray[np.int64] | None = None
+
+    def counts(self) -> pd.Series:
+        """Return what became of all events."""
+        return pd.Series(
+            {
+                "events": self.n_events,
+                "events_too_late": self.n_too_late,
+                "events_before_lookback": self.n_before_lookback,
+                "events_used": self.behaviors.n_events,
+            }
+        )
+
+
+def read_as_of(
+    X: pd.DataFrame,
+    column: str,
+    applied_at: str | None,
+    lookback: int | None = None,
+    *,
+    by_session: bool = False,
+) -> AsOf:
+    """Read the nested column, cut off what the bank could not know yet, and restore time order.
+
+    Parameters
+    ----------
+    X : DataFrame
+        One row per application, as `as_frame` returns it.
+    column : str
+        The nested column.
+    applied_at : str or None
+        The column with the application's time. None, said on purpose, cuts nothing.
+    lookback : int, default=None
+        Microseconds before the application from which on events count.
+    by_session : bool, default=False
+        Order by the subfield ``session`` before time, as a `Sessionizer` with known sessions
+        leaves them.
+
+    Returns
+    -------
+    AsOf
+        Events with ``applied_at - lookback <= time < applied_at``, ordered by time. Events of
+        one instant are ordered by the subfield ``seq``, or keep their given order without it.
+    """
+    lists = _lists_of(X, column, applied_at, lookback)
+    return _as_of(X, lists, column, applied_at, lookback, by_session)
+
+
+def read_piecewise(
+    X: pd.DataFrame, column: str, applied_at: str | None, lookback: int | None = None
+) -> Iterator[AsOf]:
+    """Do what `read_as_of` does, for some consecutive applications at a time.
+
+    Yields
+    ------
+    AsOf
+        Of as many applications as have some `PIECE` events, or of one that has more.
+    """
+    lists = _lists_of(X, column, applied_at, lookback)
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
+    piece = np.cumsum(lengths, dtype=np.int64) // PIECE
+    cuts = np.flatnonzero(np.diff(piece)) + 1
+    for start, stop in pairwise([0, *cuts.tolist(), len(X)]):
+        rows = X.iloc[start:stop] if len(cuts) else X
+        yield _as_of(rows, lists.slice(start, stop - start), column, applied_at, lookback)
+
+
+def _lists_of(
+    X: pd.DataFrame, column: str, applied_at: str | None, lookback: int | None
+) -> pa.Array | pa.ChunkedArray:
+    if column not in X.columns:
+        raise ValueError(
+            f"X has no column {column!r}; it has {list(X.columns)}. Make it with "
+            "skhuihen.attach_behaviors, or name the column that holds the events."
+            f"{cure_for_renaming(X.columns, column)}"
+        )
+    if applied_at is None and lookback is not None:
+        raise ValueError("lookback needs applied_at: name the column with the application's time.")
+    return as_lists(X[column])
+
+
+def _as_of(
+    X: pd.DataFrame,
+    lists: pa.Array | pa.ChunkedArray,
+    column: str,
+    applied_at: str | None,
+    lookback: int | None,
+    by_session: bool = False,
+) -> AsOf:
+    behaviors = Behaviors._from_lists(lists, column)
+    n_events = behaviors.n_events
+    n_too_late = n_before = 0
+    limits = None
+    if applied_at is not None:
+        of_frames = pd.api.types.is_object_dtype(X[column].dtype)
+        limits = _application_times(X, applied_at, behaviors, of_frames)
+        limit = limits[behaviors.rows]
+        time = behaviors.times()
+        keep = time < limit
+        n_too_late = n_events - int(keep.sum())
+        if lookback is not None:
+            old = time < limit - lookback
+            n_before = int(old.sum())
+            keep &= ~old
+        behaviors = behaviors.filter(keep)
+    return AsOf(_in_order(behaviors, by_session), n_events, n_too_late, n_before, limits)
+
+
+def _application_times(
+    X: pd.DataFrame, applied_at: str, behaviors: Behaviors, of_frames: bool
+) -> NDArray[np.int64]:
+    """Return when each application was made, in microseconds, having checked the time zone."""
+    if applied_at not in X.columns:
+        raise ValueError(
+            f"X has no column {applied_at!r}, so nothing could keep events after the application "
+            "out of its score. Rename the column to it, name it in every step with "
+            "applied_at=..., or pass applied_at=None if the events are cut already."
+            f"{cure_for_renaming(X.columns, applied_at)}"
+        )
+    limits, zone = application_times(X, applied_at)
+    if behaviors.n_events:
+        time = behaviors.require("time")
+        if pa.types.is_timestamp(time.type) and time.type.tz != zone:
+            if of_frames and time.type.tz is None:
+                raise ValueError(
+                    f"Column {applied_at!r} is in time zone {zone}, and each of the DataFrames "
+                    "with the events has a column 'time' without one. pandas.concat makes such "
+                    "DataFrames, and drops the zone, of nested columns whose subfields "
+                    "differ: before attach_behaviors, give the events of each part the same "
+                    "columns, such as events.assign(amount=float('nan')), and concatenate anew. "
+                    "If they are your own, set the zone with tz_localize."
+                )
+            raise ValueError(
+                f"Column {applied_at!r} is in time zone {zone} and the events' subfield 'time' in "
+                f"{time.type.tz}. Both must be in one zone, or both without: convert one with "
+                "tz_convert, or tz_localize what has none."
+            )
+    return limits
+
+
+def _in_order(behaviors: Behaviors, by_session: bool) -> Behaviors:
+    """Sort events by (session,) time and seq within each application, if they are not sorted."""
+    if behaviors.n_events == 0:
+        return behaviors
+    keys = [behaviors.times()]
+    if "seq" in behaviors.fields:
+        keys.append(behaviors.integers("seq"))
+    if by_session and "session" in behaviors.fields:
+        keys.insert(0, behaviors.integers("session"))
+    # An event stands right if the first key in which it differs from the one before is larger.
+    wrong = np.zeros(behaviors.n_events - 1, dtype=bool)
+    for key in reversed(keys):
+        step = np.diff(key)
+        wrong = (step < 0) | ((step == 0) & wrong)
+    starts = behaviors.offsets[1:-1]
+    wrong[starts[(starts > 0) & (starts < behaviors.n_events)] - 1] = False
+    if not wrong.any():
+        return behaviors
+    return behaviors.reorder(np.lexsort([*reversed(keys), behaviors.rows]))

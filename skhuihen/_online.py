@@ -1,0 +1,936 @@
+"""Scoring one applicant as a decision engine asks for it: a dict in, a probability out."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from skhuihen._encoding.vocabulary import TRANSFORM
+from skhuihen._events.behaviors import MISSING
+from skhuihen._tables.texts import is_unicode
+from skhuihen._tables.times import microseconds_of
+from skhuihen.classifier import HUIHENClassifier
+from skhuihen.network.batch import pack
+from skhuihen.network.habit import UserItemAwareGRU
+from skhuihen.network.huihen import HUIHEN
+from skhuihen.network.intention import TimeAwareGRU
+from skhuihen.persistence import load_model, read_manifest
+from skhuihen.persistence._schema import _last_of
+from skhuihen.preprocessing._abstraction.rules import FIELDS, other_of
+from skhuihen.preprocessing._abstractor import BehaviorAbstractor
+from skhuihen.preprocessing._base import BehaviorTransformer
+from skhuihen.preprocessing._correspondence import BESIDE, FARTHEST
+from skhuihen.preprocessing._sessionizer import Sessionizer
+
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1), timedelta(microseconds=1)
+_DAY = 86_400_000_000
+#: Pairs of operation and item whose behavior is remembered; hostile ones must not fill the memory.
+_MOST_REMEMBERED = 50_000
+#: The fast way is taken if it gives what the model gives, up to this.
+_AGREEING = 1e-5
+#: Amounts beyond this are read by Arrow as another type.
+_LARGE = 9e18
+
+
+class ApplicationError(ValueError):
+    """An application that cannot be scored as it is.
+
+    Attributes
+    ----------
+    field : str
+        The field that is to be mended.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class OnlineScorer:
+    """Score one application at a time, in about a millisecond.
+
+    What `predict_proba` does for a table of one row, without the table: for a Pipeline of
+    `BehaviorAbstractor` (or none), `Sessionizer` and `HUIHENClassifier`, as the class docs of each
+    have them, ordinary input goes through plain arrays. Whatever is not ordinary (a value that
+    calls for a warning or an error, a type that must be looked at, another model) is given to the
+    model itself, so that the cut at the application, sessions, warnings and errors are the same.
+
+    Parameters
+    ----------
+    model : fitted classifier or Pipeline, or path
+        A path is that of a file of `save_model`.
+
+    Attributes
+    ----------
+    model_ : fitted classifier or Pipeline
+    sha256_ : str or None
+        The hash of the file; None for a model that came as an object.
+    is_fast_ : bool
+        Whether ordinary input goes the fast way.
+
+    See Also
+    --------
+    score_table : Scores many applications.
+
+    Notes
+    -----
+    Probabilities are those of the model to 1e-7 in double precision, and to 1e-6 in single, in
+    which a score differs by as much between batches. Any number of threads may share a scorer.
+
+    If the Pipeline is changed later, so that it scores otherwise, make a new scorer.
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skhuihen import HUIHENClassifier, OnlineScorer, Sessionizer, attach_behaviors
+    >>> from skhuihen.datasets import make_loan_data
+    >>> bank = make_loan_data(n_new=100, n_old=0, random_state=0)
+    >>> columns = ["applied_at", "user_id", "user__age"]
+    >>> X = attach_behaviors(bank.applications[columns], bank.events)
+    >>> model = make_pipeline(Sessionizer(), HUIHENClassifier(max_epochs=1, random_state=0))
+    >>> scorer = OnlineScorer(model.fit(X, bank.y))
+    >>> events = [
+    ...     {"time": f"2024-05-01T10:00:{second}", "operation": "login", "amount": None}
+    ...     for second in (10, 20, 30)]
+    >>> application = {
+    ...     "applied_at": "2024-05-02T09:00:00", "user__age": 31, "behaviors": events}
+    >>> 0 < scorer.probability(application) < 1
+    True
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.sha256_: str | None = None
+        if isinstance(model, str | os.PathLike):
+            self.sha256_ = read_manifest(model)["sha256"]
+            model = load_model(model, sha256=self.sha256_)
+        if not callable(getattr(model, "predict_proba", None)):
+            raise TypeError(
+                f"model is a {type(model).__name__} without predict_proba; a fitted classifier, a "
+                "Pipeline that ends in one, or the path of a model file is wanted."
+            )
+        check_is_fitted(model)
+        if len(model.classes_) != 2:
+            raise ValueError(
+                f"model has the classes {list(model.classes_)}; two are wanted, of which the "
+                "second gets the probability."
+            )
+        self.model_ = model
+        self._fields = _Fields(model)
+        plan = _Plan.of(model)
+        self._plan = plan if plan is not None and self._agrees(plan) else None
+        self.is_fast_ = self._plan is not None
+
+    def probability(self, application: Mapping[str, Any] | str | bytes) -> float:
+        """Return the probability of ``model_.classes_[1]``.
+
+        Parameters
+        ----------
+        application : dict, or JSON of one
+            The profile by column; the time of the application (``applied_at``), as a datetime or
+            in ISO 8601; and the events (``behaviors``) as a list of dicts, each with ``time``,
+            ``operation`` and what else the model knows. Columns that name somebody may be left
+            out. Subfields of events that the model does not read are not looked at.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ApplicationError
+            A ValueError whose ``field`` says what is missing, not known or of a wrong type.
+        ValueError, TypeError
+            What the model itself refuses.
+        """
+        if isinstance(application, str | bytes | bytearray):
+            application = _from_json(application)
+        if not isinstance(application, Mapping):
+            raise ApplicationError(
+                "", f"The application is a {type(application).__name__}; a dict is wanted."
+            )
+        fields = self._fields
+        fields.check(application)
+        applied_at = fields.read_applied_at(application)
+        if self._plan is not None and applied_at is not None:
+            found = self._plan.probability(application, applied_at)
+            if found is not None:
+                return found
+        return self._ask_model(application, applied_at)
+
+    def _ask_model(self, application: Mapping[str, Any], applied_at: datetime | None) -> float:
+        frame = self._fields.as_frame(application, applied_at)
+        return float(self.model_.predict_proba(frame)[0, 1])
+
+    def _agrees(self, plan: _Plan) -> bool:
+        """Tell whether the fast way gives what the model gives: it may know more than we do."""
+        for application in plan.examples():
+            applied_at = self._fields.read_applied_at(application)
+            assert applied_at is not None
+            found = plan.probability(application, applied_at)
+            if found is None or abs(found - self._ask_model(application, applied_at)) > _AGREEING:
+                return False
+        return True
+
+
+def _from_json(text: str | bytes | bytearray) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ApplicationError("", f"The application is no JSON ({error}).") from error
+
+
+class _Fields:
+    """Which fields an application has, and the table that is made of them."""
+
+    def __init__(self, model: Any) -> None:
+        last = _last_of(model)
+        of_first = list(getattr(model, "feature_names_in_", getattr(last, "feature_names_in_", ())))
+        if not of_first:
+            raise ValueError(
+                "The model was fitted on an array, whose columns have no names; a model of tables "
+                "is wanted."
+            )
+        self.behaviors: str = getattr(last, "behaviors", "behaviors")
+        self.applied_at: str | None = getattr(last, "applied_at", "applied_at")
+        ids = {*getattr(last, "id_columns", ("user_id", "application_id"))}
+        ids |= {*getattr(last, "_joined_by", ()), *getattr(last, "_times", ())}
+        self.order = of_first
+        needed = of_first
+        # Steps that change the events alone: what is profile, the classifier says.
+        front = model.steps[:-1] if isinstance(model, Pipeline) else []
+        if isinstance(last, HUIHENClassifier) and all(
+            isinstance(step, BehaviorTransformer) for _, step in front
+        ):
+            needed = list(last.feature_names_in_)
+        special = {self.behaviors, self.applied_at}
+        self.needed = [name for name in needed if name not in special | ids]
+        self.is_timed = self.applied_at in of_first or self.applied_at in ids
+        self.known = {*of_first, *ids} | {name for name in special if name is not None}
+        self.subfields = _subfields_of(model)
+
+    def check(self, application: Mapping[str, Any]) -> None:
+        """Refuse a field that is missing, or that is not known."""
+        for name in self.needed:
+            if name not in application:
+                raise ApplicationError(
+                    name,
+                    f"The application has no field {name!r}, which the model was fitted with. "
+                    "Add it, as None if it is not known.",
+                )
+        for name in application:
+            if name not in self.known:
+                raise ApplicationError(
+                    str(name),
+                    f"The application has a field {str(name)[:100]!r}, which the model does not "
+                    f"know. It knows {sorted(map(str, self.known))}.",
+                )
+
+    def read_applied_at(self, application: Mapping[str, Any]) -> datetime | None:
+        """Return the time of the application, in UTC if it is a text with an offset."""
+        if self.applied_at is None:
+            return None
+        if self.applied_at not in application:
+            if not self.is_timed:
+                return None
+            raise ApplicationError(
+                self.applied_at,
+                f"The application has no field {self.applied_at!r}, so nothing could keep events "
+                "after it out of its score.",
+            )
+        value = application[self.applied_at]
+        if isinstance(value, str):
+            try:
+                value = datetime.fromisoformat(value)
+            except ValueError as error:
+                raise ApplicationError(
+                    self.applied_at,
+                    f"The field {self.applied_at!r} is {value[:40]!r}; a time in ISO 8601, such as "
+                    "'2024-05-01T10:00:00', is wanted.",
+                ) from error
+            return value if value.tzinfo is None else value.astimezone(UTC)
+        if not isinstance(value, datetime) or value is pd.NaT:
+            raise ApplicationError(
+                self.applied_at,
+                f"The field {self.applied_at!r} is a {type(value).__name__}; a datetime, or a text "
+                "in ISO 8601, is wanted.",
+            )
+        return value
+
+    def as_frame(self, application: Mapping[str, Any], applied_at: datetime | None) -> pd.DataFrame:
+        """Return the table of one row that the model takes."""
+        columns: dict[Any, Any] = {}
+        for name in [*self.order, *(n for n in application if n not in self.order)]:
+            if name == self.behaviors:
+                columns[name] = self._events(application.get(name))
+            elif name == self.applied_at and applied_at is not None:
+                columns[name] = pd.Series([pd.Timestamp(applied_at)])
+            elif name in application:
+                columns[name] = pd.Series([application[name]])
+        return pd.DataFrame(columns, index=[0])
+
+    def _events(self, events: Any) -> pd.Series:
+        if events is None:
+            return pd.Series([None], dtype=object)
+        if not isinstance(events, list):
+            raise ApplicationError(
+                self.behaviors,
+                f"The field {self.behaviors!r} is a {type(events).__name__}; a list of dicts, one "
+                "for each event, is wanted.",
+            )
+        for event in events:
+            if not isinstance(event, dict):
+                raise ApplicationError(
+                    self.behaviors,
+                    f"The field {self.behaviors!r} holds a {type(event).__name__}; a dict for each "
+                    "event is wanted.",
+                )
+        read = [{k: v for k, v in event.items() if k in self.subfields} for event in events]
+        return pd.Series([read], dtype=object)
+
+
+def _subfields_of(model: Any) -> set[str]:
+    """Return the subfields of events that any step may read."""
+    found = {"time", "seq", "operation", "item", "amount", "field", "behavior"}
+    found |= {"session", "interval", "weekday", "monthday"}
+    waiting = [model]
+    while waiting:
+        step = waiting.pop()
+        for name in ("session", "by"):
+            if isinstance(getattr(step, name, None), str):
+                found.add(getattr(step, name))
+        numbers = getattr(step, "event_numbers_", None)
+        found |= set(getattr(numbers, "names_", ()))
+        for name in ("steps", "transformer_list", "transformers_"):
+            waiting += [part[1] for part in getattr(step, name, ())]
+        for name in ("estimator_", "estimator", "base_estimator_"):
+            if getattr(step, name, None) is not None:
+                waiting.append(getattr(step, name))
+        waiting += list(getattr(step, "estimators_", ()))
+        waiting += list(getattr(step, "calibrated_classifiers_", ()))
+    return found
+
+
+# --------------------------------------------------------------------------------------------------
+# The fast way.
+
+
+class _Codes(dict[tuple[str, Any], int]):
+    """What becomes of an operation with an item: ``row << 2 | field``, found once and kept.
+
+    The row is that of the behavior in the vocabulary, -1 if it is not there; field 3 means that no
+    rule knows the operation.
+    """
+
+    def __init__(self, abstractor: BehaviorAbstractor | None, rows: dict[str, int]) -> None:
+        self.abstractor, self.rows = abstractor, rows
+
+    def __missing__(self, key: tuple[str, Any]) -> int:
+        operation, item = key
+        if not is_unicode(operation) or not (item is None or is_unicode(item)):
+            raise TypeError("Arrow holds no broken text")
+        if self.abstractor is None:
+            code = self.rows.get(operation, -1) << 2 | 3
+        else:
+            rules = self.abstractor._table.of_operation(operation)
+            rule = rules.for_any_item
+            if rule is None and rules.rules:
+                rule = rules.of_item(MISSING if item is None else item)
+            code = -1 << 2 | 3
+            if rule is not None:
+                field, behavior = rule.outcome
+                code = self.rows.get(behavior, -1) << 2 | FIELDS.index(field)
+        if len(self) < _MOST_REMEMBERED:
+            self[key] = code
+        return code
+
+
+class _Plan:
+    """A Pipeline as plain arrays."""
+
+    def __init__(
+        self,
+        abstractor: BehaviorAbstractor | None,
+        sessionizer: Sessionizer,
+        classifier: HUIHENClassifier,
+    ) -> None:
+        self.classifier, self.sessionizer = classifier, sessionizer
+        self.behaviors, self.applied_at = classifier.behaviors, classifier.applied_at
+        self.encoder, self.vocabulary = classifier.profile_encoder_, classifier.vocabulary_
+        self.has_abstractor = abstractor is not None
+        self.codes = _Codes(abstractor, self.vocabulary._row_of)
+        self.others = [
+            self.vocabulary._row_of.get(other_of(field), -1) << 2 | code
+            for code, field in enumerate(FIELDS)
+        ]
+        lookback = sessionizer._lookback()
+        self.lookback = np.iinfo(np.int64).max if lookback is None else lookback
+        self.gap = microseconds_of(sessionizer.gap, "gap")
+        self.optional = set(classifier._optional.known)
+        if abstractor is not None:
+            self.optional |= abstractor._optional.known
+        self.ranges = classifier._event_ranges.ranges_
+        self.dtype = np.dtype(classifier.dtype)
+        self.network = _Networks([net.module_ for net in classifier.nets_], self.dtype)
+        self.profile_sizes = self.encoder.field_sizes_
+
+    @classmethod
+    def of(cls, model: Any) -> _Plan | None:
+        """Return the plan of a model that there is one for."""
+        steps = [step for _, step in model.steps] if type(model) is Pipeline else [model]
+        kinds = [type(step) for step in steps]
+        usual = [BehaviorAbstractor, Sessionizer, HUIHENClassifier]
+        if kinds not in (usual, usual[1:]):
+            return None
+        abstractor = steps[0] if len(steps) == 3 else None
+        sessionizer, classifier = steps[-2:]
+        in_front = steps[:-1]
+        vocabulary = classifier.vocabulary_
+        if (
+            any(step.column != classifier.behaviors for step in in_front)
+            or any(step.applied_at != classifier.applied_at for step in in_front)
+            or classifier.applied_at is None
+            or len({step._lookback() for step in in_front}) > 1
+            or sessionizer.session is not None
+            or not any(vocabulary.sizes_)
+            or (classifier.blend_ is not None and classifier.blend_.base)
+            or not set(classifier.event_numbers_.names_) <= {"interval", "age", "amount"}
+            or not set(classifier._event_ranges.ranges_) <= {"interval", "age", "amount"}
+            or not all(_Networks.knows(net.module_) for net in classifier.nets_)
+        ):
+            return None
+        return cls(abstractor, sessionizer, classifier)
+
+    def examples(self) -> list[dict[str, Any]]:
+        """Return a few applications of what the model knows."""
+        encoder, names = self.encoder, list(self.vocabulary._row_of)
+        if self.has_abstractor:
+            abstractor: Any = self.codes.abstractor
+            names = list(abstractor._table._by_name)
+        examples = []
+        for number, n_events in enumerate((0, 40, 3)):
+            profile: dict[Any, Any] = {
+                name: float(low + number / 4 * (high - low)) if math.isfinite(high - low) else None
+                for name, low, high in zip(
+                    getattr(encoder, "_numbers", ()),
+                    getattr(encoder, "_low", ()),
+                    getattr(encoder, "_high", ()),
+                    strict=True,
+                )
+            }
+            for name, (row_of, _) in getattr(encoder, "_one_hot", {}).items():
+                profile[name] = list(row_of)[number % len(row_of)]
+            for name in self.classifier.feature_names_in_:
+                profile.setdefault(name, None)
+            amount = self.ranges["amount"].high if "amount" in self.ranges else 1.0
+            events = [
+                {
+                    "time": datetime(2024, 5, 1, 8 + 3 * (i // 10), i % 10, 2 * i % 60),
+                    "operation": names[(7 * i + number) % len(names)],
+                    "item": None if i % 3 else "made up",
+                    "amount": None if i % 4 else amount / (1 + i),
+                }
+                for i in range(n_events)
+            ]
+            profile |= {self.behaviors: events, self.applied_at: datetime(2024, 5, 2, 9)}
+            examples.append(profile)
+        return examples
+
+    def probability(self, application: Mapping[str, Any], applied_at: datetime) -> float | None:
+        """Return the probability, or None if the model itself must be asked."""
+        zone = applied_at.tzinfo
+        if (zone is not None and zone is not UTC) or type(applied_at) is not datetime:
+            return None
+        limit = (applied_at.replace(tzinfo=None) - _EPOCH) // _MICROSECOND
+        try:
+            profile = self._encode(application)
+            read = self._read(application.get(self.behaviors), limit, zone is not None)
+        except (KeyError, TypeError, AttributeError, OverflowError, ValueError, pa.ArrowException):
+            return None  # the model says what is wrong
+        if profile is None or read is None:
+            return None
+        logits = self.network.logits(profile, self.profile_sizes, *read)
+        log_odds = logits[1] - logits[0]
+        blend = self.classifier.blend_
+        if blend is not None:
+            log_odds = self.dtype.type(blend.log_odds(0.0, log_odds))
+        return float(expit(np.float64(log_odds)))
+
+    def _encode(self, application: Mapping[str, Any]) -> NDArray[Any] | None:
+        """Return the encoded profile, as `ProfileEncoder.encode` does."""
+        encoder = self.encoder
+        if not encoder.n_features_in_:
+            return np.empty(0, dtype=self.dtype)
+        numbers = np.empty(len(encoder._numbers))
+        for i, name in enumerate(encoder._numbers):
+            value = application[name]
+            if value is None or name in encoder._without_value:
+                value = math.nan
+            elif not isinstance(value, int | float):
+                return None
+            numbers[i] = value
+        if ((numbers < encoder._low) | (numbers > encoder._high)).any():
+            for name, value in zip(encoder._numbers, numbers.tolist(), strict=True):
+                known = encoder._ranges.get(name)
+                if abs(value) > _LARGE or (
+                    known is not None
+                    and not known.low_far <= value <= known.high_far
+                    and value == value
+                ):
+                    return None  # there is a warning to give, or an error
+        missing = np.isnan(numbers)
+        filled = np.where(missing, encoder._medians, numbers)
+        piecewise = encoder._piecewise
+        columns = np.clip(filled[piecewise.source], piecewise.start, piecewise.stop)
+        columns -= piecewise.start
+        columns /= piecewise._width
+        encoded = [columns, missing[encoder._with_indicator]]
+        for name, (row_of, table) in encoder._one_hot.items():
+            text = application[name]
+            if text is None:
+                text = MISSING
+            elif type(text) is not str or not is_unicode(text):
+                return None
+            encoded.append(table[row_of.get(text, -1)])
+        scaled = (np.concatenate(encoded)[encoder._order] - encoder._mean) / encoder._scale
+        return scaled.astype(self.dtype)
+
+    def _read(self, events: Any, limit: int, is_utc: bool) -> tuple[Any, ...] | None:
+        """Return what the networks take in of the events; None if the model must be asked."""
+        if not events:
+            return () if events is None or type(events) is list else None
+        times = list(map(_TIME, events))
+        operations = list(map(_OPERATION, events))
+        items, amounts = _values(events, "item", _ITEM), _values(events, "amount", _AMOUNT)
+        if set(map(type, operations)) != {str} or not set(map(type, items)) <= _TEXTS:
+            return None
+        if not set(map(type, amounts)) <= _NUMBERS or "field" in events[0]:
+            return None
+        for name in self.optional:
+            if not any(name in event for event in events):
+                return None  # there is a warning to give
+        time = _microseconds(times, is_utc)
+        if time is None:
+            return None
+        amount = np.array(amounts, dtype=np.float64)
+        pairs = zip(operations, items, strict=True)
+        code = np.fromiter(map(self.codes.__getitem__, pairs), np.int64, len(events))
+        order = _order(time, [event["seq"] for event in events] if "seq" in events[0] else None)
+        keep: Any = (time < limit) & (time >= limit - self.lookback)
+        if order is not None:
+            keep = order[keep[order]]
+        elif keep.all():
+            keep = slice(None)
+        time, amount, code = time[keep], amount[keep], code[keep]
+        if not len(time):
+            return ()
+        if (np.abs(amount) > _LARGE).any():
+            return None
+        unknown = code & 3 == 3
+        if unknown.any():
+            has_item = np.array([items[i] is not None for i in np.arange(len(events))[keep]])
+            field = np.where(~np.isnan(amount), TRANSFORM, np.where(has_item, 0, 2))
+            if self.has_abstractor:
+                if unknown.sum() > 0.05 * len(code):
+                    return None
+                code = np.where(unknown, np.array(self.others)[field], code)
+            else:
+                code = (code & ~3) | field
+        return self._sessions(time, amount, code, limit, is_utc)
+
+    def _sessions(
+        self,
+        time: NDArray[np.int64],
+        amount: NDArray[np.float64],
+        code: NDArray[np.int64],
+        limit: int,
+        is_utc: bool,
+    ) -> tuple[Any, ...] | None:
+        """Cut sessions as `Sessionizer` does, and describe events as `HUIHENClassifier` does."""
+        sessionizer, classifier = self.sessionizer, self.classifier
+        n = len(time)
+        start = np.concatenate([[0], np.flatnonzero(time[1:] - time[:-1] > self.gap) + 1])
+        stop = np.append(start[1:], n)
+        long_enough = stop - start >= sessionizer.min_behaviors
+        start, stop = start[long_enough], stop[long_enough]
+        if sessionizer.max_sessions is not None:
+            start, stop = start[-sessionizer.max_sessions :], stop[-sessionizer.max_sessions :]
+        if not len(start):
+            return ()
+        if sessionizer.max_behaviors is not None:
+            start = np.maximum(start, stop - sessionizer.max_behaviors)
+        lengths = stop - start
+        first = np.cumsum(lengths) - lengths
+        kept = np.arange(lengths.sum()) + np.repeat(start - first, lengths)
+        time, amount, code = time[kept], amount[kept], code[kept]
+        interval = np.empty(len(time))
+        np.divide(time[1:] - time[:-1], 1e6, out=interval[1:])
+        interval[first] = 0.0
+        of_events = {"amount": amount, "interval": interval, "age": (limit - time) / 1e6}
+        for name, known in self.ranges.items():
+            values = of_events[name]
+            outside = (values < known.low) | (values > known.high)
+            if outside.any() and known.is_unusual(known.look(values)):
+                return None  # there is a warning to give
+
+        field = code & 3
+        is_transform = field == TRANSFORM
+        negative = is_transform & (amount < 0)
+        number = self.vocabulary._numbers[code >> 2, field, negative.astype(np.int64)]
+        scaled = np.flatnonzero(is_transform & ~np.isnan(amount))
+        scale = np.log1p(np.abs(amount[scaled])).clip(*self.vocabulary.scales_)
+        event_numbers = classifier.event_numbers_
+        numbers = np.empty((len(time), len(event_numbers.names_)))
+        for column, name in enumerate(event_numbers.names_):
+            values = of_events[name]
+            numbers[:, column] = np.copysign(np.log1p(np.abs(values)), values)
+        if numbers.shape[1]:
+            np.clip(numbers, event_numbers.low_, event_numbers.high_, out=numbers)
+            numbers -= event_numbers.mean_
+            numbers /= event_numbers.scale_
+            numbers[np.isnan(numbers)] = 0.0
+        if "interval" in self.ranges:
+            known = self.ranges["interval"]
+            interval = interval.clip(known.low, known.high)
+        dtype = self.dtype
+        return (
+            number,
+            scaled,
+            scale.astype(dtype),
+            interval.astype(dtype),
+            self._days(time, is_utc),
+            numbers.astype(dtype),
+            lengths,
+            self._topics(number).astype(dtype),
+        )
+
+    def _days(self, time: NDArray[np.int64], is_utc: bool) -> NDArray[np.int64]:
+        """Return weekday and day of the month as one number."""
+        if self.sessionizer.time_zone is not None:
+            if not is_utc:
+                raise ValueError("there is no zone to convert from")
+            stamps = pa.array(time, pa.timestamp("us", "UTC")).cast(
+                pa.timestamp("us", self.sessionizer.time_zone)
+            )
+            weekday, monthday = pc.day_of_week(stamps).to_numpy(), pc.day(stamps).to_numpy()
+            return weekday * 31 + monthday - 1
+        day = time // _DAY
+        date = day.view("M8[D]")
+        monthday = (date - date.astype("M8[M]")).astype(np.int64)
+        return (day + 3) % 7 * 31 + monthday
+
+    def _topics(self, number: NDArray[np.int64]) -> NDArray[np.float64]:
+        topics = self.classifier.topics_
+        if not topics.n_axes:
+            return np.empty(0)
+        counts = np.bincount(number, minlength=topics.n_behaviors + 1)[topics._used]
+        roots = np.sqrt(counts)
+        total = roots @ topics.loadings_[topics._used]
+        return (total / (roots.sum() + BESIDE)).clip(-FARTHEST, FARTHEST)
+
+
+_TIME, _OPERATION, _ITEM, _AMOUNT = map(itemgetter, ("time", "operation", "item", "amount"))
+
+
+def _values(events: list[Any], name: str, get: Any) -> list[Any]:
+    """Return a subfield, None where an event has it not."""
+    try:
+        return list(map(get, events))
+    except KeyError:
+        return [event.get(name) for event in events]
+
+
+_TEXTS, _NUMBERS = {str, type(None)}, {float, int, type(None)}
+
+
+def _microseconds(times: list[Any], is_utc: bool) -> NDArray[np.int64] | None:
+    """Return times as microseconds, if all are texts or datetimes of the zone that is wanted."""
+    kinds = set(map(type, times))
+    if kinds == {str}:
+        stamps = pa.array(times).cast(pa.timestamp("us", "UTC" if is_utc else None))
+        return stamps.cast(pa.int64()).to_numpy()
+    if kinds == {datetime} and {time.tzinfo for time in times} == {UTC if is_utc else None}:
+        return pa.array(times).cast(pa.int64()).to_numpy()
+    return None
+
+
+def _order(time: NDArray[np.int64], seq: list[Any] | None) -> NDArray[np.int64] | None:
+    """Return the order by time, and by ``seq`` in an instant; None if events have it."""
+    step = time[1:] - time[:-1]
+    if seq is None:
+        return None if (step >= 0).all() else np.argsort(time, kind="stable")
+    if set(map(type, seq)) != {int}:
+        raise TypeError("integers are wanted")
+    number = np.array(seq, dtype=np.int64)
+    if ((step > 0) | ((step == 0) & (number[1:] >= number[:-1]))).all():
+        return None
+    return np.lexsort([number, time])
+
+
+class _Networks:
+    """Networks of one shape side by side, in numpy.
+
+    For one application an operation of torch takes longer to call than to compute, and each of
+    several networks would call all of them again. Arrays are of shape (gates, steps, networks,
+    units), so that what belongs to one step of a gate lies together.
+
+    A sigmoid is written ``(tanh(x / 2) + 1) / 2``; the first half stands in the weights.
+    """
+
+    _PARTS = {
+        *("profile_field_aware", "behavior_embedding", "behavior_field_aware"),
+        *("period_embedding", "period_field_aware", "intention", "habit", "interaction"),
+    }
+
+    @classmethod
+    def knows(cls, module: Any) -> bool:
+        """Tell whether a network is one that is computed here."""
+        return (
+            type(module) is HUIHEN
+            and {name for name, _ in module.named_children()} == cls._PARTS
+            and type(module.intention) is TimeAwareGRU
+            and type(module.habit) is UserItemAwareGRU
+        )
+
+    def __init__(self, modules: list[Any], dtype: np.dtype[Any]) -> None:
+        first = modules[0]
+        self.n, self.m, self.k = first.intention.hidden_dim, first.habit.hidden_dim, len(modules)
+        self.log_interval = first.intention.log_interval
+        self.has_mean = bool(first.mean_dim)
+        self.dtype = dtype
+        n, m = self.n, self.m
+
+        def stack(find: Any) -> NDArray[Any]:
+            with torch.inference_mode():
+                found = [np.asarray(find(module).cpu()) for module in modules]
+            return np.stack(found).astype(dtype)
+
+        def by_behavior(module: Any) -> Any:
+            table, gru = module.map_distinct_behaviors(), module.intention
+            return torch.cat([table @ gru.w_input[: table.shape[1]], table @ gru.w_time], dim=1)
+
+        def by_day(module: Any) -> Any:
+            week, month = module.period_field_aware(module.period_embedding())
+            gru, width = module.intention, module.map_distinct_behaviors().shape[1]
+            _, w_week, w_month = gru.w_input.split([width, week.shape[1], month.shape[1]])
+            days = (week @ w_week)[:, None] + (month @ w_month + gru.bias)
+            times = gru.b_time.expand(len(week), len(month), n)
+            return torch.cat([days, times], dim=2).reshape(-1, 4 * n)
+
+        def by_gate(weights: NDArray[Any], size: int) -> NDArray[Any]:
+            """Bring (networks, rows, gates * units) to (gates, rows, networks, units)."""
+            shape = (*weights.shape[:2], weights.shape[2] // size, size)
+            weights = np.ascontiguousarray(weights.reshape(shape).transpose(2, 1, 0, 3))
+            # Update, reset and time gate are sigmoids, the third is a tanh.
+            weights[[gate for gate in range(len(weights)) if gate != 2]] *= 0.5
+            return weights
+
+        def flat(weights: NDArray[Any]) -> NDArray[Any]:
+            return weights.reshape(*weights.shape[:2], weights.shape[2] * weights.shape[3])
+
+        def before_state(weights: NDArray[Any], size: int) -> NDArray[Any]:
+            """Bring (networks, units, gates * units) to (gates, networks, units, units)."""
+            return np.ascontiguousarray(by_gate(weights, size).transpose(0, 2, 1, 3))
+
+        # Of (tanh + 1) / 2 @ w: the half of w, and a constant that is added to the days.
+        w_time = stack(lambda module: module.intention.w_time) * 0.5
+        days = stack(by_day)
+        days[..., 3 * n :] += w_time.sum(axis=1)[:, None]
+        self.by_behavior = flat(by_gate(stack(by_behavior), n))
+        self.by_day = flat(by_gate(days, n))
+        self.w_numbers = flat(by_gate(stack(lambda module: module.intention.w_numbers), n))
+        self.q = stack(lambda module: module.intention.q) * 0.5
+        self.w_time = w_time * 0.5
+        self.w_state = before_state(stack(lambda module: module.intention.w_state), n)
+        self.w_reset = stack(lambda module: module.intention.w_reset) * 0.5
+
+        self.h_input = before_state(stack(lambda module: module.habit.w_input), m)
+        self.h_context = before_state(stack(lambda module: module.habit.w_context), m)
+        self.h_bias = by_gate(stack(lambda module: module.habit.bias)[:, None], m)
+        self.h_state = before_state(stack(lambda module: module.habit.w_state), m)
+        self.h_reset = stack(lambda module: module.habit.w_reset) * 0.5
+
+        self.w_profile = [
+            stack(lambda module, i=i: module.profile_field_aware.weights[i])
+            for i in range(len(first.profile_field_aware.weights))
+        ]
+        self.layers: list[tuple[NDArray[Any] | None, NDArray[Any]]] = []
+        for path, layer in first.interaction.named_modules():
+            if path and hasattr(layer, "bias"):
+                weight = stack(lambda module, p=path: module.interaction.get_submodule(p).weight)
+                bias = stack(lambda module, p=path: module.interaction.get_submodule(p).bias)
+                self.layers.append((np.ascontiguousarray(weight.swapaxes(1, 2)), bias[:, None]))
+            elif isinstance(layer, torch.nn.PReLU):
+                slope = stack(lambda module, p=path: module.interaction.get_submodule(p).weight)
+                self.layers.append((None, slope[:, None]))
+
+    def logits(self, profile: NDArray[Any], sizes: tuple[int, ...], *events: Any) -> NDArray[Any]:
+        """Return the mean of the networks' two logits.
+
+        Parameters
+        ----------
+        profile : ndarray of shape (n_columns,)
+        sizes : tuple of 3 int
+            Columns of the user, device and item.
+        events
+            Nothing, or what `_read_sessions` takes, and the topics.
+        """
+        fields: list[Any] = []
+        weights = iter(self.w_profile)
+        start = 0
+        for size in sizes:
+            if size:
+                field = np.matmul(profile[None, None, start : start + size], next(weights))
+                fields.append(np.maximum(field, 0, out=field))
+                start += size
+            else:
+                fields.append(None)
+        user, _, item = fields
+        present = [field for field in fields if field is not None]
+        if events:
+            *of_sessions, topics = events
+            intention = self._read_sessions(*of_sessions)
+            vectors = [intention[:, -1:], self._read_habit(intention, user, item)]
+            if self.has_mean:
+                vectors.append(intention.mean(axis=1, keepdims=True))
+            if len(topics):
+                vectors.append(np.broadcast_to(topics, (self.k, 1, len(topics))))
+        else:
+            joint = self.layers[0][0]
+            assert joint is not None
+            width = joint.shape[1] - sum(field.shape[2] for field in present)
+            vectors = [np.zeros((self.k, 1, width), dtype=self.dtype)]
+        x = np.concatenate([*vectors, *present], axis=2)
+        for weight, other in self.layers:
+            if weight is None:
+                np.multiply(x, other, out=x, where=x < 0)
+            else:
+                x = np.matmul(x, weight)
+                x += other
+        return x.mean(axis=0)[0]
+
+    def _read_sessions(
+        self,
+        number: NDArray[np.int64],
+        scaled: NDArray[np.int64],
+        scale: NDArray[Any],
+        interval: NDArray[Any],
+        day: NDArray[np.int64],
+        numbers: NDArray[Any],
+        lengths: NDArray[np.int64],
+    ) -> NDArray[Any]:
+        """Return the intention of each session, in their order: (networks, sessions, units)."""
+        n, k = self.n, self.k
+        index, sizes, order = pack(np.cumsum(lengths) - lengths, lengths)
+        gates = self.by_behavior.take(number[index], axis=1)
+        if len(scaled):
+            factor = np.ones(len(index), dtype=self.dtype)
+            factor[scaled] = scale
+            factor = factor[index]
+            at = np.flatnonzero(factor != 1)
+            gates[:, at] *= factor[at, None]
+        gates += self.by_day.take(day[index], axis=1)
+        if numbers.shape[1]:
+            gates += np.matmul(numbers[index], self.w_numbers)
+        gates = gates.reshape(4, len(index), k, n)
+        interval = interval[index]
+        wait = np.log1p(interval) if self.log_interval else interval
+        passing = wait[:, None, None] * self.q
+        np.tanh(passing, out=passing)
+        time = gates[3]
+        time += np.matmul(passing.transpose(1, 0, 2), self.w_time).transpose(1, 0, 2)
+        np.tanh(time, out=time)
+        time += 1
+        time *= 0.5
+        gates = gates[:3]
+        last = np.empty((len(lengths), k, n), dtype=self.dtype)
+        buffer = np.empty((3, sizes[0], k, n), dtype=self.dtype)
+        # Views with the networks in front, for products; one step of them is cut below.
+        by_network, into = gates.swapaxes(1, 2), buffer.swapaxes(1, 2)
+        _, of_reset, of_new = by_network
+        into_new = into[0]
+        matmul, tanh, add, multiply = np.matmul, np.tanh, np.add, np.multiply
+        start = running = 0
+        h: Any = None
+        before: Any = None
+        for size, running in zip(sizes, [*sizes[1:], 0], strict=True):
+            stop = start + size
+            gate = gates[:, start:stop]
+            update, reset, new = gate
+            if start:
+                matmul(before, self.w_state, into[:, :, :size])
+                add(gate, buffer[:, :size], gate)
+                both = gate[:2]
+                tanh(both, both)
+                add(both, 1, both)
+                multiply(reset, h, reset)
+                matmul(of_reset[:, start:stop], self.w_reset, into_new[:, :size])
+                add(new, buffer[0, :size], new)
+                tanh(new, new)
+                multiply(new, time[start:stop], new)
+                multiply(update, 0.5, update)
+                np.subtract(new, h, new)
+                multiply(new, update, new)
+                add(new, h, new)
+            else:  # the first state is zero, and adds nothing
+                tanh(update, update)
+                update += 1
+                update *= 0.5
+                tanh(new, new)
+                new *= time[start:stop]
+                new *= update
+            if running < size:
+                last[order[running:size]] = new[running:]
+            h, before = new[:running], of_new[:, start : start + running]
+            start = stop
+        return last.swapaxes(0, 1)
+
+    def _read_habit(self, x: NDArray[Any], user: Any, item: Any) -> NDArray[Any]:
+        """Return the habit after all sessions: (networks, 1, units)."""
+        n_sessions = x.shape[1]
+        constant = self.h_bias.transpose(0, 2, 1, 3)
+        present = [field for field in (user, item) if field is not None]
+        if present:
+            constant = constant + np.matmul(np.concatenate(present, axis=2), self.h_context)
+        # (sessions, gates, networks, 1, units)
+        gates = np.empty((n_sessions, 3, self.k, 1, self.m), dtype=self.dtype)
+        gates[:, :, :, 0] = (np.matmul(x, self.h_input) + constant).transpose(2, 0, 1, 3)
+        update, reset, new = gates[0]
+        np.tanh(update, out=update)
+        update += 1
+        update *= 0.5
+        np.tanh(new, out=new)
+        new *= update
+        h = new
+        added, again = np.empty_like(gates[0, :2]), np.empty_like(h)
+        matmul, tanh, add, multiply = np.matmul, np.tanh, np.add, np.multiply
+        for gate in gates[1:]:
+            both, (update, reset, new) = gate[:2], gate
+            matmul(h, self.h_state, added)
+            add(both, added, both)
+            tanh(both, both)
+            add(both, 1, both)
+            multiply(reset, h, reset)
+            matmul(reset, self.h_reset, again)
+            add(new, again, new)
+            tanh(new, new)
+            multiply(update, 0.5, update)
+            np.subtract(new, h, new)
+            multiply(new, update, new)
+            add(new, h, new)
+            h = new
+        return h

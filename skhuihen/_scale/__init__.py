@@ -1,0 +1,1 @@
+"""Preparing and scoring tables that are larger than memory."""

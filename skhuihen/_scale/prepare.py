@@ -1,0 +1,285 @@
+"""prepare_parquet: fitted steps applied to Parquet larger than memory, file by file.
+
+A file is written under another name and gets its own when it is whole; the folder gets its own
+when all files are. So whatever is there is whole, and what was finished before a failure is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+import joblib
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_scalar
+from tqdm.auto import tqdm
+
+from skhuihen._events.nested import as_lists
+from skhuihen._tables.nested_parquet import NestedParquet, is_list_of_structs
+from skhuihen._tables.parquet import ParquetPath, as_pandas, cast_columns
+from skhuihen._tables.parts import check_output
+
+_UNFINISHED = ".unfinished"
+
+
+def prepare_parquet(
+    steps: Any,
+    source: Any,
+    output: str | Path,
+    *,
+    n_jobs: int | None = None,
+    verbose: int = 0,
+) -> Path:
+    """Abstract and sessionize applications in Parquet, some at a time, and write them as Parquet.
+
+    Parameters
+    ----------
+    steps : transformer or Pipeline of transformers
+        Fitted, such as a `BehaviorAbstractor` and a `Sessionizer`. They change nothing but the
+        events, and each application by itself.
+    source : path or list of paths
+        Parquet with a nested column, as `attach_behaviors` writes it: a file, a folder, a glob or
+        a list of files, all with the same columns and types.
+    output : path
+        A folder that is not there yet. It gets one file for each of `source`, in the same order.
+    n_jobs : int, default=None
+        Number of processes; None is 1, -1 one for each processor. The result is the same.
+    verbose : int, default=0
+        1 shows a progress bar of the files.
+
+    Returns
+    -------
+    Path
+        That of `output`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If files or columns are not as the steps want them, which is found before any work is
+        done, or values are not; the message names the file.
+    FileExistsError
+        If `output` is there already, or what another call left unfinished.
+    OSError
+        If a file cannot be written, as on a full disk.
+    RuntimeError
+        If a process was killed.
+
+    Warns
+    -----
+    UserWarning
+        What the steps warn of, once, with the number of files.
+
+    See Also
+    --------
+    attach_behaviors : Writes `source`.
+
+    Notes
+    -----
+    `output` is there only when it is complete. Until then the finished files are beside it, in
+    ``<output>.unfinished``: after a failure, the same call goes on behind the last one finished.
+    It is the same if the steps, what they have learned, and the files (by name, size and time) are
+    what they were.
+
+    In memory are, in each process, about a million events at a time with what the steps make of
+    them, whatever the size of a file, and the compressed columns of a row group.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skhuihen import BehaviorAbstractor, Sessionizer, attach_behaviors, prepare_parquet
+    >>> from skhuihen.datasets import make_loan_data
+    >>> bank = make_loan_data(n_new=100, n_old=0, random_state=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     attached = attach_behaviors(
+    ...         bank.applications, bank.events, output=f"{folder}/attached", n_partitions=4)
+    ...     abstractor = BehaviorAbstractor().fit(attached)
+    ...     steps = make_pipeline(abstractor, Sessionizer())
+    ...     prepared = prepare_parquet(steps, attached, f"{folder}/prepared")
+    ...     len(list(prepared.iterdir()))
+    4
+    """
+    if n_jobs is not None:
+        check_scalar(n_jobs, "n_jobs", Integral)
+    if not hasattr(steps, "transform"):
+        raise TypeError(
+            f"steps is a {type(steps).__name__}; a fitted transformer is wanted, or a Pipeline of "
+            "them: sklearn.pipeline.make_pipeline(abstractor, sessionizer)."
+        )
+    folder = check_output(output)
+    assert folder is not None
+    files = NestedParquet(source, "source")
+    if not files.nested:
+        raise ValueError(
+            f"source has no column of events; the files have {files.columns}. attach_behaviors "
+            "makes it."
+        )
+    empty = as_pandas(files.schema.empty_table().select(files.columns))
+    schema = _replace_events(files.schema.empty_table(), _apply(steps, empty, files)).schema
+
+    unfinished = folder.with_name(folder.name + _UNFINISHED)
+    parts = _open(unfinished, steps, files)
+    wanted = [parts / f"part-{number:05d}.parquet" for number in range(len(files.files))]
+    todo = [
+        (path, part)
+        for path, part, n_rows in zip(files.files, wanted, files.n_rows, strict=True)
+        if not _is_whole(part, n_rows)
+    ]
+    bar = tqdm(total=len(wanted), desc="prepare_parquet", unit="file", disable=not verbose)
+    bar.update(len(wanted) - len(todo))
+    run = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")
+    told: list[str] = []
+    with bar, _explaining(parts, len(wanted)):
+        for messages in run(
+            joblib.delayed(_prepare)(steps, files, path, part, schema) for path, part in todo
+        ):
+            told += messages[:1]
+            bar.update()
+    if told:
+        warnings.warn(
+            f"In {len(told)} of {len(todo)} files that were prepared, for example: {told[0]}",
+            UserWarning,
+            stacklevel=2,
+        )
+    parts.rename(folder)
+    shutil.rmtree(unfinished)
+    return folder
+
+
+def _prepare(
+    steps: Any, files: NestedParquet, path: ParquetPath, part: Path, schema: pa.Schema
+) -> list[str]:
+    """Prepare one file; return what was warned of."""
+    begun = part.with_suffix(_UNFINISHED)
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            with _naming(path.path), pq.ParquetWriter(begun, schema) as writer:
+                for table in files.tables(path):
+                    frame = as_pandas(table.select(files.columns))
+                    prepared = _replace_events(table, _apply(steps, frame, files))
+                    writer.write_table(cast_columns(prepared, schema))
+        begun.replace(part)
+    except OSError as error:
+        raise OSError(
+            error.errno, f"{error.strerror or error} (while {path.path} was prepared)", str(begun)
+        ) from error
+    finally:
+        begun.unlink(missing_ok=True)
+    return [f"{path.path}: {warning.message}" for warning in caught]
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Say in which file there are values that the steps refuse."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        if str(path) in str(error):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"source: in the file {path}: {error}") from error
+
+
+def _apply(steps: Any, frame: pd.DataFrame, files: NestedParquet) -> pd.DataFrame:
+    """Return what the steps make of some applications, which may differ in its events alone."""
+    prepared = steps.transform(frame)
+    others = [name for name in frame.columns if name not in files.nested]
+    if not (
+        isinstance(prepared, pd.DataFrame)
+        and list(prepared.columns) == list(frame.columns)
+        and prepared[others].reset_index(drop=True).equals(frame[others])
+    ):
+        columns = getattr(prepared, "columns", None)
+        found = "" if columns is None else f" with the columns {list(columns)}"
+        raise ValueError(
+            f"steps make a {type(prepared).__name__}{found} of the applications; the same rows "
+            f"are wanted, changed in the events alone. The files have {files.columns}. Leave "
+            "other steps, and the classifier, to the Pipeline behind: model[:2], for example."
+        )
+    return prepared
+
+
+def _replace_events(table: pa.Table, prepared: pd.DataFrame) -> pa.Table:
+    """Put prepared events into the place of the given ones; all else stays as it was read."""
+    for position, field in enumerate(table.schema):
+        if is_list_of_structs(field.type):
+            table = table.set_column(position, field.name, as_lists(prepared[field.name]))
+    return table
+
+
+# --------------------------------------------------------------------------------------------------
+# What is kept of a call that failed.
+
+
+def _open(unfinished: Path, steps: Any, files: NestedParquet) -> Path:
+    """Return the folder of finished files, which may have some of the same call before."""
+    parts, note = unfinished / "parts", unfinished / "made_from.json"
+    made_from = {
+        "steps": joblib.hash(_describe(steps)),
+        "files": [
+            [str(path), path.stat().st_size, path.stat().st_mtime_ns]
+            for path in (file.path for file in files.files)
+        ],
+    }
+    if note.exists():
+        before = json.loads(note.read_text())
+        for what, found in made_from.items():
+            if before[what] != found:
+                raise FileExistsError(
+                    f"{str(unfinished)!r} holds what an earlier call with other {what} finished. "
+                    "Remove it to begin anew, or call as before to go on."
+                )
+    else:
+        parts.mkdir(parents=True, exist_ok=True)
+        begun = note.with_suffix(_UNFINISHED)
+        begun.write_text(json.dumps(made_from))
+        begun.replace(note)
+    for begun in parts.glob(f"*{_UNFINISHED}"):  # of a process that was killed
+        begun.unlink()
+    return parts
+
+
+def _describe(steps: Any) -> list[Any]:
+    """Return what decides on a result: classes, parameters and what was learned."""
+    if isinstance(steps, Pipeline):
+        return [_describe(step) for _, step in steps.steps]
+    values = {name: value for name, value in vars(steps).items() if not name.startswith("_")}
+    # A frame as text, since equal frames may lie differently in memory.
+    return [
+        type(steps).__qualname__,
+        {k: v.to_csv() if isinstance(v, pd.DataFrame) else v for k, v in values.items()},
+    ]
+
+
+def _is_whole(part: Path, n_rows: int) -> bool:
+    """Say whether a finished file is there, also after the machine went down."""
+    try:
+        return pq.read_metadata(part).num_rows == n_rows
+    except (OSError, pa.ArrowException):
+        return False
+
+
+@contextmanager
+def _explaining(parts: Path, n: int) -> Iterator[None]:
+    """Say which files a process was at that was killed."""
+    try:
+        yield
+    except BrokenProcessPool as error:
+        begun = sorted(path.stem for path in parts.glob(f"*{_UNFINISHED}"))
+        done = len(list(parts.glob("*.parquet")))
+        raise RuntimeError(
+            f"A process was killed while it was at one of {', '.join(begun)}, most often because "
+            f"the machine ran out of memory. {done} of {n} files are finished and kept: the same "
+            "call goes on behind them; n_jobs=1 needs the least memory."
+        ) from error

@@ -1,0 +1,1 @@
+"""Tables of every kind that is accepted: frames, Parquet, Ibis, Spark."""

@@ -1,0 +1,92 @@
+"""Ibis tables, as far as they need care."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pyarrow as pa
+
+from skhuihen._tables.texts import is_unicode
+
+
+def is_unusable(name: str) -> bool:
+    """Tell names that DuckDB cannot quote."""
+    return not name or "\0" in name or not is_unicode(name)
+
+
+# --------------------------------------------------------------------------------------------------
+# Reading tables.
+
+
+def is_ibis(table: Any) -> bool:
+    """Tell Ibis tables."""
+    # Anything that is an Ibis table has Ibis loaded already.
+    ibis = sys.modules.get("ibis")
+    return ibis is not None and isinstance(table, ibis.Table)
+
+
+def connections_of(*tables: Any) -> list[Any]:
+    """Return the connections of Ibis tables, each once.
+
+    To Ibis, all in-memory databases are equal; and its get_backend would open a connection for a
+    table that has none.
+    """
+    from ibis.expr.operations import DatabaseTable, SQLQueryResult
+
+    found = (
+        op.source for table in tables for op in table.op().find((DatabaseTable, SQLQueryResult))
+    )
+    return list({id(source): source for source in found}.values())
+
+
+def batches_of(table: Any, size: int) -> Any:
+    """Execute an Ibis table and return its rows as a reader of Arrow batches."""
+    match connections_of(table):
+        case [duckdb] if duckdb.name == "duckdb":
+            # Ibis 12 asks DuckDB 2 for its batches by a name that is gone.
+            duckdb._run_pre_execute_hooks(table)
+            return duckdb.con.sql(duckdb.compile(table)).to_arrow_reader(size)
+    return table.to_pyarrow_batches(chunk_size=size)
+
+
+def ibis_schema(schema: pa.Schema, parameter: str) -> Any:
+    """Return the Ibis schema, or refuse by name what DuckDB would return as something else."""
+    import ibis
+
+    for field in schema:
+        if is_unusable(field.name):
+            raise ValueError(
+                f"{parameter} has a column named {field.name!r}, which the join cannot carry. "
+                "Rename it."
+            )
+        if not _is_carried(field.type):
+            raise TypeError(
+                f"Column {field.name!r} of {parameter} is of type {field.type}, which the join "
+                "cannot carry. Convert it to numbers or text, or drop it."
+            )
+    return ibis.Schema.from_pyarrow(schema)
+
+
+def _is_carried(kind: pa.DataType) -> bool:
+    """Say whether values of a type come back from DuckDB as they were, inside others too."""
+    import ibis
+
+    if isinstance(kind, pa.BaseExtensionType):
+        return False
+    if kind.num_fields:  # lists, maps and structs
+        inner = [kind.field(i).type for i in range(kind.num_fields)]
+        if pa.types.is_union(kind) or not all(map(_is_carried, inner)):
+            return False
+    if (
+        pa.types.is_duration(kind)
+        or pa.types.is_interval(kind)
+        or pa.types.is_float16(kind)
+        or pa.types.is_decimal256(kind)
+    ):
+        return False
+    try:
+        ibis.expr.datatypes.DataType.from_pyarrow(kind)
+    except (KeyError, NotImplementedError, TypeError, ValueError):  # which Ibis does not know
+        return False
+    return True

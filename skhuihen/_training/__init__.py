@@ -1,0 +1,1 @@
+"""How networks are trained: folds, batches, schedule, loss, callbacks."""

@@ -1,0 +1,169 @@
+"""Equation 16: the loss with guidance probabilities, and the data set that carries them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skorch.callbacks import Callback
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from skhuihen.network.batch import ApplicationDataset
+
+if TYPE_CHECKING:
+    pass
+#: The learned weight of the guidance is at most one over this.
+EPSILON = 0.01
+
+
+# --------------------------------------------------------------------------------------------------
+# The loss.
+
+
+class GuidedLoss(nn.CrossEntropyLoss):
+    r"""Equation 16: cross entropy with the label, and divergence from the guidance probability.
+
+    .. math::
+
+        L = L_{CE}(P_{out}) + \frac{\alpha}{2}
+            \left(KL(P_{out}, P_{aux}) + KL(P_{aux}, P_{out})\right)
+
+    The paper learns :math:`\alpha`, from 1, by this very loss. The divergence is never negative,
+    so its gradient only ever pushes :math:`\alpha` down, past zero, from where the loss falls
+    without bound and the network runs away from its teacher. The penalty
+    :math:`-\frac{1}{2}\log\alpha` of Kendall et al. (2018) keeps it positive, but then it grows
+    without bound where the network can follow its teacher closely. Here
+    :math:`\frac{1}{2}(\epsilon\alpha - \log\alpha)` is added, :math:`\epsilon = 0.01`: the loss
+    has a floor, and for a mean divergence :math:`D` is least at
+    :math:`\alpha = 1 / (D + \epsilon)`. So the weight is between 0 and 100, the larger the better
+    the network can follow.
+
+    Parameters
+    ----------
+    form : {"learned", "literal"} or float, default="learned"
+        How :math:`\alpha` comes about: learned with the penalty, learned as the paper prints it,
+        or fixed at a number.
+    labeled : bool, default=True
+        False leaves the cross entropy out, for targets without labels.
+    reduction : str, default="none"
+        As of every loss of torch. Only ``"none"``, a loss for each row, is known.
+
+    References
+    ----------
+    The HUIHEN paper, equation 16. A. Kendall, Y. Gal and R. Cipolla, Multi-task learning using
+    uncertainty to weigh losses for scene geometry and semantics, CVPR 2018.
+    """
+
+    def __init__(
+        self, form: str | float = "learned", labeled: bool = True, reduction: str = "none"
+    ) -> None:
+        super().__init__(reduction=reduction)
+        self.form = form
+        self.labeled = labeled
+        start = {"learned": 0.0, "literal": 1.0}.get(str(form), form)
+        self.guidance_parameter = nn.Parameter(
+            torch.tensor(float(start)), requires_grad=isinstance(form, str)
+        )
+
+    @property
+    def alpha(self) -> Tensor:
+        """The weight of the guidance; learned as ``exp(-parameter)``, so never negative."""
+        parameter = self.guidance_parameter
+        return torch.exp(-parameter) if self.form == "learned" else parameter
+
+    def parts(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return cross entropy and divergence, the sum of both directions, of each row.
+
+        Parameters
+        ----------
+        logits : Tensor of shape (n, 2)
+        target : Tensor of shape (n, 2)
+            Label (0 or 1, NaN if there is none) and guidance probability.
+
+        Returns
+        -------
+        Tensor of shape (n,), Tensor of shape (n,)
+        """
+        label, guidance = target.unbind(1)
+        log_odds = logits[:, 1] - logits[:, 0]
+        # Both directions together are the difference of the probabilities times that of the odds.
+        divergence = (torch.sigmoid(log_odds) - guidance) * (log_odds - torch.logit(guidance))
+        if not self.labeled:
+            return torch.zeros_like(divergence), divergence
+        return super().forward(logits, label.long()), divergence
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of each row, shape (n,).
+
+        A target of shape (n,) has labels alone, as in `partial_fit`, and the loss is then the
+        cross entropy.
+        """
+        if target.ndim == 1:
+            return super().forward(logits, target)
+        cross_entropy, divergence = self.parts(logits, target)
+        loss = cross_entropy + self.alpha / 2 * divergence
+        if self.form != "learned":
+            return loss
+        return loss + (EPSILON * self.alpha + self.guidance_parameter) / 2
+
+
+class GuidedDataset(Dataset):
+    """Applications with a guidance probability.
+
+    Parameters
+    ----------
+    dataset : ApplicationDataset
+    guidance : float ndarray of shape (n_applications,)
+    labeled : bool
+        False makes every label NaN.
+    """
+
+    def __init__(
+        self, dataset: ApplicationDataset, guidance: NDArray[np.floating], labeled: bool
+    ) -> None:
+        self.dataset = dataset
+        self.y = dataset.y
+        self.labeled = labeled
+        self._guidance = torch.from_numpy(guidance.astype(dataset.profile.dtype)).to(dataset.device)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitems__(self, indices: Sequence[int]) -> tuple[Any, Tensor]:
+        """Cut one batch: the applications at ``indices``, and their labels."""
+        batch, y = self.dataset.__getitems__(indices)
+        rows = torch.as_tensor(indices, device=self._guidance.device)
+        guidance = self._guidance.index_select(0, rows)
+        if not self.labeled:
+            y = torch.full_like(guidance, torch.nan)
+        return replace(batch, guidance=guidance), y
+
+
+class LossParts(Callback):
+    """Record both parts of the guided loss, and the weight of the second, in each epoch."""
+
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        """Forget the epoch before."""
+        self._seen: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {"train": [], "valid": []}
+
+    def on_batch_end(self, net: Any, batch: Any, training: bool, **kwargs: Any) -> None:
+        """Keep the parts of one batch."""
+        (x, y), logits = batch, kwargs["y_pred"].detach()
+        parts = net.criterion_.parts(logits, x.target(y).to(logits.device))
+        self._seen["train" if training else "valid"].append((*parts, x.weight.to(logits.device)))
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Write the weighted means into the history."""
+        for name, seen in self._seen.items():
+            if seen:
+                cross_entropy, divergence, weight = map(torch.cat, zip(*seen, strict=True))
+                total = weight.sum()
+                net.history.record(f"{name}_cross_entropy", float(cross_entropy @ weight / total))
+                net.history.record(f"{name}_divergence", float(divergence @ weight / total))
+        net.history.record("guidance_weight", net.criterion_.alpha.item())
+        self._seen = {"train": [], "valid": []}

@@ -1,0 +1,164 @@
+"""Whether probabilities are what they say."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
+from scipy.special import expit, logit
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import (
+    brier_score_loss,
+    d2_brier_score,
+)
+
+from skhuihen.metrics._checks import Label, check_binary_scores
+from skhuihen.metrics._ranking import lift_table
+
+
+class CalibrationSummary(NamedTuple):
+    """How far probabilities are to be believed, see `calibration_summary`."""
+
+    overdue_rate: float
+    mean_probability: float
+    in_the_large: float
+    intercept: float
+    slope: float
+    expected_error: float
+    brier: float
+    brier_skill: float
+
+
+#: Probabilities nearer to 0 or 1 count as this near, where log-odds are looked at.
+_CERTAIN = 1e-6
+
+
+def calibration_summary(
+    y_true: ArrayLike,
+    y_prob: ArrayLike,
+    *,
+    n_bins: int = 10,
+    pos_label: Label | None = None,
+    sample_weight: ArrayLike | None = None,
+) -> CalibrationSummary:
+    """Tell how far overdue probabilities are to be believed.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        Two classes.
+    y_prob : array-like of shape (n_samples,)
+        Probability of the overdue class, between 0 and 1.
+    n_bins : int, default=10
+        Number of bins of `expected_error`, at least 2: those of `lift_table`.
+    pos_label : int, float, bool or str, default=None
+        The overdue class. ``None`` takes the greater of the two labels.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights of the rows, none negative.
+
+    Returns
+    -------
+    summary : CalibrationSummary
+        Named tuple of floats:
+
+        - ``overdue_rate`` and ``mean_probability``, which should be the same;
+        - ``in_the_large``: what must be added to the log-odds of all rows to make them so. Above
+          0, the probabilities are too low as a whole;
+        - ``intercept`` and ``slope`` of the logistic regression of the outcome on the log-odds,
+          0 and 1 at best. A slope below 1 means probabilities too far from each other, as those
+          of an overfitted model are. NaN where the probabilities separate the classes, or are all
+          the same: then no line is the best;
+        - ``expected_error`` (expected calibration error): mean over the rows of the distance
+          between the overdue rate and the mean probability of their bin. Chance alone makes it
+          positive, the more so in small bins;
+        - ``brier``: mean squared distance of probability and outcome;
+        - ``brier_skill``: 1 less its ratio to that of the overdue rate, given to all rows.
+
+    Raises
+    ------
+    ValueError
+        If `y_true` has not exactly two classes, anything is missing, a probability is outside
+        [0, 1], or `n_bins` is below 2.
+
+    See Also
+    --------
+    sklearn.calibration.CalibrationDisplay : The picture of it.
+    sklearn.calibration.CalibratedClassifierCV : What may mend it.
+
+    Notes
+    -----
+    Bins of equal width, which the name expected calibration error often stands for, hold nearly
+    all rows in one or two bins where overdue is rare; these hold the same number each. For
+    intercepts and slope, probabilities below 1e-6 or above 1 - 1e-6 count as that: the log-odds
+    of 0 and 1 are infinite.
+
+    References
+    ----------
+    .. [1] D. R. Cox, "Two further applications of a model for binary regression", Biometrika 45,
+       1958.
+    .. [2] B. Van Calster et al., "Calibration: the Achilles heel of predictive analytics", BMC
+       Medicine 17, 2019.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skhuihen.metrics import calibration_summary
+    >>> rng = np.random.default_rng(0)
+    >>> log_odds = rng.normal(-2, 1, 20_000)
+    >>> y_true = rng.random(20_000) < 1 / (1 + np.exp(-log_odds))
+    >>> too_sure = 1 / (1 + np.exp(-2 * log_odds))
+    >>> print(f"slope {calibration_summary(y_true, too_sure).slope:.1f}")
+    slope 0.5
+    """
+    is_overdue, probability, weight = check_binary_scores(
+        y_true, y_prob, pos_label, sample_weight, name="y_prob"
+    )
+    outside = int(((probability < 0) | (probability > 1)).sum())
+    if outside:
+        raise ValueError(
+            f"y_prob must lie between 0 and 1; {outside} of {probability.size} values are "
+            "outside. Pass predict_proba(X)[:, 1], not a score."
+        )
+    table = lift_table(is_overdue, probability, n_bins=n_bins, sample_weight=weight)
+    error = (table["count"] * (table["rate"] - table["score_mean"]).abs()).sum()
+
+    log_odds = logit(np.clip(probability, _CERTAIN, 1 - _CERTAIN))
+    rate = np.average(is_overdue, weights=weight)
+    # Moved by this much to either side, every probability is beyond the rate.
+    reach = np.abs(log_odds).max() + abs(logit(rate)) + 1
+
+    def excess(shift: float) -> float:
+        return float(np.average(expit(log_odds + shift), weights=weight)) - rate
+
+    intercept, slope = _recalibration(is_overdue, log_odds, weight)
+    return CalibrationSummary(
+        overdue_rate=float(rate),
+        mean_probability=float(np.average(probability, weights=weight)),
+        in_the_large=float(brentq(excess, -reach, reach)),
+        intercept=intercept,
+        slope=slope,
+        expected_error=float(error / table["count"].sum()),
+        brier=float(brier_score_loss(is_overdue, probability, sample_weight=weight)),
+        brier_skill=float(d2_brier_score(is_overdue, probability, sample_weight=weight)),
+    )
+
+
+def _recalibration(
+    is_overdue: NDArray[np.bool_],
+    log_odds: NDArray[np.float64],
+    weight: NDArray[np.float64] | None,
+) -> tuple[float, float]:
+    """Intercept and slope of the outcome on the log-odds, NaN where no line is the best."""
+    counted = np.full(log_odds.size, True) if weight is None else weight > 0
+    overdue, others = log_odds[counted & is_overdue], log_odds[counted & ~is_overdue]
+    if others.max() <= overdue.min() or overdue.max() <= others.min():
+        return np.nan, np.nan
+    # No penalty to speak of: scikit-learn 1.8 warns where none at all is asked for. What is left of
+    # it must not depend on the scale of the weights.
+    model = LogisticRegression(C=1e12, tol=1e-8, max_iter=1000, solver="newton-cholesky")
+    if weight is not None:
+        weight = weight / weight[counted].mean()
+    model.fit(log_odds[:, None], is_overdue, sample_weight=weight)
+    return float(model.intercept_[0]), float(model.coef_[0, 0])

@@ -1,0 +1,299 @@
+"""Intervals and tests of AUCs."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+from scipy.special import expit, logit
+from sklearn.utils import assert_all_finite, check_consistent_length
+from sklearn.utils.validation import column_or_1d
+
+from skhuihen.metrics._checks import Label, check_binary_scores
+from skhuihen.metrics._ranking import check_share
+
+
+class AUCInterval(NamedTuple):
+    """An AUC and its confidence interval, see `auc_interval`."""
+
+    auc: float
+    low: float
+    high: float
+    standard_error: float
+
+
+class PairedTest(NamedTuple):
+    """The difference of two models, see `delong_test` and `corrected_resampled_ttest`."""
+
+    difference: float
+    low: float
+    high: float
+    standard_error: float
+    statistic: float
+    pvalue: float
+
+
+def auc_interval(
+    y_true: ArrayLike,
+    y_score: ArrayLike,
+    *,
+    confidence_level: float = 0.95,
+    pos_label: Label | None = None,
+) -> AUCInterval:
+    """AUC of a score with its confidence interval, by DeLong's standard error.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        Two classes, each with two rows at least.
+    y_score : array-like of shape (n_samples,)
+        A probability or any score that rises with risk; only its order counts.
+    confidence_level : float, default=0.95
+        How often intervals like this one hold the true AUC, strictly between 0 and 1.
+    pos_label : int, float, bool or str, default=None
+        The overdue class. ``None`` takes the greater of the two labels.
+
+    Returns
+    -------
+    interval : AUCInterval
+        Named tuple of floats: ``auc``, ``low``, ``high`` and ``standard_error``. The bounds are
+        NaN where the score separates the classes: nothing then tells how far off the AUC is.
+
+    Raises
+    ------
+    ValueError
+        If `y_true` has not exactly two classes of two rows, anything is missing or infinite, or
+        `confidence_level` is not between 0 and 1.
+
+    See Also
+    --------
+    delong_test : Compares two scores; overlapping intervals do not.
+
+    Notes
+    -----
+    The interval is symmetric in the log-odds of the AUC, so it stays between 0 and 1 [2]_. It
+    holds what other applications would change, the model being as it is, and nothing of what
+    other training rows would change. There are no sample weights: they do not tell how many
+    independent rows there are.
+
+    References
+    ----------
+    .. [1] E. R. DeLong, D. M. DeLong and D. L. Clarke-Pearson, "Comparing the areas under two or
+       more correlated receiver operating characteristic curves: a nonparametric approach",
+       Biometrics 44, 1988. Computed by midranks, as in X. Sun and W. Xu, "Fast implementation of
+       DeLong's algorithm for comparing the areas under correlated receiver operating
+       characteristic curves", IEEE Signal Processing Letters 21, 2014.
+    .. [2] M. S. Pepe, "The Statistical Evaluation of Medical Tests for Classification and
+       Prediction", Oxford University Press, 2003, section 5.2.
+
+    Examples
+    --------
+    >>> from skhuihen.metrics import auc_interval
+    >>> auc, low, high, _ = auc_interval([0, 0, 0, 0, 1, 1, 1], [1, 2, 3, 5, 4, 6, 2])
+    >>> print(f"{auc:.2f} ({low:.2f} to {high:.2f})")
+    0.71 (0.21 to 0.96)
+    """
+    check_share(confidence_level, "confidence_level")
+    is_overdue, score, _ = check_binary_scores(y_true, y_score, pos_label, None)
+    auc, error = _mean_and_error(*_placements(is_overdue, score))
+    if auc in (0, 1):
+        return AUCInterval(auc, np.nan, np.nan, error)
+    half = stats.norm.ppf((1 + confidence_level) / 2) * error / (auc * (1 - auc))
+    low, high = expit(logit(auc) + np.array([-half, half]))
+    return AUCInterval(auc, float(low), float(high), error)
+
+
+def delong_test(
+    y_true: ArrayLike,
+    y_score: ArrayLike,
+    other_score: ArrayLike,
+    *,
+    confidence_level: float = 0.95,
+    pos_label: Label | None = None,
+) -> PairedTest:
+    """Test whether two scores of the same applications have the same AUC (DeLong's test).
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        Two classes, each with two rows at least.
+    y_score, other_score : array-like of shape (n_samples,)
+        Probabilities or any scores that rise with risk, of the same rows in the same order.
+    confidence_level : float, default=0.95
+        Of the interval, strictly between 0 and 1.
+    pos_label : int, float, bool or str, default=None
+        The overdue class. ``None`` takes the greater of the two labels.
+
+    Returns
+    -------
+    test : PairedTest
+        Named tuple of floats: ``difference`` (AUC of `y_score` less that of `other_score`), its
+        interval ``low`` and ``high``, its ``standard_error``, ``statistic`` (difference over
+        standard error, standard normal if the AUCs are the same) and the two-sided ``pvalue``.
+        Scores of the same order have a p-value of 1. Where the difference has no spread but is
+        not 0, interval, statistic and p-value are NaN.
+
+    Raises
+    ------
+    ValueError
+        If `y_true` has not exactly two classes of two rows, anything is missing or infinite, or
+        `confidence_level` is not between 0 and 1.
+
+    See Also
+    --------
+    corrected_resampled_ttest : Compares two ways to train, over folds.
+
+    Notes
+    -----
+    The rows must be new to both models, and independent. What other training rows would change is
+    not in it; a test on the pooled rows of a cross-validation takes each row's model as given.
+    There are no sample weights: they do not tell how many independent rows there are.
+
+    References
+    ----------
+    .. [1] E. R. DeLong, D. M. DeLong and D. L. Clarke-Pearson, "Comparing the areas under two or
+       more correlated receiver operating characteristic curves: a nonparametric approach",
+       Biometrics 44, 1988.
+    .. [2] X. Sun and W. Xu, "Fast implementation of DeLong's algorithm for comparing the areas
+       under correlated receiver operating characteristic curves", IEEE Signal Processing Letters
+       21, 2014.
+
+    Examples
+    --------
+    >>> from skhuihen.metrics import delong_test
+    >>> y_true = [0, 0, 0, 0, 1, 1, 1]
+    >>> test = delong_test(y_true, [1, 2, 3, 5, 4, 6, 2], [3, 1, 4, 2, 4, 3, 1])
+    >>> print(f"{test.difference:.2f}, p = {test.pvalue:.2f}")
+    0.17, p = 0.51
+    """
+    check_share(confidence_level, "confidence_level")
+    is_overdue, score, _ = check_binary_scores(y_true, y_score, pos_label, None)
+    other = check_binary_scores(y_true, other_score, pos_label, None, name="other_score")[1]
+    ours, others = _placements(is_overdue, score), _placements(is_overdue, other)
+    # Taken row by row, so that scores of one order differ by nothing, not by a rounding error.
+    difference = [a - b for a, b in zip(ours, others, strict=True)]
+    return _paired_test(*_mean_and_error(*difference), stats.norm, confidence_level)
+
+
+def corrected_resampled_ttest(
+    scores: ArrayLike,
+    other_scores: ArrayLike,
+    *,
+    test_size: float,
+    confidence_level: float = 0.95,
+) -> PairedTest:
+    """Test whether two ways to train score the same, over folds or repeated splits.
+
+    The folds share training rows, so their scores are not independent, and the usual paired t
+    test finds differences where there are none. Nadeau and Bengio's correction widens it.
+
+    Parameters
+    ----------
+    scores, other_scores : array-like of shape (n_splits,)
+        Any score of the two, such as AUC, on the same splits in the same order; two splits at
+        least. Those of repeated cross-validation stand one after the other.
+    test_size : float
+        Share of the rows that each split holds out, strictly between 0 and 1: 0.2 in five-fold
+        cross-validation.
+    confidence_level : float, default=0.95
+        Of the interval, strictly between 0 and 1.
+
+    Returns
+    -------
+    test : PairedTest
+        Named tuple of floats: ``difference`` (mean of `scores` less that of `other_scores`), its
+        interval ``low`` and ``high``, its ``standard_error``, ``statistic`` (difference over
+        standard error) and the two-sided ``pvalue`` by Student's t with ``n_splits - 1`` degrees
+        of freedom. Scores that are the same on all splits have a p-value of 1. Where they differ
+        by the same on all, interval, statistic and p-value are NaN.
+
+    Raises
+    ------
+    ValueError
+        If the two differ in length, have less than two splits, are missing or infinite, or
+        `test_size` or `confidence_level` is not between 0 and 1.
+
+    See Also
+    --------
+    delong_test : Compares two given models on one set of rows.
+
+    Notes
+    -----
+    The squared standard error is ``variance * (1 / n_splits + test_size / (1 - test_size))``,
+    with the sample variance of the differences.
+
+    References
+    ----------
+    .. [1] C. Nadeau and Y. Bengio, "Inference for the generalization error", Machine Learning 52,
+       2003. For repeated cross-validation: R. R. Bouckaert and E. Frank, "Evaluating the
+       replicability of significance tests for comparing learning algorithms", PAKDD 2004.
+
+    Examples
+    --------
+    >>> from skhuihen.metrics import corrected_resampled_ttest
+    >>> auc, other_auc = [0.71, 0.69, 0.73, 0.70, 0.72], [0.69, 0.68, 0.70, 0.70, 0.69]
+    >>> test = corrected_resampled_ttest(auc, other_auc, test_size=0.2)
+    >>> print(f"{test.difference:.3f} ({test.low:.3f} to {test.high:.3f})")
+    0.018 (-0.006 to 0.042)
+    """
+    check_share(confidence_level, "confidence_level")
+    check_share(test_size, "test_size")
+    columns = []
+    for values, name in ((scores, "scores"), (other_scores, "other_scores")):
+        column = np.asarray(column_or_1d(values, input_name=name), dtype=np.float64)
+        assert_all_finite(column, input_name=name)
+        columns.append(column)
+    check_consistent_length(*columns)
+    difference = columns[0] - columns[1]
+    n = difference.size
+    if n < 2:
+        raise ValueError(f"scores has {n} split; two at least are needed to see a spread.")
+    spread = difference.std(ddof=1)
+    if spread <= 1e-12 * np.abs(columns).max():
+        spread = 0.0  # a rounding error, which would pass for certainty
+    error = spread * np.sqrt(1 / n + test_size / (1 - test_size))
+    return _paired_test(difference.mean(), error, stats.t(n - 1), confidence_level)
+
+
+def _placements(
+    is_overdue: NDArray[np.bool_], score: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of each overdue row the share of others below it, of each other row of overdue ones above.
+
+    Equal scores count half. The mean of either is the AUC, which depends on both samples of rows.
+    """
+    n_overdue = int(is_overdue.sum())
+    n_others = is_overdue.size - n_overdue
+    if min(n_overdue, n_others) < 2:
+        raise ValueError(
+            f"y_true has {n_overdue} overdue and {n_others} other rows; two of each at least are "
+            "needed to see a spread."
+        )
+    rank = stats.rankdata(score)
+    others_below = (rank[is_overdue] - stats.rankdata(score[is_overdue])) / n_others
+    overdue_below = (rank[~is_overdue] - stats.rankdata(score[~is_overdue])) / n_overdue
+    return others_below, 1 - overdue_below
+
+
+def _mean_and_error(
+    of_overdue: NDArray[np.float64], of_others: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Mean and DeLong's standard error of placements, or of their differences."""
+    variance = sum(part.var(ddof=1) / part.size for part in (of_overdue, of_others))
+    return float(of_overdue.mean()), float(np.sqrt(variance))
+
+
+def _paired_test(
+    difference: float, error: float, distribution: Any, confidence_level: float
+) -> PairedTest:
+    difference, error = float(difference), float(error)
+    if error == 0:
+        if difference == 0:
+            return PairedTest(0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+        return PairedTest(difference, np.nan, np.nan, 0.0, np.nan, np.nan)
+    half = float(distribution.ppf((1 + confidence_level) / 2)) * error
+    statistic = difference / error
+    pvalue = float(2 * distribution.sf(abs(statistic)))
+    return PairedTest(difference, difference - half, difference + half, error, statistic, pvalue)

@@ -1,0 +1,732 @@
+"""Display of the sessions of one application."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.utils import check_scalar
+
+from skhuihen._events.frames import refuse_series
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import PathCollection
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.lines import Line2D
+    from matplotlib.text import Text
+from skhuihen.plotting._style import (
+    BLUE,
+    FAINT,
+    GRAY,
+    GREEN,
+    INK,
+    PALE,
+    VERMILLION,
+    Style,
+    import_pyplot,
+)
+
+_FIELD_STYLES = {
+    "item_click": Style("item click", BLUE, "o"),
+    "transform_operation": Style("transform operation (size: log amount)", VERMILLION, "D"),
+    "function_widget": Style("function widget", GREEN, "s"),
+    "": Style("field unknown", GRAY, "o"),
+}
+
+
+class SessionTimelineDisplay:
+    """The sessions of one application, as a picture.
+
+    Above, a calendar: one bar per session, as wide as it lasted and as high as it has behaviors,
+    and the time of the application as a line. Below, the latest sessions, one to a row, latest on
+    top: their behaviors as dots in order, colored by field. The distance between two dots grows
+    with the logarithm of the pause, so that a burst of clicks stays readable beside a long wait.
+
+    Make one with :meth:`from_events` or :meth:`from_frame`.
+
+    Parameters
+    ----------
+    events : DataFrame
+        The behaviors of one application, as :meth:`from_events` takes them.
+    applied_at : Timestamp, default=None
+        Time of the application.
+    name : str, default=None
+        Title of the picture.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes that hold the whole picture.
+    calendar_ax_, session_ax_ : matplotlib Axes
+        The two parts inside.
+    figure_ : matplotlib Figure
+        Figure with the axes.
+    line_ : matplotlib Line2D or None
+        The time of the application, if there is one.
+    dots_ : list of matplotlib PathCollection
+        The behaviors of the sessions drawn, one collection per field.
+    labels_ : list of matplotlib Text
+        Names of behaviors. A run of equal ones has one name; names without room are left out.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skhuihen.plotting import SessionTimelineDisplay
+    >>> events = pd.DataFrame(
+    ...     {
+    ...         "time": pd.to_datetime(["2026-03-01 21:00:00", "2026-03-01 21:00:40"]),
+    ...         "behavior": ["login", "loan_page"],
+    ...         "session": [0, 0],
+    ...     }
+    ... )
+    >>> display = SessionTimelineDisplay.from_events(events, applied_at="2026-03-01 22:00")
+    >>> [label.get_text() for label in display.labels_]
+    ['login', 'loan_page']
+    """
+
+    ax_: Axes
+    calendar_ax_: Axes
+    session_ax_: Axes
+    figure_: Figure | SubFigure
+    line_: Line2D | None
+    dots_: list[PathCollection]
+    labels_: list[Text]
+
+    def __init__(
+        self,
+        *,
+        events: pd.DataFrame,
+        applied_at: pd.Timestamp | str | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.events = events
+        self.applied_at = applied_at
+        self.name = name
+
+    @classmethod
+    def from_frame(
+        cls,
+        X: pd.DataFrame,
+        row: int = 0,
+        column: str = "behaviors",
+        applied_at: str | None = "applied_at",
+        *,
+        n_sessions: int = 6,
+        name: str | None = None,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> SessionTimelineDisplay:
+        """Draw the sessions of one row of a frame that went through a `Sessionizer`.
+
+        Parameters
+        ----------
+        X : DataFrame of shape (n_applications, n_columns)
+            One application per row, with a nested column.
+        row : int, default=0
+            Position of the application.
+        column : str, default='behaviors'
+            The nested column.
+        applied_at : str, default='applied_at'
+            Column with the time of the application. ``None`` draws none.
+        n_sessions : int, default=6
+            Number of the latest sessions to draw one by one.
+        name : str, default=None
+            Title. ``None`` names the row by its index label.
+        ax : matplotlib Axes, default=None
+            Where to draw. ``None`` makes a figure.
+        **kwargs : dict
+            Passed to :meth:`plot`.
+
+        Returns
+        -------
+        display : SessionTimelineDisplay
+            The picture. An empty or missing history makes one that says so.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        IndexError
+            If there is no such row.
+        ValueError
+            If a column is missing, or as in :meth:`from_events`.
+        """
+        refuse_series(X, "X")
+        for wanted in (column, applied_at):
+            if wanted is not None and wanted not in X.columns:
+                raise ValueError(
+                    f"X has no column {wanted!r}; found {list(map(str, X.columns))}. Name the "
+                    "columns with `column` and `applied_at` (None for no time of application)."
+                )
+        if not -len(X) <= row < len(X):
+            raise IndexError(f"row={row} is outside X, which has {len(X)} rows.")
+        history = X[column].iloc[row]
+        if not isinstance(history, pd.DataFrame):
+            # Arrow and object columns give lists of dicts; missing histories None or NaN.
+            history = pd.DataFrame(list(history) if isinstance(history, Iterable) else [])
+        return cls.from_events(
+            history,
+            applied_at=None if applied_at is None else X[applied_at].iloc[row],
+            n_sessions=n_sessions,
+            name=f"Application {X.index[row]}" if name is None else name,
+            ax=ax,
+            **kwargs,
+        )
+
+    @classmethod
+    def from_events(
+        cls,
+        events: pd.DataFrame,
+        *,
+        applied_at: pd.Timestamp | str | None = None,
+        n_sessions: int = 6,
+        name: str | None = None,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> SessionTimelineDisplay:
+        """Draw the sessions of one application.
+
+        Parameters
+        ----------
+        events : DataFrame of shape (n_behaviors, n_columns)
+            One behavior per row, in any order: ``time``, ``session`` (0 the oldest), and
+            ``behavior`` or else ``operation``; optionally ``field`` (``item_click``,
+            ``transform_operation`` or ``function_widget``), ``amount``, and ``seq``, the order
+            within one instant. Other columns are not looked at. May be empty.
+        applied_at : Timestamp or str, default=None
+            Time of the application, with a time zone if `events` have one.
+        n_sessions : int, default=6
+            Number of the latest sessions to draw one by one.
+        name : str, default=None
+            Title of the picture.
+        ax : matplotlib Axes, default=None
+            Where to draw. ``None`` makes a figure as high as the sessions need.
+        **kwargs : dict
+            Passed to :meth:`plot`.
+
+        Returns
+        -------
+        display : SessionTimelineDisplay
+            The picture.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If a column is missing or of the wrong kind, or only one of `events` and `applied_at`
+            has a time zone.
+        """
+        import_pyplot("SessionTimelineDisplay.from_events")
+        display = cls(events=events, applied_at=applied_at, name=name)
+        return display.plot(ax=ax, n_sessions=n_sessions, **kwargs)
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        name: str | None = None,
+        n_sessions: int = 6,
+        **kwargs: Any,
+    ) -> SessionTimelineDisplay:
+        """Draw the picture.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; it becomes the frame of the picture. Names of behaviors need some 9 x 6
+            inches. ``None`` makes a figure as high as the sessions need.
+        name : str, default=None
+            Title of the picture. ``None`` takes the one given before.
+        n_sessions : int, default=6
+            Number of the latest sessions to draw one by one.
+        **kwargs : dict
+            Passed to the dots, see :meth:`matplotlib.axes.Axes.scatter`.
+
+        Returns
+        -------
+        display : SessionTimelineDisplay
+            Itself.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            As in :meth:`from_events`.
+        """
+        plt = import_pyplot("SessionTimelineDisplay.plot")
+        check_scalar(n_sessions, "n_sessions", Integral, min_val=1)
+        behaviors, applied_at = _check_history(self.events, self.applied_at)
+        sessions = [session for _, session in behaviors.groupby("session", sort=True)]
+        latest = sessions[::-1][:n_sessions]
+        name = self.name if name is None else name
+        head = _HEAD + (_TITLE if name else 0)
+
+        if ax is None:
+            height = head + _FOOT + _ROW * max(len(latest), 1)
+            ax = plt.figure(figsize=(_WIDTH, height)).add_axes((0.02, 0, 0.96, 1))
+        ax.set_axis_off()
+        self.ax_, self.figure_ = ax, ax.figure
+        calendar, rows, room = _divide(ax, head)
+        self.calendar_ax_ = ax.inset_axes(calendar)
+        self.session_ax_ = ax.inset_axes(rows)
+        if name:
+            _write(
+                ax,
+                0,
+                0.97,
+                name,
+                va="top",
+                fontsize=12,
+                fontweight="bold",
+                transform=ax.transAxes,
+            )
+        self._draw_calendar(sessions, latest, applied_at, room)
+        self._draw_sessions(latest, len(sessions), applied_at, room, kwargs)
+        return self
+
+    def _draw_calendar(
+        self,
+        sessions: list[pd.DataFrame],
+        latest: list[pd.DataFrame],
+        applied_at: pd.Timestamp | None,
+        room: _Room,
+    ) -> None:
+        from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+        from matplotlib.ticker import MaxNLocator
+
+        ax = self.calendar_ax_
+        self.line_ = None
+        spans = [date2num(session["time"].iloc[[0, -1]].to_numpy()) for session in sessions]
+        at = None if applied_at is None else float(date2num(applied_at.to_datetime64()))
+        days = [*np.ravel(spans), *([] if at is None else [at])]
+        if not days:
+            ax.set_axis_off()
+            return
+
+        # At least an hour, so that one short session is still a bar and not a wall.
+        length = max(max(days) - min(days), 1 / 24)
+        first = (min(days) + max(days) - length) / 2
+        ax.set_xlim(first - 0.02 * length, first + 1.02 * length)
+        # Fewer ticks at most need fewer at least, or some spans fit neither and matplotlib warns.
+        locator = AutoDateLocator(minticks=2, maxticks=5) if room.narrow else AutoDateLocator()
+        ax.xaxis.set_major_locator(locator)
+        ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+        ax.xaxis.get_offset_text().set(fontsize=8, color=INK)
+        ax.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
+        ax.set_ylabel("behaviors", fontsize=8, color=INK)
+        ax.tick_params(labelsize=8, labelcolor=INK)
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.yaxis.set_visible(bool(sessions))
+        ax.spines["left"].set_visible(bool(sessions))
+
+        if sessions:
+            n_behaviors = sum(len(session) for session in sessions)
+            covered = max(map(max, spans)) - min(map(min, spans))
+            summary = f"{_count(len(sessions), 'session')}\n{_count(n_behaviors, 'behavior')}"
+            summary += f"\nover {_duration(86_400 * covered)}"
+            left = -(room.left - 0.1) / room.width
+            _write(ax, left, 0.4, summary, fontsize=8, linespacing=1.5, transform=ax.transAxes)
+
+        drawn_below = {session["session"].iloc[0] for session in latest}
+        _draw_bars(ax, sessions, spans, drawn_below, 1.04 * length / room.width)
+        if at is not None and applied_at is not None:
+            self.line_ = ax.axvline(at, color=INK, linewidth=1.5, linestyle=(0, (4, 2)))
+            ax.annotate(
+                f"applied {_moment(applied_at)}",
+                (at, 1),
+                xycoords=ax.get_xaxis_transform(),
+                xytext=(0, 4),
+                textcoords="offset points",
+                ha="right" if at - first > length / 2 else "left",
+                fontsize=9,
+                color=INK,
+            )
+
+    def _draw_sessions(
+        self,
+        latest: list[pd.DataFrame],
+        n_all: int,
+        applied_at: pd.Timestamp | None,
+        room: _Room,
+        kwargs: dict[str, Any],
+    ) -> None:
+        from matplotlib.lines import Line2D
+
+        ax = self.session_ax_
+        self.dots_, self.labels_ = [], []
+        # One data unit is one inch, so that the room of a text can be reckoned.
+        width, height = room.width, room.height
+        ax.set(xlim=(0, width), ylim=(0, height))
+        ax.set_axis_off()
+        if not latest:
+            before = "" if applied_at is None else " before the application"
+            _write(ax, width / 2, height / 2, f"No behaviors{before}", ha="center", fontsize=12)
+            return
+
+        row_height = height / len(latest)
+        above, aside = row_height - _BASE - 0.22, 0.25 * width
+        longest = min(above / math.sin(_SLANT), aside / math.cos(_SLANT))
+        if longest < _SHORTEST:
+            longest = 0.0
+        pauses = [session["pause"].to_numpy() for session in latest]
+        places = _places(pauses, width - longest * math.cos(_SLANT))
+        rows = []
+        for k, (session, x) in enumerate(zip(latest, places, strict=True)):
+            bottom = height - (k + 1) * row_height
+            if k % 2 == 0:
+                ax.axhspan(
+                    bottom,
+                    bottom + row_height,
+                    xmin=-room.left / width,
+                    color=PALE,
+                    linewidth=0,
+                    clip_on=False,
+                    zorder=0,
+                )
+            y = bottom + min(_BASE, row_height / 2)
+            ax.plot(x, np.full(x.size, y), color=FAINT, linewidth=1.5, zorder=1)
+            _describe(ax, session, -room.left + 0.1, bottom, row_height, applied_at)
+            _write_pauses(ax, session["pause"].to_numpy(), x, y)
+            if longest > 0:
+                self.labels_ += _write_names(ax, session, x, y + 0.13, longest)
+            rows.append(session.assign(x=x, y=y))
+
+        dots = pd.concat(rows)
+        for field, style in _FIELD_STYLES.items():
+            of_field = dots[dots["field"] == field]
+            if len(of_field):
+                look = {"color": style.color, "marker": style.marker, "edgecolor": "white"}
+                self.dots_.append(
+                    ax.scatter(
+                        of_field["x"],
+                        of_field["y"],
+                        s=_dot_areas(of_field),
+                        **{**look, "linewidth": 0.8, "zorder": 2, **kwargs},
+                    )
+                )
+        which = f"All {n_all} sessions" if n_all > 1 else "The only session"
+        if len(latest) < n_all:
+            which = f"Latest {len(latest)} of {n_all} sessions"
+        _write(ax, -room.left, height + 0.15, which, fontsize=10, fontweight="bold")
+        fields = [style for field, style in _FIELD_STYLES.items() if (dots["field"] == field).any()]
+        if fields != [_FIELD_STYLES[""]]:
+            ax.legend(
+                handles=[
+                    Line2D([], [], color=color, marker=marker, linestyle="", label=label)
+                    for label, color, marker in fields
+                ],
+                loc="upper right" if room.narrow else "lower right",
+                bbox_to_anchor=(1, 0) if room.narrow else (1, 1),
+                ncols=len(fields),
+                frameon=False,
+                fontsize=8.5,
+                labelcolor=INK,
+                borderaxespad=0.1,
+                handletextpad=0.2,
+                columnspacing=1.4,
+            )
+        if not room.narrow:
+            caption = "Order of behaviors, left to right; distances grow with the log of the pause"
+            _write(ax, 0, -0.15, caption, fontsize=8, color=GRAY)
+
+
+_Box = tuple[float, float, float, float]
+
+
+class _Room(NamedTuple):
+    """Inches of the part with the sessions, and of the margin on its left."""
+
+    width: float
+    height: float
+    left: float
+
+    @property
+    def narrow(self) -> bool:
+        """Whether header and legend need a line each."""
+        return self.left + self.width < 9
+
+
+# Inches of a figure of our own: its width, a row, what stands above the rows without and with a
+# title, and below them.
+_WIDTH, _ROW, _HEAD, _TITLE, _FOOT = 13.0, 1.35, 2.1, 0.3, 0.35
+# Inches of the dots above the bottom of their row, and slant of their names.
+_BASE, _SLANT = 0.25, math.radians(30)
+_FONT_SIZE = 8
+# Names side by side at this slant need this many inches from dot to dot.
+_NAME_ROOM = 1.3 * _FONT_SIZE / 72 / math.sin(_SLANT)
+# From line to line of other text.
+_LINE = 0.17
+# Where fewer inches are left for a name, it says too little to be written.
+_SHORTEST = 0.6
+
+
+def _divide(ax: Axes, head: float) -> tuple[_Box, _Box, _Room]:
+    """Boxes of the calendar and of the sessions in axes fractions, and the latter in inches."""
+    extent = ax.get_window_extent()
+    width, height = extent.width / ax.figure.dpi, extent.height / ax.figure.dpi
+    # In small axes everything shrinks except the text.
+    squeeze = min(1.0, 0.6 * height / (head + _FOOT))
+    left = min(2.2, 0.3 * width)
+    room = _Room(width - left, height - squeeze * (head + _FOOT), left)
+    calendar_bottom, calendar_height = 1 - squeeze * (head - 0.8) / height, squeeze / height
+    calendar = (left / width, calendar_bottom, room.width / width, calendar_height)
+    sessions = (left / width, squeeze * _FOOT / height, room.width / width, room.height / height)
+    return calendar, sessions, room
+
+
+def _check_history(
+    events: pd.DataFrame, applied_at: pd.Timestamp | str | None
+) -> tuple[pd.DataFrame, pd.Timestamp | None]:
+    """Give the columns to draw in order of time, and the application on the same clock."""
+    at = None if applied_at is None else pd.Timestamp(applied_at)
+    if at is pd.NaT:
+        raise ValueError("applied_at is missing; pass None to draw no time of application.")
+    if events.empty:
+        history = pd.DataFrame(columns=["time", "session", "behavior", "field", "amount", "pause"])
+        return history, None if at is None else at.tz_localize(None)
+
+    for wanted, cure in (
+        ("time", "the timestamps of the behaviors"),
+        ("session", "the number of the session; Sessionizer adds it"),
+    ):
+        if wanted not in events.columns:
+            raise ValueError(
+                f"events need a column {wanted!r}, {cure}; found {list(map(str, events.columns))}."
+            )
+        n_missing = int(events[wanted].isna().sum())
+        if n_missing:
+            raise ValueError(f"events[{wanted!r}] is missing in {n_missing} of {len(events)} rows.")
+    named = next((column for column in ("behavior", "operation") if column in events.columns), None)
+    if named is None:
+        raise ValueError(
+            "events need a column 'behavior' or 'operation'; found "
+            f"{list(map(str, events.columns))}."
+        )
+    if not pd.api.types.is_datetime64_any_dtype(events["time"].dtype):
+        raise ValueError(
+            f"events['time'] must be timestamps, found {events['time'].dtype}; convert it with "
+            "pandas.to_datetime."
+        )
+
+    time = pd.DatetimeIndex(events["time"])
+    if at is not None and (time.tz is None) != (at.tz is None):
+        raise ValueError(
+            f"events['time'] has time zone {time.tz} and applied_at has {at.tz}; give both a time "
+            "zone or neither."
+        )
+    if at is not None and time.tz is not None:
+        at = at.tz_convert(time.tz)
+    field = (
+        events["field"].astype(object) if "field" in events.columns else pd.Series("", events.index)
+    )
+    history = pd.DataFrame(
+        {
+            "time": time.tz_localize(None),
+            "session": events["session"].to_numpy(),
+            "behavior": events[named].astype(object).fillna("missing").astype(str).to_numpy(),
+            "field": field.where(field.isin(list(_FIELD_STYLES)), "").to_numpy(),
+            "amount": np.nan,
+            "seq": events["seq"].to_numpy() if "seq" in events.columns else 0,
+        }
+    )
+    if "amount" in events.columns:
+        history["amount"] = events["amount"].to_numpy(dtype=np.float64, na_value=np.nan)
+    history = history.sort_values(["session", "time", "seq"], kind="stable", ignore_index=True)
+    pause = history.groupby("session")["time"].diff().dt.total_seconds()
+    return history.assign(pause=pause.fillna(0)), None if at is None else at.tz_localize(None)
+
+
+def _places(pauses: list[NDArray[np.float64]], width: float) -> list[NDArray[np.float64]]:
+    """Inches of each dot from the left, on one scale for all sessions.
+
+    A step is a fixed part, so that behaviors of one instant do not cover each other, and a part
+    that grows with the logarithm of the pause.
+    """
+    width -= 0.3
+    most = max(pause.size for pause in pauses) - 1
+    if most == 0:
+        return [np.full(1, 0.15) for _ in pauses]
+    share = width / most
+    fixed = min(0.85 * share, max(_NAME_ROOM, min(0.5 * share, 0.8)))
+    logs = [np.log10(1 + pause) for pause in pauses]
+    per_log = min(
+        [0.5, *((width - fixed * (log.size - 1)) / log.sum() for log in logs if log.sum() > 0)]
+    )
+    steps = [np.where(np.arange(log.size) > 0, fixed + per_log * log, 0.15) for log in logs]
+    return [np.cumsum(step) for step in steps]
+
+
+def _write(ax: Axes, x: float, y: float, text: str, **kwargs: Any) -> Text:
+    """Write text as it is: names of behaviors and rows may hold dollar signs."""
+    look = {"color": INK, "va": "center", "parse_math": False}
+    return ax.text(x, y, text, **{**look, **kwargs})
+
+
+def _describe(
+    ax: Axes,
+    session: pd.DataFrame,
+    x: float,
+    bottom: float,
+    row_height: float,
+    applied_at: pd.Timestamp | None,
+) -> None:
+    """Write number, start, length and distance to the application, as far as the row is high."""
+    start, end = session["time"].iloc[0], session["time"].iloc[-1]
+    n = _count(len(session), "behavior")
+    lines = [
+        f"Session {session['session'].iloc[0]}",
+        _moment(start),
+        f"{n} in {_duration((end - start).total_seconds())}" if len(session) > 1 else n,
+    ]
+    if applied_at is not None:
+        ahead = (applied_at - end).total_seconds()
+        lines.append(f"{_duration(abs(ahead))} {'before' if ahead > 0 else 'after'} application")
+    lines = lines[: max(1, int(row_height / _LINE))]
+    top = bottom + row_height / 2 + _LINE * (len(lines) - 1) / 2
+    _write(ax, x, top, lines[0], fontsize=9, fontweight="bold")
+    for k, line in enumerate(lines[1:], start=1):
+        _write(ax, x, top - _LINE * k, line, fontsize=8)
+
+
+def _draw_bars(
+    ax: Axes,
+    sessions: list[pd.DataFrame],
+    spans: list[NDArray[np.float64]],
+    drawn_below: set[Any],
+    days_per_inch: float,
+) -> None:
+    """Draw a bar per session, stacked by field, with a number over those drawn below."""
+    highest = max((len(session) for session in sessions), default=1)
+    ax.set_ylim(0, 1.3 * highest)
+    left_of_numbers = np.inf
+    for session, (start, end) in reversed(list(zip(sessions, spans, strict=True))):
+        number = session["session"].iloc[0]
+        width = max(end - start, 0.045 * days_per_inch)
+        counts = session["field"].value_counts()
+        bottom = 0
+        for field, style in _FIELD_STYLES.items():
+            ax.bar(
+                start,
+                counts.get(field, 0),
+                width,
+                bottom,
+                align="edge",
+                color=style.color,
+                alpha=1.0 if number in drawn_below else 0.4,
+                # Long sessions that follow on each other would melt into one wall.
+                edgecolor="white",
+                linewidth=0.8 if width > 0.2 * days_per_inch else 0,
+            )
+            bottom += counts.get(field, 0)
+        middle = start + width / 2
+        if number in drawn_below and left_of_numbers - middle > 0.22 * days_per_inch:
+            # All numbers on one line: beside a higher bar there would be no room.
+            _write(
+                ax,
+                middle,
+                1.15 * highest,
+                str(number),
+                ha="center",
+                fontsize=8,
+                bbox={"facecolor": "white", "linewidth": 0, "pad": 1},
+            )
+            left_of_numbers = middle
+
+
+def _write_pauses(ax: Axes, pause: NDArray[np.float64], x: NDArray[np.float64], y: float) -> None:
+    """Write pauses of a minute and more under the line, where they fit."""
+    right = -np.inf
+    for k in range(1, x.size):
+        text = _duration(pause[k])
+        middle, half = (x[k] + x[k - 1]) / 2, 0.03 * len(text)
+        if pause[k] >= 60 and middle - half > right:
+            _write(ax, middle, y - 0.15, text, ha="center", fontsize=7, color=GRAY)
+            right = middle + half + 0.06
+
+
+def _write_names(
+    ax: Axes, session: pd.DataFrame, x: NDArray[np.float64], y: float, longest: float
+) -> list[Text]:
+    """Write the names of behaviors, one for each run of equal ones, where they fit."""
+    moved = (session["field"] == "transform_operation") & np.isfinite(session["amount"])
+    tails = [
+        f" {_amount(amount)}" if known else ""
+        for amount, known in zip(session["amount"], moved, strict=True)
+    ]
+    names = list(zip(session["behavior"], tails, strict=True))
+    written: list[Text] = []
+    last = -np.inf
+    starts = [k for k in range(len(names)) if k == 0 or names[k] != names[k - 1]]
+    for start, stop in zip(starts, [*starts[1:], len(names)], strict=True):
+        if x[start] - last < 0.999 * _NAME_ROOM:
+            continue
+        name, tail = names[start]
+        if stop - start > 1:
+            tail += f" ×{stop - start}"
+        text = _write(
+            ax,
+            x[start],
+            y,
+            name + tail,
+            fontsize=_FONT_SIZE,
+            rotation=math.degrees(_SLANT),
+            rotation_mode="anchor",
+            ha="left",
+        )
+        _shorten(text, name, tail, longest, ax.figure.dpi)
+        written.append(text)
+        last = x[start]
+    return written
+
+
+def _shorten(text: Text, name: str, tail: str, longest: float, dpi: float) -> None:
+    """Cut the name, never the amount or the count behind it, to the inches there are."""
+    slant = text.get_rotation()
+    text.set_rotation(0)
+    while len(name) > 1 and text.get_window_extent().width > longest * dpi:
+        name = name[:-1]
+        text.set_text(f"{name}…{tail}")
+    text.set_rotation(slant)
+
+
+def _dot_areas(behaviors: pd.DataFrame) -> NDArray[np.float64]:
+    """Areas in square points: transform operations by log amount, all others alike."""
+    log_amount = np.log1p(behaviors["amount"].abs().to_numpy())
+    sized = (behaviors["field"] == "transform_operation").to_numpy() & np.isfinite(log_amount)
+    largest = log_amount[sized].max(initial=1.0)
+    return np.where(sized, 15 + 115 * (log_amount / largest) ** 2, 45.0)
+
+
+def _moment(time: pd.Timestamp) -> str:
+    return f"{time:%a} {time.day} {time:%b %Y, %H:%M}"
+
+
+def _count(n: int, thing: str) -> str:
+    return f"{n:,} {thing}{'' if n == 1 else 's'}"
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            count = seconds / size
+            return f"{count:.1f} {unit}" if count < 9.95 else f"{count:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _amount(amount: float) -> str:
+    size = abs(amount)
+    one, unit = next(
+        ((one, unit) for one, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")) if size >= one), (1, "")
+    )
+    size /= one
+    # Three digits, but no exponent where rounding reaches the next thousand.
+    text = f"{size:.0f}{unit}" if size >= 100 else f"{size:.3g}{unit}"
+    return f"−{text}" if amount < 0 else text

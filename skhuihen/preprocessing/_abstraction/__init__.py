@@ -1,0 +1,1 @@
+"""How `BehaviorAbstractor` finds which operations belong together."""

@@ -1,0 +1,259 @@
+"""What the names of operations share: words, codes, and the families that follow from them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import dropwhile, pairwise, takewhile
+
+from skhuihen.preprocessing._abstraction.rules import FUNCTION_WIDGET, ITEM_CLICK
+
+#: What stands between separators: without the underscore among them, and with it.
+_LEVEL, _PIECE = re.compile(r"\w+"), re.compile(r"[^\W_]+")
+#: A version, a run of capitals (but not the first letter of a word), a word, or a run of digits.
+_WORD = re.compile(r"(?<![^\W_])[vV]\d+|[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+")
+#: Capitals and digits, which may be a code, such as ``CQA`` or ``0132``.
+_CODE = re.compile(r"[A-Z0-9]{3,}")
+#: Digits beside words tell variants of one thing, as in ``confirm_2`` and ``confirm.v3`` ...
+_VARIANT = re.compile(r"[vV]?\d+")
+#: ... but so many of them, or digits amid letters, are an identifier: ``00535``, ``u0aa0b1``.
+_IDENTIFIER = re.compile(r"(\D*\d){3,}\D*|(\D*\d){2}\D+|\D*\d\D+\d")
+#: The same end of so many names is a button that stands on many pages.
+_MANY = 3
+#: A word in a larger share of the names of a field tells nothing apart.
+_MOST = 0.75
+#: What users do with an item of any catalog. In front of a name, these are no type of product.
+_VERBS = frozenset(
+    [
+        *("browse", "check", "choose", "click", "discover", "display", "enter", "expose", "fetch"),
+        *("find", "get", "goto", "hit", "hover", "impression", "inspect", "launch", "load", "look"),
+        *("navigate", "on", "open", "pick", "press", "preview", "read", "request", "search", "see"),
+        *("select", "show", "tap", "touch", "user", "view", "visit", "watch"),
+    ]
+)
+
+Words = tuple[str, ...]
+Path = tuple[Words, ...]
+
+
+@dataclass(frozen=True, order=True)
+class Family:
+    """Operations of a field whose names share words.
+
+    Attributes
+    ----------
+    is_button : bool
+        Whether this is a button that stands on many pages.
+    words : tuple of str
+        What the names share.
+    members : tuple of int
+        Positions of the operations, at least two.
+    """
+
+    is_button: bool
+    words: Words
+    members: tuple[int, ...]
+
+    @property
+    def title(self) -> str:
+        """The shared words as one name; numbers keep a hyphen between them."""
+        return ("-" if all(word.isdigit() for word in self.words) else "_").join(self.words)
+
+
+def split(name: str) -> Path:
+    """Split a name into the levels of its path, and these into words.
+
+    Levels stand between separators: all characters but letters, digits and the underscore. The
+    words of a level stand between underscores, changes of case, and letters and digits. In a
+    name without separators each word is a level.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    tuple of tuple of str
+
+    Examples
+    --------
+    >>> from skhuihen.preprocessing._abstraction.names import split
+    >>> split("FundListPage.quick_buy")
+    (('Fund', 'List', 'Page'), ('quick', 'buy'))
+    >>> split("181-507-813")
+    (('181',), ('507',), ('813',))
+    >>> split("fund_buy")
+    (('fund',), ('buy',))
+    """
+    levels = [tuple(_WORD.findall(level)) for level in _LEVEL.findall(name)]
+    if len(levels) == 1:
+        levels = [(word,) for word in levels[0]]
+    return tuple(level for level in levels if level)
+
+
+def find_families(names: Sequence[str], field: str) -> list[Family]:
+    """Find the operations of a field that belong together by their names.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Distinct operations.
+    field : str
+        Their field.
+
+    Returns
+    -------
+    list of Family
+        In no particular order. Families lie inside one another or apart.
+
+    Notes
+    -----
+    A name is read as a path, from the product or page to the button or action. If three or more
+    function widgets end alike, they are a button that stands on many pages, and the page is
+    dropped. All others belong together by how they begin: transform operations and item clicks by
+    the type of product, widgets by the page. Within such a family those that also end alike are
+    closer, whatever the page between (``fund/list/buy`` and ``FundDetail.buy``); those whose end
+    no other has are the closer, the longer they begin alike. An operation whose first word no
+    other has may still end as another does, unless it is an item click. Of item clicks, verbs in
+    front are passed over: ``view_fund`` and ``view_offer`` are of different catalogs, ``view_fund``
+    and ``open_fund`` of one.
+
+    Case is ignored. So are words in more than three quarters of the names, since they tell
+    nothing apart, and, in ends, digits and versions behind words. A name of which nothing is left
+    but capitals and digits (``CQA``, ``0132``), an identifier (``u0aa0b1``), or an identifier
+    behind a word that is the same in all such names (``event_00535``), is a code. Codes of one
+    length belong together by their first half, rounded up, if there are at most three quarters
+    as many halves as codes. Otherwise they say nothing, or are words, if they have no digits.
+    """
+    begins, ends = _read(names)
+    if field == ITEM_CLICK:
+        begins = [tuple(dropwhile(_VERBS.__contains__, words)) for words in begins]
+    return _families(begins, ends, field)
+
+
+def first_and_last(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the first telling word of each name, and its end; empty if they say nothing.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Distinct operations of a field.
+
+    Returns
+    -------
+    first, last : list of str
+    """
+    begins, ends = _read(names)
+    return ["".join(words[:1]) for words in begins], ends
+
+
+def _read(names: Sequence[str]) -> tuple[list[Words], list[str]]:
+    """Return the words with which names begin, and their ends; empty if they say nothing."""
+    paths = [split(name) for name in names]
+    counts = Counter(word for path in paths for word in {word.lower() for word in _flat(path)})
+    common = {word for word, count in counts.items() if count > _MOST * len(names)}
+    begins: list[Words] = []
+    ends: list[str] = []
+    for path in paths:
+        telling = _without(path, lambda word: word.lower() in common) or path
+        plain = _without(telling, _VARIANT.fullmatch) or telling
+        begins.append(tuple(word.lower() for word in _flat(telling)))
+        ends.append("_".join(plain[-1]).lower() if plain else "")
+    for codes in _codes(names, common):
+        halves = {i: code[: (len(code) + 1) // 2] for i, code in codes.items()}
+        recurring = len(set(halves.values())) <= _MOST * len(halves)
+        for i, code in codes.items():
+            if recurring:
+                begins[i], ends[i] = (halves[i], code), ""
+            elif not code.isalpha():
+                begins[i], ends[i] = (), ""
+    return begins, ends
+
+
+def _codes(names: Sequence[str], common: set[str]) -> list[dict[int, str]]:
+    """Return the names that are codes, by position, for each length of a code."""
+    found: dict[int, str] = {}
+    prefixed: dict[int, str] = {}  # the word before the code
+    for i, name in enumerate(names):
+        pieces = [
+            "".join(word for word in _WORD.findall(piece) if word.lower() not in common)
+            for piece in _PIECE.findall(name)
+        ]
+        *before, last = [piece for piece in pieces if piece] or [""]
+        if not before and (_CODE.fullmatch(last) or _IDENTIFIER.fullmatch(last)):
+            found[i] = last
+        elif len(before) == 1 and before[0].isalpha() and _IDENTIFIER.fullmatch(last):
+            found[i], prefixed[i] = last, before[0].lower()
+    if len(set(prefixed.values())) > 1:  # then these words tell the names apart
+        found = {i: code for i, code in found.items() if i not in prefixed}
+    by_length: dict[int, dict[int, str]] = {}
+    for i, code in found.items():
+        by_length.setdefault(len(code), {})[i] = code
+    return list(by_length.values())
+
+
+def _families(begins: list[Words], ends: list[str], field: str) -> list[Family]:
+    """Return the families of a field."""
+    rest = set(range(len(begins)))
+    buttons = _sharing(ends, rest, _MANY) if field == FUNCTION_WIDGET else {}
+    rest.difference_update(*buttons.values())
+    firsts = _sharing(["".join(words[:1]) for words in begins], rest, 2)
+    rest.difference_update(*firsts.values())
+    lasts = _sharing(ends, rest, 2) if field != ITEM_CLICK else {}
+
+    families = [Family(True, (end,), tuple(found)) for end, found in buttons.items()]
+    families += [Family(False, (last,), tuple(found)) for last, found in lasts.items()]
+    for first, found in firsts.items():
+        ending = [i for i in found if ends[i].split("_")[0] != first]
+        end_alike = set().union(*_sharing(ends, ending, 2).values())
+        families += _beginning_alike(
+            {i: (first, ends[i]) if i in end_alike else begins[i] for i in found}
+        )
+    return families
+
+
+def _beginning_alike(words_of: dict[int, Words]) -> Iterator[Family]:
+    """Find the names that begin alike: for each set of them, all the words that they share.
+
+    The names must share their first word. Their number limits that of the sets, however long the
+    names are.
+    """
+    in_order = sorted(words_of, key=lambda i: (words_of[i], i))
+    shared = [_n_shared(words_of[one], words_of[two]) for one, two in pairwise(in_order)]
+    # Those that begin alike stand side by side. A set is open from where its words begin to be
+    # shared, as (number of words, position of the first name), to where one of them ends.
+    is_open: list[tuple[int, int]] = []
+    for at, length in enumerate([*shared, 0]):
+        start = at
+        while is_open and is_open[-1][0] > length:
+            n_words, start = is_open.pop()
+            members = in_order[start : at + 1]
+            yield Family(False, words_of[members[0]][:n_words], tuple(sorted(members)))
+        if length and (not is_open or is_open[-1][0] < length):
+            is_open.append((length, start))
+
+
+def _n_shared(one: Words, two: Words) -> int:
+    """Return how many words two names share at their beginning."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, two, strict=False)))
+
+
+def _sharing(words: Sequence[str], candidates: Iterable[int], least: int) -> dict[str, list[int]]:
+    """Return the candidates that have a word in common, by word, where they are enough."""
+    found: dict[str, list[int]] = {}
+    for i in sorted(candidates):
+        if words[i]:
+            found.setdefault(words[i], []).append(i)
+    return {word: members for word, members in found.items() if len(members) >= least}
+
+
+def _flat(path: Path) -> Words:
+    return tuple(word for level in path for word in level)
+
+
+def _without(path: Path, unwanted: Callable[[str], object]) -> Path:
+    """Return a path without some words, and without the levels that they leave empty."""
+    levels = (tuple(word for word in level if not unwanted(word)) for level in path)
+    return tuple(level for level in levels if level)

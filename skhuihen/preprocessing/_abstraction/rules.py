@@ -1,0 +1,192 @@
+"""The rule table of `BehaviorAbstractor`: reading it, and finding the rule of an event."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import re
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from skhuihen._tables.texts import as_text
+
+ITEM_CLICK, TRANSFORM_OPERATION, FUNCTION_WIDGET = FIELDS = (
+    "item_click",
+    "transform_operation",
+    "function_widget",
+)
+OTHER = "other"
+ANY = "*"
+COLUMNS = ["operation", "item", "field", "behavior"]
+#: What the learned table says besides: why an operation is where it is, and how sure that is.
+REASONS = ["why", "sure"]
+RULE, NAME, USE, RARE, ALONE = WHY = ("rule", "name", "use", "rare", "alone")
+#: A wildcard character that stands for itself, as `glob.escape` writes it.
+_ESCAPED = re.compile(r"\[([*?[])\]")
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """One row of the table.
+
+    A rule for an item click that names no item (``item="*"``) gives the *type* of the click in
+    `behavior`; every other rule gives the behavior as it stands. `why` and `sure` are for readers
+    and change nothing.
+    """
+
+    operation: str
+    item: str
+    field: str
+    behavior: str
+    why: str = dataclasses.field(default=RULE, compare=False)
+    sure: float = dataclasses.field(default=1.0, compare=False)
+
+    @cached_property
+    def is_type(self) -> bool:
+        """Whether the item is still to be added to the behavior."""
+        return self.field == ITEM_CLICK and self.item == ANY
+
+    @cached_property
+    def outcome(self) -> tuple[str, str]:
+        """The field and behavior of an event that it holds for; a type gives its ``other``."""
+        return self.field, other_of(self.behavior) if self.is_type else self.behavior
+
+
+class RuleTable:
+    """Rules in their order, found fast: names by dictionary, globs one after the other."""
+
+    def __init__(self, rules: list[Rule]) -> None:
+        self.rules = rules
+        self._by_name: dict[str, list[int]] = {}
+        self._globs: list[tuple[int, re.Pattern[str]]] = []
+        for position, rule in enumerate(rules):
+            name = literal_of(rule.operation)
+            if name is None:
+                self._globs.append((position, re.compile(fnmatch.translate(rule.operation))))
+            else:
+                self._by_name.setdefault(name, []).append(position)
+        self._known = {operation: ItemRules(self._find(operation)) for operation in self._by_name}
+
+    def of_operation(self, operation: str) -> ItemRules:
+        """Return the rules that may hold for an operation, up to the first for any item."""
+        return self._known.get(operation) or ItemRules(self._find(operation))
+
+    def _find(self, operation: str) -> list[Rule]:
+        positions = list(self._by_name.get(operation, ()))
+        # What a rule for the name itself decides needs no glob behind it.
+        decided = next((at for at in positions if self.rules[at].item == ANY), len(self.rules))
+        for position, glob in self._globs:
+            if position > decided:
+                break
+            if glob.match(operation):
+                positions.append(position)
+        found = []
+        for position in sorted(positions):
+            found.append(self.rules[position])
+            if found[-1].item == ANY:
+                break
+        return found
+
+
+class ItemRules:
+    """The rules that may hold for one operation, in their order, found fast by item."""
+
+    def __init__(self, rules: list[Rule]) -> None:
+        self.rules = rules
+        self._by_name: dict[str, int] = {}
+        self._globs: list[tuple[int, re.Pattern[str]]] = []
+        #: The first for any item; behind it no rule holds.
+        self._any = next((at for at, rule in enumerate(rules) if rule.item == ANY), len(rules))
+        for position, rule in enumerate(rules[: self._any]):
+            item = literal_of(rule.item)
+            if item is None:
+                self._globs.append((position, re.compile(fnmatch.translate(rule.item))))
+            else:
+                self._by_name.setdefault(item, position)
+
+    @property
+    def for_any_item(self) -> Rule | None:
+        """The rule that decides whatever the item is, if there is one."""
+        first = self.rules[0] if self.rules else None
+        return first if first is not None and first.item == ANY and not first.is_type else None
+
+    def of_item(self, item: str) -> Rule | None:
+        """Return the first rule that holds for an item."""
+        named = self._by_name.get(item, self._any)
+        for position, glob in self._globs:
+            if position > named:
+                break
+            if glob.match(item):
+                return self.rules[position]
+        return self.rules[named] if named < len(self.rules) else None
+
+
+def literal_of(pattern: str) -> str | None:
+    """Return the only name that a pattern matches, or None if wildcards match others too."""
+    bare = _ESCAPED.sub("", pattern)
+    if any(character in bare for character in "*?["):
+        return None
+    return _ESCAPED.sub(r"\1", pattern)
+
+
+def other_of(kind: str) -> str:
+    """Return the behavior that gathers what is rare or unseen in a field or a type."""
+    return f"{kind}:{OTHER}"
+
+
+def read_rules(rules: Any) -> list[Rule]:
+    """Read a table of rules.
+
+    Parameters
+    ----------
+    rules : DataFrame, path of a CSV file, list of dict, or None
+
+    Returns
+    -------
+    list of Rule
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, a cell is empty or a field is none of the three.
+    """
+    if rules is None:
+        return []
+    if isinstance(rules, (pd.DataFrame, list)):
+        table = pd.DataFrame(rules)
+    else:
+        # As text, so that an operation called "NA" or "007" stays what it is.
+        table = pd.read_csv(rules, dtype=str, keep_default_na=False).replace("", None)
+    if not table.columns.is_unique:
+        raise ValueError(f"rules has columns of one name; it has {list(table.columns)}.")
+    for name in table.columns:
+        if name not in COLUMNS and str(name).strip().lower() in COLUMNS:
+            raise ValueError(f"rules has a column {name!r}; write {str(name).strip().lower()!r}.")
+    missing = [name for name in ("operation", "field", "behavior") if name not in table.columns]
+    if missing and len(table):
+        raise ValueError(
+            f"rules has no column {missing[0]!r}; it has {list(table.columns)}. Wanted are "
+            "operation, field, behavior and, optionally, item."
+        )
+    table = table.reindex(columns=[*COLUMNS, *REASONS])
+    table["item"] = table["item"].astype(object).where(table["item"].notna(), ANY)
+    for name in ("operation", "field", "behavior"):
+        if table[name].isna().any():
+            row = table.index[table[name].isna()][0]
+            raise ValueError(f"rules has no {name} in row {row}. Fill it in or remove the row.")
+    unknown = ~table["field"].isin(FIELDS)
+    if unknown.any():
+        row = table.index[unknown][0]
+        raise ValueError(
+            f"rules names the field {table['field'][unknown].iloc[0]!r} in row {row}; it must be "
+            f"one of {', '.join(FIELDS)}."
+        )
+    why = table["why"].where(table["why"].isin(WHY), RULE)
+    sure = pd.to_numeric(table["sure"], errors="coerce").fillna(1.0).astype(float)
+    rows = table[COLUMNS].itertuples(index=False)
+    return [
+        Rule(as_text(operation), as_text(item), as_text(field), as_text(behavior), *of)
+        for (operation, item, field, behavior), *of in zip(rows, why, sure, strict=True)
+    ]

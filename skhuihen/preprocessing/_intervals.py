@@ -1,0 +1,214 @@
+"""IntervalStatistics: how long after one operation another came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted
+
+from skhuihen._events.behaviors import Behaviors
+from skhuihen._events.frames import as_frame
+from skhuihen._tables.times import microseconds_of
+from skhuihen.preprocessing._base import (
+    COLUMN_CONSTRAINTS,
+    DAY,
+    BehaviorTransformer,
+    as_feature_names,
+    most_frequent,
+    positions,
+    weigh_rows,
+)
+from skhuihen.preprocessing._sessionizer import Sessionizer
+from skhuihen.utils.fitting import all_or_nothing
+
+STATISTICS = ("mean", "last", "most")
+
+
+class IntervalStatistics(BehaviorTransformer):
+    """Turn each applicant's sessions into a flat table of times between operations.
+
+    An expert of lending computes how late a loan was paid: the time from ``due`` to ``repaid``,
+    negative if it came early. This computes such times for every two of the most frequent
+    operations, without the expert, for tree models, to which `WindowStatistics` tells nothing of
+    order. Only events of one session are paired: where days lie between them, say by `session`
+    which belong together.
+
+    Parameters
+    ----------
+    n_operations : int, default=8
+        Number of operations to pair, the most frequent; ``n * (n - 1) / 2`` pairs.
+    by : str, default="operation"
+        The subfield to tell events apart by; ``"behavior"`` behind a `BehaviorAbstractor`.
+    gap : str or timedelta, default="1h"
+        An interval longer than this starts a new session, as in `Sessionizer`; not used where
+        `session` is given.
+    session : str, default=None
+        A subfield that says which session an event belongs to, such as a loan, instead of `gap`;
+        ``"session"`` behind a `Sessionizer`.
+    column : str, default="behaviors"
+        The nested column.
+    applied_at : str or None, default="applied_at"
+        The column with the time of the application; events at or after it are cut off. None,
+        said on purpose, cuts nothing.
+    lookback : str or timedelta, default=None
+        Events longer before the application than this are cut off.
+
+    Attributes
+    ----------
+    operations_ : list of str
+        The operations paired, the most frequent first.
+    feature_names_in_ : ndarray of str
+        Columns seen in `fit`.
+    n_features_in_ : int
+        Their number.
+
+    See Also
+    --------
+    WindowStatistics : How often, how much and how long ago.
+
+    Notes
+    -----
+    For operations ``a`` and ``b``, ``a`` the more frequent one in `fit`, the days from the first
+    ``a`` of a session to its first ``b``, negative where ``b`` came first: ``days_mean_a_to_b``,
+    ``days_last_a_to_b`` and ``days_most_a_to_b`` are the mean over the sessions with both, that of
+    the last such session, and the greatest; NaN where no session has both. Known sessions are
+    ordered by their last event. A missing operation is one of its own, ``missing``. Names are made
+    fit for LightGBM as in `WindowStatistics`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skhuihen import IntervalStatistics, attach_behaviors
+    >>> applications = pd.DataFrame(
+    ...     {"user_id": [1], "applied_at": pd.to_datetime(["2024-05-03"])})
+    >>> events = pd.DataFrame({
+    ...     "user_id": 1,
+    ...     "loan": [1, 1, 2, 2],
+    ...     "time": pd.to_datetime(["2024-02-01", "2024-02-04", "2024-03-31", "2024-04-01"]),
+    ...     "operation": ["due", "repaid", "repaid", "due"],
+    ... })
+    >>> X = attach_behaviors(applications, events)
+    >>> IntervalStatistics(session="loan").fit_transform(X)
+       days_mean_due_to_repaid  days_last_due_to_repaid  days_most_due_to_repaid
+    0                      1.0                     -1.0                      3.0
+    """
+
+    _parameter_constraints: dict = {
+        "n_operations": [Interval(Integral, 2, None, closed="left")],
+        "by": [str],
+        "gap": "no_validation",
+        "session": [str, None],
+        **COLUMN_CONSTRAINTS,
+    }
+
+    def __init__(
+        self,
+        n_operations: int = 8,
+        by: str = "operation",
+        gap: Any = "1h",
+        session: str | None = None,
+        *,
+        column: str = "behaviors",
+        applied_at: str | None = "applied_at",
+        lookback: Any = None,
+    ) -> None:
+        self.n_operations = n_operations
+        self.by = by
+        self.gap = gap
+        self.session = session
+        self.column = column
+        self.applied_at = applied_at
+        self.lookback = lookback
+
+    @all_or_nothing
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Choose the operations to pair.
+
+        Parameters
+        ----------
+        X : DataFrame or other table of shape (n_applications, n_columns)
+            Applications with the nested column.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_applications,), default=None
+            An operation is frequent by the weights of its applications: a weight of two is two
+            rows, one of 0 is none.
+
+        Returns
+        -------
+        self
+        """
+        frame, weight = weigh_rows(as_frame(X, self.column), sample_weight)
+        frame, as_of = self._read(frame)
+        if self.session is None:
+            microseconds_of(self.gap, "gap")
+        elif as_of.behaviors.n_events:
+            as_of.behaviors.require(self.session)
+        self.operations_ = most_frequent(as_of.behaviors, self.by, self.n_operations, weight)
+        return self._remember_columns(frame)
+
+    def transform(self, X: Any) -> pd.DataFrame:
+        """Compute the statistics.
+
+        Parameters
+        ----------
+        X : DataFrame or other table of shape (n_applications, n_columns)
+
+        Returns
+        -------
+        DataFrame of shape (n_applications, n_statistics)
+            Of floats, with the index of X.
+        """
+        check_is_fitted(self)
+        frame, pieces = self._read_piecewise(X)
+        parts = [self._statistics(as_of.behaviors) for as_of in pieces]
+        names = self.get_feature_names_out()
+        return pd.DataFrame(np.concatenate(parts), columns=names, index=frame.index)
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Return the names of the statistics.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of str
+        """
+        check_is_fitted(self)
+        pairs = combinations(self.operations_, 2)
+        return as_feature_names(f"days_{what}_{a}_to_{b}" for a, b in pairs for what in STATISTICS)
+
+    def _statistics(self, behaviors: Behaviors) -> NDArray[np.float64]:
+        behaviors, start = Sessionizer(self.gap, session=self.session)._split(behaviors)
+        row, session = behaviors.rows, np.cumsum(start) - 1
+        operation = positions(behaviors, self.by, self.operations_)
+        # The last column is for all operations that are not paired.
+        first = np.full((int(start.sum()), len(self.operations_) + 1), np.nan)
+        np.fmin.at(first, (session, operation), behaviors.times().astype(np.float64))
+        columns = list(self._of_pairs(first, row[start], len(behaviors)))
+        return np.column_stack(columns) if columns else np.empty((len(behaviors), 0))
+
+    def _of_pairs(
+        self, first: NDArray[np.float64], row: NDArray[np.int64], n: int
+    ) -> Iterator[NDArray[np.float64]]:
+        for a, b in combinations(range(len(self.operations_)), 2):
+            days = (first[:, b] - first[:, a]) / DAY
+            both = ~np.isnan(days)
+            at, days = row[both], days[both]
+            mean, last, most = np.full((3, n), np.nan)
+            count = np.bincount(at, minlength=n)
+            total = np.bincount(at, weights=days, minlength=n)
+            np.divide(total, count, out=mean, where=count > 0)
+            last[at] = days
+            np.fmax.at(most, at, days)
+            yield from (mean, last, most)
