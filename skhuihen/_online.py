@@ -208,7 +208,8 @@ class _Fields:
         self.behaviors: str = getattr(last, "behaviors", "behaviors")
         self.applied_at: str | None = getattr(last, "applied_at", "applied_at")
         ids = {*getattr(last, "id_columns", ("user_id", "application_id"))}
-        ids |= {*getattr(last, "_joined_by", ()), *getattr(last, "_times", ())}
+        if schema := getattr(last, "_schema", None):
+            ids |= schema.identifiers | schema.times
         self.order = of_first
         needed = of_first
         # Steps that change the events alone: what is profile, the classifier says.
@@ -380,10 +381,10 @@ class _Plan:
         lookback = sessionizer._lookback()
         self.lookback = np.iinfo(np.int64).max if lookback is None else lookback
         self.gap = microseconds_of(sessionizer.gap, "gap")
-        self.optional = set(classifier._optional.known)
+        self.optional = set(classifier._encoder.optional_.known)
         if abstractor is not None:
             self.optional |= abstractor._optional.known
-        self.ranges = classifier._event_ranges.ranges_
+        self.ranges = classifier._encoder.ranges_.ranges_
         self.dtype = np.dtype(classifier.dtype)
         self.network = _Networks([net.module_ for net in classifier.nets_], self.dtype)
         self.profile_sizes = self.encoder.field_sizes_
@@ -409,7 +410,7 @@ class _Plan:
             or not any(vocabulary.sizes_)
             or (classifier.blend_ is not None and classifier.blend_.base)
             or not set(classifier.event_numbers_.names_) <= {"interval", "age", "amount"}
-            or not set(classifier._event_ranges.ranges_) <= {"interval", "age", "amount"}
+            or not set(classifier._encoder.ranges_.ranges_) <= {"interval", "age", "amount"}
             or not all(_Networks.knows(net.module_) for net in classifier.nets_)
         ):
             return None

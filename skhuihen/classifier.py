@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from copy import deepcopy
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state, compute_class_weight
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -34,17 +32,15 @@ from sklearn.utils.validation import (
     column_or_1d,
     validate_data,
 )
-from skorch.callbacks import Callback, EarlyStopping
-from skorch.helper import predefined_split
-from torch.utils.data import Dataset, Subset
+from skorch.callbacks import Callback
 
 from skhuihen._companions.blending import (
     Blend,
     base_log_odds,
     fit_base,
-    fit_blend,
     may_take_missing,
     takes_missing,
+    weigh_networks,
 )
 from skhuihen._companions.teachers import (
     GivenTeacher,
@@ -53,43 +49,42 @@ from skhuihen._companions.teachers import (
     UsualTeacher,
     usual_statistics,
 )
-from skhuihen._companions.warm_start import Pretrained, WarmStart, frozen, log_odds_of
-from skhuihen._encoding.event_numbers import EventNumbers, EventRanges
+from skhuihen._companions.warm_start import OF_STUDENT, OldData, OldRows, Pretrained, is_fitted
+from skhuihen._encoding.applications import ApplicationEncoder
+from skhuihen._encoding.event_numbers import EventNumbers
+from skhuihen._encoding.schema import TableSchema
+from skhuihen._encoding.streaming import (
+    PreparedParquet,
+    StreamedApplications,
+    open_applications,
+)
 from skhuihen._encoding.vocabulary import BehaviorVocabulary
-from skhuihen._events.as_of import read_as_of
-from skhuihen._events.behaviors import Behaviors, OptionalSubfields
-from skhuihen._events.frames import as_frame, cure_for_renaming, is_table, joined_by
-from skhuihen._events.nested import is_nested
+from skhuihen._events.behaviors import Behaviors
+from skhuihen._events.frames import as_frame, is_table
 from skhuihen._tables.labels import as_labels
-from skhuihen._training.callbacks import BestEpochOrStart, ProgressBar, ValidationAUC
-from skhuihen._training.folds import folds, hold_out, n_of_rarest, users_of
-from skhuihen._training.guided import GuidedDataset, GuidedLoss, LossParts
+from skhuihen._training.folds import n_of_rarest, users_of
 from skhuihen._training.net import SCORING_BATCH, HUIHENNet
-from skhuihen._training.schedule import OneCycle
-from skhuihen._training.streaming import PreparedParquet, StreamedApplications, open_applications
-from skhuihen.network.batch import ApplicationDataset, Batch, Events
-from skhuihen.network.huihen import HUIHEN
+from skhuihen._training.start import ColdStart, PretrainedStart, log_odds_of
+from skhuihen._training.trainer import Trainer, find_device, history_of
+from skhuihen.network.batch import ApplicationDataset, Batch
 from skhuihen.preprocessing._bounded import Outside
-from skhuihen.preprocessing._correspondence import Correspondence, Table
-from skhuihen.preprocessing._profile import ProfileEncoder, is_clear, is_datetime
+from skhuihen.preprocessing._correspondence import Correspondence
+from skhuihen.preprocessing._profile import ProfileEncoder
 from skhuihen.utils.fitting import all_or_nothing
+from skhuihen.utils.parameters import frozen
 
 #: Applications read at once for scoring, so that memory does not grow with their number.
 READING_BATCH = 8 * SCORING_BATCH
-#: The L2 penalty of ``weight_decay="auto"``, and up to how many training rows it does not fall.
-DECAY, DECAY_ROWS = 1e-3, 3_400
 #: What may change between calls of `partial_fit`; the first three count from then on, the others
 #: have no part in it.
 CHANGEABLE = (
     *("lr", "batch_size", "verbose", "teacher", "guidance_weight", "schedule"),
     *("max_epochs", "early_stopping", "validation_fraction", "n_iter_no_change", "random_state"),
+    "old_data",
 )
 
 #: With fewer rows, or users, of a class a teacher that nobody named has nothing to teach.
 FEWEST_TO_TEACH = 100
-#: The rate of `partial_fit`, as a share of the peak that a schedule rises to.
-LATER_RATE = 0.1
-
 _Applications = ApplicationDataset | StreamedApplications
 
 
@@ -227,6 +222,10 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         threads; no global state is read or left.
     net_params : dict, default=None
         Further parameters of the skorch net, such as ``{"optimizer": torch.optim.SGD}``.
+    old_data : OldData, default=None
+        The old applications of `warm_start_from`, which sets it, and how they are learned from:
+        ``old_data__teacher``, ``old_data__cv``, ``old_data__pretrained_lr`` and so on can be
+        searched like other parameters. None is a cold start.
 
     Attributes
     ----------
@@ -298,10 +297,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     """
 
     blend_: Blend | None
-    #: Set by `warm_start_from`, and carried over to clones.
-    _warm_start: WarmStart | None = None
-    #: The columns of dates and times in `fit`.
-    _times: Set[Any] = frozenset()
+    _encoder: ApplicationEncoder
+    _schema: TableSchema
 
     _parameter_constraints: dict = {
         "behaviors": [str],
@@ -340,6 +337,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         "verbose": ["verbose"],
         "random_state": ["random_state"],
         "net_params": [dict, None],
+        "old_data": [OldData, None],
     }
 
     def __init__(
@@ -381,6 +379,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         verbose: int = 0,
         random_state: Any = None,
         net_params: Mapping[str, Any] | None = None,
+        old_data: OldData | None = None,
     ) -> None:
         self.behaviors = behaviors
         self.applied_at = applied_at
@@ -418,6 +417,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.verbose = verbose
         self.random_state = random_state
         self.net_params = net_params
+        self.old_data = old_data
 
     @all_or_nothing
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -469,18 +469,23 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                     f"{name} wants a table in memory, but X names Parquet. Read a part that fits "
                     f"into memory, or leave {name} out."
                 )
-        dataset, log_odds, pretrained = self._set_up(frame, y, label, weight, source)
+        dataset, start = self._set_up(frame, y, label, weight, source)
         users = users_of(frame, self.id_columns)
         margin = None if self.base_estimator is None else self._fit_base(frame, y, weight, users)
-        guide = None
         teacher = self._find_teacher(dataset, frame, y, weight, users)
+        teach = None
         if teacher is not None:
-            shift = self._shift_of_classes()
-            guide = Guide(teacher, label, users, shift, self.verbose)
-        held_out = self._train(dataset, log_odds, pretrained, guide=guide, users=users)
+            teach = Guide(teacher, label, users, self._shift_of_classes(), self.verbose).teach
+        classes, sizes = self.classes_.tolist(), self._encoder.sizes
+        nets, held_out = self._trainer().train(
+            dataset, sizes, start, classes=classes, users=users, teach=teach
+        )
+        self._keep(nets)
+        self.blend_ = None
         if held_out:
             of_rows = weight * self.class_weight_[label] / self._mean_weight
-            of_used = self._fit_blend(dataset, margin, of_rows, held_out)
+            shift = self._shift_of_classes()
+            self.blend_, of_used = weigh_networks(nets, dataset, margin, of_rows, held_out, shift)
             self.oof_log_odds_ = np.full(len(used), np.nan)
             self.oof_log_odds_[used] = of_used
         elif margin is not None:
@@ -489,7 +494,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def _may_begin_partially(self) -> bool:
         """Tell whether `partial_fit` can be called now, and why it cannot."""
-        if hasattr(self, "net_"):
+        if hasattr(self, "nets_"):
             return True
         if self.base_estimator is not None:
             raise AttributeError(
@@ -568,7 +573,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         """
         if classes is not None:
             classes = as_labels(classes, "classes")
-        if not hasattr(self, "net_"):
+        if not hasattr(self, "nets_"):
             self._check_parameters()
             X, y, sample_weight, source = self._open(X, y, sample_weight)
             frame, y, weight, _ = self._check_rows(X, y, sample_weight, reset=True)
@@ -586,7 +591,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                     "class_weight='balanced' wants rows of both classes in the first call. Pass "
                     "more rows, or the weights as a dict."
                 )
-            self._train(*self._set_up(frame, y, label, weight, source), partial=True)
+            first, start = self._set_up(frame, y, label, weight, source)
+            self._keep(self._trainer().begin(first, self._encoder.sizes, start))
+            self.blend_ = None
             return self
         self._validate_params()
         self._check_unchanged()
@@ -600,17 +607,16 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.profile_encoder_.check_types(frame)
         self.profile_encoder_.tell_unusual(frame, stacklevel=3)
         weight = weight * self.class_weight_[label] / self._mean_weight
+        device, encoder = self._device_of_net(), self._encoder
         if source is None:
-            behaviors = self._read_known_behaviors(frame)
             outside: dict[str, Outside] = {}
-            self._event_ranges.look(behaviors, outside)
-            self._event_ranges.tell(outside, stacklevel=3)
-            dataset: _Applications = self._dataset(
-                frame, behaviors, label, weight, self._device_of_net()
-            )
+            behaviors = encoder.read_known(frame, outside)
+            encoder.ranges_.tell(outside, stacklevel=3)
+            dataset: _Applications = encoder.dataset(frame, behaviors, label, weight, device)
         else:
-            dataset = self._stream(source, frame, label, weight, self._device_of_net())
-        self._train_epoch(self.nets_, dataset)
+            dataset = encoder.stream(source, frame, label, weight, device)
+        self._trainer().train_on(self.nets_, dataset)
+        self._keep(self.nets_)
         return self
 
     @validate_params(
@@ -721,19 +727,23 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         >>> model.fit(bank.applications, bank.y).predict_proba(bank.applications).shape
         (200, 2)
         """
-        student = super().__sklearn_clone__()
-        student.set_params(
-            callbacks=None, class_weight=None, base_estimator=None, teacher=None, n_networks=1
+        self._check_parameters()
+        rows = self._read_old_rows(old_X, old_y, sample_weight, teacher)
+        if not (teacher is None or isinstance(teacher, str | FrozenEstimator)) and is_fitted(
+            teacher
+        ):
+            teacher = FrozenEstimator(teacher)
+        old_data = OldData(
+            rows,
+            teacher=teacher,
+            cv=cv,
+            guidance_weight=guidance_weight,
+            pretrained_lr=pretrained_lr,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
         )
-        if max_epochs is not None:
-            student.set_params(max_epochs=max_epochs)
-        if batch_size is not None:
-            student.set_params(batch_size=batch_size)
-        start = WarmStart(
-            student, old_X, old_y, sample_weight, teacher, cv, guidance_weight, pretrained_lr
-        )
-        start.pretrain(self)
-        self._warm_start = start
+        old_data.pretrain(self.get_params(deep=False))
+        self.old_data = old_data
         return self
 
     @property
@@ -744,13 +754,23 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         ``train_divergence`` (and of the held-out part ``valid_...``) are what equation 16 adds
         up, ``guidance_weight`` is its alpha.
         """
-        found = None if self._warm_start is None else self._warm_start.known(self)
+        params = self.get_params(deep=False)
+        found = None if self.old_data is None else self.old_data.known(params)
         if found is None:
             raise AttributeError(
                 "There is no warm_start_student_: warm_start_from was not called, or fit has not "
                 "run since a parameter changed that shapes the pre-trained part."
             )
-        return found.student
+        student = type(self)(**found.params)
+        student._encoder, student._schema = found.encoder, found.schema
+        assert self.old_data is not None
+        student.classes_ = np.array(self.old_data.classes)
+        student.class_weight_, student._mean_weight = np.ones(2), 1.0
+        student.feature_names_in_ = np.asarray(found.features, dtype=object)
+        student.n_features_in_ = len(found.features)
+        student._keep(found.nets)
+        student.blend_ = None
+        return student
 
     def find_old_rows(self, X: Any) -> NDArray[np.bool_]:
         """Tell which rows are among the old data of `warm_start_from`: evaluating on them leaks.
@@ -767,9 +787,10 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         -------
         ndarray of bool of shape (n_applications,)
         """
-        if self._warm_start is None:
+        if self.old_data is None:
             raise ValueError("There are no old data: warm_start_from was not called.")
-        return self._warm_start.find(self, super().__sklearn_clone__()._check_table(X, reset=True))
+        frame = super().__sklearn_clone__()._check_table(X, reset=True)
+        return self.old_data.find(self.get_params(deep=False), frame)
 
     def forget_old_data(self) -> Self:
         """Drop the old rows and keep what was learned from them.
@@ -782,20 +803,40 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         -------
         self
         """
-        if self._warm_start is not None:
-            self._warm_start = self._warm_start.without_rows()
+        if self.old_data is not None:
+            self.old_data = self.old_data.without_rows()
         return self
-
-    def __sklearn_clone__(self) -> Self:
-        twin = super().__sklearn_clone__()
-        twin._warm_start = self._warm_start
-        return twin
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        if "net_" in state and self._warm_start is not None:
-            state = {**state, "_warm_start": self._warm_start.without_rows()}
+        if "nets_" in state and self.old_data is not None:
+            state = {**state, "old_data": self.old_data.without_rows()}
         return state
+
+    @property
+    def net_(self) -> HUIHENNet:
+        """The first of `nets_`."""
+        return self.nets_[0]
+
+    @property
+    def profile_encoder_(self) -> ProfileEncoder:
+        """What turns the profile into numbers."""
+        return self._encoder.profile_encoder_
+
+    @property
+    def event_numbers_(self) -> EventNumbers:
+        """What turns numbers of behaviors into columns."""
+        return self._encoder.event_numbers_
+
+    @property
+    def vocabulary_(self) -> BehaviorVocabulary:
+        """The behaviors that have a vector."""
+        return self._encoder.vocabulary_
+
+    @property
+    def topics_(self) -> Correspondence:
+        """What the behaviors of an application are about."""
+        return self._encoder.topics_
 
     def decision_function(self, X: Any) -> NDArray[np.floating]:
         """Return the log-odds of overdue.
@@ -894,60 +935,19 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         numbers = () if named is None or isinstance(named, str) else named
         return open_applications(X, y, sample_weight, self.behaviors, self.applied_at, numbers)
 
-    def _stream(
-        self,
-        source: PreparedParquet,
-        frame: pd.DataFrame,
-        label: NDArray[np.int64],
-        weight: NDArray[np.floating],
-        device: str | torch.device,
-    ) -> StreamedApplications:
-        """Do what `_dataset` does, for events that are read when their turn comes."""
-        return StreamedApplications(
-            source,
-            frame.index.to_numpy(),
-            self.profile_encoder_.encode(frame),
-            label,
-            weight.astype(self.dtype),
-            lambda part: self._events(self._read_known_behaviors(part)),
-            device,
-        )
-
     def _check_table(self, X: Any, *, reset: bool) -> pd.DataFrame:
         """Return X as a frame, its columns checked against those of `fit`."""
-        if reset:
-            self._joined_by, self._times = [], set()
         if is_table(X):
             frame = as_frame(X, self.behaviors)
             if reset:
-                self._joined_by = joined_by(frame)
-            dtypes = list(zip(frame.columns.tolist(), frame.dtypes.tolist(), strict=True))
+                self._schema = TableSchema.learn(frame, self.behaviors, self.id_columns)
             known = [] if reset else list(getattr(self, "feature_names_in_", ()))
-            # Of a column that was there in fit, the values are not asked again what it is.
-            reserved = {*self.id_columns, *self._joined_by}
-            reserved |= set() if reset else self._times
-            compared = [
-                column
-                for column, dtype in dtypes
-                if column not in reserved
-                and (column in known or is_clear(dtype) or not is_datetime(frame[column]))
-            ]
-            if reset:
-                kept = {*compared, *reserved}
-                self._times = {column for column, _ in dtypes if column not in kept}
-            if reset or compared != known:
+            features = self._schema.features(frame, known)
+            if reset or features != known:
                 # Names alone are compared; the values are read where they are used.
-                names = pd.DataFrame(columns=pd.Index(compared), index=frame.index[:0])
+                names = pd.DataFrame(columns=pd.Index(features), index=frame.index[:0])
                 validate_data(self, names, reset=reset, skip_check_array=True)
-            for column, dtype in dtypes:
-                if is_clear(dtype) or column == self.behaviors:
-                    continue
-                if is_nested(frame[column]):
-                    raise ValueError(
-                        f"Column {column!r} holds events, but behaviors={self.behaviors!r} is "
-                        f"where they are looked for. Pass behaviors={column!r}, or drop it."
-                        f"{cure_for_renaming([column], self.behaviors)}"
-                    )
+            self._schema.refuse_other_nested(frame)
             return frame
         if (
             isinstance(X, np.ndarray)
@@ -966,7 +966,42 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             dtype=[np.float64, np.float32],
             ensure_all_finite="allow-nan" if may_lack else True,
         )
-        return pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])])
+        frame = pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])])
+        if reset:
+            self._schema = TableSchema(self.behaviors, frozenset())
+        return frame
+
+    def _read_old_rows(self, old_X: Any, old_y: Any, sample_weight: Any, teacher: Any) -> OldRows:
+        """Return old applications, those of weight 0 left out."""
+        reader = super().__sklearn_clone__()  # what reads a table remembers its columns
+        frame = reader._check_table(old_X, reset=True)
+        must_learn = isinstance(teacher, str) or (teacher is not None and not is_fitted(teacher))
+        if old_y is None and (teacher is None or must_learn):
+            raise ValueError(
+                f"old_y is None, but teacher={teacher!r} has nothing to teach without labels. "
+                "Pass old_y, or a teacher that is fitted already."
+            )
+        weight = _check_sample_weight(
+            sample_weight, frame.index.to_numpy(), dtype=np.float64, ensure_non_negative=True
+        )
+        used = weight > 0
+        label = np.zeros(used.sum(), dtype=np.int64)
+        if old_y is None:
+            classes = np.unique(getattr(teacher, "classes_", [])).tolist()
+        else:
+            old_y = _check_y(as_labels(old_y, "old_y"), estimator=self)
+            check_consistent_length(frame, old_y)
+            label = reader._encode_labels(old_y[used])
+            classes = reader.classes_.tolist()
+        return OldRows(
+            frame[used],
+            label,
+            weight[used] / weight[used].mean(),
+            classes,
+            labeled=old_y is not None,
+            by_position=not is_table(old_X),
+            params=self.get_params(deep=False) | OF_STUDENT,
+        )
 
     def _check_rows(
         self, X: Any, y: Any, sample_weight: Any, *, reset: bool
@@ -1002,7 +1037,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         label: NDArray[np.int64],
         weight: NDArray[np.float64],
         source: PreparedParquet | None,
-    ) -> tuple[_Applications, float, Pretrained | None]:
+    ) -> tuple[_Applications, ColdStart | PretrainedStart]:
         """Learn what is learned but once; return the data set and what a network starts from."""
         self.class_weight_ = compute_class_weight(
             self.class_weight, classes=self.classes_, y=y, sample_weight=weight
@@ -1016,32 +1051,40 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         weight = as_rows = weight * self.class_weight_[label]
         self._mean_weight = weight.mean()
         weight = weight / self._mean_weight
+        encoder = self._encoder = ApplicationEncoder(self.get_params(deep=False))
         if source is None:
-            behaviors = self._read_behaviors(frame)
+            behaviors = encoder.read(frame)
 
         def pieces() -> Iterable[Behaviors]:
             if source is None:
                 return [behaviors]
-            return map(self._read_behaviors, source.frames_of(frame.index.to_numpy()))
+            return map(encoder.read, source.frames_of(frame.index.to_numpy()))
 
-        start = self._warm_start
-        pretrained = None if start is None else start.prepare(self, frame)
-        self._fit_encoders(frame, pieces, as_rows, pretrained)
-        self.profile_encoder_.tell_leaks(frame, label, stacklevel=4)
-        if not self.profile_encoder_.n_features_in_ and not any(self.vocabulary_.sizes_):
+        pretrained: Pretrained | None = None
+        if self.old_data is not None:
+            params, classes = self.get_params(deep=False), self.classes_.tolist()
+            pretrained = self.old_data.prepare(params, classes, frame)
+        of_profile = None if pretrained is None else pretrained.encoder.profile_encoder_
+        encoder.fit(frame, pieces, as_rows, of_profile)
+        encoder.profile_encoder_.tell_leaks(frame, label, stacklevel=4)
+        if not encoder.profile_encoder_.n_features_in_ and not any(encoder.vocabulary_.sizes_):
             raise ValueError(
                 "X has neither a profile column nor an event to learn from; it has "
                 f"{list(frame.columns)}."
             )
+        device = find_device(self.device)
         dataset: _Applications
         if source is None:
-            dataset = self._dataset(frame, behaviors, label, weight, self._find_device())
+            dataset = encoder.dataset(frame, behaviors, label, weight, device)
         else:
-            dataset = self._stream(source, frame, label, weight, self._find_device())
+            dataset = encoder.stream(source, frame, label, weight, device)
         if label.all() or not label.any():
             # The log-odds of one class are infinite: count half a row more of each.
             label, weight = np.append(label, [0, 1]), np.append(weight, [0.5, 0.5])
-        return dataset, log_odds_of(label, weight), pretrained
+        log_odds = log_odds_of(label, weight)
+        if pretrained is None or self.old_data is None:
+            return dataset, ColdStart(log_odds)
+        return dataset, pretrained.start(log_odds, self.old_data.pretrained_lr)
 
     def _fit_base(
         self,
@@ -1077,7 +1120,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         if (
             not _is(self.teacher, "auto")
             or self.guidance_weight == 0
-            or self._warm_start is not None  # which was taught, by more rows
+            or self.old_data is not None  # which was taught, by more rows
             or not isinstance(dataset, ApplicationDataset)
             or n_of_rarest(y, users) < FEWEST_TO_TEACH
             or any(name.startswith("criterion__") for name in self.net_params or {})
@@ -1093,37 +1136,19 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         models = [self.base_estimator, self.teacher if self._names_teacher() else None]
         return [model for model in models if model is not None and not isinstance(model, str)]
 
-    def _fit_blend(
-        self,
-        dataset: _Applications,
-        margin: NDArray[np.floating] | None,
-        weight: NDArray[np.floating],
-        held_out: list[NDArray[np.int64]],
-    ) -> NDArray[np.float64]:
-        """Weigh network and base model by the rows that networks left out; return their scores.
+    def _trainer(self) -> Trainer:
+        return Trainer(self.get_params(deep=False), type(self).__name__)
 
-        The weights are those of the loss, so that classes count here as they do there.
-        """
-        scores = np.stack([net.log_odds(dataset) for net in self.nets_])
-        is_left_out = np.zeros(scores.shape, dtype=bool)
-        for left_out, rows in zip(is_left_out, held_out, strict=True):
-            left_out[rows] = True
-        rows = np.flatnonzero(is_left_out.any(axis=0))
-        is_left_out = is_left_out[:, rows]
-        of_network = np.mean(scores[:, rows], axis=0, where=is_left_out)
-        of_base = None if margin is None else margin[rows]
-        blend = fit_blend(
-            of_base, of_network, dataset.y[rows], weight[rows], self._shift_of_classes()
-        )
-        self.blend_ = blend
-        # Networks that have learned from a row differ in its score as those do that have not.
-        if (~is_left_out).sum(axis=0).min() > 1:
-            scatter = np.var(scores[:, rows], axis=0, where=~is_left_out, ddof=1)
-            excess = float(np.average(scatter, weights=weight[rows])) * (1 - 1 / len(self.nets_))
-            self.blend_ = blend.for_average(of_base, of_network, weight[rows], excess)
-        log_odds = np.full(len(dataset), np.nan)
-        log_odds[rows] = blend.log_odds(0.0 if of_base is None else of_base, of_network)
-        return log_odds
+    def _keep(self, nets: list[HUIHENNet]) -> None:
+        """Keep networks that were trained, and their history."""
+        self.nets_ = nets
+        self.history_ = history_of(nets)
+        self.n_iter_ = max(len(net.history) for net in nets)
+        self._made_with = {
+            name: frozen(value)
+            for name, value in self.get_params(deep=False).items()
+            if name not in CHANGEABLE
+        }
 
     def _shift_of_classes(self) -> float:
         """Return by how much `class_weight` moves the log-odds of overdue."""
@@ -1132,47 +1157,6 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     def _table(self, frame: pd.DataFrame) -> Any:
         """Return the table as it was passed: an array where columns had no names."""
         return frame if hasattr(self, "feature_names_in_") else frame.to_numpy()
-
-    def _make_encoder(self) -> ProfileEncoder:
-        encoder = ProfileEncoder(self.profile_fields, self.id_columns, dtype=self.dtype)
-        # A global set_config(transform_output=...) is for what users see.
-        return encoder.set_output(transform="default")
-
-    def _fit_encoders(
-        self,
-        frame: pd.DataFrame,
-        pieces: Callable[[], Iterable[Behaviors]],
-        weight: NDArray[np.float64],
-        pretrained: Pretrained | None = None,
-    ) -> None:
-        """Learn profile and behaviors; a pre-trained network goes with its own encoder.
-
-        A weight of two is two rows, which topics of behaviors of few applications depend on.
-        """
-        if pretrained is None:
-            encoder = self._make_encoder()
-            self.profile_encoder_ = encoder.fit(self._profile(frame), sample_weight=weight)
-        else:
-            self.profile_encoder_ = pretrained.student.profile_encoder_
-        names = self.event_numbers if self.hierarchical and self.time_aware else None
-        self.event_numbers_ = EventNumbers(() if names is None else names)
-        self.vocabulary_ = BehaviorVocabulary()
-        self._optional = OptionalSubfields("amount")
-        named = () if names is None or isinstance(names, str) else names
-        self._event_ranges = EventRanges(self.behaviors, ["amount", "interval", *named])
-        read = self.event_numbers_.fit_on_the_way(pieces(), weight)
-        self.vocabulary_.fit_pieces(self._event_ranges.learn(self._optional.learn(read)))
-        self._event_ranges.tell_codes(stacklevel=5)
-        self.topics_ = Correspondence(sum(self.vocabulary_.sizes_), self.n_topics)
-        self.topics_.fit(lambda: self._weighed_tables(pieces(), weight))
-        self.topics_.tell_nothing_found(self.behaviors, stacklevel=5)
-
-    def _profile(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return what may be profile: all but the events, even where none came with the data."""
-        no_profile = (
-            [self.behaviors] if self.applied_at is None else [self.behaviors, self.applied_at]
-        )
-        return frame.drop(columns=no_profile, errors="ignore")
 
     def _check_parameters(self) -> None:
         """Refuse what would otherwise be refused deep inside torch or skorch."""
@@ -1214,17 +1198,12 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 "Use those instead."
             )
         try:
-            torch.empty(0, device=self._find_device())
+            torch.empty(0, device=find_device(self.device))
         except (RuntimeError, AssertionError) as error:
             raise ValueError(
                 f"device={self.device!r} is not to be had here ({error}). Use 'cpu', or install a "
                 "torch that knows the device."
             ) from error
-
-    def _find_device(self) -> str:
-        if self.device == "auto":
-            return "cuda" if torch.cuda.is_available() else "cpu"
-        return self.device
 
     def _device_of_net(self) -> torch.device:
         """Return where the weights are, which may have been loaded on another machine."""
@@ -1261,314 +1240,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             raise ValueError(f"y holds {sorted(unknown, key=str)[:5]}; the classes are {known}.")
         return np.searchsorted(self.classes_, y)
 
-    def _read_behaviors(self, frame: pd.DataFrame) -> Behaviors:
-        """Return the events of each application, cut and in order of session and time."""
-        if self.behaviors not in frame.columns:
-            return _no_events(len(frame))
-        as_of = read_as_of(frame, self.behaviors, self.applied_at, by_session=self.hierarchical)
-        behaviors = as_of.behaviors
-        if not behaviors.n_events:
-            return _no_events(len(frame))
-        needed = ["session"] if self.hierarchical else []
-        needed += (
-            ["interval", "weekday", "monthday"] if self.hierarchical and self.time_aware else []
-        )
-        lacking = [name for name in needed if name not in behaviors.fields]
-        if lacking:
-            raise ValueError(
-                f"The events in column {self.behaviors!r} have no subfield {lacking[0]!r}. Put a "
-                "Sessionizer in front, or pass hierarchical=False to do without sessions."
-            )
-        if as_of.applied_at is None:
-            return behaviors
-        age = as_of.applied_at[behaviors.rows] - behaviors.times()
-        return behaviors.with_fields(age=pa.array(age / 1e6))
-
-    def _read_known_behaviors(self, frame: pd.DataFrame) -> Behaviors:
-        """Return the events of a fitted classifier's input; none if it learned of none."""
-        behaviors = self._read_behaviors(frame)
-        self._optional.check(behaviors, stacklevel=4)
-        if not behaviors.n_events or any(self.vocabulary_.sizes_):
-            return behaviors
-        warnings.warn(
-            f"Column {self.behaviors!r} had no event in fit, so nothing was learned of "
-            "behaviors; they are left out. Fit on histories to use them.",
-            stacklevel=4,
-        )
-        return _no_events(len(frame))
-
-    def _dataset(
-        self,
-        frame: pd.DataFrame,
-        behaviors: Behaviors,
-        label: NDArray[np.int64] | None = None,
-        weight: NDArray[np.floating] | None = None,
-        device: str | torch.device = "cpu",
-    ) -> ApplicationDataset:
-        profile = self.profile_encoder_.encode(frame)
-        if weight is not None:
-            weight = weight.astype(self.dtype)
-        return ApplicationDataset(profile, self._events(behaviors), label, weight, device)
-
-    def _events(self, behaviors: Behaviors) -> Events:
-        n_events = behaviors.n_events
-        if not n_events:
-            n_numbers = len(self.event_numbers_.names_)
-            dtype = np.dtype(self.dtype).type
-            return Events.none(len(behaviors), dtype, n_numbers, self.topics_.n_axes)
-        number, scale = self.vocabulary_.transform(behaviors)
-        table = Table(behaviors.rows, number, len(behaviors))
-        if self.hierarchical:
-            session = behaviors.integers("session")
-            first = np.append(True, (np.diff(session) != 0) | (np.diff(behaviors.rows) != 0))
-            lengths = np.diff(np.append(np.flatnonzero(first), n_events))
-            n_sessions = np.bincount(behaviors.rows[first], minlength=len(behaviors))
-        else:
-            lengths = behaviors.lengths[behaviors.lengths > 0]
-            n_sessions = (behaviors.lengths > 0).astype(np.int64)
-        interval, weekday, monthday = np.zeros(n_events), number * 0, number * 0
-        if self.hierarchical and self.time_aware:
-            interval = self._event_ranges.clip("interval", behaviors.numbers("interval"))
-            weekday = behaviors.integers("weekday")
-            monthday = behaviors.integers("monthday") - 1
-        return Events(
-            behavior=number,
-            scale=scale.astype(self.dtype),
-            interval=interval.astype(self.dtype),
-            weekday=weekday,
-            monthday=monthday,
-            numbers=self.event_numbers_.transform(behaviors).astype(self.dtype),
-            session_lengths=lengths,
-            n_sessions=n_sessions,
-            topics=self.topics_.transform(table).astype(self.dtype),
-        )
-
-    def _table_of(self, behaviors: Behaviors) -> Table:
-        """Return which behaviors each application has."""
-        number = np.empty(0, dtype=np.int64)
-        if behaviors.n_events:
-            number, _ = self.vocabulary_.transform(behaviors)
-        return Table(behaviors.rows, number, len(behaviors))
-
-    def _weighed_tables(
-        self, pieces: Iterable[Behaviors], weight: NDArray[np.float64]
-    ) -> Iterator[Table]:
-        """Return which behaviors the applications of each piece have, and their weights."""
-        start = 0
-        for piece in pieces:
-            stop = start + len(piece)
-            yield self._table_of(piece)._replace(weight=weight[start:stop])
-            start = stop
-
-    # Training and scoring.
-
-    def _train(
-        self,
-        dataset: _Applications | GuidedDataset,
-        log_odds: float,
-        pretrained: Pretrained | None = None,
-        *,
-        guide: Guide | None = None,
-        users: NDArray[np.int64] | None = None,
-        partial: bool = False,
-        title: str = "",
-        **net_params: Any,
-    ) -> list[NDArray[np.int64]]:
-        """Train new networks, at first with these odds of overdue; if partial, for one epoch.
-
-        A guide says how each network is taught; users are held out as a whole. Returns the rows
-        that each network held out.
-        """
-        if guide is not None:
-            net_params |= {"criterion": GuidedLoss, "criterion__form": float(self.guidance_weight)}
-        if pretrained is not None and "optimizer__param_groups" not in (self.net_params or {}):
-            net_params["optimizer__param_groups"] = pretrained.rates(self.lr)
-        random = check_random_state(self.random_state)
-        largest = np.iinfo(np.int32).max
-        seeds = random.randint(largest, size=(1, 2))
-        held_out = [] if partial else self._hold_out(dataset.y, users, random)
-        # The first network is the one that there would be alone, and so is its teacher.
-        of_teachers = deepcopy(random)
-        seeds = np.concatenate([seeds, random.randint(largest, size=(self.n_networks - 1, 2))])
-        self.blend_ = None  # of networks that are no longer there
-        guidance: list[Any] = [None] * self.n_networks
-        if guide is not None:
-            is_scored = self.early_stopping
-            guidance = guide.teach(held_out, self.n_networks, of_teachers, is_scored=is_scored)
-        nets = []
-        parts: list[Dataset] = []
-        for number, (shuffling_seed, seed) in enumerate(seeds.tolist()):
-            shuffling = torch.Generator().manual_seed(shuffling_seed)
-            valid = held_out[number] if held_out else np.empty(0, dtype=np.int64)
-            train = np.setdiff1d(np.arange(len(dataset)), valid)
-            if self.n_networks > 1:
-                title = f", network {number + 1} of {self.n_networks}"
-            n_later = self.n_networks - 1 - number
-            callbacks = self._make_callbacks(
-                title, n_later, is_warm=pretrained is not None, is_guided="criterion" in net_params
-            )
-            net = self._make_net(shuffling, len(train), callbacks, **net_params).initialize()
-            net.module_.to(getattr(torch, self.dtype))
-            # One generator for weights and dropout: torch's own would be shared with the caller.
-            generator = torch.Generator(net.device).manual_seed(seed)
-            net.module_.reset_parameters(generator)
-            if pretrained is None:
-                net.module_.interaction.start_at(log_odds)
-            else:
-                pretrained.start(net.module_, log_odds)
-            net.train_split = None
-            taught: Any = dataset
-            if guide is not None:
-                taught = GuidedDataset(taught, guidance[number], labeled=True)
-            if self.early_stopping and held_out:
-                net.train_split = predefined_split(Subset(taught, valid.tolist()))
-            parts.append(Subset(taught, train.tolist()) if held_out else taught)
-            nets.append(net)
-        self._made_with = {
-            name: frozen(value)
-            for name, value in self.get_params(deep=False).items()
-            if name not in CHANGEABLE
-        }
-        if partial:
-            self._train_epoch(nets, dataset)
-        else:
-            self._run(nets, parts)
-        return held_out
-
-    def _train_epoch(self, nets: list[HUIHENNet], dataset: Dataset) -> None:
-        """Train networks on for one epoch, at the rate and with the batches of now.
-
-        If that fails or is interrupted, they are put back to where they were.
-        """
-        before = [net.snapshot() for net in nets]
-        try:
-            for number, net in enumerate(nets):
-                net.max_epochs = 1
-                net.batch_size = self.batch_size
-                # A schedule has come to its end, and its peak would undo what it has settled.
-                rate = self.lr * (1 if self.schedule == "constant" else LATER_RATE)
-                if net.lr != rate:
-                    for group in net.optimizer_.param_groups:
-                        group["lr"] *= rate / net.lr  # after a warm start there are two rates
-                    net.lr = rate
-                # There is nothing to stop, no held-out part to stop by, and no guidance.
-                net.callbacks_ = [
-                    (name, callback)
-                    for name, callback in net.callbacks_
-                    if not isinstance(callback, EarlyStopping | LossParts | OneCycle | ProgressBar)
-                ]
-                if self.verbose:
-                    bar = ProgressBar(type(self).__name__, len(nets) - 1 - number)
-                    net.callbacks_.append(("progress_bar", bar))
-            self._run(nets, [dataset] * len(nets))
-        except BaseException:
-            for net, state in zip(nets, before, strict=True):
-                net.put_back(state)
-            raise
-
-    def _run(self, nets: list[HUIHENNet], parts: Sequence[Dataset]) -> None:
-        """Train each network on its part of the rows; keep all, and their history."""
-        for net, dataset in zip(nets, parts, strict=True):
-            net.train(dataset)
-            net.train_split = None  # a fitted classifier holds no row
-            finite = all(parameter.isfinite().all() for parameter in net.module_.parameters())
-            # Early stopping may have put the weights of an earlier epoch back.
-            if not finite or not np.isfinite(net.history[-1].get("train_loss", 0.0)):
-                raise ValueError(
-                    f"The network diverged: its weights are no longer finite. Lower lr={self.lr}."
-                )
-        self.nets_, self.net_ = nets, nets[0]
-        rows = [
-            {"network": number} | {key: value for key, value in row.items() if _is_column(key)}
-            for number, net in enumerate(nets)
-            for row in net.history
-        ]
-        self.history_ = pd.DataFrame(rows).set_index("epoch")
-        self.n_iter_ = max(len(net.history) for net in nets)
-
-    def _hold_out(
-        self,
-        label: NDArray[np.int64],
-        users: NDArray[np.int64] | None,
-        random: np.random.RandomState,
-    ) -> list[NDArray[np.int64]]:
-        """Choose the rows that each network leaves out: a fold of its own, or to stop by."""
-        if self.early_stopping:
-            classes = self.classes_.tolist()
-            fraction = self.validation_fraction
-            return hold_out(label, classes, users, fraction, self.n_networks, random)
-        n_folds = min(self.n_networks, n_of_rarest(label, users))
-        if n_folds < 2:
-            return []
-        parts = folds(label, users, n_folds, random)
-        return [parts[number % len(parts)] for number in range(self.n_networks)]
-
-    def _decay(self, n_rows: int) -> float:
-        """Return the L2 penalty for a number of training rows."""
-        if isinstance(self.weight_decay, str):
-            return DECAY * min(1.0, DECAY_ROWS / n_rows) ** 2
-        return self.weight_decay
-
-    def _make_callbacks(
-        self, title: str, n_later: int, *, is_warm: bool, is_guided: bool
-    ) -> list[Any]:
-        """Return the user's callbacks and our own."""
-        callbacks = [("valid_auc", ValidationAUC()), *(self.callbacks or [])]
-        if is_guided:
-            callbacks.append(("loss_parts", LossParts()))
-        if self.schedule == "one_cycle":
-            callbacks.append(("one_cycle", OneCycle()))
-        if self.early_stopping:
-            stopping = (BestEpochOrStart if is_warm else EarlyStopping)(
-                monitor="valid_score",
-                patience=self.n_iter_no_change,
-                threshold=0.0,
-                lower_is_better=False,
-                load_best=True,
-            )
-            callbacks.append(("early_stopping", stopping))
-        if self.verbose:
-            callbacks.append(("progress_bar", ProgressBar(type(self).__name__ + title, n_later)))
-        return callbacks
-
-    def _make_net(
-        self, shuffling: torch.Generator, n_rows: int, callbacks: list[Any], **net_params: Any
-    ) -> HUIHENNet:
-        switches = (
-            *("behavior_dim", "intention_dim", "habit_dim", "hidden_units", "dropout"),
-            *("log_interval", "time_aware", "user_item_aware", "field_aware", "hierarchical"),
-            *("mean_intention", "n_topics"),
-        )
-        params = {
-            "module": HUIHEN,
-            "classes": [0, 1],
-            "criterion": torch.nn.CrossEntropyLoss,
-            "criterion__reduction": "none",
-            "optimizer": torch.optim.Adam,
-            "lr": self.lr,
-            "optimizer__weight_decay": self._decay(n_rows),
-            "max_epochs": self.max_epochs,
-            "batch_size": self.batch_size,
-            "device": self._find_device(),
-            "callbacks": callbacks,
-            "callbacks__print_log": None,
-            "verbose": 0,
-            "iterator_train__shuffle": True,
-            "iterator_train__generator": shuffling,
-            "iterator_train__collate_fn": _as_it_is,
-            "iterator_valid__generator": shuffling,
-            "iterator_valid__collate_fn": _as_it_is,
-            "iterator_valid__batch_size": SCORING_BATCH,
-            "module__behavior_sizes": self.vocabulary_.sizes_,
-            "module__profile_sizes": self.profile_encoder_.field_sizes_,
-            "module__n_numbers": len(self.event_numbers_.names_),
-            **{f"module__{name}": getattr(self, name) for name in switches},
-            # One pass over all weights in place of one for each; another optimizer may have none.
-            **({} if "optimizer" in (self.net_params or {}) else {"optimizer__fused": True}),
-            **(self.net_params or {}),
-            **net_params,
-        }
-        return HUIHENNet(**params)
+    # Scoring.
 
     def _mean_logits(self, batch: Batch) -> torch.Tensor:
         """Return the mean of the networks' logits."""
@@ -1601,15 +1273,14 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         for first in range(0, max(len(frame), 1), READING_BATCH):
             is_all = len(frame) <= READING_BATCH
             part = frame if is_all else frame.iloc[first : first + READING_BATCH]
-            behaviors = self._read_known_behaviors(part)
-            self._event_ranges.look(behaviors, outside)
-            dataset = self._dataset(part, behaviors, device=device)
+            behaviors = self._encoder.read_known(part, outside)
+            dataset = self._encoder.dataset(part, behaviors, device=device)
             with torch.inference_mode():
                 for start in range(0, len(part), SCORING_BATCH):
                     rows = range(start, min(start + SCORING_BATCH, len(part)))
                     batch, _ = dataset.__getitems__(rows)
                     results.append(function(batch).cpu().numpy())
-        self._event_ranges.tell(outside, stacklevel=3)
+        self._encoder.ranges_.tell(outside, stacklevel=3)
         return np.concatenate(results)
 
     def __sklearn_tags__(self) -> Tags:
@@ -1620,20 +1291,6 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
-def _no_events(n_applications: int) -> Behaviors:
-    return Behaviors(np.zeros(n_applications + 1, dtype=np.int64), {})
-
-
-def _as_it_is(batch: Any) -> Any:
-    """Collate nothing: the data set gives whole batches."""
-    return batch
-
-
 def _is(value: Any, text: str) -> bool:
     """Tell whether a parameter that may be an estimator is this text."""
     return isinstance(value, str) and value == text
-
-
-def _is_column(key: str) -> bool:
-    """Tell the numbers of an epoch from skorch's own bookkeeping."""
-    return key not in ("batches", "valid_score") and not key.endswith(("_best", "_batch_count"))

@@ -386,7 +386,7 @@ def test_weight_decay_falls_with_the_number_of_rows(
 
     assert penalty(weight_decay=0.02) == 0.02
     assert penalty() == penalty(early_stopping=False) == 1e-3
-    monkeypatch.setattr("skhuihen.classifier.DECAY_ROWS", len(X) / 4)
+    monkeypatch.setattr("skhuihen._training.trainer.DECAY_ROWS", len(X) / 4)
     assert penalty(weight_decay=0.02) == 0.02
     assert penalty(early_stopping=False) == pytest.approx(1e-3 / 16)
     # What is held out is not trained on.

@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from skhuihen import HUIHENClassifier
 from skhuihen._companions.blending import Blend, fit_blend
 from skhuihen._training.schedule import FIRST, RISING, share_of_peak
+from skhuihen._training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -99,21 +100,21 @@ def test_partial_fit_goes_on_at_a_rate_that_does_not_undo(X, y, schedule, share)
 
 def test_each_row_is_scored_by_the_network_that_left_it_out(X, y, monkeypatch) -> None:
     parts: list[np.ndarray] = []
-    original = HUIHENClassifier._hold_out
+    original = Trainer.hold_out
 
     def note(self: Any, *args: Any) -> list[np.ndarray]:
         found = original(self, *args)
         parts.extend(found)
         return found
 
-    monkeypatch.setattr(HUIHENClassifier, "_hold_out", note)
+    monkeypatch.setattr(Trainer, "hold_out", note)
     model = quick().fit(X, y)
     assert np.sort(np.concatenate(parts)).tolist() == list(range(len(X)))
     alone = clone(model).fit(X, y)
     alone.blend_ = None
     scores = np.empty(len(X))
     for net, rows in zip(model.nets_, parts[:3], strict=True):
-        alone.nets_, alone.net_ = [net], net
+        alone.nets_ = [net]
         scores[rows] = alone.decision_function(X.iloc[rows])
     # Their order is that of the calibrated ones, whose slope is positive.
     assert np.corrcoef(scores, model.oof_log_odds_)[0, 1] == pytest.approx(1)
@@ -136,10 +137,10 @@ def test_rows_without_weight_have_no_out_of_fold_score(X: pd.DataFrame, y: np.nd
 
 def test_applications_of_one_user_are_left_out_together(X, y, monkeypatch) -> None:
     parts: list[np.ndarray] = []
-    original = HUIHENClassifier._hold_out
+    original = Trainer.hold_out
     monkeypatch.setattr(
-        HUIHENClassifier,
-        "_hold_out",
+        Trainer,
+        "hold_out",
         lambda self, *args: parts.extend(found := original(self, *args)) or found,
     )
     users = np.arange(len(X)) // 3

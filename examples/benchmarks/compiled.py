@@ -63,7 +63,7 @@ def main() -> None:
     torch.set_num_threads(1)
     X, y = make_prepared(arguments.applications)
     model = fit(X, y)
-    dataset = model._dataset(X, model._read_behaviors(X), y)
+    dataset = model._encoder.dataset(X, model._encoder.read(X), y)
     generator = torch.Generator().manual_seed(0)
     weights = [torch.randn(SIZE, SIZE, generator=generator) / 6 for _ in range(4)]
     of_ours = StateWeights(weights[0], weights[1], weights[3], weights[2])

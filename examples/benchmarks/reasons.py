@@ -155,7 +155,7 @@ def gradients(task: Task, asked: Asked, steps: int) -> list[np.ndarray]:
     model, n_leaves, n = scorer.model, table.n_profile_leaves, len(table)
     start = torch.from_numpy(scorer.other.mean(axis=0))
     at = (np.arange(steps) + 0.5) / steps if steps else np.ones(1)
-    batch, _ = model._dataset(table.frame, model._read_behaviors(table.frame)).__getitems__(
+    batch, _ = model._encoder.dataset(table.frame, model._encoder.read(table.frame)).__getitems__(
         range(n)
     )
     # Of each session, in packed order: whose it is, and how many come after it.

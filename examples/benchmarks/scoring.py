@@ -69,7 +69,7 @@ def main() -> None:
         model.predict_proba(one)
         total.append(time.perf_counter() - started)
         sessions = model[:-1].transform(one)
-        data = classifier._dataset(sessions, classifier._read_behaviors(sessions))
+        data = classifier._encoder.dataset(sessions, classifier._encoder.read(sessions))
         started = time.perf_counter()
         with torch.inference_mode():
             classifier.net_.module_(data.__getitems__([0])[0])
@@ -83,7 +83,7 @@ def main() -> None:
         ):
             frame, _ = step._read(X)
             step._with_events(frame, [as_of.behaviors])
-        classifier._read_behaviors(classifier._check_table(sessions, reset=False))
+        classifier._encoder.read(classifier._check_table(sessions, reset=False))
         frames.append(time.perf_counter() - started)
     parts = {
         "whole Pipeline": np.array(total),

@@ -138,7 +138,7 @@ def main() -> None:
     n_batches = -(-len(X) // size)
 
     model = fit(X, y)
-    dataset = model._dataset(X, model._read_behaviors(X), y)
+    dataset = model._encoder.dataset(X, model._encoder.read(X), y)
     starts = [min(i * size, len(X) - size) for i in range(n_batches)]
     parts = [range(start, start + size) for start in starts]
     padded = PaddedHUIHEN(model.net_.module_)
@@ -150,7 +150,7 @@ def main() -> None:
     one_gru = fit(X, y, hierarchical=False)
     whole = one_gru.net_.module_
     whole.fused = False
-    sequences = one_gru._dataset(X, one_gru._read_behaviors(X), y)
+    sequences = one_gru._encoder.dataset(X, one_gru._encoder.read(X), y)
     whole_batches = [sequences.__getitems__(rows) for rows in parts[: arguments.padded_batches]]
     columns = np.random.default_rng(0).normal(size=(len(X), 200))
     trees = LGBMClassifier(n_estimators=100, n_jobs=1, verbose=-1)

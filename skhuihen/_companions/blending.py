@@ -17,6 +17,7 @@ from sklearn.utils import get_tags
 
 from skhuihen._companions.cross_fitting import columns_of, cross_fit, differ, fit_weighted, score
 from skhuihen._training.folds import TOGETHER, n_of_rarest
+from skhuihen._training.net import HUIHENNet
 
 #: Folds of the cross-fit, fewer where a class has fewer rows, or users.
 N_FOLDS = 5
@@ -274,3 +275,52 @@ def weigh(
 
     bounds = [(None, None), *((least, None) for _ in before)]
     return minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B").x.tolist()
+
+
+def weigh_networks(
+    nets: Sequence[HUIHENNet],
+    dataset: Any,
+    margin: NDArray[np.floating] | None,
+    weight: NDArray[np.floating],
+    held_out: Sequence[NDArray[np.int64]],
+    shift: float,
+) -> tuple[Blend, NDArray[np.float64]]:
+    """Weigh networks and base model by the rows that networks left out.
+
+    Parameters
+    ----------
+    nets : sequence of HUIHENNet
+    dataset : ApplicationDataset or StreamedApplications
+    margin : ndarray of shape (n,) or None
+        Log-odds of the base model, of rows that it has not seen.
+    weight : ndarray of shape (n,)
+        Those of the loss, so that classes count here as they do there.
+    held_out : sequence of int64 ndarray
+        The rows that each network left out.
+    shift : float
+        As in `fit_blend`.
+
+    Returns
+    -------
+    Blend, ndarray of shape (n,)
+        The log-odds of each row by networks that have not seen it, weighed; NaN for rows that none
+        left out.
+    """
+    scores = np.stack([net.log_odds(dataset) for net in nets])
+    is_left_out = np.zeros(scores.shape, dtype=bool)
+    for left_out, rows in zip(is_left_out, held_out, strict=True):
+        left_out[rows] = True
+    rows = np.flatnonzero(is_left_out.any(axis=0))
+    is_left_out = is_left_out[:, rows]
+    of_network = np.mean(scores[:, rows], axis=0, where=is_left_out)
+    of_base = None if margin is None else margin[rows]
+    of_one = fit_blend(of_base, of_network, dataset.y[rows], weight[rows], shift)
+    blend = of_one
+    # Networks that have learned from a row differ in its score as those do that have not.
+    if (~is_left_out).sum(axis=0).min() > 1:
+        scatter = np.var(scores[:, rows], axis=0, where=~is_left_out, ddof=1)
+        excess = float(np.average(scatter, weights=weight[rows])) * (1 - 1 / len(nets))
+        blend = of_one.for_average(of_base, of_network, weight[rows], excess)
+    log_odds = np.full(len(dataset), np.nan)
+    log_odds[rows] = of_one.log_odds(0.0 if of_base is None else of_base, of_network)
+    return blend, log_odds

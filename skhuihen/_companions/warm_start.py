@@ -1,4 +1,8 @@
-"""Step one of the transfer auxiliary network: pre-training on old data (section 4)."""
+"""Step one of the transfer auxiliary network: pre-training on old data (section 4).
+
+The transfer auxiliary network of Figure 3 is the whole network fed with applications that have no
+events: T and H are then zeros, and what learns is the profile's part and the UPI layers.
+"""
 
 from __future__ import annotations
 
@@ -6,97 +10,47 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from copy import copy
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from copy import copy, deepcopy
+from dataclasses import dataclass, field
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
-from sklearn.base import clone
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    _check_y,
-    check_consistent_length,
-    check_is_fitted,
-)
+from sklearn.utils.validation import check_is_fitted
 
-from skhuihen._events.frames import is_table
-from skhuihen._tables.labels import as_labels
+from skhuihen._companions.cross_fitting import columns_of, cross_fit, make_teacher, score
+from skhuihen._encoding.applications import ApplicationEncoder, no_events
+from skhuihen._encoding.schema import TableSchema
 from skhuihen._tables.texts import as_text
 from skhuihen._training.folds import users_of
-from skhuihen.network.huihen import HUIHEN
-from skhuihen.preprocessing._profile import ProfileEncoder
-
-if TYPE_CHECKING:
-    from skhuihen.classifier import HUIHENClassifier
-from skhuihen._companions.cross_fitting import columns_of, cross_fit, make_teacher, score
 from skhuihen._training.guided import GuidedDataset, GuidedLoss
+from skhuihen._training.net import HUIHENNet
+from skhuihen._training.start import ColdStart, PretrainedStart, log_odds_of
+from skhuihen._training.trainer import Trainer, find_device
+from skhuihen.preprocessing._profile import ProfileEncoder
+from skhuihen.utils.parameters import frozen
 
 #: The parameters of a classifier that give the pre-trained part its shape and its inputs.
 SHAPING = ("behavior_dim", "hidden_units", "behaviors", "profile_fields", "id_columns", "dtype")
 #: Of these, the ones that a teacher's inputs depend on.
 OF_INPUTS = SHAPING[2:]
+#: What the student does without.
+OF_STUDENT = {
+    "callbacks": None,
+    "class_weight": None,
+    "base_estimator": None,
+    "teacher": None,
+    "n_networks": 1,
+    "old_data": None,
+}
 #: Of all pre-trained parts, this many stay in the memory of a process.
 N_CACHED = 64
-
-
-# --------------------------------------------------------------------------------------------------
-# The warm start.
-
-
-@dataclass(frozen=True)
-class Pretrained:
-    """What step one leaves to step two: no row of the old data.
-
-    Attributes
-    ----------
-    student : HUIHENClassifier
-        The network of step one, a fitted classifier of profiles.
-    log_odds : float
-        Of overdue in the old data.
-    lr : float
-        Learning rate of its weights in step two, in multiples of that of new weights.
-    """
-
-    student: HUIHENClassifier
-    log_odds: float
-    lr: float
-
-    def start(self, module: HUIHEN, log_odds: float) -> None:
-        """Put the pre-trained weights into a new network, and move its odds to the new data's.
-
-        Taken over are the field matrices of the profile and the UPI layers. In the first of
-        these the columns of T, H and what is beside saw zeros, and weight decay alone has moved
-        them: they start at zero. So step two starts at the scores of step one, but for the last
-        biases, which move by what the log-odds of overdue differ between the old and the new data.
-        """
-        old = self.student.net_.module_
-        with torch.no_grad():
-            for room in ("profile_field_aware", "interaction"):
-                weights = getattr(module, room).named_parameters()
-                trained = dict(getattr(old, room).named_parameters())
-                for name, weight in weights:
-                    if name.endswith("of_vectors"):
-                        weight.zero_()
-                    else:
-                        weight.copy_(trained[name])
-            shift = (log_odds - self.log_odds) / 2
-            bias: Any = module.interaction.logits.bias
-            bias += torch.tensor([-shift, shift]).to(bias)
-
-    def rates(self, lr: float) -> list[tuple[str, dict[str, float]]]:
-        """Return the learning rates of step two by names of weights, as skorch takes them."""
-        return [
-            ("*.of_vectors", {"lr": lr}),
-            ("profile_field_aware.*", {"lr": self.lr * lr}),
-            ("interaction.*", {"lr": self.lr * lr}),
-        ]
-
 
 NO_ROWS = (
     "The old data of warm_start_from are no longer here: forget_old_data() was called, or this is "
@@ -106,120 +60,192 @@ _LOCK = threading.RLock()  # a teacher may have a warm start of its own
 _CACHE: OrderedDict[tuple[Any, ...], Pretrained] = OrderedDict()
 
 
-class WarmStart:
-    """Old data, a teacher, and what was learned from them for each shape of the network.
+@dataclass(frozen=True)
+class Pretrained:
+    """What step one leaves to step two: no row of the old data.
 
-    Clones of a classifier share it. A copy in another process has the rows too and finds what was
-    learned there before: step one runs once per shape and process.
+    Attributes
+    ----------
+    params : dict of str to object
+        The parameters of the student, the network of step one.
+    encoder : ApplicationEncoder
+        Of the profile alone.
+    nets : list of HUIHENNet
+        The student's network.
+    log_odds : float
+        Of overdue in the old data.
+    schema : TableSchema
+    features : list of str
+        The columns of the profile.
+    """
+
+    params: dict[str, Any]
+    encoder: ApplicationEncoder
+    nets: list[HUIHENNet]
+    log_odds: float
+    schema: TableSchema
+    features: list[Any]
+
+    def start(self, log_odds: float, lr: float) -> PretrainedStart:
+        """Return what step two starts from.
+
+        Parameters
+        ----------
+        log_odds : float
+            Of overdue in the new data.
+        lr : float
+            Learning rate of the pre-trained weights, in multiples of that of new weights.
+        """
+        return PretrainedStart(self.nets[0].module_, self.log_odds, log_odds, lr)
+
+
+@dataclass(frozen=True)
+class OldRows:
+    """The old applications, checked and read.
+
+    Attributes
+    ----------
+    frame : DataFrame of shape (n_old, n_columns)
+    label : int64 ndarray of shape (n_old,)
+        Positions in ``classes``; zeros without labels.
+    weight : ndarray of shape (n_old,)
+    classes : list of 2 labels
+    labeled : bool
+        Whether there are labels.
+    by_position : bool
+        Whether they came as an array, whose columns have no names.
+    params : dict of str to object
+        The parameters of the classifier, with which step one trains.
+    """
+
+    frame: pd.DataFrame
+    label: NDArray[np.int64]
+    weight: NDArray[np.float64]
+    classes: list[Any]
+    labeled: bool
+    by_position: bool
+    params: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return f"<{len(self.frame):,} old applications>"
+
+
+class OldData(BaseEstimator):
+    """Old applications, and how a network learns from them before `fit`.
+
+    `HUIHENClassifier.warm_start_from` makes it; clones of a classifier share its rows and what was
+    learned from them. A copy in another process has the rows too and finds what was learned there
+    before: step one runs once per process for each shape of the network and each setting.
 
     Parameters
     ----------
-    student : HUIHENClassifier
-        An unfitted one without warm start: step one trains with its parameters.
-    old_X, old_y, sample_weight, teacher, cv, guidance_weight, pretrained_lr
-        As in `HUIHENClassifier.warm_start_from`.
+    rows : OldRows or None
+        None once they were dropped.
+    teacher, cv, guidance_weight, pretrained_lr, max_epochs, batch_size
+        As in `HUIHENClassifier.warm_start_from`; a fitted teacher is a `FrozenEstimator`.
     """
 
     def __init__(
         self,
-        student: HUIHENClassifier,
-        old_X: Any,
-        old_y: Any,
-        sample_weight: Any,
-        teacher: Any,
-        cv: Any,
-        guidance_weight: str | float,
-        pretrained_lr: float,
+        rows: OldRows | None,
+        *,
+        teacher: Any = "xgboost",
+        cv: Any = 5,
+        guidance_weight: str | float = "learned",
+        pretrained_lr: float = 0.1,
+        max_epochs: int | None = None,
+        batch_size: int | None = None,
     ) -> None:
-        student._validate_params()
-        student._check_parameters()
-        self.student = student
+        self.rows = rows
+        self.teacher = teacher
         self.cv = cv
         self.guidance_weight = guidance_weight
         self.pretrained_lr = pretrained_lr
-        self.token = uuid4().hex
-        self.by_position = not is_table(old_X)
-        reader = clone(student)  # what reads a table remembers its columns
-        frame = reader._check_table(old_X, reset=True)
-        is_unfitted = isinstance(teacher, str) or (teacher is not None and not _is_fitted(teacher))
-        if old_y is None and (teacher is None or is_unfitted):
-            raise ValueError(
-                f"old_y is None, but teacher={teacher!r} has nothing to teach without labels. "
-                "Pass old_y, or a teacher that is fitted already."
-            )
-        weight = _check_sample_weight(
-            sample_weight, frame.index.to_numpy(), dtype=np.float64, ensure_non_negative=True
-        )
-        used = weight > 0
-        label = np.zeros(used.sum(), dtype=np.int64)
-        self.labeled = old_y is not None
-        if self.labeled:
-            old_y = _check_y(as_labels(old_y, "old_y"), estimator=student)
-            check_consistent_length(frame, old_y)
-            label = reader._encode_labels(old_y[used])
-            self.classes = reader.classes_.tolist()
-        else:
-            self.classes = np.unique(getattr(teacher, "classes_", [])).tolist()
-        self.teacher = teacher if isinstance(teacher, str) else None
-        #: Guidance probabilities by what the teacher's inputs depend on: a fitted one's on nothing.
-        self.guidance: dict[Any, NDArray[np.floating]] = {}
-        if is_unfitted and not isinstance(teacher, str):
-            self.teacher = clone(teacher)
-        elif teacher is not None and not is_unfitted:
-            table = old_X if self.by_position else columns_of(teacher, frame)
-            self.guidance[None] = score(teacher, table, self.classes)[used]
-        self.rows: Any = (frame[used], label, weight[used] / weight[used].mean())
-        self.pretrained: dict[Any, Pretrained] = {}
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self._learned = _Learned() if rows is None else _Learned(rows.classes, rows.by_position)
 
-    def prepare(self, classifier: HUIHENClassifier, frame: pd.DataFrame) -> Pretrained:
+    def __sklearn_clone__(self) -> OldData:
+        return self._with(self.rows, self._learned)
+
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
+        rows = "forgotten" if self.rows is None else self.rows
+        settings = (f"{name}={getattr(self, name)!r}" for name in _SETTINGS)
+        return f"OldData({rows}, {', '.join(settings)})"
+
+    def _with(self, rows: OldRows | None, learned: _Learned) -> OldData:
+        twin = OldData(rows, **{name: getattr(self, name) for name in _SETTINGS})
+        twin._learned = learned
+        return twin
+
+    def prepare(
+        self, params: Mapping[str, Any], classes: Sequence[Any], frame: pd.DataFrame
+    ) -> Pretrained:
         """Return the pre-trained part for a classifier and new data, both checked against it.
 
         Parameters
         ----------
-        classifier : HUIHENClassifier
-            With ``classes_`` of the new data.
+        params : mapping of str to object
+            The parameters of the classifier.
+        classes : sequence of 2 labels
+            Of the new data.
         frame : DataFrame
             The new applications.
         """
-        if classifier.classes_.tolist() != self.classes:
+        known = self._learned.classes
+        if list(classes) != known:
             raise ValueError(
-                f"y holds the labels {classifier.classes_.tolist()}, warm_start_from was given "
-                f"{self.classes}. Code both alike."
+                f"y holds the labels {list(classes)}, warm_start_from was given {known}. Code both "
+                "alike."
             )
-        pretrained = self.pretrain(classifier)
-        self._check_columns(pretrained.student.profile_encoder_, classifier, frame)
+        pretrained = self.pretrain(params)
+        self._check_columns(pretrained.encoder.profile_encoder_, params, frame)
         return pretrained
 
-    def pretrain(self, classifier: HUIHENClassifier) -> Pretrained:
+    def pretrain(self, params: Mapping[str, Any]) -> Pretrained:
         """Return the pre-trained part that fits a classifier; train it if there is none yet."""
-        shape = _shape_of(classifier, SHAPING)
+        key = self._key(params)
         with _LOCK:
-            found = self.pretrained.get(shape) or _CACHE.get((self.token, shape))
+            found = self._learned.parts.get(key) or _CACHE.get((self._learned.token, key))
             if found is None:
-                found = self._pretrain(classifier)
-            self.pretrained[shape] = found
-            _CACHE[self.token, shape] = found
+                found = self._pretrain(params)
+            self._learned.parts[key] = found
+            _CACHE[self._learned.token, key] = found
             while len(_CACHE) > N_CACHED:
                 _CACHE.popitem(last=False)
         return found
 
-    def known(self, classifier: HUIHENClassifier) -> Pretrained | None:
-        """Return the pre-trained part that fits a classifier, if there is one."""
-        return self.pretrained.get(_shape_of(classifier, SHAPING))
+    @property
+    def classes(self) -> list[Any]:
+        """The two labels."""
+        return self._learned.classes
 
-    def without_rows(self) -> WarmStart:
+    def known(self, params: Mapping[str, Any]) -> Pretrained | None:
+        """Return the pre-trained part that fits a classifier, if there is one."""
+        return self._learned.parts.get(self._key(params))
+
+    def without_rows(self) -> OldData:
         """Return a copy that keeps what was learned and no row."""
-        other = copy(self)
-        other.rows, other.guidance, other.pretrained = None, {}, dict(self.pretrained)
+        learned = copy(self._learned)
+        learned.guidance = {}
+        other = self._with(None, learned)
+        if isinstance(self.teacher, FrozenEstimator):  # which may hold rows of its own
+            other.teacher = None
+        before, after = self._of_settings(), other._of_settings()
+        learned.parts = {
+            (after, shape): part
+            for (settings, shape), part in self._learned.parts.items()
+            if settings == before
+        }
         return other
 
-    def find(self, classifier: HUIHENClassifier, frame: pd.DataFrame) -> NDArray[np.bool_]:
+    def find(self, params: Mapping[str, Any], frame: pd.DataFrame) -> NDArray[np.bool_]:
         """Tell which rows of a frame are among the old ones."""
         if self.rows is None:
             raise ValueError(NO_ROWS)
-        old = self.rows[0]
-        encoder = self.pretrain(classifier).student.profile_encoder_
-        shared = [c for c in classifier.id_columns if c in old.columns and c in frame.columns]
+        old = self.rows.frame
+        encoder = self.pretrain(params).encoder.profile_encoder_
+        shared = [c for c in params["id_columns"] if c in old.columns and c in frame.columns]
 
         def digest(table: pd.DataFrame) -> NDArray[Any]:
             # Encoded, numbers and texts are alike whatever container they came in.
@@ -230,73 +256,102 @@ class WarmStart:
 
         return np.isin(digest(frame), digest(old))
 
-    def _pretrain(self, classifier: HUIHENClassifier) -> Pretrained:
+    def _key(self, params: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Return what a pre-trained part depends on, in a form that can be looked up."""
+        return self._of_settings(), tuple(frozen(params[name]) for name in SHAPING)
+
+    def _of_settings(self) -> tuple[Any, ...]:
+        """Return the settings that step one depends on; the rate is for step two."""
+        names = [name for name in _SETTINGS if name not in ("cv", "pretrained_lr")]
+        return repr(self.cv), *(frozen(getattr(self, name)) for name in names)
+
+    def _pretrain(self, params: Mapping[str, Any]) -> Pretrained:
         """Train a student with the classifier's shape."""
+        shape = {name: params[name] for name in SHAPING}
         if self.rows is None:
-            known = [dict(zip(SHAPING, shape, strict=True)) for shape in self.pretrained]
+            known = [dict(zip(SHAPING, of_part, strict=True)) for _, of_part in self._learned.parts]
             raise ValueError(
                 f"Step one of the warm start must be run again for "
-                f"{dict(zip(SHAPING, _shape_of(classifier, SHAPING), strict=True))}; what was "
+                f"{ {name: frozen(value) for name, value in shape.items()} }; what was "
                 f"learned is for {known}. {NO_ROWS} Or set the parameters back."
             )
-        frame, label, weight = self.rows
-        student = clone(self.student)
-        student.set_params(**{name: getattr(classifier, name) for name in SHAPING})
-        # Rows are held out from each class.
-        student.classes_ = np.array(self.classes if self.labeled else ["no label"])
-        frame = student._check_table(student._profile(frame), reset=True)
-        behaviors = student._read_behaviors(frame)  # none
-        student._fit_encoders(frame, lambda: [behaviors], weight)
-        if not student.profile_encoder_.n_features_in_:
+        student = {**self.rows.params, **shape, **OF_STUDENT}
+        student |= {
+            name: value
+            for name in ("max_epochs", "batch_size")
+            if (value := getattr(self, name)) is not None
+        }
+        student["random_state"] = deepcopy(student["random_state"])
+        rows, encoder = self.rows, ApplicationEncoder(student)
+        frame = encoder.profile_of(rows.frame)
+        schema = TableSchema.learn(frame, encoder.column, student["id_columns"])
+        behaviors = no_events(len(frame))
+        encoder.fit(frame, lambda: [behaviors], rows.weight)
+        if not encoder.profile_encoder_.n_features_in_:
             raise ValueError(
                 f"old_X has no profile column to learn from; it has {list(frame.columns)}."
             )
-        if self.labeled:
-            student.profile_encoder_.tell_leaks(frame, label, stacklevel=4)
-        dataset: Any = student._dataset(frame, behaviors, label, weight, student._find_device())
-        users = users_of(frame, student.id_columns)
-        guidance = self._guide(student, dataset.profile, label, weight, users)
-        log_odds = log_odds_of(label, weight) if self.labeled else log_odds_of(guidance, weight)
-        params: dict[str, Any] = {}
+        if rows.labeled:
+            encoder.profile_encoder_.tell_leaks(frame, rows.label, stacklevel=4)
+        device = find_device(student["device"])
+        dataset: Any = encoder.dataset(frame, behaviors, rows.label, rows.weight, device)
+        users = users_of(frame, student["id_columns"])
+        guidance = self._guide(student, dataset.profile, users)
+        by = rows.label if rows.labeled else guidance
+        assert by is not None
+        log_odds = log_odds_of(by, rows.weight)
+        of_loss: dict[str, Any] = {}
         if guidance is not None:
-            dataset = GuidedDataset(dataset, guidance, self.labeled)
-            params = {
+            dataset = GuidedDataset(dataset, guidance, rows.labeled)
+            of_loss = {
                 "criterion": GuidedLoss,
-                "criterion__form": self.guidance_weight if self.labeled else 1.0,
-                "criterion__labeled": self.labeled,
+                "criterion__form": self.guidance_weight if rows.labeled else 1.0,
+                "criterion__labeled": rows.labeled,
                 # Weight decay would pull alpha to a place of its own.
                 "optimizer__param_groups": [("guidance_parameter", {"weight_decay": 0.0})],
             }
-        student._train(dataset, log_odds, users=users, title=", step one", **params)
-        student.classes_ = np.array(self.classes)
-        for epoch in student.net_.history:
+        trainer = Trainer(student, "HUIHENClassifier, step one")
+        # Rows are held out from each class.
+        classes = rows.classes if rows.labeled else ["no label"]
+        nets, _ = trainer.train(
+            dataset, encoder.sizes, ColdStart(log_odds), classes=classes, users=users, **of_loss
+        )
+        for epoch in nets[0].history:
             epoch.pop("batches", None)  # many, and means are in the history
-        return Pretrained(student, log_odds, self.pretrained_lr)
+        return Pretrained(student, encoder, nets, log_odds, schema, schema.features(frame))
 
     def _guide(
         self,
-        student: HUIHENClassifier,
+        student: Mapping[str, Any],
         profile: NDArray[np.floating],
-        label: NDArray[np.int64],
-        weight: NDArray[np.floating],
         users: NDArray[np.int64] | None,
-    ) -> Any:
+    ) -> NDArray[np.floating] | None:
         """Return the guidance probabilities; None if there is no teacher."""
-        if self.teacher is None:
-            return self.guidance.get(None)
-        inputs = _shape_of(student, OF_INPUTS)
-        if inputs not in self.guidance:
-            random = check_random_state(clone(student).random_state)
-            teacher = self.teacher
+        rows, teacher = self.rows, self.teacher
+        assert rows is not None
+        if teacher is None:
+            return None
+        # A fitted teacher is asked for the rows as they are.
+        is_fitted = isinstance(teacher, FrozenEstimator)
+        inputs = () if is_fitted else tuple(frozen(student[name]) for name in OF_INPUTS)
+        key = (frozen(teacher), repr(self.cv), inputs)
+        known = self._learned.guidance
+        if key not in known and is_fitted:
+            inner = teacher.estimator
+            table = rows.frame.to_numpy() if rows.by_position else columns_of(inner, rows.frame)
+            known[key] = score(inner, table, rows.classes)
+        if key not in known:
+            random = check_random_state(deepcopy(student["random_state"]))
             if isinstance(teacher, str):
                 teacher = make_teacher(teacher, random.randint(np.iinfo(np.int32).max))
-            self.guidance[inputs] = cross_fit(
-                teacher, profile, label, weight, self.cv, random, student.verbose, users
+            weight, verbose = rows.weight, student["verbose"]
+            known[key] = cross_fit(
+                teacher, profile, rows.label, weight, self.cv, random, verbose, users
             )
-        return self.guidance[inputs]
+        return known[key]
 
     def _check_columns(
-        self, encoder: ProfileEncoder, classifier: HUIHENClassifier, frame: pd.DataFrame
+        self, encoder: ProfileEncoder, params: Mapping[str, Any], frame: pd.DataFrame
     ) -> None:
         """Refuse lacking columns; warn of what the pre-trained part cannot take in."""
         old = encoder.feature_names_in_.tolist()
@@ -307,9 +362,10 @@ class WarmStart:
                 f"(lacking in all: {lacking}). Add it, with missing values if they are not known, "
                 "or warm-start from an old_X without it."
             )
-        new = classifier._make_encoder()._find_fields(classifier._profile(frame)).values()
+        of_new = ApplicationEncoder(params)
+        new = of_new.make_profile_encoder()._find_fields(of_new.profile_of(frame)).values()
         extra = [column for columns in new for column in columns if column not in old]
-        if extra and self.by_position:
+        if extra and self._learned.by_position:
             raise ValueError(
                 f"old_X of warm_start_from was an array of {len(old)} columns, X has "
                 f"{len(old) + len(extra)}. The same columns in the same order are wanted, or "
@@ -324,7 +380,23 @@ class WarmStart:
         encoder.tell_unusual(frame, stacklevel=4, source="old_X of warm_start_from")
 
 
-def _is_fitted(teacher: Any) -> bool:
+_SETTINGS = ("teacher", "cv", "guidance_weight", "pretrained_lr", "max_epochs", "batch_size")
+
+
+@dataclass
+class _Learned:
+    """What is shared by clones: which rows these are, and what was learned from them."""
+
+    classes: list[Any] = field(default_factory=list)
+    by_position: bool = False
+    token: str = field(default_factory=lambda: uuid4().hex)
+    #: Guidance probabilities by teacher, folds and what the teacher's inputs depend on.
+    guidance: dict[Any, NDArray[np.floating]] = field(default_factory=dict)
+    #: Pre-trained parts by settings and shape.
+    parts: dict[Any, Pretrained] = field(default_factory=dict)
+
+
+def is_fitted(teacher: Any) -> bool:
     """Tell whether a teacher can score; what scikit-learn cannot fit should."""
     if not (hasattr(teacher, "fit") and hasattr(teacher, "__sklearn_tags__")):
         return True
@@ -333,23 +405,3 @@ def _is_fitted(teacher: Any) -> bool:
     except NotFittedError:
         return False
     return True
-
-
-def _shape_of(classifier: HUIHENClassifier, names: Sequence[str]) -> tuple[Any, ...]:
-    """Return some parameters of a classifier in a form that can be looked up."""
-    return tuple(frozen(getattr(classifier, name)) for name in names)
-
-
-def frozen(value: Any) -> Any:
-    """Return a parameter in a form that stays as it is."""
-    if isinstance(value, Mapping):
-        return tuple(sorted((key, frozen(item)) for key, item in value.items()))
-    if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, str):
-        return tuple(value)
-    return value
-
-
-def log_odds_of(y: NDArray[Any], weight: NDArray[np.floating]) -> float:
-    """Return the log-odds of overdue, from labels or probabilities."""
-    rate = float(np.average(y, weights=weight))
-    return float(np.log(rate) - np.log1p(-rate))

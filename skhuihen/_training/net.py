@@ -15,8 +15,8 @@ from skorch import NeuralNet, NeuralNetClassifier
 from skorch.callbacks import Callback
 from torch import Tensor
 
+from skhuihen._encoding.streaming import Batches, find_streamed
 from skhuihen._training.callbacks import ProgressBar
-from skhuihen._training.streaming import Batches, find_streamed
 from skhuihen.network.batch import Batch
 
 #: Applications scored at once: what belongs to them should fit into the cache of a processor.

@@ -130,10 +130,10 @@ class HUIHENScores(TableScores):
     def _read(self, frame: pd.DataFrame) -> Behaviors:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return self.model._read_known_behaviors(frame)
+            return self.model._encoder.read_known(frame)
 
     def _profile_of(self, frame: pd.DataFrame) -> NDArray[np.floating]:
-        return self.model._dataset(frame, _nothing(len(frame))).profile
+        return self.model._encoder.dataset(frame, _nothing(len(frame))).profile
 
     def _encode(self, background: pd.DataFrame) -> None:
         """Encode own and background profiles, and find what each column has become."""
@@ -263,10 +263,10 @@ class _Sessions:
         blank = table.frame.iloc[np.zeros(len(one), dtype=np.int64)]
         blank = blank.drop(columns=table.column)
         device = self.model._device_of_net()
-        self.read_rows = self.model._dataset(blank, behaviors, device=device)
+        self.read_rows = self.model._encoder.dataset(blank, behaviors, device=device)
         self.topics = None
         if self.read_rows.events.topics.shape[1]:
-            self.topics = self.model._events(table.take(scores.behaviors, selection)).topics
+            self.topics = self.model._encoder.events(table.take(scores.behaviors, selection)).topics
 
     def read(self, net: Any) -> Any:
         """Return the intention of each variant."""

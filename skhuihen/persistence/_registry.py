@@ -269,7 +269,7 @@ _OF_NET_BEGIN = ("module__", "optimizer__", "iterator_train__", "iterator_valid_
 
 def _take_classifier(state: State, found: Any, writer: ModelWriter) -> State:
     """Write networks as arguments and weights, and leave out what scoring does not need."""
-    state["callbacks"] = None
+    state["callbacks"] = state["old_data"] = None
     if found.callbacks:
         writer.left_out.append("callbacks")
     for name in ("teacher", "base_estimator", "net_params"):
@@ -306,8 +306,8 @@ def _take_net(net: Any, writer: ModelWriter) -> State:
 
 
 def _finish_classifier(found: Any, reader: ModelReader) -> None:
-    from skhuihen._companions.warm_start import frozen
     from skhuihen.classifier import CHANGEABLE
+    from skhuihen.utils.parameters import frozen
 
     if "nets_" not in vars(found):
         return
@@ -315,7 +315,6 @@ def _finish_classifier(found: Any, reader: ModelReader) -> None:
     if not isinstance(written, list) or not written:
         raise ModelFileError("a classifier has no network")
     found.nets_ = [_build_net(net, found, reader) for net in written]
-    found.net_ = found.nets_[0]
     found._made_with = {
         name: frozen(value)
         for name, value in found.get_params(deep=False).items()
@@ -337,7 +336,7 @@ def _build_net(written: Any, classifier: Any, reader: ModelReader) -> Any:
     import torch
 
     from skhuihen._training.net import SCORING_BATCH, HUIHENNet
-    from skhuihen.classifier import _as_it_is
+    from skhuihen._training.trainer import as_it_is
     from skhuihen.network.huihen import HUIHEN
 
     if not isinstance(written, dict) or not {"params", "weights", "seed"} <= set(written):
@@ -391,9 +390,9 @@ def _build_net(written: Any, classifier: Any, reader: ModelReader) -> Any:
             "train_split": None,
             "iterator_train__shuffle": True,
             "iterator_train__generator": generator,
-            "iterator_train__collate_fn": _as_it_is,
+            "iterator_train__collate_fn": as_it_is,
             "iterator_valid__generator": generator,
-            "iterator_valid__collate_fn": _as_it_is,
+            "iterator_valid__collate_fn": as_it_is,
             "iterator_valid__batch_size": SCORING_BATCH,
             **params,
         }
@@ -535,12 +534,16 @@ ENTRIES: dict[str, Entry] = {
     "skhuihen.HUIHENClassifier": Entry(
         "skhuihen.classifier",
         "HUIHENClassifier",
-        ("_made_with", "_warm_start", "net_", "oof_log_odds_"),
+        ("_made_with", "oof_log_odds_"),
         take=_take_classifier,
         finish=_finish_classifier,
     ),
     # The values that they learn.
     "skhuihen.Blend": Entry("skhuihen._companions.blending", "Blend"),
+    "skhuihen.ApplicationEncoder": Entry(
+        "skhuihen._encoding.applications", "ApplicationEncoder", ("params",)
+    ),
+    "skhuihen.TableSchema": Entry("skhuihen._encoding.schema", "TableSchema"),
     "skhuihen.BehaviorVocabulary": Entry("skhuihen._encoding.vocabulary", "BehaviorVocabulary"),
     "skhuihen.Correspondence": Entry(f"{_OURS}._correspondence", "Correspondence"),
     "skhuihen.EventNumbers": Entry("skhuihen._encoding.event_numbers", "EventNumbers"),

@@ -94,7 +94,7 @@ class _Column:
         self.events = Behaviors.from_column(column) if is_nested(column) else None
         self.fields = {} if self.events is None else dict(self.events.fields)
         ids = [*getattr(last, "id_columns", ("user_id", "application_id"))]
-        ids += getattr(last, "_joined_by", [])
+        ids += getattr(getattr(last, "_schema", None), "identifiers", ())
         self.is_time = self.events is None and is_datetime(column)
         self.is_id = column.name in ids
         role = "profile"

@@ -237,7 +237,7 @@ def test_weights_of_rows_and_classes_are_in_the_blend(X, bank, monkeypatch):
         seen.append(args)
         return fit_blend(*args)
 
-    monkeypatch.setattr("skhuihen.classifier.fit_blend", note)
+    monkeypatch.setattr("skhuihen._companions.blending.fit_blend", note)
     weight = np.random.default_rng(0).uniform(0.1, 4, len(X))
     model = standing(trees(), class_weight={0: 1, 1: 4}, random_state=1)
     model.fit(X, bank.y, sample_weight=weight)

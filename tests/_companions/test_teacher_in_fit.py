@@ -25,6 +25,7 @@ from skhuihen import (
     Sessionizer,
     attach_behaviors,
 )
+from skhuihen._training.trainer import Trainer
 from skhuihen.datasets import make_loan_data
 from tests.models import STOPPED_EARLY, trees
 
@@ -105,11 +106,11 @@ def test_parts_of_the_loss_are_weighted_means(X, bank, batch_size):
     model = taught(FrozenEstimator(scorecard), **how)
     valid = model.set_params(validation_fraction=0.3)
     rows: list[Any] = []
-    original = HUIHENClassifier._hold_out
+    original = Trainer.hold_out
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            HUIHENClassifier,
-            "_hold_out",
+            Trainer,
+            "hold_out",
             lambda self, *args: rows.extend(original(self, *args)) or rows,
         )
         valid.fit(X, bank.y, sample_weight=weight)
@@ -132,13 +133,13 @@ def test_parts_of_the_loss_are_weighted_means(X, bank, batch_size):
 def test_no_held_out_label_comes_near_a_network(X, bank, monkeypatch, n_networks):
     """Each network has a teacher of its own, fitted on rows that this network learns from."""
     held_out = []
-    hold_out = HUIHENClassifier._hold_out
+    hold_out = Trainer.hold_out
 
-    def note(self, label, users, random):
-        held_out.extend(hold_out(self, label, users, random))
+    def note(self, *args):
+        held_out.extend(hold_out(self, *args))
         return held_out
 
-    monkeypatch.setattr(HUIHENClassifier, "_hold_out", note)
+    monkeypatch.setattr(Trainer, "hold_out", note)
     Noted.fitted.clear()
     taught(Noted(), n_networks=n_networks).fit(X, bank.y)
     assert len(Noted.fitted) == 6 * n_networks  # five folds, and all for the rows held out

@@ -64,14 +64,14 @@ def warm(bank: Any) -> HUIHENClassifier:
 def step_ones(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Count how often step one is trained."""
     seen: list[Any] = []
-    original = warm_start.WarmStart._pretrain
+    original = warm_start.OldData._pretrain
 
     def counted(self: Any, classifier: Any) -> Any:
         result = original(self, classifier)
         seen.append(classifier)
         return result
 
-    monkeypatch.setattr(warm_start.WarmStart, "_pretrain", counted)
+    monkeypatch.setattr(warm_start.OldData, "_pretrain", counted)
     return seen
 
 
@@ -104,7 +104,7 @@ def test_step_two_starts_from_step_one(class_weight: Any, bank: Any, X: pd.DataF
     model = still(lr=1e-12, dtype="float64", class_weight=class_weight)
     student = quick(dtype="float64", class_weight=class_weight)
     student.warm_start_from(bank.old_applications, bank.old_y, teacher=None)
-    model._warm_start = student._warm_start
+    model.old_data = student.old_data
     model.fit(X, y)
     before = student.warm_start_student_.decision_function(bank.applications)
     moved = model.decision_function(X.assign(behaviors=None)) - before
@@ -202,8 +202,10 @@ class Service:
 def test_any_object_that_scores_may_teach(bank: Any) -> None:
     old = bank.old_applications
     model = quick().warm_start_from(old, teacher=Service())
-    assert model._warm_start is not None
-    np.testing.assert_allclose(model._warm_start.guidance[None], old["user__age"] / 100)
+    assert model.old_data is not None
+    np.testing.assert_allclose(
+        list(model.old_data._learned.guidance.values())[0], old["user__age"] / 100
+    )
     model.fit(bank.applications, bank.y)
 
 
@@ -312,14 +314,14 @@ def test_a_fitted_classifier_is_pickled_without_rows(bank: Any, X: Any) -> None:
         )
         with_rows = len(pickle.dumps(model))
         stored = pickle.dumps(model.fit(X, bank.y))
-        assert model._warm_start.rows is not None, "only the pickle goes without"
+        assert model.old_data.rows is not None, "only the pickle goes without"
         sizes.append((with_rows, len(stored)))
         copy = pickle.loads(stored)
     assert sizes[1][0] > sizes[0][0] + 30_000
     assert sizes[1][1] < sizes[0][1] + 10_000
     assert len(stored) < 1_000_000
-    assert copy._warm_start.rows is None
-    assert not copy._warm_start.guidance
+    assert copy.old_data.rows is None
+    assert not copy.old_data._learned.guidance
     with pytest.raises(ValueError, match="no longer here"):
         copy.find_old_rows(X)
     with pytest.raises(ValueError, match=r"'behavior_dim': 4.*no longer here.*set the parameters"):
@@ -336,7 +338,7 @@ def test_forgetting_concerns_one_classifier(bank: Any, X: Any) -> None:
     with pytest.raises(ValueError, match="no longer here"):
         clone(lean).set_params(behavior_dim=3).fit(X, bank.y)
     clone(model).set_params(behavior_dim=3).fit(X, bank.y)
-    assert quick().forget_old_data()._warm_start is None
+    assert quick().forget_old_data().old_data is None
 
 
 def test_a_second_warm_start_replaces_the_first(bank: Any, X: Any) -> None:

@@ -92,7 +92,7 @@ def test_the_classifier_adds_the_age_of_each_behavior():
     y = np.arange(len(X)) % 2
     model = HUIHENClassifier(max_epochs=1, n_networks=1, random_state=0).fit(X, y)
     assert model.event_numbers_.names_ == ["interval", "age", "amount"]
-    age = model._read_behaviors(X).numbers("age")
+    age = model._encoder.read(X).numbers("age")
     assert age.tolist() == [180.0, 120.0, 60.0] * len(X)
     without = HUIHENClassifier(max_epochs=1, n_networks=1, applied_at=None, random_state=0).fit(
         X, y
@@ -220,7 +220,11 @@ def test_an_interval_beyond_the_edge_counts_as_the_edge(numbers):
     X = table(np.arange(1.0, 41.0).tolist())
     model = HUIHENClassifier(max_epochs=1, n_networks=1, event_numbers=numbers, random_state=0)
     model.fit(X, np.arange(40) % 2)
-    events = model._read_behaviors(X)
+    events = model._encoder.read(X)
     far = events.with_fields(interval=pa.array(np.where(events.numbers("interval") > 0, 1e9, 0)))
-    np.testing.assert_array_equal(model._events(far).interval, model._events(events).interval)
-    np.testing.assert_array_equal(model._events(far).numbers, model._events(events).numbers)
+    np.testing.assert_array_equal(
+        model._encoder.events(far).interval, model._encoder.events(events).interval
+    )
+    np.testing.assert_array_equal(
+        model._encoder.events(far).numbers, model._encoder.events(events).numbers
+    )

@@ -19,6 +19,7 @@ from skhuihen import HUIHENClassifier
 from skhuihen._companions.blending import fit_base
 from skhuihen._companions.cross_fitting import cross_fit
 from skhuihen._training.folds import folds, hold_out, n_of_rarest, users_of
+from skhuihen._training.trainer import Trainer
 from tests.models import STOPPED_EARLY
 
 IDS = ("user_id", "application_id")
@@ -195,13 +196,13 @@ def table() -> tuple[pd.DataFrame, np.ndarray]:
 def held_out(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     """Collect what networks hold out."""
     found: list[np.ndarray] = []
-    original = HUIHENClassifier._hold_out
+    original = Trainer.hold_out
 
     def note(self: Any, *args: Any) -> list[np.ndarray]:
         found.extend(original(self, *args))
         return found
 
-    monkeypatch.setattr(HUIHENClassifier, "_hold_out", note)
+    monkeypatch.setattr(Trainer, "hold_out", note)
     return found
 
 
@@ -273,8 +274,8 @@ def test_the_teacher_of_step_one_is_fitted_on_other_users() -> None:
     y = random().randint(2, size=60)[users]
     X = pd.DataFrame({"customer": users, "place": users * 10.0 + random().normal(size=240)})
     model = quick().warm_start_from(X, y, teacher=KNeighborsClassifier(1), cv=4)
-    assert model._warm_start is not None
-    (guidance,) = model._warm_start.guidance.values()
+    assert model.old_data is not None
+    (guidance,) = model.old_data._learned.guidance.values()
     assert roc_auc_score(y, guidance) < 0.65
 
 

@@ -34,7 +34,6 @@ def test_log_odds_are_averaged(data):
     alone = []
     for net in model.nets_:
         one = clone(model).set_params(n_networks=1).fit(X, y)
-        one.net_ = net
         one.nets_ = [net]
         one.blend_ = None
         alone.append(one.decision_function(X))
@@ -61,7 +60,7 @@ def test_networks_hold_out_rows_of_their_own_as_long_as_there_are_some(data, n_n
         early_stopping=True, n_networks=n_networks, validation_fraction=fraction, max_epochs=1
     )
     model.fit(X, y)
-    held_out = model._hold_out(y, None, np.random.RandomState(0))
+    held_out = model._trainer().hold_out(y, None, np.random.RandomState(0), [0, 1])
     for label in (0, 1):
         found = np.concatenate([rows[y[rows] == label] for rows in held_out])
         times = np.bincount(found, minlength=len(y))[y == label]

@@ -234,7 +234,7 @@ class Flatters(ValidationAUC):
 
 @pytest.mark.parametrize("teacher", [None, FrozenEstimator(Scorecard())])
 def test_a_network_of_random_weights_is_never_kept(data, teacher, monkeypatch):
-    monkeypatch.setattr("skhuihen.classifier.ValidationAUC", Flatters)
+    monkeypatch.setattr("skhuihen._training.trainer.ValidationAUC", Flatters)
     model = HUIHENClassifier(
         **STOPPED_EARLY | {"n_networks": 2, "teacher": teacher}, max_epochs=3, random_state=0
     )

@@ -14,8 +14,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 
+import skhuihen._encoding.streaming
 import skhuihen._tables.nested_parquet
-import skhuihen._training.streaming
 from skhuihen import (
     BehaviorAbstractor,
     HUIHENClassifier,
@@ -24,7 +24,8 @@ from skhuihen import (
     attach_behaviors,
     prepare_parquet,
 )
-from skhuihen._training.streaming import Batches, PreparedParquet, StreamedApplications
+from skhuihen._encoding.streaming import Batches, PreparedParquet, StreamedApplications
+from skhuihen._training.trainer import Trainer
 from skhuihen.datasets import make_loan_data
 from skhuihen.network.batch import ApplicationDataset
 from tests.models import STOPPED_EARLY
@@ -101,17 +102,17 @@ def test_one_buffer_is_as_in_memory_to_the_bit(X, bank, prepared, params):
 def test_rows_left_out_are_scored_in_their_place_with_several_buffers(
     X, bank, prepared, monkeypatch
 ):
-    monkeypatch.setattr("skhuihen._training.streaming.BUFFER", 500)
+    monkeypatch.setattr("skhuihen._encoding.streaming.BUFFER", 500)
     parts: list[Any] = []
-    original = HUIHENClassifier._hold_out
+    original = Trainer.hold_out
     monkeypatch.setattr(
-        HUIHENClassifier,
-        "_hold_out",
+        Trainer,
+        "hold_out",
         lambda self, *args: parts.extend(found := original(self, *args)) or found,
     )
     model = quick(early_stopping=False, schedule="one_cycle", n_networks=3)
     model.fit(prepared, "overdue")
-    whole = model._dataset(X, model._read_behaviors(X))
+    whole = model._encoder.dataset(X, model._encoder.read(X))
     scores = np.empty(len(X))
     for net, rows in zip(model.nets_, parts, strict=True):
         scores[rows] = net.log_odds(whole)[rows]
@@ -184,7 +185,7 @@ def test_models_beside_the_network_want_a_table(prepared, bank, role):
 
 @pytest.fixture
 def small_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(skhuihen._training.streaming, "BUFFER", 600)
+    monkeypatch.setattr(skhuihen._encoding.streaming, "BUFFER", 600)
 
 
 @pytest.mark.usefixtures("small_buffer")
@@ -215,7 +216,7 @@ def streamed(prepared: Path, X: pd.DataFrame, rows: np.ndarray) -> StreamedAppli
         rows[:, None].astype(np.float32),
         np.zeros(len(rows), dtype=np.int64),
         np.ones(len(rows), dtype=np.float32),
-        lambda frame: classifier._events(classifier._read_behaviors(frame)),
+        lambda frame: classifier._encoder.events(classifier._encoder.read(frame)),
         "cpu",
     )
 
@@ -310,7 +311,7 @@ def test_a_file_that_breaks_off_is_named(prepared, tmp_path):
 
 
 def test_calls_of_partial_fit_are_epochs_of_fit_with_several_buffers_too(X, prepared, monkeypatch):
-    monkeypatch.setattr(skhuihen._training.streaming, "BUFFER", 2000)
+    monkeypatch.setattr(skhuihen._encoding.streaming, "BUFFER", 2000)
     whole = quick(early_stopping=False).fit(prepared, "overdue")
     steps = quick(early_stopping=False)
     for _ in range(3):
