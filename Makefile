@@ -47,20 +47,20 @@ lint: $(VENV)/.tests
 # docs/scale.md. Nothing else should run meanwhile.
 bench: $(VENV)/.tests
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
-	OMP_NUM_THREADS=1 $(BIN)/python examples/benchmarks/run.py
-	$(BIN)/python examples/benchmarks/sizing.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/sizing.py
 
 # make evidence                            goes on from docs/evidence, writes docs/evidence.md
 # make evidence RESULTS=folder             all anew, results and page in that folder
 # make evidence ARGUMENTS="--data bank_b"  a part of it; --help tells more
 # At full size it takes many hours.
 evidence: $(VENV)/.tests
-	OMP_NUM_THREADS=1 $(BIN)/python examples/paper/run.py \
+	OMP_NUM_THREADS=1 $(BIN)/python evidence/run.py \
 		$(if $(RESULTS),--results "$(RESULTS)") $(ARGUMENTS)
 
 # 100 million events on this machine; writes docs/scale_measured.md. Takes 30 GB of disk.
 bench-scale: $(VENV)/.tests
-	OMP_NUM_THREADS=1 $(BIN)/python examples/benchmarks/out_of_memory.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/out_of_memory.py
 
 clean:
 	rm -rf $(VENV) $(MINIMUM) demo_output

@@ -27,7 +27,8 @@ from sklearn.metrics import roc_auc_score
 
 from skhuihen import attach_behaviors
 
-EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = ROOT / "examples"
 
 
 def run(*command: str | int | Path) -> str:
@@ -39,7 +40,7 @@ def run(*command: str | int | Path) -> str:
 
 @pytest.fixture
 def contenders(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(EXAMPLES / "paper")
+    monkeypatch.syspath_prepend(ROOT / "evidence")
     return importlib.import_module("contenders")
 
 
@@ -58,7 +59,7 @@ def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> 
 @pytest.fixture
 def run_table(contenders: ModuleType, run_here: Callable[..., str]) -> Callable[..., str]:
     """Run the script of a table."""
-    return lambda name, *arguments: run_here(EXAMPLES / "paper" / f"{name}.py", *arguments)
+    return lambda name, *arguments: run_here(ROOT / "evidence" / f"{name}.py", *arguments)
 
 
 LITTLE = ("--epochs", 1, "--networks", 1)
@@ -104,7 +105,7 @@ def test_demo_on_a_tiny_bank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ru
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_benchmarks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_here) -> None:
-    monkeypatch.syspath_prepend(EXAMPLES / "benchmarks")
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
 
     def in_this_process(command: list[str], **options: Any) -> subprocess.CompletedProcess:
         """Run one of the scripts here, which has loaded everything."""
@@ -114,7 +115,7 @@ def test_benchmarks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_here) -
         return subprocess.CompletedProcess(command, 0, output.getvalue())
 
     monkeypatch.setattr(subprocess, "run", in_this_process)
-    script = EXAMPLES / "benchmarks" / "run.py"
+    script = ROOT / "benchmarks" / "run.py"
     run_here(script, "--quick", "--output", tmp_path, "--tables", tmp_path / "tables")
     page = (tmp_path / "speed.md").read_text()
     for name in (
@@ -131,9 +132,9 @@ def test_benchmarks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_here) -
 
 
 def test_sizing_says_what_the_figures_say(monkeypatch, capsys) -> None:
-    monkeypatch.syspath_prepend(EXAMPLES / "benchmarks")
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
     sizing = importlib.import_module("sizing")
-    docs = EXAMPLES.parent / "docs"
+    docs = ROOT / "docs"
     page = (docs / "speed.md").read_text()
     table = sizing.table(page, events=1e9, applications=3e5, history=211, epochs=50)
     assert f"{sizing.MARK}{table}\n{sizing.MARK}" in (docs / "scale.md").read_text()
@@ -147,7 +148,7 @@ def test_sizing_says_what_the_figures_say(monkeypatch, capsys) -> None:
 def test_benchmark_of_what_is_larger_than_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(EXAMPLES / "benchmarks")
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
     script = importlib.import_module("out_of_memory")
     run = script.run
 
@@ -297,7 +298,7 @@ def test_the_evidence_by_one_command(tmp_path: Path, monkeypatch, run_table) -> 
 
 @pytest.mark.slow
 def test_the_page_is_that_of_the_results_beside_it(contenders, tmp_path: Path) -> None:
-    docs = EXAMPLES.parent / "docs"
+    docs = ROOT / "docs"
     results = tmp_path / "evidence"
     shutil.copytree(docs / "evidence", results, ignore=shutil.ignore_patterns("scores"))
     text = importlib.import_module("page").compose(results)
@@ -305,7 +306,7 @@ def test_the_page_is_that_of_the_results_beside_it(contenders, tmp_path: Path) -
 
 
 def test_the_page_of_learning_is_that_of_the_results_beside_it(contenders, tmp_path: Path) -> None:
-    docs = EXAMPLES.parent / "docs"
+    docs = ROOT / "docs"
     results = tmp_path / "learning"
     shutil.copytree(
         docs / "evidence" / "learning", results, ignore=shutil.ignore_patterns("scores")
@@ -525,7 +526,7 @@ APPS = [
 def test_merging_finds_true_groups_whatever_names_say(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(EXAMPLES / "benchmarks")
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
     apps = importlib.import_module("abstraction")
     assert list(apps.KINDS) == APPS
     app = apps.make_app(kind, seed=1)

@@ -182,7 +182,7 @@ def attach_behaviors(
     wait for their partition in a temporary folder, beside ``output`` or where `tempfile` makes
     one; it has an event once for each partition that needs it, and goes away whatever happens.
     With ``memory_limit="500MB"`` and ``output``, 5 million events took 676 MB at most, and 20
-    million 821 MB, on two cores (``examples/benchmarks/join_memory.py``).
+    million 821 MB, on two cores (``benchmarks/join_memory.py``).
 
     ``output`` is there only when it is complete.
 

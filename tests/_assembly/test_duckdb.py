@@ -437,7 +437,7 @@ def test_warns_without_a_report_as_ever(bank, tmp_path):
 
 @pytest.mark.slow
 def test_benchmark(monkeypatch, capsys):
-    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[2] / "examples" / "benchmarks")
+    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[2] / "benchmarks")
     script = importlib.import_module("join_memory")
     run = script.run
 

@@ -30,7 +30,7 @@ from skhuihen._companions import warm_start
 from skhuihen.datasets import make_loan_data
 from tests.models import STOPPED_EARLY
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -365,12 +365,12 @@ def test_an_unfitted_one_does_not_look_fitted(warm: HUIHENClassifier, X: Any) ->
 def test_table_6_goes_on_where_it_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.syspath_prepend(EXAMPLES / "paper")
+    monkeypatch.syspath_prepend(ROOT / "evidence")
 
     def run(n_repetitions: int) -> pd.DataFrame:
         options = f"--rows 400 --epochs 1 --repetitions {n_repetitions} --data bank_b --output"
         monkeypatch.setattr("sys.argv", ["table6", *options.split(), str(tmp_path)])
-        runpy.run_path(str(EXAMPLES / "paper" / "table6.py"), run_name="__main__")
+        runpy.run_path(str(ROOT / "evidence" / "table6.py"), run_name="__main__")
         return pd.read_csv(tmp_path / "table6_bank_b.csv")
 
     first, second, third = run(1), run(2), run(2)
@@ -393,7 +393,7 @@ def test_table_6_goes_on_where_it_stopped(
 
 
 def test_the_page_shows_its_real_output() -> None:
-    page = str(EXAMPLES.parent / "docs" / "warm_start.md")
+    page = str(ROOT / "docs" / "warm_start.md")
     flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
     failed, tried = doctest.testfile(page, module_relative=False, optionflags=flags)
     assert tried > 0

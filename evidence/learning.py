@@ -3,9 +3,9 @@
 At simulated banks it is warm-started from the old applications, as those named "old and new" see
 them; on real data there are none. Nothing is tuned: each contender has one setting.
 
-python examples/paper/learning.py --output results
-python examples/paper/learning.py --output quick --data superlender --small
-python examples/paper/learning.py --output docs/evidence/learning --page docs/learning.md
+python evidence/learning.py --output results
+python evidence/learning.py --output quick --data superlender --small
+python evidence/learning.py --output docs/evidence/learning --page docs/learning.md
 
 The last one measures what is still lacking and writes the page.
 """
@@ -42,7 +42,7 @@ TABLE = Table(
 HEAD = """\
 # How HUIHEN learns today
 
-Written by `examples/paper/learning.py`; do not edit by hand. "HUIHEN, default" is
+Written by `evidence/learning.py`; do not edit by hand. "HUIHEN, default" is
 `HUIHENClassifier()` as it is, behind `BehaviorAbstractor` and `Sessionizer`: one cycle of the rate,
 five networks, taught by LightGBM and a scorecard, which are not asked when it scores. "On LightGBM"
 has that as `base_estimator`. Nothing is tuned; the best form and the best other model are the best

@@ -3,7 +3,7 @@
 The version is the one on the path; c2cb364 was the last of the criterion that takes names first.
 The groups are those of all applications, not of those of training alone, as merging sees no label.
 
-PYTHONPATH=checkout_of_c2cb364 python examples/paper/former_merging.py results
+PYTHONPATH=checkout_of_c2cb364 python evidence/former_merging.py results
 """
 
 import sys

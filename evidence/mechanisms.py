@@ -10,8 +10,8 @@ on the profile as a control, which knows nothing here. What counts is the expect
 AUC, by the true probabilities, and the share won of what is to win:
 (AUC - 0.5) / (best possible AUC - 0.5).
 
-    python examples/paper/mechanisms.py --output results --n-settings 1
-    python examples/paper/mechanisms.py --output quick --small
+    python evidence/mechanisms.py --output results --n-settings 1
+    python evidence/mechanisms.py --output quick --small
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from pathlib import Path
 from measuring import describe_machine
 
 HERE = Path(__file__).resolve().parent
-DOCS = HERE.parents[1] / "docs"
+DOCS = HERE.parent / "docs"
 #: Script, its arguments, those of a quick run, and the tables that it makes.
 RUNS = [
     (
@@ -61,8 +61,8 @@ RUNS = [
 HEAD = """\
 # Speed
 
-Written by `make bench` (`examples/benchmarks/run.py`); do not edit by hand. Absolute times wander
-between runs and machines; compare ratios inside one run. `examples/benchmarks/gpu.py` runs the
+Written by `make bench` (`benchmarks/run.py`); do not edit by hand. Absolute times wander
+between runs and machines; compare ratios inside one run. `benchmarks/gpu.py` runs the
 contenders on a GPU, where there is one; no figures from one stand here yet.
 
 {machine}

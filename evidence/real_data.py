@@ -5,8 +5,8 @@ profile, as is usual, so that only contenders of the profile apply. None of thes
 applications without behaviors, so nothing is warm-started. The files are looked for in the folder
 that the environment variable ``SKHUIHEN_DATA`` names.
 
-    python examples/paper/real_data.py --output results
-    python examples/paper/real_data.py --output quick --data superlender --small
+    python evidence/real_data.py --output results
+    python evidence/real_data.py --output quick --data superlender --small
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 At a simulated bank whose risk is known, HUIHEN is explained beside LightGBM, by Shapley values and
 by what else is used: leaving one part out (occlusion), integrated gradients, gradient times input.
 
-    python examples/benchmarks/reasons.py --output docs/reasons_measured.md
+    python benchmarks/reasons.py --output docs/reasons_measured.md
 """
 
 from __future__ import annotations
@@ -395,7 +395,7 @@ def measure(task: Task) -> str:
 
 HEAD = (
     "# Reasons, measured\n\n"
-    "Written by `examples/benchmarks/reasons.py`; do not edit by hand. "
+    "Written by `benchmarks/reasons.py`; do not edit by hand. "
     "[reasons.md](reasons.md) says what the values mean."
 )
 

@@ -1,7 +1,7 @@
 """Table 5 of the paper: HUIHEN with and without a matrix for each behavior field.
 
-python examples/paper/table5.py --output results
-python examples/paper/table5.py --output quick --small
+python evidence/table5.py --output results
+python evidence/table5.py --output quick --small
 """
 
 from tables import Table

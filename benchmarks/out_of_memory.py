@@ -46,7 +46,7 @@ SUBFIELDS = ["time", "operation", "item", "amount"]
 HEAD = """\
 # Scale, measured
 
-Written by `make bench-scale` (`examples/benchmarks/out_of_memory.py`); do not edit by hand.
+Written by `make bench-scale` (`benchmarks/out_of_memory.py`); do not edit by hand.
 [larger_than_memory.md](larger_than_memory.md) says how it is done.
 
 {machine}

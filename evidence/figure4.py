@@ -4,8 +4,8 @@ The paper draws its bank A, with the latest 50 sessions; of its curve the text g
 of Table 2 at 25 behaviors, and the shape: AUC and KS rise up to 25 and are flat beyond.
 Here it is a quarter of the simulated bank A.
 
-    python examples/paper/figure4.py --output results
-    python examples/paper/figure4.py --output quick --small
+    python evidence/figure4.py --output results
+    python evidence/figure4.py --output quick --small
 """
 
 from contenders import BEHAVIORS_KEPT

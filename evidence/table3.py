@@ -1,7 +1,7 @@
 """Table 3 of the paper: HUIHEN, its ablations and other models at bank B, here a simulated one.
 
-python examples/paper/table3.py --output results
-python examples/paper/table3.py --output quick --small
+python evidence/table3.py --output results
+python evidence/table3.py --output quick --small
 """
 
 from contenders import TABLE_2

@@ -2,8 +2,8 @@
 
 Beside them: merged by frequency alone, and into the true groups of the simulated banks.
 
-python examples/paper/table4.py --output results
-python examples/paper/table4.py --output quick --small
+python evidence/table4.py --output results
+python evidence/table4.py --output quick --small
 """
 
 from tables import Table

@@ -4,8 +4,8 @@ The paper draws its bank A, with the latest 25 behaviors of each session; of its
 gives one point, that of Table 2 at 50 sessions, and the shape: AUC and KS rise up to 50 and are
 flat beyond. Here it is a quarter of the simulated bank A.
 
-    python examples/paper/figure5.py --output results
-    python examples/paper/figure5.py --output quick --small
+    python evidence/figure5.py --output results
+    python evidence/figure5.py --output quick --small
 """
 
 from contenders import SESSIONS_KEPT

@@ -6,8 +6,8 @@ in the AUC by the true probabilities, which is without the noise of labels. The 
 no longer in the package: its groups are read from ``DATA_former.csv`` in the folder of the results,
 which `former_merging.py` writes.
 
-python examples/paper/merging.py --output results
-python examples/paper/merging.py --output quick --small
+python evidence/merging.py --output results
+python evidence/merging.py --output quick --small
 """
 
 from contenders import MERGED, ONE_NETWORK

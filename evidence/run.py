@@ -3,10 +3,10 @@
 What is measured already is not measured again; a run that was stopped goes on where it was. Two
 processes may work on one folder of results side by side, with other data sets each:
 
-    python examples/paper/run.py --data bank_a &
-    python examples/paper/run.py --data bank_b
-    python examples/paper/run.py --small
-    python examples/paper/run.py --results another_run --docs another_run/page
+    python evidence/run.py --data bank_a &
+    python evidence/run.py --data bank_b
+    python evidence/run.py --small
+    python evidence/run.py --results another_run --docs another_run/page
 
 Public data are looked for in the folder that the environment variable ``SKHUIHEN_DATA`` names;
 where they are absent, the page says that they are not measured.

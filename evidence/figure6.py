@@ -10,8 +10,8 @@ in one with a single matrix for all fields:
 - neighbors: share of behaviors of a field whose nearest neighbors are mostly of that field, mean
   over fields; 0.33 is chance.
 
-    python examples/paper/figure6.py --output results --rows 8000
-    python examples/paper/figure6.py --output quick --small
+    python evidence/figure6.py --output results --rows 8000
+    python evidence/figure6.py --output quick --small
 """
 
 from __future__ import annotations

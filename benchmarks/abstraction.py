@@ -9,8 +9,8 @@ What is told is the adjusted Rand index with the truth, each operation once.
 
 Development used the seeds 1 to 3; what is reported has others.
 
-    python examples/benchmarks/abstraction.py --seeds 11 12 13
-    python examples/benchmarks/abstraction.py --kinds ids bank_A --seeds 0 --output abstraction.csv
+    python benchmarks/abstraction.py --seeds 11 12 13
+    python benchmarks/abstraction.py --kinds ids bank_A --seeds 0 --output abstraction.csv
 """
 
 from __future__ import annotations

@@ -12,9 +12,9 @@ the method, not the figures.
 
 Each result is a line of ``table6_DATA.csv`` at once; a second run goes on where the first stopped.
 
-    python examples/paper/table6.py --output results
-    python examples/paper/table6.py --output quick --data bank_b --rows 2000 --repetitions 3
-    python examples/paper/table6.py --output quick --data bank_b --small
+    python evidence/table6.py --output results
+    python evidence/table6.py --output quick --data bank_b --rows 2000 --repetitions 3
+    python evidence/table6.py --output quick --data bank_b --small
 """
 
 from __future__ import annotations

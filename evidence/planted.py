@@ -6,7 +6,7 @@ says that the score moves as much as the truth does, 0 that it does not move wit
 those that the tables have kept; of a contender whose scores are no longer there, the last summary
 stands, as long as its results are the same.
 
-    python examples/paper/planted.py --output results
+    python evidence/planted.py --output results
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ On a table of the size of the paper's bank A, and on a real lender's where the e
 variable ``SKHUIHEN_DATA`` names the folder of its files. Statistics are computed anew in each fit,
 abstraction and sessions are not counted. Seconds are those of the processor, in one thread.
 
-    OMP_NUM_THREADS=1 python examples/benchmarks/fitting.py
+    OMP_NUM_THREADS=1 python benchmarks/fitting.py
 """
 
 from __future__ import annotations

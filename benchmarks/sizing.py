@@ -1,7 +1,7 @@
 """What a month of events takes, from the figures of docs/speed.md; the table in docs/scale.md.
 
-    python examples/benchmarks/sizing.py                     writes the table of a billion events
-    python examples/benchmarks/sizing.py --events 2e8 ...    prints the table of your own bank
+    python benchmarks/sizing.py                     writes the table of a billion events
+    python benchmarks/sizing.py --events 2e8 ...    prints the table of your own bank
 
 It divides and multiplies what `make bench` has measured on one machine, and assumes that twice the
 events take twice the time, as they do there from a million on.
@@ -13,8 +13,8 @@ import argparse
 import re
 from pathlib import Path
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
-MARK = "<!-- written by examples/benchmarks/sizing.py -->\n"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+MARK = "<!-- written by benchmarks/sizing.py -->\n"
 
 
 def number(text: str) -> float:

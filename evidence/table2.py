@@ -3,8 +3,8 @@
 At the sizes of Table 1 it takes long; a run goes on where the last one stopped. With one setting
 for each contender and larger batches it takes a fraction of that:
 
-    python examples/paper/table2.py --output results --n-settings 1 --batch-size 256
-    python examples/paper/table2.py --output quick --small
+    python evidence/table2.py --output results --n-settings 1 --batch-size 256
+    python evidence/table2.py --output quick --small
 """
 
 from contenders import TABLE_2

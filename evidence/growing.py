@@ -10,8 +10,8 @@ train on and other seeds.
 
 Each result is a line of ``growing.csv`` at once; a second run goes on where the first stopped.
 
-    python examples/paper/growing.py --output results
-    python examples/paper/growing.py --output quick --bank B --new 500 --sizes 500 --epochs 2
+    python evidence/growing.py --output results
+    python evidence/growing.py --output quick --bank B --new 500 --sizes 500 --epochs 2
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Every figure and every verdict on the page comes from the results by a rule.
 
-    python examples/paper/page.py
-    python examples/paper/page.py --results another_run --docs another_run/page
+    python evidence/page.py
+    python evidence/page.py --results another_run --docs another_run/page
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from matplotlib.figure import Figure
 from mechanisms import TREES
 from tables import NAMES, NOTES, REFERENCE, Table, markdown, read_about
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 TABLES: list[Table] = [
     *(table2.TABLE, table3.TABLE, table4.TABLE, merging.TABLE, table5.TABLE),
     *(figure4.TABLE, figure5.TABLE, real_data.TABLE, mechanisms.TABLE),
@@ -57,7 +57,7 @@ ALPHA = 0.05
 HEAD = f"""\
 # Evidence
 
-Written by `make evidence` (`examples/paper/run.py`) from the results in `docs/evidence/`; do not
+Written by `make evidence` (`evidence/run.py`) from the results in `docs/evidence/`; do not
 edit by hand. `make evidence RESULTS=<a new folder>` measures everything anew, there, and writes its
 page there too.
 
@@ -99,7 +99,7 @@ PROTOCOL = f"""\
   held-out tenth. `patience` and `n epochs` are for networks, `tree patience` and `n trees` for
   trees. Contenders "of 150 trees" hold nothing out and try nothing: a setting that was known to be
   good at SuperLender.
-* Contenders have one definition each, in `examples/paper/contenders.py`. HUIHEN is warm-started
+* Contenders have one definition each, in `evidence/contenders.py`. HUIHEN is warm-started
   from the old applications under XGBoost where there are old applications, and cold elsewhere.
 * Banks A and B are simulated in the sizes and overdue rates of the paper's Table 1, as its banks
   are not public; so the order of contenders can be compared with the paper's, the figures cannot.
