@@ -30,7 +30,7 @@ def main() -> None:
     torch.set_num_threads(1)
     X, y = make_prepared(arguments.applications)
     model = HUIHENClassifier(
-        n_networks=arguments.networks, max_epochs=arguments.epochs, random_state=0
+        n_estimators=arguments.networks, max_epochs=arguments.epochs, random_state=0
     )
     scores = {}
 

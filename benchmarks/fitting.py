@@ -45,8 +45,8 @@ def contenders(windows: tuple[str, ...], epochs: int | None) -> dict[str, Any]:
     """Return what is fitted; the first is what the others are compared with."""
     features = make_union(
         ProfileEncoder(),
-        WindowStatistics(windows, by="behavior"),
-        IntervalStatistics(by="behavior", session="session"),
+        WindowStatistics(windows, group_by="behavior"),
+        IntervalStatistics(group_by="behavior", session="session"),
     )
     small: dict[str, Any] = {"n_estimators": 150, "learning_rate": 0.03, "n_jobs": 1}
     trees = make_pipeline(clone(features), LGBMClassifier(num_leaves=15, verbose=-1, **small))
@@ -62,12 +62,12 @@ def contenders(windows: tuple[str, ...], epochs: int | None) -> dict[str, Any]:
         BASE: trees,
         "XGBoost, the same": make_pipeline(clone(features), XGBClassifier(max_depth=4, **small)),
         "scorecard, the same": make_scorecard(clone(features)),
-        "HUIHEN, one network, no teacher": set_to(n_networks=1, teacher=None),
-        "HUIHEN, one network": set_to(n_networks=1),
+        "HUIHEN, one network, no teacher": set_to(n_estimators=1, teacher=None),
+        "HUIHEN, one network": set_to(n_estimators=1),
         "HUIHEN, the default": network,
         "HUIHEN, the default, on that LightGBM": set_to(base_estimator=trees),
         "HUIHEN, one network, the former protocol": set_to(
-            n_networks=1, batch_size=64, max_epochs=epochs or 200, **former
+            n_estimators=1, batch_size=64, max_epochs=epochs or 200, **former
         ),
     }
 

@@ -16,9 +16,11 @@ VARIANTS: dict[str, dict] = {
     "HUIHEN": {},
     "HUIHEN, plain path": {"net_params": {"module__fused": False}},
     "hierarchical torch.nn.GRU, packed": {
-        "time_aware": False,
-        "user_item_aware": False,
-        "net_params": {"module__fused": False},
+        "net_params": {
+            "module__fused": False,
+            "module__time_aware": False,
+            "module__user_item_aware": False,
+        },
     },
 }
 
@@ -41,7 +43,7 @@ def main() -> None:
             device=device,
             batch_size=batch_size,
             max_epochs=1,
-            n_networks=1,
+            n_estimators=1,
             teacher=None,
             random_state=0,
             **parameters,

@@ -81,12 +81,12 @@ def main() -> None:
     bank = make_loan_data(n_new=arguments.applications, n_old=0, random_state=0)
     X, y = attach_behaviors(bank.applications, bank.events), np.asarray(bank.y)
     models = {
-        n_networks: make_pipeline(
+        n_estimators: make_pipeline(
             BehaviorAbstractor(),
             Sessionizer(),
-            HUIHENClassifier(max_epochs=1, n_networks=n_networks, random_state=0),
+            HUIHENClassifier(max_epochs=1, n_estimators=n_estimators, random_state=0),
         ).fit(X, y)
-        for n_networks in (1, 5)
+        for n_estimators in (1, 5)
     }
     length = X["behaviors"].array.list_lengths
     chosen = np.argsort(np.abs(length - N_EVENTS), kind="stable")[:20]
@@ -104,11 +104,11 @@ def main() -> None:
         return trees.predict_proba(row)[0, 1]
 
     found, few = {}, max(arguments.calls // 10, 1)
-    for n_networks, model in models.items():
+    for n_estimators, model in models.items():
         scorer = OnlineScorer(model)
         assert scorer.is_fast_
         frames = [X.iloc[[row]] for row in chosen]
-        networks = "one network" if n_networks == 1 else f"{n_networks} networks"
+        networks = "one network" if n_estimators == 1 else f"{n_estimators} networks"
         for name, score, rows, calls in (
             ("OnlineScorer", scorer.probability, applications, arguments.calls),
             ("OnlineScorer, from JSON", scorer.probability, texts, arguments.calls),

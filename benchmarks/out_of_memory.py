@@ -126,7 +126,7 @@ def train(folder: Path) -> None:
     """Train for one epoch."""
     import joblib
 
-    model = HUIHENClassifier(max_epochs=1, n_networks=1, batch_size=256, random_state=0)
+    model = HUIHENClassifier(max_epochs=1, n_estimators=1, batch_size=256, random_state=0)
     joblib.dump(model.fit(folder / "prepared", "overdue"), folder / "model.joblib")
 
 

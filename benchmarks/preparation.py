@@ -117,7 +117,9 @@ def main() -> None:
         STEPS: lambda: seconds(
             lambda: Sessionizer().fit_transform(BehaviorAbstractor().fit_transform(X))
         ),
-        TOPICS: lambda: seconds(lambda: BehaviorTopics(by="behavior").fit_transform(abstracted)),
+        TOPICS: lambda: seconds(
+            lambda: BehaviorTopics(group_by="behavior").fit_transform(abstracted)
+        ),
         SMALL: lambda: seconds(lambda: sessionizer.transform(abstractor.transform(small))),
         GROUPBY: lambda: seconds(lambda: by_groupby(small_flat, tokens)),
     }

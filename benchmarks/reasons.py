@@ -70,17 +70,17 @@ class Task:
         self.effects = self.bank.effects.iloc[n : n + arguments.explained]
         self.background = self.train[self.y == 0]
 
-    def huihen(self, seed: int, n_networks: int) -> Any:
+    def huihen(self, seed: int, n_estimators: int) -> Any:
         """Return a fitted pipeline, kept between runs where a folder is named."""
         network = HUIHENClassifier(
-            n_networks=n_networks, max_epochs=self.arguments.epochs, random_state=seed
+            n_estimators=n_estimators, max_epochs=self.arguments.epochs, random_state=seed
         )
         model = make_pipeline(BehaviorAbstractor(), Sessionizer(), network)
-        return self._fitted(f"huihen_{seed}_{n_networks}", model)
+        return self._fitted(f"huihen_{seed}_{n_estimators}", model)
 
     def trees(self) -> Any:
         """Return LightGBM on the profile and window statistics."""
-        features = make_union(ProfileEncoder(), WindowStatistics(by="behavior"))
+        features = make_union(ProfileEncoder(), WindowStatistics(group_by="behavior"))
         trees = LGBMClassifier(
             n_estimators=150, learning_rate=0.03, num_leaves=15, n_jobs=1, verbose=-1,
             random_state=0,
@@ -164,7 +164,7 @@ def gradients(task: Task, asked: Asked, steps: int) -> list[np.ndarray]:
     rank = np.minimum(np.bincount(owner, minlength=n)[owner] - 1 - number, N_SESSIONS)
     known = scorer.column_of >= 0
     leaves = np.zeros((n, n_leaves + N_SESSIONS + 1))
-    for net in model.nets_:
+    for net in model.estimators_:
         module = net.module_.eval()
         read = module.read_sessions(batch).detach()
         by_profile, by_session = torch.zeros_like(batch.profile), torch.zeros_like(read)
@@ -178,9 +178,9 @@ def gradients(task: Task, asked: Asked, steps: int) -> list[np.ndarray]:
             by_profile += by[0] / len(at)
             by_session += by[1] / len(at)
         effect = (by_profile * (batch.profile - start)).numpy()
-        np.add.at(leaves.T, scorer.column_of[known], effect.T[known] / len(model.nets_))
+        np.add.at(leaves.T, scorer.column_of[known], effect.T[known] / len(model.estimators_))
         of_session = (by_session * read).sum(dim=1)[batch.session].numpy()
-        np.add.at(leaves, (owner, n_leaves + rank), of_session / len(model.nets_))
+        np.add.at(leaves, (owner, n_leaves + rank), of_session / len(model.estimators_))
     sizes = [sum(1 if part is None else len(part) for part in table.tree(row)) for row in range(n)]
     return [own[:size] for own, size in zip(leaves, sizes, strict=True)]
 
@@ -246,7 +246,7 @@ def randomized(model: Any, seed: int) -> Any:
     """Return the model with weights that are drawn anew."""
     twin = copy.deepcopy(model)
     generator = torch.Generator().manual_seed(seed)
-    for net in twin[-1].nets_:
+    for net in twin[-1].estimators_:
         net.module_.reset_parameters(generator)
     return twin
 
@@ -308,8 +308,8 @@ def speed(task: Task, model: Any) -> tuple[list[str], pd.DataFrame]:
 def measure(task: Task) -> str:
     """Return the page."""
     parts = [HEAD, describe_machine()]
-    n_networks = task.arguments.networks
-    model = task.huihen(0, n_networks)
+    n_estimators = task.arguments.networks
+    model = task.huihen(0, n_estimators)
     trees = task.trees()
     aucs = {
         name: roc_auc_score(task.y_test, one.predict_proba(task.test)[:, 1])
@@ -319,8 +319,8 @@ def measure(task: Task) -> str:
         f"Bank A, {len(task.train):,} applications to learn from, 30% overdue, effects of behavior "
         f"times {task.arguments.effect:g}; {len(task.explained)} held-out applications are "
         f"explained against five approved ones of the training rows. AUC on {len(task.test):,} "
-        f"held-out rows: HUIHEN ({n_networks} networks) {aucs['HUIHEN']:.3f}, LightGBM on windows "
-        f"{aucs['LightGBM']:.3f}; the best possible is {task.bank.best_auc:.3f}."
+        f"held-out rows: HUIHEN ({n_estimators} networks) {aucs['HUIHEN']:.3f}, LightGBM on "
+        f"windows {aucs['LightGBM']:.3f}; the best possible is {task.bank.best_auc:.3f}."
     )
     # Five approved applications, evenly spread by risk: the same for all that is compared.
     order = np.argsort(model.predict_proba(task.background)[:, 1], kind="stable")
@@ -377,14 +377,14 @@ def measure(task: Task) -> str:
 
     rows = {"weights drawn at random": agreement(own, task.explain(randomized(model, 1)))}
     seeds = range(1, task.arguments.refits + 1)
-    for n, before in ((n_networks, own), (1, None)):
+    for n, before in ((n_estimators, own), (1, None)):
         title = f"{n} network{'s' * (n > 1)}, other seeds"
         explained = [before] if before is not None else [task.explain(task.huihen(0, 1))]
         explained += [task.explain(task.huihen(seed, n)) for seed in seeds]
         pairs = [agreement(a, b) for i, a in enumerate(explained) for b in explained[i + 1 :]]
         rows[title] = dict(pd.DataFrame(pairs).mean())
         if n == 1:
-            rows[f"one network against {n_networks}"] = agreement(own, explained[0])
+            rows[f"one network against {n_estimators}"] = agreement(own, explained[0])
     parts += ["## Stability", STABILITY, _markdown(pd.DataFrame(rows).T.round(2))]
     print("stability", flush=True)
 

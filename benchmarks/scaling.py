@@ -51,7 +51,7 @@ def measure_size(n_events: int) -> dict[str, dict[str, float]]:
     X = stage("Sessionizer", lambda: Sessionizer().fit_transform(X))
     y = (pd.Series(range(len(X))) % 5 == 0).astype(int)
     model = HUIHENClassifier(
-        max_epochs=1, batch_size=256, n_networks=1, teacher=None, random_state=0
+        max_epochs=1, batch_size=256, n_estimators=1, teacher=None, random_state=0
     )
     stage("HUIHEN, one epoch", lambda: model.fit(X, y))
     stage("HUIHEN, scoring", lambda: model.predict_proba(X))
@@ -70,7 +70,7 @@ def measure_caps(n_applications: int) -> dict[str, dict[str, float]]:
     for max_sessions, max_behaviors in CAPS:
         X, y = make_prepared(n_applications, max_sessions=max_sessions, max_behaviors=max_behaviors)
         model = HUIHENClassifier(
-            max_epochs=1, batch_size=256, n_networks=1, teacher=None, random_state=0
+            max_epochs=1, batch_size=256, n_estimators=1, teacher=None, random_state=0
         )
         seconds = float(model.fit(X, y).history_["dur"].sum())
         n_behaviors = int(X["behaviors"].array.flat_length)

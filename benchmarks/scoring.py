@@ -27,15 +27,17 @@ def main() -> None:
     torch.set_num_threads(1)
 
     X, y = make_prepared(arguments.applications)
-    quick: dict = {"max_epochs": 1, "n_networks": 1, "random_state": 0}
+    quick: dict = {"max_epochs": 1, "n_estimators": 1, "random_state": 0}
     of_prepared = HUIHENClassifier(**quick).fit(X, y)
-    of_paper = HUIHENClassifier(event_numbers=None, mean_intention=False, **quick).fit(X, y)
+    of_paper = HUIHENClassifier(
+        event_numbers=None, net_params={"module__mean_intention": False}, **quick
+    ).fit(X, y)
     bank = make_loan_data(n_new=arguments.applications // 4, n_old=0, random_state=0)
     raw = attach_behaviors(bank.applications, bank.events)
     model = make_pipeline(
         BehaviorAbstractor(),
         Sessionizer(),
-        HUIHENClassifier(max_epochs=1, n_networks=1, random_state=0),
+        HUIHENClassifier(max_epochs=1, n_estimators=1, random_state=0),
     ).fit(raw, bank.y)
 
     bulk, whole = "from sessions", "whole Pipeline, from raw events"

@@ -32,18 +32,25 @@ from skhuihen.network.batch import ApplicationDataset
 BATCH_SIZE = 256
 VARIANTS: dict[str, dict] = {
     "HUIHEN": {},
-    "HUIHEN, event numbers and mean intention": {"event_numbers": "auto", "mean_intention": True},
+    "HUIHEN, event numbers and mean intention": {
+        "event_numbers": "auto",
+        "net_params": {"module__mean_intention": True},
+    },
     "HUIHEN, ten topics, found before": {"n_topics": 10},
     "HUIHEN, taught in step two; the teacher not timed": {
         "teacher": make_pipeline(ProfileEncoder(), LogisticRegression())
     },
     "HUIHEN, plain path": {"net_params": {"module__fused": False}},
-    "HUIHEN, traditional GRUs": {"time_aware": False, "user_item_aware": False},
-    "HUIHEN, one GRU of all behaviors": {"hierarchical": False},
+    "HUIHEN, traditional GRUs": {
+        "net_params": {"module__time_aware": False, "module__user_item_aware": False}
+    },
+    "HUIHEN, one GRU of all behaviors": {"net_params": {"module__hierarchical": False}},
     "hierarchical torch.nn.GRU, packed": {
-        "time_aware": False,
-        "user_item_aware": False,
-        "net_params": {"module__fused": False},
+        "net_params": {
+            "module__fused": False,
+            "module__time_aware": False,
+            "module__user_item_aware": False,
+        },
     },
 }
 PADDED = "HUIHEN, padded"
@@ -57,8 +64,8 @@ TWO_THREADS = "HUIHEN, two threads"
 def fit(X: pd.DataFrame, y: np.ndarray, **parameters: object) -> HUIHENClassifier:
     """Train one epoch."""
     # The network of the paper, which the padded one is too.
-    paper = {"event_numbers": None, "mean_intention": False}
-    paper |= {"n_networks": 1, "max_epochs": 1, "teacher": None}
+    paper = {"event_numbers": None, "net_params": {"module__mean_intention": False}}
+    paper |= {"n_estimators": 1, "max_epochs": 1, "teacher": None}
     parameters = {**paper, **parameters}
     return HUIHENClassifier(batch_size=BATCH_SIZE, random_state=0, **parameters).fit(X, y)
 
@@ -147,7 +154,7 @@ def main() -> None:
         for rows in parts[: arguments.padded_batches]
     ]
     check_equal(model, padded, dataset.__getitems__(parts[0]), padded_batches[0])
-    one_gru = fit(X, y, hierarchical=False)
+    one_gru = fit(X, y, net_params={"module__hierarchical": False})
     whole = one_gru.net_.module_
     whole.fused = False
     sequences = one_gru._encoder.dataset(X, one_gru._encoder.read(X), y)

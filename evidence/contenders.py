@@ -274,7 +274,7 @@ class Remembering(HUIHENClassifier):
         key = joblib.hash((rows, params, start))
         if key not in self._known:
             held_out = super()._train(dataset, log_odds, pretrained, guide=guide, users=users)
-            names = ("nets_", "net_", "history_", "n_iter_", "_made_with")
+            names = ("estimators_", "net_", "history_", "n_iter_", "_made_with")
             self._known[key] = held_out, {name: getattr(self, name) for name in names}
         held_out, trained = self._known[key]
         vars(self).update(trained, blend_=None)
@@ -319,7 +319,7 @@ def few_trees(budget: Budget) -> Any:
 
 #: How all forms of HUIHEN in the tables were trained: it was the default before `ONE_CYCLE`.
 STOPPED_EARLY: dict[str, Any] = {
-    "n_networks": 1,
+    "n_estimators": 1,
     "schedule": "constant",
     "lr": 1e-3,
     "early_stopping": True,
@@ -359,18 +359,20 @@ def warm_started(
 
 def statistics(case: Case, *more: Any) -> Any:
     """Return profile, window statistics and more as numbers, for behind a `BehaviorAbstractor`."""
-    return make_union(ProfileEncoder(), WindowStatistics(case.windows, by="behavior"), *more)
+    return make_union(ProfileEncoder(), WindowStatistics(case.windows, group_by="behavior"), *more)
 
 
 def with_intervals(case: Case) -> Any:
     """Return the statistics and the times between behaviors."""
     cut = case.sessionizer
-    return statistics(case, IntervalStatistics(by="behavior", gap=cut.gap, session=cut.session))
+    return statistics(
+        case, IntervalStatistics(group_by="behavior", session_gap=cut.gap, session=cut.session)
+    )
 
 
 def with_topics(case: Case) -> Any:
     """Return the statistics and what the behaviors are about."""
-    return statistics(case, BehaviorTopics(N_TOPICS, by="behavior"))
+    return statistics(case, BehaviorTopics(N_TOPICS, group_by="behavior"))
 
 
 def with_expert(case: Case) -> Any:
@@ -533,16 +535,20 @@ def told_logistic(case: Case, budget: Budget) -> Any:
 #: where the case lacks what the contender is about.
 ABLATIONS: dict[str, Factory] = {
     "HUIHEN": huihen(),
-    "HUIHEN, plain GRUs": huihen(time_aware=False, user_item_aware=False),
-    "HUIHEN, no time-aware GRU": huihen(time_aware=False),
-    "HUIHEN, no user-item-aware GRU": huihen(user_item_aware=False),
+    "HUIHEN, plain GRUs": huihen(
+        net_params={"module__time_aware": False, "module__user_item_aware": False}
+    ),
+    "HUIHEN, no time-aware GRU": huihen(net_params={"module__time_aware": False}),
+    "HUIHEN, no user-item-aware GRU": huihen(net_params={"module__user_item_aware": False}),
     "HUIHEN, no warm start": huihen(warm_start=False),
     "HUIHEN, no teacher": huihen(old_teacher=None),
-    "HUIHEN, no sessions": huihen(hierarchical=False),
+    "HUIHEN, no sessions": huihen(net_params={"module__hierarchical": False}),
     "HUIHEN, no event numbers": huihen(event_numbers=None),
-    "HUIHEN, no mean intention": huihen(mean_intention=False),
-    "HUIHEN, the paper's form": huihen(event_numbers=None, mean_intention=False),
-    "HUIHEN, no field-aware matrices": huihen(field_aware=False),
+    "HUIHEN, no mean intention": huihen(net_params={"module__mean_intention": False}),
+    "HUIHEN, the paper's form": huihen(
+        event_numbers=None, net_params={"module__mean_intention": False}
+    ),
+    "HUIHEN, no field-aware matrices": huihen(net_params={"module__field_aware": False}),
     "HUIHEN, original operations": huihen(abstract=False),
     "HUIHEN, operations by frequency": huihen(merge="frequency"),
     "HUIHEN, true groups of operations": huihen(by="groups"),
@@ -558,7 +564,7 @@ ON_EACH = {"trees": FEW_ON_INTERVALS, "scorecard": trees_on(with_intervals, scor
 TODAY: dict[str, Factory] = {
     "HUIHEN, default": huihen(**DEFAULT),
     "HUIHEN, default, no teacher": huihen(**ONE_CYCLE),
-    "HUIHEN, default, single network": huihen(**DEFAULT | {"n_networks": 1}),
+    "HUIHEN, default, single network": huihen(**DEFAULT | {"n_estimators": 1}),
     "HUIHEN, default, on LightGBM": huihen(base=FEW_ON_INTERVALS, **DEFAULT),
     "HUIHEN, default, on LightGBM and scorecard": huihen(base=both, **DEFAULT),
     "HUIHEN, default, by and on an expert's trees": huihen(
@@ -574,7 +580,7 @@ TODAY: dict[str, Factory] = {
 #: Other forms of HUIHEN: what it can be set to, and how it stands on a model that is there.
 FORMS: dict[str, Factory] = {
     "HUIHEN, one cycle": huihen(**ONE_CYCLE),
-    "HUIHEN, one cycle, single network": huihen(**ONE_CYCLE | {"n_networks": 1}),
+    "HUIHEN, one cycle, single network": huihen(**ONE_CYCLE | {"n_estimators": 1}),
     "HUIHEN, one cycle, on LightGBM with intervals": huihen(base=FEW_ON_INTERVALS, **ONE_CYCLE),
     "HUIHEN, weight_decay=0.001": huihen(weight_decay=1e-3),
     "HUIHEN, topics": huihen(n_topics=N_TOPICS),
@@ -582,29 +588,29 @@ FORMS: dict[str, Factory] = {
     "HUIHEN on LightGBM": huihen(base=ON_WINDOWS),
     "HUIHEN on LightGBM with intervals": huihen(base=ON_INTERVALS),
     "HUIHEN, guided, on LightGBM with intervals": huihen(base=ON_INTERVALS, guide=ON_INTERVALS),
-    "HUIHEN, five networks": huihen(n_networks=5),
-    "HUIHEN, five, on LightGBM": huihen(n_networks=5, base=ON_WINDOWS),
-    "HUIHEN, five, on LightGBM with intervals": huihen(n_networks=5, base=ON_INTERVALS),
-    "HUIHEN, five, on LightGBM, old and new": huihen(n_networks=5, base=ON_OLD_TOO),
+    "HUIHEN, five networks": huihen(n_estimators=5),
+    "HUIHEN, five, on LightGBM": huihen(n_estimators=5, base=ON_WINDOWS),
+    "HUIHEN, five, on LightGBM with intervals": huihen(n_estimators=5, base=ON_INTERVALS),
+    "HUIHEN, five, on LightGBM, old and new": huihen(n_estimators=5, base=ON_OLD_TOO),
     "HUIHEN, five, on 150 trees, old and new": huihen(
-        n_networks=5, base=with_old_rows(FEW_ON_WINDOWS)
+        n_estimators=5, base=with_old_rows(FEW_ON_WINDOWS)
     ),
     "HUIHEN, five, topics, on 150 trees with topics, old and new": huihen(
-        n_networks=5, n_topics=N_TOPICS, base=with_old_rows(FEW_ON_TOPICS)
+        n_estimators=5, n_topics=N_TOPICS, base=with_old_rows(FEW_ON_TOPICS)
     ),
-    "HUIHEN, five guided": huihen(n_networks=5, guide=ON_INTERVALS),
-    "HUIHEN, five guided, on LightGBM": huihen(n_networks=5, base=ON_WINDOWS, guide=ON_INTERVALS),
+    "HUIHEN, five guided": huihen(n_estimators=5, guide=ON_INTERVALS),
+    "HUIHEN, five guided, on LightGBM": huihen(n_estimators=5, base=ON_WINDOWS, guide=ON_INTERVALS),
     "HUIHEN, five guided, on LightGBM with intervals": huihen(
-        n_networks=5, base=ON_INTERVALS, guide=ON_INTERVALS
+        n_estimators=5, base=ON_INTERVALS, guide=ON_INTERVALS
     ),
     "HUIHEN, five guided, on 150 trees of an expert": huihen(
-        n_networks=5, base=ON_EXPERT, guide=ON_INTERVALS
+        n_estimators=5, base=ON_EXPERT, guide=ON_INTERVALS
     ),
     "HUIHEN, five guided by and on 150 trees of an expert": huihen(
-        n_networks=5, base=ON_EXPERT, guide=ON_EXPERT
+        n_estimators=5, base=ON_EXPERT, guide=ON_EXPERT
     ),
     "HUIHEN, five, topics, guided by and on 150 trees of an expert": huihen(
-        n_networks=5, n_topics=N_TOPICS, base=ON_EXPERT, guide=ON_EXPERT
+        n_estimators=5, n_topics=N_TOPICS, base=ON_EXPERT, guide=ON_EXPERT
     ),
 }
 #: The contender that each of those stands on; its features here are of the kept sessions alone.
@@ -708,7 +714,7 @@ _MERGED: dict[str, dict[str, Any]] = {
     ", true groups of operations": {"by": "groups"},
 }
 MERGED: dict[str, Factory] = {
-    ONE_NETWORK + how: huihen(**params, **ONE_CYCLE | {"n_networks": 1})
+    ONE_NETWORK + how: huihen(**params, **ONE_CYCLE | {"n_estimators": 1})
     for how, params in _MERGED.items()
 }
 EVERYTHING = CONTENDERS | SWEPT | TODAY | MERGED

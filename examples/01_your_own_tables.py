@@ -49,7 +49,7 @@ print(report.to_string(), "\n")
 # of table in between, such as polars: HUIHENClassifier(id_columns=["customer", "contract"]).
 model = make_pipeline(
     BehaviorAbstractor(),
-    Sessionizer(gap="1h"),
+    Sessionizer(session_gap="1h"),
     HUIHENClassifier(max_epochs=10, random_state=0, verbose=1),
 )
 X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)

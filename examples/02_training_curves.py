@@ -28,7 +28,7 @@ SETTINGS: dict[str, dict] = {
     "weight_decay=0": {"weight_decay": 0.0},
     "batch_size=64": {"batch_size": 64},
     "dropout=0.4": {"dropout": 0.4},
-    "log_interval=False": {"log_interval": False},
+    "log_interval=False": {"net_params": {"module__log_interval": False}},
 }
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -55,7 +55,7 @@ for name in arguments.settings:
     # Half of the rows are held out, so that the curves are steady; patience is without end.
     model = HUIHENClassifier(
         max_epochs=arguments.epochs,
-        n_networks=1,
+        n_estimators=1,
         teacher=None,
         schedule="constant",
         lr=1e-3,

@@ -43,7 +43,7 @@ X = make_pipeline(BehaviorAbstractor(), Sessionizer(max_sessions=20)).fit_transf
 scorecard = make_pipeline(ProfileEncoder(), LogisticRegression(max_iter=1000))
 scorecard.fit(bank.old_applications, bank.old_y)
 
-shape = {"n_networks": arguments.networks, "max_epochs": arguments.epochs}
+shape = {"n_estimators": arguments.networks, "max_epochs": arguments.epochs}
 cold = HUIHENClassifier(**shape, random_state=0)
 settings = {"max_epochs": arguments.epochs, "batch_size": 256}  # of step one
 models = {"new applications alone": cold}

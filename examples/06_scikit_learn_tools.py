@@ -63,15 +63,15 @@ model = make_pipeline(
     BehaviorAbstractor(),
     Sessionizer(max_sessions=20),
     HUIHENClassifier(
-        n_networks=arguments.networks, max_epochs=arguments.epochs, lr=0.005, random_state=0
+        n_estimators=arguments.networks, max_epochs=arguments.epochs, lr=0.005, random_state=0
     ),
 )
 
 # 1. A search over all three steps.
 grid = {
     "behaviorabstractor__n_behaviors": [20, 45],
-    "sessionizer__gap": ["30min", "2h"],
-    "huihenclassifier__habit_dim": [10, 30],
+    "sessionizer__session_gap": ["30min", "2h"],
+    "huihenclassifier__dropout": [0.4, 0.6],
 }
 search = GridSearchCV(model, grid, scoring="roc_auc", cv=folds, n_jobs=arguments.jobs)
 search.fit(X_train, y_train)

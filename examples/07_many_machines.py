@@ -32,10 +32,10 @@ def main() -> None:
 
     bank = make_loan_data(n_new=arguments.applications, n_old=0, overdue_rate=0.3, random_state=0)
     X = attach_behaviors(bank.applications, bank.events)
-    shape = {"n_networks": arguments.networks, "max_epochs": arguments.epochs}
+    shape = {"n_estimators": arguments.networks, "max_epochs": arguments.epochs}
     classifier = HUIHENClassifier(**shape, random_state=0)
     model = make_pipeline(BehaviorAbstractor(), Sessionizer(max_sessions=20), classifier)
-    grid = {"sessionizer__gap": ["30min", "2h"], "huihenclassifier__habit_dim": [10, 30]}
+    grid = {"sessionizer__session_gap": ["30min", "2h"], "huihenclassifier__dropout": [0.4, 0.6]}
     search = GridSearchCV(model, grid, scoring="roc_auc", cv=2)
 
     # To the bit only at the same number of threads; a worker of Dask has one.

@@ -52,8 +52,8 @@ X = attach_behaviors(bank.applications, bank.events)
 
 features = make_union(
     ProfileEncoder(),
-    WindowStatistics(windows, by="behavior"),
-    IntervalStatistics(by="behavior", session=session),
+    WindowStatistics(windows, group_by="behavior"),
+    IntervalStatistics(group_by="behavior", session=session),
 )
 trees = make_pipeline(
     features,
@@ -61,7 +61,7 @@ trees = make_pipeline(
         n_estimators=50, learning_rate=0.05, num_leaves=15, n_jobs=1, verbose=-1, random_state=0
     ),
 )
-network = {"n_networks": arguments.networks, "max_epochs": arguments.epochs, "random_state": 0}
+network = {"n_estimators": arguments.networks, "max_epochs": arguments.epochs, "random_state": 0}
 models = {
     "LightGBM": make_pipeline(BehaviorAbstractor(), trees),
     **{

@@ -45,7 +45,7 @@ bank = make_loan_data(
 )
 X = attach_behaviors(bank.applications, bank.events, known_at="recorded_at")
 
-topics = BehaviorTopics(by="behavior")
+topics = BehaviorTopics(group_by="behavior")
 behaviors = BehaviorAbstractor().fit_transform(X)
 loadings = topics.fit(behaviors).loadings_
 frequent = behaviors["behaviors"].nest["behavior"].value_counts().index[:100]
@@ -59,11 +59,11 @@ print(pd.DataFrame.from_dict(ends, orient="index").to_string(), end="\n\n")
 trees = LGBMClassifier(
     n_estimators=100, learning_rate=0.03, num_leaves=7, n_jobs=1, verbose=-1, random_state=0
 )
-windows = [ProfileEncoder(), WindowStatistics(by="behavior")]
+windows = [ProfileEncoder(), WindowStatistics(group_by="behavior")]
 features = {
     "profile + windows": make_union(*windows),
     "profile + windows of every item": make_union(
-        ProfileEncoder(), WindowStatistics(by="behavior", n_operations=300)
+        ProfileEncoder(), WindowStatistics(group_by="behavior", n_operations=300)
     ),
     "profile + windows + topics": make_union(*windows, topics),
 }

@@ -46,7 +46,7 @@ bank = make_loan_data(
     random_state=0,
 )
 X = attach_behaviors(bank.applications, bank.events, known_at="recorded_at")
-network = HUIHENClassifier(max_epochs=arguments.epochs, n_networks=2, random_state=0)
+network = HUIHENClassifier(max_epochs=arguments.epochs, n_estimators=2, random_state=0)
 model = make_pipeline(BehaviorAbstractor(), Sessionizer(), network).fit(X, bank.y)
 
 # The fifth with the highest risk is declined; the others are approved, and stand for the absent.

@@ -51,7 +51,7 @@ def contenders(
     )
     statistics = WindowStatistics(windows)
     front = (BehaviorAbstractor(), sessionizer)
-    shape = {"n_networks": networks, "max_epochs": epochs}
+    shape = {"n_estimators": networks, "max_epochs": epochs}
     models: dict[str, Any] = {}
     if "old_applications" in data:
         warm = HUIHENClassifier(**shape, random_state=SEED)

@@ -380,13 +380,13 @@ class _Plan:
         ]
         lookback = sessionizer._lookback()
         self.lookback = np.iinfo(np.int64).max if lookback is None else lookback
-        self.gap = microseconds_of(sessionizer.gap, "gap")
+        self.gap = microseconds_of(sessionizer.session_gap, "session_gap")
         self.optional = set(classifier._encoder.optional_.known)
         if abstractor is not None:
             self.optional |= abstractor._optional.known
         self.ranges = classifier._encoder.ranges_.ranges_
         self.dtype = np.dtype(classifier.dtype)
-        self.network = _Networks([net.module_ for net in classifier.nets_], self.dtype)
+        self.network = _Networks([net.module_ for net in classifier.estimators_], self.dtype)
         self.profile_sizes = self.encoder.field_sizes_
 
     @classmethod
@@ -402,7 +402,7 @@ class _Plan:
         in_front = steps[:-1]
         vocabulary = classifier.vocabulary_
         if (
-            any(step.column != classifier.behaviors for step in in_front)
+            any(step.behaviors != classifier.behaviors for step in in_front)
             or any(step.applied_at != classifier.applied_at for step in in_front)
             or classifier.applied_at is None
             or len({step._lookback() for step in in_front}) > 1
@@ -411,7 +411,7 @@ class _Plan:
             or (classifier.blend_ is not None and classifier.blend_.base)
             or not set(classifier.event_numbers_.names_) <= {"interval", "age", "amount"}
             or not set(classifier._encoder.ranges_.ranges_) <= {"interval", "age", "amount"}
-            or not all(_Networks.knows(net.module_) for net in classifier.nets_)
+            or not all(_Networks.knows(net.module_) for net in classifier.estimators_)
         ):
             return None
         return cls(abstractor, sessionizer, classifier)

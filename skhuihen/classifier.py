@@ -66,6 +66,7 @@ from skhuihen._training.folds import n_of_rarest, users_of
 from skhuihen._training.net import SCORING_BATCH, HUIHENNet
 from skhuihen._training.start import ColdStart, PretrainedStart, log_odds_of
 from skhuihen._training.trainer import Trainer, find_device, history_of
+from skhuihen.network.architecture import check_architecture
 from skhuihen.network.batch import ApplicationDataset, Batch
 from skhuihen.preprocessing._bounded import Outside
 from skhuihen.preprocessing._correspondence import Correspondence
@@ -106,43 +107,21 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     applied_at : str or None, default="applied_at"
         The column with the time of the application; events at or after it are cut off here too.
         None, said on purpose, cuts nothing.
-    profile_fields : mapping of str to sequence of str, default=None
-        The columns of the profile fields ``"user"``, ``"device"`` and ``"item"``; None finds
-        them by their prefixes (see `ProfileEncoder`).
+    profile_encoder : ProfileEncoder, default=None
+        How the profile becomes numbers, such as ``ProfileEncoder(min_frequency=0.05)``. It is
+        cloned; its `id_columns` and `dtype` are those given here. None is ``ProfileEncoder()``.
     id_columns : sequence of str, default=("user_id", "application_id")
         Columns that are never profile. Absent ones are ignored. The first that has a value more
         than once says whose an application is: what is held out in `fit`, for early stopping and
         in the folds of `base_estimator` and `teacher`, is then whole users, since a network
         recognizes a history that it has seen.
-    behavior_dim : int, default=10
-        Length of behavior, time period and field-wise profile vectors.
-    intention_dim : int, default=30
-        Length of the intention vector T.
-    habit_dim : int, default=30
-        Length of the habit vector H.
-    hidden_units : sequence of int, default=(50, 25)
-        Widths of the hidden layers that join T, H and the profile.
     dropout : float, default=0.6
         Dropout rate behind each of these layers.
-    log_interval : bool, default=True
-        Feed ``log1p`` of seconds to equation 5; False feeds seconds, as the paper prints it.
-    time_aware : bool, default=True
-        False reads sessions with a plain GRU, without intervals and time periods.
-    user_item_aware : bool, default=True
-        False reads intentions with a plain GRU, without user and item.
-    field_aware : bool, default=True
-        False maps the three behavior fields by one shared matrix.
-    hierarchical : bool, default=True
-        False reads all behaviors with one plain GRU, without sessions; there is no T.
     event_numbers : "auto", sequence of str or None, default="auto"
         Numeric subfields of the behaviors that the time-aware GRU takes in as numbers, besides
         what the paper lets amounts and intervals do. ``"auto"`` is the interval before a
         behavior, its age at the application (``"age"``, in seconds, which is added here), and
         its amount, as far as they are there. None is the paper's form.
-    mean_intention : bool, default=True
-        Let the mean of the intentions of all sessions join T, H and the profile: how often
-        something was done is a mean, which the last state of a GRU is slow to learn. Of no effect
-        without `hierarchical`. False is the paper's form.
     n_topics : int, default=0
         Numbers that tell what the behaviors of an application are about, found as `BehaviorTopics`
         does, without labels, of the behaviors of `vocabulary_`; they join T, H and the profile. A
@@ -170,7 +149,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         None is no teacher. The teacher of step one is named in `warm_start_from`.
     guidance_weight : float, default=1.0
         Weight of the guidance of `teacher`, alpha of equation 16; fixed here. 0 is no teacher.
-    n_networks : int, default=5
+    n_estimators : int, default=5
         Number of networks, whose log-odds are averaged. Each leaves out a fold of the rows and
         learns from the others, so that every row has a score of a network that has not seen it
         (see `oof_log_odds_`): by these scores probabilities are calibrated, and the base model
@@ -221,7 +200,16 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         `teacher`. The same seed gives the same result to the bit on the same number of torch
         threads; no global state is read or left.
     net_params : dict, default=None
-        Further parameters of the skorch net, such as ``{"optimizer": torch.optim.SGD}``.
+        Further parameters of the skorch net, such as ``{"optimizer": torch.optim.SGD}``, and those
+        of the network itself with ``module__`` in front, such as ``{"module__habit_dim": 20}``:
+        ``behavior_dim`` (10), ``intention_dim`` (30), ``habit_dim`` (30) and ``hidden_units``
+        ((50, 25)) are its sizes. Of the parts, ``time_aware=False`` and ``user_item_aware=False``
+        put a plain GRU in place of equations 5 to 7 and 8 to 12, ``hierarchical=False`` reads all
+        behaviors with one GRU, without sessions, ``field_aware=False`` maps the three behavior
+        fields by one matrix, ``mean_intention=False`` leaves the mean of all intentions out, and
+        ``log_interval=False`` feeds seconds to equation 5, as the paper prints it. The paper's
+        form is ``HUIHENClassifier(event_numbers=None, net_params={"module__mean_intention":
+        False})``.
     old_data : OldData, default=None
         The old applications of `warm_start_from`, which sets it, and how they are learned from:
         ``old_data__teacher``, ``old_data__cv``, ``old_data__pretrained_lr`` and so on can be
@@ -231,8 +219,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     ----------
     classes_ : ndarray of shape (2,)
         The labels; the second is the one whose probability is ``predict_proba(X)[:, 1]``.
-    nets_ : list of skorch.NeuralNet
-        The trained nets; ``nets_[0].module_`` is a network.
+    estimators_ : list of skorch.NeuralNet
+        The trained nets; ``estimators_[0].module_`` is a network.
     net_ : skorch.NeuralNet
         The first of them.
     class_weight_ : ndarray of shape (2,)
@@ -303,25 +291,15 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     _parameter_constraints: dict = {
         "behaviors": [str],
         "applied_at": [str, None],
-        "profile_fields": [dict, None],
+        "profile_encoder": [ProfileEncoder, None],
         "id_columns": ["array-like"],
-        "behavior_dim": [Interval(Integral, 1, None, closed="left")],
-        "intention_dim": [Interval(Integral, 1, None, closed="left")],
-        "habit_dim": [Interval(Integral, 1, None, closed="left")],
-        "hidden_units": ["array-like"],
         "dropout": [Interval(Real, 0, 1, closed="left")],
-        "log_interval": ["boolean"],
-        "time_aware": ["boolean"],
-        "user_item_aware": ["boolean"],
-        "field_aware": ["boolean"],
-        "hierarchical": ["boolean"],
         "event_numbers": [StrOptions({"auto"}), "array-like", None],
-        "mean_intention": ["boolean"],
         "n_topics": [Interval(Integral, 0, None, closed="left")],
         "base_estimator": [HasMethods(["fit", "predict_proba"]), None],
         "teacher": [HasMethods(["fit", "predict_proba"]), StrOptions({"auto", "base"}), None],
         "guidance_weight": [Interval(Real, 0, None, closed="left")],
-        "n_networks": [Interval(Integral, 1, None, closed="left")],
+        "n_estimators": [Interval(Integral, 1, None, closed="left")],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "schedule": [StrOptions({"one_cycle", "constant"})],
         "weight_decay": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
@@ -345,25 +323,15 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         *,
         behaviors: str = "behaviors",
         applied_at: str | None = "applied_at",
-        profile_fields: Mapping[str, Sequence[str]] | None = None,
+        profile_encoder: ProfileEncoder | None = None,
         id_columns: Sequence[str] = ("user_id", "application_id"),
-        behavior_dim: int = 10,
-        intention_dim: int = 30,
-        habit_dim: int = 30,
-        hidden_units: Sequence[int] = (50, 25),
         dropout: float = 0.6,
-        log_interval: bool = True,
-        time_aware: bool = True,
-        user_item_aware: bool = True,
-        field_aware: bool = True,
-        hierarchical: bool = True,
         event_numbers: Sequence[str] | str | None = "auto",
-        mean_intention: bool = True,
         n_topics: int = 0,
         base_estimator: Any = None,
         teacher: Any = "auto",
         guidance_weight: float = 1.0,
-        n_networks: int = 5,
+        n_estimators: int = 5,
         lr: float = 2e-2,
         schedule: str = "one_cycle",
         weight_decay: float | str = "auto",
@@ -383,25 +351,15 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     ) -> None:
         self.behaviors = behaviors
         self.applied_at = applied_at
-        self.profile_fields = profile_fields
+        self.profile_encoder = profile_encoder
         self.id_columns = id_columns
-        self.behavior_dim = behavior_dim
-        self.intention_dim = intention_dim
-        self.habit_dim = habit_dim
-        self.hidden_units = hidden_units
         self.dropout = dropout
-        self.log_interval = log_interval
-        self.time_aware = time_aware
-        self.user_item_aware = user_item_aware
-        self.field_aware = field_aware
-        self.hierarchical = hierarchical
         self.event_numbers = event_numbers
-        self.mean_intention = mean_intention
         self.n_topics = n_topics
         self.base_estimator = base_estimator
         self.teacher = teacher
         self.guidance_weight = guidance_weight
-        self.n_networks = n_networks
+        self.n_estimators = n_estimators
         self.lr = lr
         self.schedule = schedule
         self.weight_decay = weight_decay
@@ -494,7 +452,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def _may_begin_partially(self) -> bool:
         """Tell whether `partial_fit` can be called now, and why it cannot."""
-        if hasattr(self, "nets_"):
+        if hasattr(self, "estimators_"):
             return True
         if self.base_estimator is not None:
             raise AttributeError(
@@ -573,7 +531,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         """
         if classes is not None:
             classes = as_labels(classes, "classes")
-        if not hasattr(self, "nets_"):
+        if not hasattr(self, "estimators_"):
             self._check_parameters()
             X, y, sample_weight, source = self._open(X, y, sample_weight)
             frame, y, weight, _ = self._check_rows(X, y, sample_weight, reset=True)
@@ -615,8 +573,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             dataset: _Applications = encoder.dataset(frame, behaviors, label, weight, device)
         else:
             dataset = encoder.stream(source, frame, label, weight, device)
-        self._trainer().train_on(self.nets_, dataset)
-        self._keep(self.nets_)
+        self._trainer().train_on(self.estimators_, dataset)
+        self._keep(self.estimators_)
         return self
 
     @validate_params(
@@ -653,12 +611,12 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         """Pre-train the profile's part on old data that have no behaviors, under a teacher.
 
         Step one trains at once, with this classifier's parameters as they are now (but for
-        `callbacks`, `class_weight`, `n_networks`, `base_estimator` and `teacher`); `fit` is step
+        `callbacks`, `class_weight`, `n_estimators`, `base_estimator` and `teacher`); `fit` is step
         two and starts from it, as often as it is called, in clones too. Only parameters that
-        change the shape or the inputs of the pre-trained part (`behavior_dim`, `hidden_units`,
-        `dtype`, `behaviors`, `profile_fields`, `id_columns`) make `fit` run step one again.
-        Warm-starting again replaces the first; a fitted classifier stays as it is until the next
-        `fit`.
+        change the shape or the inputs of the pre-trained part (`profile_encoder`, `dtype`,
+        `behaviors`, `id_columns`, and the sizes in `net_params`) make `fit` run step one again, and
+        so do the settings in `old_data`. Warm-starting again replaces the first; a fitted classifier
+        stays as it is until the next `fit`.
 
         Parameters
         ----------
@@ -809,14 +767,14 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        if "nets_" in state and self.old_data is not None:
+        if "estimators_" in state and self.old_data is not None:
             state = {**state, "old_data": self.old_data.without_rows()}
         return state
 
     @property
     def net_(self) -> HUIHENNet:
-        """The first of `nets_`."""
-        return self.nets_[0]
+        """The first of `estimators_`."""
+        return self.estimators_[0]
 
     @property
     def profile_encoder_(self) -> ProfileEncoder:
@@ -1141,7 +1099,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def _keep(self, nets: list[HUIHENNet]) -> None:
         """Keep networks that were trained, and their history."""
-        self.nets_ = nets
+        self.estimators_ = nets
         self.history_ = history_of(nets)
         self.n_iter_ = max(len(net.history) for net in nets)
         self._made_with = {
@@ -1160,12 +1118,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def _check_parameters(self) -> None:
         """Refuse what would otherwise be refused deep inside torch or skorch."""
-        for width in self.hidden_units:
-            if not isinstance(width, Integral) or width < 1:
-                raise ValueError(
-                    f"hidden_units={self.hidden_units!r} holds {width!r}; integers of at least 1 "
-                    "are wanted."
-                )
+        check_architecture(self.net_params or {})
         for callback in self.callbacks or []:
             callback = callback[1] if isinstance(callback, tuple) else callback
             if not (isinstance(callback, Callback) or callback in (None, Callback)):
@@ -1244,9 +1197,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def _mean_logits(self, batch: Batch) -> torch.Tensor:
         """Return the mean of the networks' logits."""
-        if len(self.nets_) == 1:
+        if len(self.estimators_) == 1:
             return self.net_.module_(batch)
-        return torch.stack([net.module_(batch) for net in self.nets_]).mean(dim=0)
+        return torch.stack([net.module_(batch) for net in self.estimators_]).mean(dim=0)
 
     def _blended(self, frame: pd.DataFrame, logits: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return the log-odds of the networks, weighed with those of the base model."""
@@ -1262,7 +1215,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self, frame: pd.DataFrame, function: Callable[[Batch], torch.Tensor], width: int
     ) -> NDArray[np.floating]:
         """Apply a function of a batch to all applications, without gradients."""
-        for net in self.nets_:
+        for net in self.estimators_:
             if net.module_.training:
                 net.module_.eval()
         self.profile_encoder_.tell_unusual(frame, stacklevel=3)

@@ -44,8 +44,8 @@ class OutOfTimeSplit(BaseCrossValidator):
     test_size : str or timedelta, default=None
         Length of each test period; the last one ends with the last application. None takes
         periods of about equal numbers of applications, ``n // (n_splits + 1)`` each.
-    max_train : str or timedelta, default=None
-        Leave out training rows with ``applied_at < cut - gap - max_train``. None takes all.
+    max_train_size : str or timedelta, default=None
+        Leave out training rows with ``applied_at < cut - gap - max_train_size``. None takes all.
     applied_at : str, default="applied_at"
         The column with the time of the application.
     by_user : str, default=None
@@ -88,20 +88,22 @@ class OutOfTimeSplit(BaseCrossValidator):
         *,
         gap: Any = "0D",
         test_size: Any = None,
-        max_train: Any = None,
+        max_train_size: Any = None,
         applied_at: str = "applied_at",
         by_user: str | None = None,
     ) -> None:
         self.n_splits = check_scalar(n_splits, "n_splits", Integral, min_val=1)
         self.gap = gap
         self.test_size = test_size
-        self.max_train = max_train
+        self.max_train_size = max_train_size
         self.applied_at = applied_at
         self.by_user = by_user
         # Splitters have no fit that could refuse these later.
         self._gap = microseconds_of(gap, "gap", or_zero=True)
         self._test_size = None if test_size is None else microseconds_of(test_size, "test_size")
-        self._max_train = None if max_train is None else microseconds_of(max_train, "max_train")
+        self._max_train = (
+            None if max_train_size is None else microseconds_of(max_train_size, "max_train_size")
+        )
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
         """Return the number of folds.
@@ -156,7 +158,7 @@ class OutOfTimeSplit(BaseCrossValidator):
                 raise ValueError(
                     f"The {part} part of fold {fold} (cut at {start}) has {lack}; its rows are "
                     f"{counts}. Pass fewer n_splits, a shorter gap, or a longer test_size or "
-                    "max_train; report(X) counts the rows of each fold."
+                    "max_train_size; report(X) counts the rows of each fold."
                 )
             train, test = map(np.flatnonzero, is_of)
             folds.append((train, test))
@@ -176,7 +178,7 @@ class OutOfTimeSplit(BaseCrossValidator):
         DataFrame
             A row for each fold. ``cut`` and ``end`` are the test period, its end excluded. The
             others are numbers of applications, each of one fate: ``train``, ``test``,
-            ``too_old`` (beyond `max_train`), ``label_unknown`` (before the cut, by less than
+            ``too_old`` (beyond `max_train_size`), ``label_unknown`` (before the cut, by less than
             `gap`), ``known_user`` (in the test period, by a user in the training part) and
             ``later`` (after the test period).
         """

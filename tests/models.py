@@ -11,7 +11,7 @@ from skhuihen import ProfileEncoder, WindowStatistics
 
 #: One network that holds out rows and stops early at a constant rate, as the default once was.
 STOPPED_EARLY: dict[str, Any] = {
-    "n_networks": 1,
+    "n_estimators": 1,
     "schedule": "constant",
     "lr": 1e-3,
     "batch_size": 64,
@@ -22,6 +22,6 @@ STOPPED_EARLY: dict[str, Any] = {
 
 def trees() -> Any:
     """Return few trees on the profile and on window statistics."""
-    features = make_union(ProfileEncoder(), WindowStatistics(by="behavior"))
+    features = make_union(ProfileEncoder(), WindowStatistics(group_by="behavior"))
     model = LGBMClassifier(n_estimators=10, n_jobs=1, verbose=-1, random_state=0)
     return make_pipeline(features, model)

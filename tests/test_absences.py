@@ -64,7 +64,7 @@ def test_a_subfield_that_fit_knew_is_missed(step: Any, name: str) -> None:
 def test_the_classifier_misses_amounts() -> None:
     sessions = Sessionizer()
     X, without = (sessions.fit_transform(table) for table in (attached(), attached(amount=None)))
-    model = HUIHENClassifier(max_epochs=1, n_networks=1, random_state=0).fit(X, BANK.y)
+    model = HUIHENClassifier(max_epochs=1, n_estimators=1, random_state=0).fit(X, BANK.y)
     with pytest.warns(UserWarning, match="no subfield 'amount', which they had in fit") as caught:
         model.predict_proba(without)
     assert caught[0].filename == __file__
@@ -95,7 +95,7 @@ def test_columns_without_a_prefix_among_those_with_one_are_told() -> None:
         ProfileEncoder().fit(X)
     assert caught[0].filename == __file__
     with pytest.warns(UserWarning, match=left_out):
-        HUIHENClassifier(max_epochs=1, n_networks=1, random_state=0).fit(X, BANK.y)
+        HUIHENClassifier(max_epochs=1, n_estimators=1, random_state=0).fit(X, BANK.y)
     with silence():
         ProfileEncoder().fit(BANK.applications)
         ProfileEncoder({"user": ["score"]}).fit(X)
@@ -107,7 +107,7 @@ def test_a_column_of_which_no_value_is_known_is_told() -> None:
     shouted = X.assign(user__employment=X["user__employment"].str.upper())
     coded = X.assign(user__employment=X["user__employment"].astype("category").cat.codes)
     encoder = ProfileEncoder().fit(X)
-    model = HUIHENClassifier(max_epochs=1, n_networks=1, random_state=0).fit(X, BANK.y)
+    model = HUIHENClassifier(max_epochs=1, n_estimators=1, random_state=0).fit(X, BANK.y)
     for other in (shouted, coded):
         for score in (encoder.transform, model.predict_proba):
             with pytest.warns(

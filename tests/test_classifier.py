@@ -26,6 +26,7 @@ from skhuihen import (
     BehaviorAbstractor,
     BehaviorTopics,
     HUIHENClassifier,
+    ProfileEncoder,
     Sessionizer,
     attach_behaviors,
 )
@@ -72,7 +73,7 @@ def test_learns_a_planted_pattern() -> None:
         events = X["behaviors"].iloc[row]
         length[row] = (events["session"] == session).sum()
     y = (length > np.median(length)).astype(int)
-    model = HUIHENClassifier(max_epochs=40, n_networks=1, dropout=0.0, random_state=0)
+    model = HUIHENClassifier(max_epochs=40, n_estimators=1, dropout=0.0, random_state=0)
     model.fit(X.iloc[:300], y[:300])
     assert roc_auc_score(y[300:], model.predict_proba(X.iloc[300:])[:, 1]) > 0.9
 
@@ -142,7 +143,7 @@ def test_frame_without_behaviors_and_array(bank: Any) -> None:
     assert model.predict_proba(bank.applications).shape == (300, 2)
     assert not model.transform(bank.applications).any()
     data, y = make_classification(300, random_state=0)
-    plain = HUIHENClassifier(n_networks=1, random_state=0).fit(data[:200], y[:200])
+    plain = HUIHENClassifier(n_estimators=1, random_state=0).fit(data[:200], y[:200])
     assert roc_auc_score(y[200:], plain.decision_function(data[200:])) > 0.85
 
 
@@ -167,7 +168,7 @@ def test_switches_change_the_network(
 def test_the_mean_intention_joins_the_others_but_is_no_part_of_transform(
     fitted: HUIHENClassifier, X: pd.DataFrame, bank: Any
 ) -> None:
-    plain = clone(fitted).set_params(mean_intention=False).fit(X, bank.y)
+    plain = clone(fitted).set_params(net_params={"module__mean_intention": False}).fit(X, bank.y)
     widths = [model.net_.module_.interaction.joint.of_vectors.shape[1] for model in (fitted, plain)]
     assert widths[0] == widths[1] + fitted.intention_dim
     assert fitted.transform(X).shape == plain.transform(X).shape
@@ -197,7 +198,7 @@ def test_topics_are_those_of_the_transformer(bank: Any) -> None:
     # Without amounts, no behavior is two by its sign.
     X = attach_behaviors(bank.applications, bank.events.drop(columns="amount"))
     X = Sessionizer().fit_transform(BehaviorAbstractor().fit_transform(X))
-    model, topics = quick(n_topics=4).fit(X, bank.y), BehaviorTopics(4, by="behavior").fit(X)
+    model, topics = quick(n_topics=4).fit(X, bank.y), BehaviorTopics(4, group_by="behavior").fit(X)
     of_name = dict(zip(topics.loadings_.index, topics.loadings_.to_numpy(), strict=True))
     names = [name for _, name, _ in model.vocabulary_.behaviors_]
     assert len(names) == len(of_name)
@@ -223,7 +224,7 @@ def test_topics_without_behaviors_are_zero(bank: Any) -> None:
 def test_without_sessions_only_if_not_hierarchical(raw: pd.DataFrame, bank: Any) -> None:
     with pytest.raises(ValueError, match=r"no subfield 'session'.*Sessionizer"):
         quick().fit(raw, bank.y)
-    quick(hierarchical=False).fit(raw.iloc[:100], bank.y[:100])
+    quick(net_params={"module__hierarchical": False}).fit(raw.iloc[:100], bank.y[:100])
 
 
 def test_raw_operations_have_vectors_of_their_own(raw: pd.DataFrame, bank: Any) -> None:
@@ -502,7 +503,7 @@ def test_cross_validation_and_search(raw: pd.DataFrame, bank: Any) -> None:
     assert np.isfinite(serial).all()
     search = GridSearchCV(
         model,
-        {"sessionizer__gap": ["30min", "1h"], "huihenclassifier__habit_dim": [5, 10]},
+        {"sessionizer__session_gap": ["30min", "1h"], "huihenclassifier__dropout": [0.4, 0.6]},
         cv=2,
         scoring="roc_auc",
         error_score="raise",
@@ -545,11 +546,11 @@ def test_refusals(X: pd.DataFrame, bank: Any, fitted: HUIHENClassifier) -> None:
 
 def test_refusals_of_parameters(X: pd.DataFrame, bank: Any) -> None:
     for params, message in [
-        ({"hidden_units": (2.5,)}, "hidden_units"),
+        ({"net_params": {"module__hidden_units": (2.5,)}}, "hidden_units"),
         ({"device": "banana"}, "device='banana'"),
         ({"net_params": {"max_epochs": 3}}, "net_params names 'max_epochs'"),
         ({"class_weight": {0: 0, 1: 1}}, "leaves the class 0 no weight"),
-        ({"profile_fields": {"user": "user__age"}}, "a list of columns"),
+        ({"profile_encoder": ProfileEncoder({"user": "user__age"})}, "a list of columns"),
         ({"lr": 1e30}, "diverged"),
     ]:
         with pytest.raises(ValueError, match=message):

@@ -28,11 +28,11 @@ STRICT = HUIHENClassifier(
     batch_size=-1,
     dtype="float64",
     dropout=0.0,
-    n_networks=1,
+    n_estimators=1,
     random_state=0,
 )
 #: As shipped, but for the number of networks: two are as many as any.
-AS_SHIPPED = HUIHENClassifier(n_networks=2, random_state=0)
+AS_SHIPPED = HUIHENClassifier(n_estimators=2, random_state=0)
 
 #: Beside a model of numbers. Few epochs: what is checked is how both go together.
 FEW: dict[str, Any] = {"max_epochs": 5, "random_state": 0}
@@ -134,14 +134,21 @@ def test_scikit_learn_checks_of_transformers(transformer: Any, check: Any) -> No
     check(type(transformer).__name__, clone(transformer))
 
 
-SMALL = HUIHENClassifier(behavior_dim=4, intention_dim=4, habit_dim=4, max_epochs=2, n_networks=2)
-TINY = clone(SMALL).set_params(max_epochs=1, n_networks=1)
+SMALL = HUIHENClassifier(
+    max_epochs=2,
+    n_estimators=2,
+    net_params={"module__behavior_dim": 4, "module__intention_dim": 4, "module__habit_dim": 4},
+)
+TINY = clone(SMALL).set_params(max_epochs=1, n_estimators=1)
 ESTIMATORS = [
     *TRANSFORMERS,
     SEES_ALL,
     SMALL,
     HUIHENClassifier(
-        hierarchical=False, hidden_units=(8,), max_epochs=2, n_networks=1, batch_size=16
+        max_epochs=2,
+        n_estimators=1,
+        batch_size=16,
+        net_params={"module__hierarchical": False, "module__hidden_units": (8,)},
     ),
     make_pipeline(BehaviorAbstractor(n_behaviors=10), Sessionizer(max_sessions=3), TINY),
     make_pipeline(Sessionizer(max_sessions=3), BehaviorAbstractor(n_behaviors=10), TINY),

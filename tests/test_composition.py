@@ -73,9 +73,15 @@ def y(bank: Any) -> np.ndarray:
 
 
 def net(**params: Any) -> HUIHENClassifier:
-    sizes = {"behavior_dim": 4, "intention_dim": 4, "habit_dim": 4}
+    sizes = {
+        "net_params": {
+            "module__behavior_dim": 4,
+            "module__intention_dim": 4,
+            "module__habit_dim": 4,
+        }
+    }
     return HUIHENClassifier(
-        **{**sizes, "n_networks": 1, "max_epochs": 2, "random_state": 0, **params}
+        **{**sizes, "n_estimators": 1, "max_epochs": 2, "random_state": 0, **params}
     )
 
 
@@ -149,7 +155,7 @@ def test_serial_threads_and_processes_give_the_same_bits(X: pd.DataFrame, y: np.
     def scores() -> np.ndarray:
         # Rows held out, dropout and shuffling: all that is drawn while it trains.
         return cross_val_predict(
-            model(n_networks=2, max_epochs=3), X, y, cv=FOLDS, method="predict_proba"
+            model(n_estimators=2, max_epochs=3), X, y, cv=FOLDS, method="predict_proba"
         )
 
     serial = scores()
@@ -173,7 +179,7 @@ def test_learning_curve(X: pd.DataFrame, y: np.ndarray) -> None:
 GRID = {
     "behaviorabstractor__n_behaviors": [3, 10],
     "sessionizer__max_sessions": [1, 3],
-    "huihenclassifier__habit_dim": [2, 4],
+    "huihenclassifier__dropout": [0.4, 0.6],
 }
 
 
@@ -312,7 +318,7 @@ def older_is_safer(X: pd.DataFrame) -> tuple[Pipeline, pd.DataFrame, np.ndarray]
     """A model of labels that depend on age alone; partial dependence wants it as floats."""
     X = X.astype({"user__age": float})
     y = (X["user__age"] < X["user__age"].median()).to_numpy().astype(int)
-    return model(lr=0.02, n_networks=2, max_epochs=15, dropout=0.0).fit(X, y), X, y
+    return model(lr=0.02, n_estimators=2, max_epochs=15, dropout=0.0).fit(X, y), X, y
 
 
 def test_permutation_importance(older_is_safer: Any) -> None:

@@ -75,11 +75,17 @@ def X(bank: Any) -> pd.DataFrame:
 
 
 def model(**params: Any) -> Any:
-    sizes = {"behavior_dim": 4, "intention_dim": 4, "habit_dim": 4}
+    sizes = {
+        "net_params": {
+            "module__behavior_dim": 4,
+            "module__intention_dim": 4,
+            "module__habit_dim": 4,
+        }
+    }
     return make_pipeline(
         BehaviorAbstractor(n_behaviors=10),
         Sessionizer(max_sessions=3),
-        HUIHENClassifier(max_epochs=2, n_networks=1, random_state=0, **sizes, **params),
+        HUIHENClassifier(max_epochs=2, n_estimators=1, random_state=0, **sizes, **params),
     )
 
 
@@ -162,7 +168,10 @@ def test_units_and_zones(unit: str, zone: str | None, container: Container) -> N
         return X.assign(applied_at=X["applied_at"].astype(X["applied_at"].dtype).dt.as_unit(unit))
 
     expected = build("us")
-    for transformer in (Sessionizer(gap="90min", min_behaviors=1), WindowStatistics(["2h"])):
+    for transformer in (
+        Sessionizer(session_gap="90min", min_behaviors=1),
+        WindowStatistics(["2h"]),
+    ):
         result = transformer.fit_transform(container(build(unit)))
         want = transformer.fit_transform(expected)
         if isinstance(transformer, Sessionizer):
@@ -373,7 +382,11 @@ METHODS = ("transform", "predict", "predict_proba", "report")
 
 @pytest.mark.parametrize(
     "estimator",
-    [*TRANSFORMERS, model(), HUIHENClassifier(hierarchical=False, max_epochs=1)],
+    [
+        *TRANSFORMERS,
+        model(),
+        HUIHENClassifier(max_epochs=1, net_params={"module__hierarchical": False}),
+    ],
     ids=lambda estimator: type(estimator).__name__,
 )
 def test_one_row_as_a_series_is_refused_with_the_cure(

@@ -62,7 +62,7 @@ STEPS = {
     "known sessions": LOANS,
     "behaviors": BEHAVIORS,
     "windows": WINDOWS,
-    "intervals": IntervalStatistics(3, gap="40min"),
+    "intervals": IntervalStatistics(3, session_gap="40min"),
     "intervals of loans": IntervalStatistics(3, session="loan"),
     "sessions of behaviors": make_pipeline(BEHAVIORS, SESSIONS),
     "behaviors of sessions": make_pipeline(SESSIONS, BEHAVIORS),
@@ -410,7 +410,7 @@ def scorers():
         "loans of behaviors": (behaviors, LOANS),
         "behaviors of loans": (LOANS, behaviors),
     }
-    net = HUIHENClassifier(max_epochs=2, n_networks=1, lr=0.05, random_state=0)
+    net = HUIHENClassifier(max_epochs=2, n_estimators=1, lr=0.05, random_state=0)
     models = {}
     for name, way in ways.items():
         # Without ages, what is told of a loan's events beside their times is all that counts.

@@ -390,7 +390,7 @@ def test_forms_share_their_networks_and_score_as_with_their_own(contenders) -> N
     forms = ["HUIHEN on LightGBM", "HUIHEN on LightGBM with intervals"]
     known.clear()
     shared = [fit(form) for form in forms]
-    assert shared[0].nets_ is shared[1].nets_
+    assert shared[0].estimators_ is shared[1].estimators_
     assert shared[0].blend_ != shared[1].blend_
     known.clear()
     own = fit(forms[1])
@@ -405,7 +405,7 @@ def test_forms_share_their_networks_and_score_as_with_their_own(contenders) -> N
     assert len(known) == 4
     # Guided ones share theirs with each other alone.
     guided = [fit(f"HUIHEN, guided{on}") for on in ("", ", on LightGBM with intervals")]
-    assert guided[0].nets_ is guided[1].nets_
+    assert guided[0].estimators_ is guided[1].estimators_
     assert len(known) == 5
 
 

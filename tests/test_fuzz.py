@@ -101,7 +101,9 @@ def test_the_helper_can_fail(call: Callable[[], Any]) -> None:
     with pytest.raises(AssertionError):
         assert_result_or_clear_error(call, "gap")
     assert assert_result_or_clear_error(lambda: 1)
-    assert not assert_result_or_clear_error(lambda: Sessionizer(gap="soon").fit(frame()), "gap")
+    assert not assert_result_or_clear_error(
+        lambda: Sessionizer(session_gap="soon").fit(frame()), "gap"
+    )
 
 
 # ---- a table, and what may stand in it
@@ -200,12 +202,14 @@ def quick() -> HUIHENClassifier:
     """Return a classifier of raw operations that has seen everything once."""
     return HUIHENClassifier(
         max_epochs=1,
-        n_networks=1,
+        n_estimators=1,
         random_state=0,
-        hierarchical=False,
-        behavior_dim=2,
-        habit_dim=2,
-        hidden_units=(2,),
+        net_params={
+            "module__hierarchical": False,
+            "module__behavior_dim": 2,
+            "module__habit_dim": 2,
+            "module__hidden_units": (2,),
+        },
     )
 
 
@@ -356,7 +360,7 @@ def test_odd_shapes(shape: str) -> None:
         assert_result_or_clear_error(run, *names)
     if isinstance(X, pd.DataFrame):
         names = ["applications", "events"]
-        assert_result_or_clear_error(lambda: attach_behaviors(X, E, name="new"), *names)
+        assert_result_or_clear_error(lambda: attach_behaviors(X, E, behaviors="new"), *names)
         assert_result_or_clear_error(lambda: attach_behaviors(A, X), *names)
 
 
@@ -365,7 +369,7 @@ def test_odd_column_names_in_the_join(name: str) -> None:
     for call in (
         lambda: attach_behaviors(A, E.rename(columns={"page": name})),
         lambda: attach_behaviors(A.rename(columns={"user__age": name}), E),
-        lambda: attach_behaviors(A, E, name=name),
+        lambda: attach_behaviors(A, E, behaviors=name),
         lambda: attach_behaviors(
             *(table.rename(columns={"user_id": name}) for table in (A, E)), by=name
         ),

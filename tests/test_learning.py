@@ -34,7 +34,7 @@ def y(X: pd.DataFrame) -> np.ndarray:
 
 
 def quick(**params: Any) -> HUIHENClassifier:
-    few = {"n_networks": 3, "max_epochs": 4, "lr": 0.01, "random_state": 0}
+    few = {"n_estimators": 3, "max_epochs": 4, "lr": 0.01, "random_state": 0}
     return HUIHENClassifier(**few | params)
 
 
@@ -67,7 +67,7 @@ def test_the_cycle_is_that_of_torch() -> None:
 
 def test_each_group_of_weights_has_a_peak_of_its_own(X: pd.DataFrame, y: np.ndarray) -> None:
     seen: list[list[float]] = []
-    model = quick(n_networks=1, batch_size=16, lr=0.01, callbacks=[Rates(seen)])
+    model = quick(n_estimators=1, batch_size=16, lr=0.01, callbacks=[Rates(seen)])
     model.warm_start_from(X[:100], y[:100], teacher=None, max_epochs=1, pretrained_lr=0.2)
     model.fit(X, y)
     rates = np.array(seen)
@@ -113,8 +113,8 @@ def test_each_row_is_scored_by_the_network_that_left_it_out(X, y, monkeypatch) -
     alone = clone(model).fit(X, y)
     alone.blend_ = None
     scores = np.empty(len(X))
-    for net, rows in zip(model.nets_, parts[:3], strict=True):
-        alone.nets_ = [net]
+    for net, rows in zip(model.estimators_, parts[:3], strict=True):
+        alone.estimators_ = [net]
         scores[rows] = alone.decision_function(X.iloc[rows])
     # Their order is that of the calibrated ones, whose slope is positive.
     assert np.corrcoef(scores, model.oof_log_odds_)[0, 1] == pytest.approx(1)
@@ -149,10 +149,10 @@ def test_applications_of_one_user_are_left_out_together(X, y, monkeypatch) -> No
 
 
 def test_a_single_network_learns_from_all_rows(X: pd.DataFrame, y: np.ndarray) -> None:
-    model = quick(n_networks=1).fit(X, y)
+    model = quick(n_estimators=1).fit(X, y)
     assert model.blend_ is None
     assert not hasattr(model, "oof_log_odds_")
-    base = quick(n_networks=1, base_estimator=LogisticRegression()).fit(X, y)
+    base = quick(n_estimators=1, base_estimator=LogisticRegression()).fit(X, y)
     assert base.blend_ == Blend(0.0, 0.65, 0.35)
 
 
@@ -162,7 +162,7 @@ def test_few_rows_of_a_class_make_few_folds() -> None:
     y[0] = 1
     assert quick().fit(X, y).blend_ is None  # nothing can be left out
     y[1] = 1
-    assert not np.isnan(quick(n_networks=5).fit(X, y).oof_log_odds_).any()
+    assert not np.isnan(quick(n_estimators=5).fit(X, y).oof_log_odds_).any()
 
 
 def test_clones_and_repetitions_are_equal_to_the_bit(X: pd.DataFrame, y: np.ndarray) -> None:
@@ -175,13 +175,13 @@ def test_clones_and_repetitions_are_equal_to_the_bit(X: pd.DataFrame, y: np.ndar
 # Calibration.
 
 
-def scattered(n: int, scatter: float, n_networks: int) -> tuple[np.ndarray, ...]:
+def scattered(n: int, scatter: float, n_estimators: int) -> tuple[np.ndarray, ...]:
     """Return labels, scores of one network, and of the average of several, of the same odds."""
     rng = np.random.default_rng(0)
     odds = rng.normal(-1, 1, n)
     y = (rng.random(n) < expit(odds)).astype(int)
     one = odds + rng.normal(0, scatter, n)
-    average = odds + rng.normal(0, scatter, (n_networks, n)).mean(axis=0)
+    average = odds + rng.normal(0, scatter, (n_estimators, n)).mean(axis=0)
     base = 0.5 * odds + rng.normal(0, 0.5, n)
     return y, one, average, base
 

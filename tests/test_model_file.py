@@ -65,13 +65,15 @@ HERE = Path(__file__).parent
 FORMAT_1 = HERE / "data" / "format_1.model"
 
 SMALL: dict[str, Any] = {
-    "behavior_dim": 3,
-    "intention_dim": 4,
-    "habit_dim": 4,
-    "hidden_units": (6,),
     "max_epochs": 1,
-    "n_networks": 2,
+    "n_estimators": 2,
     "random_state": 0,
+    "net_params": {
+        "module__behavior_dim": 3,
+        "module__intention_dim": 4,
+        "module__habit_dim": 4,
+        "module__hidden_units": (6,),
+    },
 }
 
 
@@ -103,25 +105,36 @@ PROFILE = ["user__age", "user__monthly_income"]
 MODELS: dict[str, Any] = {
     "usual": lambda: steps(),
     "rules, known sessions, raw operations": lambda: make_pipeline(
-        Sessionizer(gap=timedelta(hours=2), time_zone=None, max_sessions=None),
+        Sessionizer(session_gap=timedelta(hours=2), time_zone=None, max_sessions=None),
         BehaviorAbstractor(
             [{"operation": "*.back", "field": "function_widget", "behavior": "back"}],
             merge="frequency",
             lookback=pd.Timedelta("20D"),
         ),
-        HUIHENClassifier(**SMALL | {"n_networks": 1}),
+        HUIHENClassifier(**SMALL | {"n_estimators": 1}),
     ),
     "ablated": lambda: make_pipeline(
         Sessionizer(),
         HUIHENClassifier(
-            **SMALL | {"time_aware": False, "user_item_aware": False, "field_aware": False}
+            **SMALL
+            | {
+                "net_params": {
+                    "module__time_aware": False,
+                    "module__user_item_aware": False,
+                    "module__field_aware": False,
+                }
+            }
         ),
     ),
     "flat history, double precision": lambda: HUIHENClassifier(
-        **SMALL | {"hierarchical": False, "dtype": "float64", "hidden_units": ()}
+        **SMALL
+        | {
+            "dtype": "float64",
+            "net_params": {"module__hierarchical": False, "module__hidden_units": ()},
+        }
     ),
     "topics, stopped early": lambda: steps(
-        n_topics=2, early_stopping=True, schedule="constant", n_networks=1
+        n_topics=2, early_stopping=True, schedule="constant", n_estimators=1
     ),
     "on LightGBM": lambda: make_pipeline(
         BehaviorAbstractor(n_behaviors=12, n_items=5),
@@ -159,7 +172,7 @@ MODELS: dict[str, Any] = {
             remainder="passthrough",
             verbose_feature_names_out=False,
         ).set_output(transform="pandas"),
-        *steps(n_networks=1),
+        *steps(n_estimators=1),
     ),
     "calibrated by a sigmoid": lambda: CalibratedClassifierCV(flat(LogisticRegression()), cv=2),
     "calibrated by steps": lambda: CalibratedClassifierCV(
@@ -252,8 +265,8 @@ def test_training_goes_on(bank: tuple[pd.DataFrame, np.ndarray], tmp_path: Path)
     assert loaded[-1].n_iter_ == model[-1].n_iter_ + 1
     assert len(loaded[-1].history_) == len(model[-1].history_) + 2
     assert np.abs(loaded.predict_proba(X) - before).max() > 0
-    with pytest.raises(ValueError, match="habit_dim=7 was changed"):
-        loaded[-1].set_params(habit_dim=7).partial_fit(prepared, y)
+    with pytest.raises(ValueError, match="net_params=.*was changed"):
+        loaded[-1].set_params(net_params={"module__habit_dim": 7}).partial_fit(prepared, y)
 
 
 def test_a_warm_start_leaves_its_rows_behind(
@@ -395,7 +408,7 @@ def small_file(
     X, y = bank
     base = make_pipeline(numbers(), LGBMClassifier(n_estimators=2, n_jobs=1, verbose=-1))
     path = tmp_path_factory.mktemp("model") / "a.model"
-    save_model(steps(base_estimator=base, n_networks=1).fit(X, y), path, X, y)
+    save_model(steps(base_estimator=base, n_estimators=1).fit(X, y), path, X, y)
     return path.read_bytes()
 
 

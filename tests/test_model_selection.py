@@ -188,7 +188,9 @@ def test_gap_leaves_out_whole_days_where_dates_have_no_times(
 
 def test_report() -> None:
     X = table([0, 10, 20, 30, 40, 40, 50], [1, 2, 3, 4, 1, 5, 6])
-    splitter = OutOfTimeSplit(2, gap="10h", test_size="10h", max_train="15h", by_user="user_id")
+    splitter = OutOfTimeSplit(
+        2, gap="10h", test_size="10h", max_train_size="15h", by_user="user_id"
+    )
     report = splitter.report(X)
     assert report.loc[0, "cut"] == START + 30 * HOUR + pd.Timedelta("1us")
     assert report.loc[1, "end"] == report.loc[0, "cut"] + 20 * HOUR
@@ -230,7 +232,7 @@ def test_in_the_tools_of_scikit_learn() -> None:
     assert check_cv(splitter) is splitter
     assert splitter.get_n_splits() == 2
     model = make_pipeline(
-        Sessionizer(), HUIHENClassifier(max_epochs=1, n_networks=1, random_state=0)
+        Sessionizer(), HUIHENClassifier(max_epochs=1, n_estimators=1, random_state=0)
     )
     scores = cross_val_score(model, X, bank.y, cv=splitter, scoring="roc_auc")
     by_hand = []

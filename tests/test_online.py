@@ -34,13 +34,15 @@ from skhuihen.datasets import make_loan_data
 from tests.models import trees
 
 SMALL: dict[str, Any] = {
-    "behavior_dim": 3,
-    "intention_dim": 4,
-    "habit_dim": 5,
-    "hidden_units": (6,),
     "max_epochs": 1,
-    "n_networks": 2,
+    "n_estimators": 2,
     "random_state": 0,
+    "net_params": {
+        "module__behavior_dim": 3,
+        "module__intention_dim": 4,
+        "module__habit_dim": 5,
+        "module__hidden_units": (6,),
+    },
 }
 READ = ["seq", "time", "operation", "item", "amount"]
 
@@ -102,10 +104,18 @@ def all_fast(scorer: OnlineScorer, monkeypatch: pytest.MonkeyPatch) -> None:
     "make",
     [
         steps,
-        lambda: steps(n_topics=2, event_numbers=None, mean_intention=False, n_networks=1),
-        lambda: steps(log_interval=False, event_numbers=["amount", "age"], hidden_units=()),
+        lambda: steps(
+            n_topics=2,
+            event_numbers=None,
+            n_estimators=1,
+            net_params={"module__mean_intention": False},
+        ),
+        lambda: steps(
+            event_numbers=["amount", "age"],
+            net_params={"module__log_interval": False, "module__hidden_units": ()},
+        ),
         lambda: make_pipeline(
-            Sessionizer(gap="2h", max_sessions=None, max_behaviors=None, lookback="20D"),
+            Sessionizer(session_gap="2h", max_sessions=None, max_behaviors=None, lookback="20D"),
             HUIHENClassifier(dtype="float64", **SMALL),
         ),
     ],
@@ -362,7 +372,7 @@ def test_models_that_there_is_no_fast_way_for(
     X, y = bank
     for other in (
         steps(base_estimator=trees()),
-        steps(time_aware=False),
+        steps(net_params={"module__time_aware": False}),
         make_pipeline(BehaviorAbstractor(), trees()),
         make_pipeline(ProfileEncoder(), LogisticRegression()),
     ):
@@ -376,7 +386,7 @@ def test_models_that_there_is_no_fast_way_for(
 def test_a_network_that_computes_otherwise_is_noticed(
     bank: tuple[pd.DataFrame, np.ndarray], plain: list[dict[str, Any]], monkeypatch: Any
 ) -> None:
-    fitted = steps(n_networks=1).fit(*bank)
+    fitted = steps(n_estimators=1).fit(*bank)
     monkeypatch.setattr(online, "BESIDE", 1.0)
     assert OnlineScorer(fitted).is_fast_  # of no effect without topics
     read = online._Networks._read_habit

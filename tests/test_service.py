@@ -57,7 +57,7 @@ def models(X: Any, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         model = make_pipeline(
             BehaviorAbstractor(n_behaviors=12),
             Sessionizer(),
-            HUIHENClassifier(max_epochs=1, n_networks=1, random_state=seed),
+            HUIHENClassifier(max_epochs=1, n_estimators=1, random_state=seed),
         )
         save_model(model.fit(*X), folder / f"{seed}.model", X[0])
     return [folder / "0.model", folder / "1.model"]

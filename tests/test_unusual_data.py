@@ -34,7 +34,7 @@ def profile(n: int = 1500, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
 
 
 def model(**parameters) -> HUIHENClassifier:
-    few = {"max_epochs": 4, "n_networks": 1, "random_state": 0}
+    few = {"max_epochs": 4, "n_estimators": 1, "random_state": 0}
     return HUIHENClassifier(**few | parameters)
 
 

@@ -51,7 +51,7 @@ def attach_behaviors(
     known_after: Any = None,
     order: str | Sequence[str] | None = None,
     lookback: Any = None,
-    name: str = "behaviors",
+    behaviors: str = "behaviors",
     return_report: bool = False,
     output: str | Path | None = None,
     n_partitions: int | None = None,
@@ -91,7 +91,7 @@ def attach_behaviors(
         that differ in lists or other columns without an order alone come as it happens.
     lookback : str or timedelta, default=None
         How long before the application events count, for example ``"180D"``. None: forever.
-    name : str, default="behaviors"
+    behaviors : str, default="behaviors"
         The name of the new column.
     return_report : bool, default=False
         Also return the counts below.
@@ -111,7 +111,8 @@ def attach_behaviors(
     Returns
     -------
     X : DataFrame, Path or Ibis table of shape (n_applications, n_columns + 1)
-        ``applications`` and the nested column ``name``. Frames keep row order, index and dtypes;
+        ``applications`` and the nested column ``behaviors``. Frames keep row order, index and
+        dtypes;
         Parquet comes as a frame with a fresh index. The column is of dtype
         `nested_pandas.NestedDtype` with the subfields ``seq`` (from 0, the order inside the row),
         ``time``, ``operation``, ``item`` and ``amount`` where the events have them, and then every
@@ -215,7 +216,7 @@ def attach_behaviors(
     >>> int(report["pairs_too_late"])
     1
     """
-    for parameter, column in (("applied_at", applied_at), ("time", time), ("name", name)):
+    for parameter, column in (("applied_at", applied_at), ("time", time), ("behaviors", behaviors)):
         _check_name(column, parameter)
     if known_at is not None:
         _check_name(known_at, "known_at")
@@ -227,7 +228,7 @@ def attach_behaviors(
         time=time,
         known_at=known_at,
         order=() if order is None else _as_names(order, "order"),
-        name=name,
+        behaviors=behaviors,
     )
     window = _window(lookback, known_at, known_after)
     folder = check_output(output)
@@ -301,7 +302,7 @@ def _check_name(name: Any, parameter: str) -> None:
             f"{parameter} names {name!r} of type {type(name).__name__}; the name of a column is "
             "wanted, a string."
         )
-    own = parameter in ("by", "applied_at", "name") and name.startswith("__")
+    own = parameter in ("by", "applied_at", "behaviors") and name.startswith("__")
     if own or is_unusable(name):
         raise ValueError(
             f"{parameter} names {name!r}, which the join cannot carry: it is empty, holds a zero "
@@ -335,7 +336,7 @@ def _attach_in_place(
         raise ValueError(
             "applications and events are Ibis tables of different connections. Open both from one."
         )
-    check_absent(applications.columns, names.name)
+    check_absent(applications.columns, names.behaviors)
     names = names.settle(applications.columns, events.columns)
     spark = spark_of(connections)
     if spark is None:
@@ -363,7 +364,7 @@ def _attach_in_place(
     warn_of_times(audit, names, window)
     if report is not None:
         return X, report
-    lengths = ds.dataset(X).to_table({"n": pc.list_value_length(ds.field(names.name))})["n"]
+    lengths = ds.dataset(X).to_table({"n": pc.list_value_length(ds.field(names.behaviors))})["n"]
     warn_of_strangers(audit, _count_true(pc.greater(lengths, 0)), names)
     return X
 
@@ -386,7 +387,7 @@ def _attach_embedded(
 ) -> Any:
     """Attach frames and files by a DuckDB of our own, which sees of the profile only the keys."""
     frame = read_applications(applications)
-    check_absent(list(frame.columns), names.name)
+    check_absent(list(frame.columns), names.behaviors)
     source = read_events(events, names)
     names = names.settle(list(frame.columns), source.schema.names)
     require(list(frame.columns), names.of_applications, "applications")
@@ -410,10 +411,10 @@ def _attach_embedded(
 
         if output is None or schema is None:
             column = NestedExtensionArray(concat_chunks(list(histories())))
-            X = frame.assign(**{names.name: column})
+            X = frame.assign(**{names.behaviors: column})
         else:
             X = output
-            write_parts(frame, schema, names.name, histories(), folder, output)
+            write_parts(frame, schema, names.behaviors, histories(), folder, output)
     warn_of_times(audit, names, window)
     if report is not None:
         return X, report

@@ -18,7 +18,8 @@ from skhuihen._tables.times import how_to_convert
 def check_absent(columns: Sequence[Any], name: str) -> None:
     if name in columns:
         raise ValueError(
-            f"applications already has a column {name!r}. Drop it, or choose another name=..."
+            f"applications already has a column {name!r}. Drop it, or choose another name with "
+            "behaviors=..."
         )
 
 

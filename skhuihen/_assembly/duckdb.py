@@ -144,7 +144,7 @@ class EmbeddedJoin:
             if part is not None:
                 _load(self.connection, self.applications.slice(start, stop - start), "applications")
                 _load(self.connection, part, "events")
-            histories = self._fetch(attached)[self.names.name]
+            histories = self._fetch(attached)[self.names.behaviors]
             yield _nested(histories, self.zones)
 
     def _stretches(self, n_partitions: int | None) -> list[tuple[int, int]]:

@@ -46,7 +46,7 @@ class Names:
     time: str
     known_at: str | None
     order: tuple[str, ...]
-    name: str
+    behaviors: str
 
     def settle(self, applications: Sequence[Any], events: Sequence[Any]) -> Self:
         """Take two names for one key that is named differently, if the tables say so.
@@ -174,7 +174,7 @@ class Join:
                 **{column: numbered[field] for column, field in self.fields.items()},
             }
         )
-        name = self.names.name
+        name = self.names.behaviors
         histories = numbered.group_by(self.pair).aggregate(**{name: event.collect()})
         histories = histories.mutate(**{name: histories[name].sort()})
         return self.applications.left_join(histories, self.pair).select(*self.columns, name)

@@ -200,12 +200,12 @@ def usual_statistics(
     parts: list[NDArray[np.float64]] = [np.empty((len(table), 0))]
     fields = Behaviors.from_column(table[column]).fields if column in table.columns else {}
     if fields:
-        where: dict[str, Any] = {"column": column, "applied_at": applied_at}
+        where: dict[str, Any] = {"behaviors": column, "applied_at": applied_at}
         by = "behavior" if "behavior" in fields else "operation"
         session = "session" if "session" in fields else None
-        steps: list[Any] = [IntervalStatistics(by=by, session=session, **where)]
+        steps: list[Any] = [IntervalStatistics(group_by=by, session=session, **where)]
         if applied_at is not None:
-            steps.append(WindowStatistics(by=by, **where))
+            steps.append(WindowStatistics(group_by=by, **where))
         for step in steps:
             step.set_output(transform="default").fit(table, sample_weight=weight)
             parts.append(step.transform(table).to_numpy())
@@ -244,7 +244,7 @@ class Guide:
     def teach(
         self,
         held_out: Sequence[NDArray[np.int64]],
-        n_networks: int,
+        n_estimators: int,
         random: np.random.RandomState,
         *,
         is_scored: bool,
@@ -260,7 +260,7 @@ class Guide:
         ----------
         held_out : sequence of int64 ndarray
             The rows that each network holds out; empty if none does.
-        n_networks : int
+        n_estimators : int
         random : RandomState
         is_scored : bool
             Whether the held-out rows need guidance too.
@@ -273,7 +273,7 @@ class Guide:
         rows = np.arange(len(self.label))
         if not self.teacher.must_learn:
             found = self.teacher.judge(rows, rows)[:, 0]
-            return [self._as_probability(found)] * n_networks
+            return [self._as_probability(found)] * n_estimators
         # Few rows, or users, of a class make fewer folds than networks, which then share them.
         parts = list({id(part): part for part in held_out}.values())
         if not is_scored and len(parts) >= FEW_FOLDS:
@@ -281,7 +281,7 @@ class Guide:
             return [by_part[id(part)] for part in held_out]
         none = np.empty(0, dtype=np.int64)
         found_for = []
-        for part in held_out or [none] * n_networks:
+        for part in held_out or [none] * n_estimators:
             found_for.append(self._by_folds(part, random, is_scored=is_scored))
         return found_for
 

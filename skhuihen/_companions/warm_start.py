@@ -33,20 +33,21 @@ from skhuihen._training.guided import GuidedDataset, GuidedLoss
 from skhuihen._training.net import HUIHENNet
 from skhuihen._training.start import ColdStart, PretrainedStart, log_odds_of
 from skhuihen._training.trainer import Trainer, find_device
+from skhuihen.network.architecture import architecture_of
 from skhuihen.preprocessing._profile import ProfileEncoder
 from skhuihen.utils.parameters import frozen
 
-#: The parameters of a classifier that give the pre-trained part its shape and its inputs.
-SHAPING = ("behavior_dim", "hidden_units", "behaviors", "profile_fields", "id_columns", "dtype")
-#: Of these, the ones that a teacher's inputs depend on.
-OF_INPUTS = SHAPING[2:]
+#: The parameters of a classifier that decide what the pre-trained part reads.
+INPUTS = ("behaviors", "profile_encoder", "id_columns", "dtype")
+#: And those of its network.
+SIZES = ("behavior_dim", "hidden_units")
 #: What the student does without.
 OF_STUDENT = {
     "callbacks": None,
     "class_weight": None,
     "base_estimator": None,
     "teacher": None,
-    "n_networks": 1,
+    "n_estimators": 1,
     "old_data": None,
 }
 #: Of all pre-trained parts, this many stay in the memory of a process.
@@ -258,7 +259,7 @@ class OldData(BaseEstimator):
 
     def _key(self, params: Mapping[str, Any]) -> tuple[Any, ...]:
         """Return what a pre-trained part depends on, in a form that can be looked up."""
-        return self._of_settings(), tuple(frozen(params[name]) for name in SHAPING)
+        return self._of_settings(), frozen(_shape_of(params))
 
     def _of_settings(self) -> tuple[Any, ...]:
         """Return the settings that step one depends on; the rate is for step two."""
@@ -267,15 +268,20 @@ class OldData(BaseEstimator):
 
     def _pretrain(self, params: Mapping[str, Any]) -> Pretrained:
         """Train a student with the classifier's shape."""
-        shape = {name: params[name] for name in SHAPING}
         if self.rows is None:
-            known = [dict(zip(SHAPING, of_part, strict=True)) for _, of_part in self._learned.parts]
+            known = [dict(shape) for _, shape in self._learned.parts]
             raise ValueError(
                 f"Step one of the warm start must be run again for "
-                f"{ {name: frozen(value) for name, value in shape.items()} }; what was "
+                f"{dict(frozen(_shape_of(params)))}; what was "
                 f"learned is for {known}. {NO_ROWS} Or set the parameters back."
             )
-        student = {**self.rows.params, **shape, **OF_STUDENT}
+        student = {**self.rows.params, **OF_STUDENT}
+        student |= {name: params[name] for name in INPUTS}
+        shape = architecture_of(params)
+        student["net_params"] = {
+            **(student["net_params"] or {}),
+            **{f"module__{name}": shape[name] for name in SIZES},
+        }
         student |= {
             name: value
             for name in ("max_epochs", "batch_size")
@@ -333,7 +339,7 @@ class OldData(BaseEstimator):
             return None
         # A fitted teacher is asked for the rows as they are.
         is_fitted = isinstance(teacher, FrozenEstimator)
-        inputs = () if is_fitted else tuple(frozen(student[name]) for name in OF_INPUTS)
+        inputs = () if is_fitted else tuple(frozen(student[name]) for name in INPUTS)
         key = (frozen(teacher), repr(self.cv), inputs)
         known = self._learned.guidance
         if key not in known and is_fitted:
@@ -378,6 +384,12 @@ class OldData(BaseEstimator):
                 stacklevel=4,
             )
         encoder.tell_unusual(frame, stacklevel=4, source="old_X of warm_start_from")
+
+
+def _shape_of(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a classifier's parameters gives the pre-trained part inputs and shape."""
+    shape = architecture_of(params)
+    return {name: params[name] for name in INPUTS} | {name: shape[name] for name in SIZES}
 
 
 _SETTINGS = ("teacher", "cv", "guidance_weight", "pretrained_lr", "max_epochs", "batch_size")

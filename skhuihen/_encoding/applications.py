@@ -11,12 +11,14 @@ import pandas as pd
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
+from sklearn.base import clone
 
 from skhuihen._encoding.event_numbers import EventNumbers, EventRanges
 from skhuihen._encoding.streaming import PreparedParquet, StreamedApplications
 from skhuihen._encoding.vocabulary import BehaviorVocabulary
 from skhuihen._events.as_of import read_as_of
 from skhuihen._events.behaviors import Behaviors, OptionalSubfields
+from skhuihen.network.architecture import architecture_of
 from skhuihen.network.batch import ApplicationDataset, Events
 from skhuihen.preprocessing._bounded import Outside
 from skhuihen.preprocessing._correspondence import Correspondence, Table
@@ -24,8 +26,8 @@ from skhuihen.preprocessing._profile import ProfileEncoder
 
 #: What is asked for by parameter of `HUIHENClassifier`.
 PARAMETERS = (
-    *("behaviors", "applied_at", "profile_fields", "id_columns", "event_numbers", "n_topics"),
-    *("hierarchical", "time_aware", "dtype"),
+    *("behaviors", "applied_at", "profile_encoder", "id_columns", "event_numbers", "n_topics"),
+    *("dtype", "net_params"),
 )
 
 
@@ -52,8 +54,9 @@ class ApplicationEncoder:
         self.params = {name: params[name] for name in PARAMETERS}
         self.column: str = params["behaviors"]
         self.applied_at: str | None = params["applied_at"]
-        self.hierarchical: bool = params["hierarchical"]
-        self.reads_time: bool = params["hierarchical"] and params["time_aware"]
+        shape = architecture_of(params)
+        self.hierarchical: bool = shape["hierarchical"]
+        self.reads_time: bool = shape["hierarchical"] and shape["time_aware"]
         self.dtype: str = params["dtype"]
 
     # Learning.
@@ -96,8 +99,9 @@ class ApplicationEncoder:
 
     def make_profile_encoder(self) -> ProfileEncoder:
         """Return an unfitted encoder of the profile."""
-        fields, id_columns = self.params["profile_fields"], self.params["id_columns"]
-        encoder = ProfileEncoder(fields, id_columns, dtype=self.dtype)
+        template = self.params["profile_encoder"]
+        encoder = ProfileEncoder() if template is None else clone(template)
+        encoder.set_params(id_columns=self.params["id_columns"], dtype=self.dtype)
         # A global set_config(transform_output=...) is for what users see.
         return encoder.set_output(transform="default")
 
@@ -131,7 +135,8 @@ class ApplicationEncoder:
         if lacking:
             raise ValueError(
                 f"The events in column {self.column!r} have no subfield {lacking[0]!r}. Put a "
-                "Sessionizer in front, or pass hierarchical=False to do without sessions."
+                "Sessionizer in front, or pass net_params={'module__hierarchical': False} to do "
+                "without sessions."
             )
         if as_of.applied_at is None:
             return behaviors

@@ -54,7 +54,7 @@ def score_table(
     output: str | Path | None = None,
     *,
     columns: Sequence[str] | None = None,
-    id_columns: Sequence[str] | None = None,
+    keep: Sequence[str] | None = None,
     name: str = "probability",
     verbose: int = 0,
 ) -> Any:
@@ -73,7 +73,7 @@ def score_table(
     columns : sequence of str, default=None
         The columns to give to the model, in this order, such as those of `fit`. None: all, but for
         what pandas noted as an index.
-    id_columns : sequence of str, default=None
+    keep : sequence of str, default=None
         The columns to keep beside the probability. None: the classifier's ``id_columns`` and
         ``applied_at``, as far as ``table`` has them.
     name : str, default="probability"
@@ -84,7 +84,7 @@ def score_table(
     Returns
     -------
     scores : DataFrame, Path, Ibis table or Spark DataFrame of shape (n_applications, n_ids + 1)
-        ``id_columns`` and ``name``, as float64. With ``output`` the path of that folder; else for
+        ``keep`` and ``name``, as float64. With ``output`` the path of that folder; else for
         Spark an unexecuted table of the same kind, and for others a DataFrame. Rows of Parquet keep
         their order.
 
@@ -144,7 +144,7 @@ def score_table(
 
         sha256 = read_manifest(model)["sha256"]
         model = load_model(model, sha256=sha256)
-    door = _Door(model, columns, id_columns, name, sha256)
+    door = _Door(model, columns, keep, name, sha256)
     if is_parquet(table):
         return _score_parquet(door, table, output, verbose)
     folder = check_output(output)
@@ -223,7 +223,7 @@ class _Door:
 
     model: Any
     columns: Sequence[str] | None
-    id_columns: Sequence[str] | None
+    keep: Sequence[str] | None
     name: str
     sha256: str | None = None
 
@@ -233,7 +233,7 @@ class _Door:
                 f"model is a {type(self.model).__name__} without predict_proba; a fitted "
                 "classifier, or a Pipeline that ends in one, is wanted."
             )
-        for parameter in ("columns", "id_columns"):
+        for parameter in ("columns", "keep"):
             value = getattr(self, parameter)
             if isinstance(value, str):
                 raise TypeError(
@@ -289,14 +289,14 @@ class _Door:
             *getattr(last, "id_columns", ("user_id", "application_id")),
             getattr(last, "applied_at", "applied_at"),
         ]
-        if self.id_columns is not None:
-            ids = self._known(self.id_columns, "id_columns", schema)
+        if self.keep is not None:
+            ids = self._known(self.keep, "keep", schema)
         else:
             ids = [name for name in dict.fromkeys(usual) if name in schema.names]
         if not ids:
             raise ValueError(
                 f"table has no column that names an application; it has {schema.names}. Name "
-                "the columns to keep beside the probability with id_columns=[...]."
+                "the columns to keep beside the probability with keep=[...]."
             )
         if self.name in ids:
             raise ValueError(

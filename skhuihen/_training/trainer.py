@@ -21,20 +21,15 @@ from skhuihen._training.guided import GuidedDataset, GuidedLoss, LossParts
 from skhuihen._training.net import SCORING_BATCH, HUIHENNet
 from skhuihen._training.schedule import OneCycle
 from skhuihen._training.start import ColdStart, PretrainedStart
+from skhuihen.network.architecture import architecture_of
 from skhuihen.network.huihen import HUIHEN
 
-#: Parameters of `HUIHENClassifier` that the network takes.
-ARCHITECTURE = (
-    *("behavior_dim", "intention_dim", "habit_dim", "hidden_units", "dropout"),
-    *("log_interval", "time_aware", "user_item_aware", "field_aware", "hierarchical"),
-    *("mean_intention", "n_topics"),
-)
 #: The L2 penalty of ``weight_decay="auto"``, and up to how many training rows it does not fall.
 DECAY, DECAY_ROWS = 1e-3, 3_400
 #: The rate of `partial_fit`, as a share of the peak that a schedule rises to.
 LATER_RATE = 0.1
 
-#: Gives the guidance probability of each row for each network: ``teach(held_out, n_networks,
+#: Gives the guidance probability of each row for each network: ``teach(held_out, n_estimators,
 #: random, is_scored=...)``, as `Guide.teach` does.
 Teach = Callable[..., list[NDArray[np.floating]]]
 HeldOut = list[NDArray[np.int64]]
@@ -55,7 +50,7 @@ class Trainer:
         self.params = dict(params)
         self.name = name
         self.lr: float = params["lr"]
-        self.n_networks: int = params["n_networks"]
+        self.n_estimators: int = params["n_estimators"]
         self.early_stopping: bool = params["early_stopping"]
         self.net_params: Mapping[str, Any] = params["net_params"] or {}
 
@@ -97,12 +92,14 @@ class Trainer:
         held_out = self.hold_out(dataset.y, users, random, classes)
         # The first network is the one that there would be alone, and so is its teacher.
         of_teachers = deepcopy(random)
-        seeds += _draw_seeds(random, self.n_networks - 1)
-        guidance: list[Any] = [None] * self.n_networks
+        seeds += _draw_seeds(random, self.n_estimators - 1)
+        guidance: list[Any] = [None] * self.n_estimators
         if teach is not None:
             form = float(self.params["guidance_weight"])
             of_loss |= {"criterion": GuidedLoss, "criterion__form": form}
-            guidance = teach(held_out, self.n_networks, of_teachers, is_scored=self.early_stopping)
+            guidance = teach(
+                held_out, self.n_estimators, of_teachers, is_scored=self.early_stopping
+            )
         nets = []
         parts: list[Dataset] = []
         for number, of_network in enumerate(seeds):
@@ -137,7 +134,7 @@ class Trainer:
         nets = [
             self._make_net(number, seeds, len(dataset), sizes, start, {})
             for number, seeds in enumerate(
-                _draw_seeds(random, 1) + _draw_seeds(random, self.n_networks - 1)
+                _draw_seeds(random, 1) + _draw_seeds(random, self.n_estimators - 1)
             )
         ]
         self.train_on(nets, dataset)
@@ -196,12 +193,12 @@ class Trainer:
         """Choose the rows that each network leaves out: a fold of its own, or to stop by."""
         if self.early_stopping:
             fraction = self.params["validation_fraction"]
-            return hold_out(label, classes, users, fraction, self.n_networks, random)
-        n_folds = min(self.n_networks, n_of_rarest(label, users))
+            return hold_out(label, classes, users, fraction, self.n_estimators, random)
+        n_folds = min(self.n_estimators, n_of_rarest(label, users))
         if n_folds < 2:
             return []
         parts = folds(label, users, n_folds, random)
-        return [parts[number % len(parts)] for number in range(self.n_networks)]
+        return [parts[number % len(parts)] for number in range(self.n_estimators)]
 
     def decay(self, n_rows: int) -> float:
         """Return the L2 penalty for a number of training rows."""
@@ -228,9 +225,9 @@ class Trainer:
             callbacks.append(("early_stopping", stopping))
         if self.params["verbose"]:
             title = self.name
-            if self.n_networks > 1:
-                title += f", network {number + 1} of {self.n_networks}"
-            bar = ProgressBar(title, self.n_networks - 1 - number)
+            if self.n_estimators > 1:
+                title += f", network {number + 1} of {self.n_estimators}"
+            bar = ProgressBar(title, self.n_estimators - 1 - number)
             callbacks.append(("progress_bar", bar))
         return callbacks
 
@@ -248,6 +245,8 @@ class Trainer:
         shuffling = torch.Generator().manual_seed(of_shuffling)
         is_warm = isinstance(start, PretrainedStart)
         rates = start.rates(self.lr)
+        of_classifier = {name: self.params[name] for name in ("dropout", "n_topics")}
+        shape = architecture_of(self.params) | of_classifier
         params = {
             "module": HUIHEN,
             "classes": [0, 1],
@@ -270,7 +269,7 @@ class Trainer:
             "iterator_valid__generator": shuffling,
             "iterator_valid__collate_fn": as_it_is,
             "iterator_valid__batch_size": SCORING_BATCH,
-            **{f"module__{name}": self.params[name] for name in ARCHITECTURE},
+            **{f"module__{name}": value for name, value in shape.items()},
             **{f"module__{name}": size for name, size in sizes.items()},
             # One pass over all weights in place of one for each; another optimizer may have none.
             **({} if "optimizer" in self.net_params else {"optimizer__fused": True}),

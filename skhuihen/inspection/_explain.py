@@ -146,7 +146,7 @@ def explain(
     >>> bank = make_loan_data(n_new=200, n_old=0, overdue_rate=0.3, random_state=0)
     >>> X = attach_behaviors(bank.applications, bank.events)
     >>> model = make_pipeline(
-    ...     Sessionizer(), HUIHENClassifier(max_epochs=1, n_networks=1, random_state=0))
+    ...     Sessionizer(), HUIHENClassifier(max_epochs=1, n_estimators=1, random_state=0))
     >>> explanation = explain(model.fit(X, bank.y), X[:3], X[bank.y == 0], depth=1)
     >>> explanation.matrix("top").columns.to_list()
     ['user', 'device', 'item', 'history']
@@ -249,7 +249,7 @@ def _check_classes(model: Any) -> None:
 
 def _own_fields(model: Any) -> dict[str, list[Any]] | None:
     """Return the profile fields that a classifier was told, if it was."""
-    told = getattr(model, "profile_fields", None)
+    told = getattr(getattr(model, "profile_encoder", None), "profile_fields", None)
     return None if told is None else {name: list(columns) for name, columns in told.items()}
 
 

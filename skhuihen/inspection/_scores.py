@@ -184,7 +184,7 @@ class HUIHENScores(TableScores):
             coalitions=plan.coalitions[first], background=plan.background[first]
         ) for plan, (first, _) in zip(plans, distinct, strict=True)]  # fmt: skip
         application, _, present = lay_out(applications, habits)
-        nets = [net.module_.eval() for net in self.model.nets_]
+        nets = [net.module_.eval() for net in self.model.estimators_]
         with torch.inference_mode():
             sessions = _Sessions(self, application, present)
             intentions = [sessions.read(net) for net in nets]

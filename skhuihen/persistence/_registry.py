@@ -273,7 +273,7 @@ def _take_classifier(state: State, found: Any, writer: ModelWriter) -> State:
     if found.callbacks:
         writer.left_out.append("callbacks")
     for name in ("teacher", "base_estimator", "net_params"):
-        if name == "base_estimator" and not hasattr(found, "nets_"):
+        if name == "base_estimator" and not hasattr(found, "estimators_"):
             continue
         trial = ModelWriter()
         try:
@@ -284,9 +284,9 @@ def _take_classifier(state: State, found: Any, writer: ModelWriter) -> State:
         if not is_written:  # it is for fit alone; what was fitted stands in base_estimator_
             state[name] = None
             writer.left_out.append(name)
-    nets = state.pop("nets_", None)
+    nets = state.pop("estimators_", None)
     if nets is not None:
-        state["nets_"] = [_take_net(net, writer) for net in nets]
+        state["estimators_"] = [_take_net(net, writer) for net in nets]
     return state
 
 
@@ -309,12 +309,12 @@ def _finish_classifier(found: Any, reader: ModelReader) -> None:
     from skhuihen.classifier import CHANGEABLE
     from skhuihen.utils.parameters import frozen
 
-    if "nets_" not in vars(found):
+    if "estimators_" not in vars(found):
         return
-    written = found.nets_
+    written = found.estimators_
     if not isinstance(written, list) or not written:
         raise ModelFileError("a classifier has no network")
-    found.nets_ = [_build_net(net, found, reader) for net in written]
+    found.estimators_ = [_build_net(net, found, reader) for net in written]
     found._made_with = {
         name: frozen(value)
         for name, value in found.get_params(deep=False).items()
@@ -322,7 +322,7 @@ def _finish_classifier(found: Any, reader: ModelReader) -> None:
     }
     history = getattr(found, "history_", None)
     if history is not None:
-        for number, net in enumerate(found.nets_):
+        for number, net in enumerate(found.estimators_):
             rows = history[history["network"] == number].drop(columns="network")
             net.history.extend(
                 {"epoch": epoch, "batches": [], **row.dropna().to_dict()}

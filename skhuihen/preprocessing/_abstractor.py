@@ -73,7 +73,7 @@ class BehaviorAbstractor(BehaviorTransformer):
         How to merge what `rules` do not name. ``"auto"`` weighs names and use, as the notes say.
         ``"frequency"`` keeps the most frequent operations; all
         others become the ``other`` of their field, and each item click is a type of its own.
-    column : str, default="behaviors"
+    behaviors : str, default="behaviors"
         The nested column.
     applied_at : str or None, default="applied_at"
         The column with the time of the application; events at or after it are cut off. None,
@@ -215,7 +215,7 @@ class BehaviorAbstractor(BehaviorTransformer):
         n_items: int = 200,
         *,
         merge: str = "auto",
-        column: str = "behaviors",
+        behaviors: str = "behaviors",
         applied_at: str | None = "applied_at",
         lookback: Any = None,
     ) -> None:
@@ -223,7 +223,7 @@ class BehaviorAbstractor(BehaviorTransformer):
         self.n_behaviors = n_behaviors
         self.n_items = n_items
         self.merge = merge
-        self.column = column
+        self.behaviors = behaviors
         self.applied_at = applied_at
         self.lookback = lookback
 

@@ -29,7 +29,7 @@ DAY = 86_400_000_000  # microseconds
 Constraints = dict[str, list[Any]]
 
 COLUMN_CONSTRAINTS: Constraints = {
-    "column": [str],
+    "behaviors": [str],
     "applied_at": [str, None],
     "lookback": "no_validation",  # type: ignore[dict-item]
 }
@@ -38,28 +38,28 @@ COLUMN_CONSTRAINTS: Constraints = {
 class BehaviorTransformer(TransformerMixin, BaseEstimator):
     """Base of the transformers that read raw events.
 
-    Subclasses have the parameters ``column``, ``applied_at`` and ``lookback``.
+    Subclasses have the parameters ``behaviors``, ``applied_at`` and ``lookback``.
     """
 
-    column: str
+    behaviors: str
     applied_at: str | None
     lookback: Any
 
     def _read(self, X: Any) -> tuple[pd.DataFrame, AsOf]:
         """Return X as a frame, and its events cut to what was known, in order."""
-        frame = as_frame(X, self.column)
-        return frame, read_as_of(frame, self.column, self.applied_at, self._lookback())
+        frame = as_frame(X, self.behaviors)
+        return frame, read_as_of(frame, self.behaviors, self.applied_at, self._lookback())
 
     def _read_piecewise(self, X: Any) -> tuple[pd.DataFrame, Iterator[AsOf]]:
         """Do what `_read` does, for some applications at a time."""
-        frame = as_frame(X, self.column)
-        return frame, read_piecewise(frame, self.column, self.applied_at, self._lookback())
+        frame = as_frame(X, self.behaviors)
+        return frame, read_piecewise(frame, self.behaviors, self.applied_at, self._lookback())
 
     def _read_again(self, X: Any) -> tuple[Iterable[Any], Callable[[], Iterable[Behaviors]]]:
         """Return the columns, and what reads the cut events piece by piece at each call."""
         if is_parquet(X):
             source = NestedParquet(X, "X")
-            columns = [c for c in (self.column, self.applied_at) if c is not None]
+            columns = [c for c in (self.behaviors, self.applied_at) if c is not None]
             source.require(columns)
             return source.columns, lambda: self._pieces_of(source.frames(columns))
         frame, pieces = self._read_piecewise(X)
@@ -81,7 +81,7 @@ class BehaviorTransformer(TransformerMixin, BaseEstimator):
 
     def _with_events(self, frame: pd.DataFrame, pieces: Iterable[Behaviors]) -> pd.DataFrame:
         """Return a frame that differs in its nested column alone."""
-        return frame.assign(**{self.column: join(pieces)})
+        return frame.assign(**{self.behaviors: join(pieces)})
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the names of the columns that `transform` returns: those of X.

@@ -44,15 +44,15 @@ class IntervalStatistics(BehaviorTransformer):
     ----------
     n_operations : int, default=8
         Number of operations to pair, the most frequent; ``n * (n - 1) / 2`` pairs.
-    by : str, default="operation"
+    group_by : str, default="operation"
         The subfield to tell events apart by; ``"behavior"`` behind a `BehaviorAbstractor`.
-    gap : str or timedelta, default="1h"
+    session_gap : str or timedelta, default="1h"
         An interval longer than this starts a new session, as in `Sessionizer`; not used where
         `session` is given.
     session : str, default=None
-        A subfield that says which session an event belongs to, such as a loan, instead of `gap`;
-        ``"session"`` behind a `Sessionizer`.
-    column : str, default="behaviors"
+        A subfield that says which session an event belongs to, such as a loan, instead of
+        `session_gap`; ``"session"`` behind a `Sessionizer`.
+    behaviors : str, default="behaviors"
         The nested column.
     applied_at : str or None, default="applied_at"
         The column with the time of the application; events at or after it are cut off. None,
@@ -102,8 +102,8 @@ class IntervalStatistics(BehaviorTransformer):
 
     _parameter_constraints: dict = {
         "n_operations": [Interval(Integral, 2, None, closed="left")],
-        "by": [str],
-        "gap": "no_validation",
+        "group_by": [str],
+        "session_gap": "no_validation",
         "session": [str, None],
         **COLUMN_CONSTRAINTS,
     }
@@ -111,19 +111,19 @@ class IntervalStatistics(BehaviorTransformer):
     def __init__(
         self,
         n_operations: int = 8,
-        by: str = "operation",
-        gap: Any = "1h",
+        group_by: str = "operation",
+        session_gap: Any = "1h",
         session: str | None = None,
         *,
-        column: str = "behaviors",
+        behaviors: str = "behaviors",
         applied_at: str | None = "applied_at",
         lookback: Any = None,
     ) -> None:
         self.n_operations = n_operations
-        self.by = by
-        self.gap = gap
+        self.group_by = group_by
+        self.session_gap = session_gap
         self.session = session
-        self.column = column
+        self.behaviors = behaviors
         self.applied_at = applied_at
         self.lookback = lookback
 
@@ -145,13 +145,13 @@ class IntervalStatistics(BehaviorTransformer):
         -------
         self
         """
-        frame, weight = weigh_rows(as_frame(X, self.column), sample_weight)
+        frame, weight = weigh_rows(as_frame(X, self.behaviors), sample_weight)
         frame, as_of = self._read(frame)
         if self.session is None:
-            microseconds_of(self.gap, "gap")
+            microseconds_of(self.session_gap, "session_gap")
         elif as_of.behaviors.n_events:
             as_of.behaviors.require(self.session)
-        self.operations_ = most_frequent(as_of.behaviors, self.by, self.n_operations, weight)
+        self.operations_ = most_frequent(as_of.behaviors, self.group_by, self.n_operations, weight)
         return self._remember_columns(frame)
 
     def transform(self, X: Any) -> pd.DataFrame:
@@ -189,9 +189,9 @@ class IntervalStatistics(BehaviorTransformer):
         return as_feature_names(f"days_{what}_{a}_to_{b}" for a, b in pairs for what in STATISTICS)
 
     def _statistics(self, behaviors: Behaviors) -> NDArray[np.float64]:
-        behaviors, start = Sessionizer(self.gap, session=self.session)._split(behaviors)
+        behaviors, start = Sessionizer(self.session_gap, session=self.session)._split(behaviors)
         row, session = behaviors.rows, np.cumsum(start) - 1
-        operation = positions(behaviors, self.by, self.operations_)
+        operation = positions(behaviors, self.group_by, self.operations_)
         # The last column is for all operations that are not paired.
         first = np.full((int(start.sum()), len(self.operations_) + 1), np.nan)
         np.fmin.at(first, (session, operation), behaviors.times().astype(np.float64))

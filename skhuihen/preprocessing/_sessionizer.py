@@ -23,10 +23,10 @@ from skhuihen.utils.fitting import all_or_nothing
 class Sessionizer(BehaviorTransformer):
     """Cut behaviors into sessions, and keep the latest.
 
-    A new session begins where more than `gap` lies between two behaviors, or, if `session` names
-    a subfield, where sessions are known: behaviors that share its value are one session. Short
-    sessions are dropped as noise, then the latest sessions and the latest behaviors of each are
-    kept.
+    A new session begins where more than `session_gap` lies between two behaviors, or, if `session`
+    names a subfield, where sessions are known: behaviors that share its value are one session.
+    Short sessions are dropped as noise, then the latest sessions and the latest behaviors of each
+    are kept.
 
     Each event gets the subfields ``session`` (0 is the oldest kept session of the row),
     ``interval`` (seconds since the kept behavior before it in the session, 0 for the first),
@@ -35,7 +35,7 @@ class Sessionizer(BehaviorTransformer):
 
     Parameters
     ----------
-    gap : str or timedelta, default="1h"
+    session_gap : str or timedelta, default="1h"
         An interval longer than this starts a new session. Not used if `session` is given.
     session : str, default=None
         A subfield that says which session an event belongs to, such as a loan's number. Sessions
@@ -51,7 +51,7 @@ class Sessionizer(BehaviorTransformer):
     time_zone : str, default=None
         Zone in which weekday and day of the month are read, such as ``"Asia/Shanghai"``. None
         reads them in the zone of the timestamps, or as they stand if these have none.
-    column : str, default="behaviors"
+    behaviors : str, default="behaviors"
         The nested column.
     applied_at : str or None, default="applied_at"
         The column with the time of the application; events at or after it are cut off. None,
@@ -101,7 +101,7 @@ class Sessionizer(BehaviorTransformer):
     """
 
     _parameter_constraints: dict = {
-        "gap": "no_validation",
+        "session_gap": "no_validation",
         "session": [str, None],
         "min_behaviors": [Interval(Integral, 1, None, closed="left")],
         "max_sessions": [Interval(Integral, 1, None, closed="left"), None],
@@ -112,24 +112,24 @@ class Sessionizer(BehaviorTransformer):
 
     def __init__(
         self,
-        gap: Any = "1h",
+        session_gap: Any = "1h",
         session: str | None = None,
         min_behaviors: int = 3,
         max_sessions: int | None = 50,
         max_behaviors: int | None = 25,
         time_zone: str | None = None,
         *,
-        column: str = "behaviors",
+        behaviors: str = "behaviors",
         applied_at: str | None = "applied_at",
         lookback: Any = None,
     ) -> None:
-        self.gap = gap
+        self.session_gap = session_gap
         self.session = session
         self.min_behaviors = min_behaviors
         self.max_sessions = max_sessions
         self.max_behaviors = max_behaviors
         self.time_zone = time_zone
-        self.column = column
+        self.behaviors = behaviors
         self.applied_at = applied_at
         self.lookback = lookback
 
@@ -274,7 +274,7 @@ class Sessionizer(BehaviorTransformer):
 
     def _cut_at_gaps(self, behaviors: Behaviors) -> NDArray[np.bool_]:
         """Return which events start a session."""
-        gap = microseconds_of(self.gap, "gap")
+        gap = microseconds_of(self.session_gap, "session_gap")
         first = np.ones(behaviors.n_events, dtype=bool)
         first[1:] = np.diff(behaviors.times()) > gap
         first[behaviors.offsets[:-1][behaviors.lengths > 0]] = True

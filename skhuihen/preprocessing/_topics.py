@@ -35,10 +35,10 @@ class BehaviorTopics(BehaviorTransformer):
     ----------
     n_topics : int, default=10
         Numbers of each applicant.
-    by : str, default="operation"
+    group_by : str, default="operation"
         The subfield to tell events apart by; ``"behavior"`` behind a `BehaviorAbstractor`, which
         tells the frequent items apart.
-    column : str, default="behaviors"
+    behaviors : str, default="behaviors"
         The nested column.
     applied_at : str or None, default="applied_at"
         The column with the time of the application; events at or after it are cut off. None,
@@ -93,7 +93,7 @@ class BehaviorTopics(BehaviorTransformer):
     >>> bank = make_loan_data(n_new=300, n_old=0, random_state=0)
     >>> X = attach_behaviors(bank.applications, bank.events)
     >>> X = BehaviorAbstractor().fit_transform(X)
-    >>> topics = BehaviorTopics(3, by="behavior").fit(X)
+    >>> topics = BehaviorTopics(3, group_by="behavior").fit(X)
     >>> topics.transform(X).shape
     (300, 3)
     >>> topics.loadings_.shape[1]
@@ -102,22 +102,22 @@ class BehaviorTopics(BehaviorTransformer):
 
     _parameter_constraints: dict = {
         "n_topics": [Interval(Integral, 1, None, closed="left")],
-        "by": [str],
+        "group_by": [str],
         **COLUMN_CONSTRAINTS,
     }
 
     def __init__(
         self,
         n_topics: int = 10,
-        by: str = "operation",
+        group_by: str = "operation",
         *,
-        column: str = "behaviors",
+        behaviors: str = "behaviors",
         applied_at: str | None = "applied_at",
         lookback: Any = None,
     ) -> None:
         self.n_topics = n_topics
-        self.by = by
-        self.column = column
+        self.group_by = group_by
+        self.behaviors = behaviors
         self.applied_at = applied_at
         self.lookback = lookback
 
@@ -144,16 +144,16 @@ class BehaviorTopics(BehaviorTransformer):
         UserWarning
             If there are events, but no topic is found in them: all are 0 then.
         """
-        frame, weight = weigh_rows(as_frame(X, self.column), sample_weight)
+        frame, weight = weigh_rows(as_frame(X, self.behaviors), sample_weight)
         frame, as_of = self._read(frame)
         behaviors = as_of.behaviors
-        self._names = sorted(set(behaviors.texts(self.by)[1]))
+        self._names = sorted(set(behaviors.texts(self.group_by)[1]))
         self._topics = Correspondence(len(self._names), self.n_topics)
         self._topics.fit(lambda: [self._table(behaviors)._replace(weight=weight)])
-        self._topics.tell_nothing_found(self.column, stacklevel=3)
+        self._topics.tell_nothing_found(self.behaviors, stacklevel=3)
         self.loadings_ = pd.DataFrame(
             self._topics.loadings_,
-            index=pd.Index(self._names, dtype=object, name=self.by),
+            index=pd.Index(self._names, dtype=object, name=self.group_by),
             columns=self.get_feature_names_out(),
         )
         return self._remember_columns(frame)
@@ -191,4 +191,6 @@ class BehaviorTopics(BehaviorTransformer):
         return np.array([f"topic_{i + 1}" for i in range(self._topics.n_axes)], dtype=object)
 
     def _table(self, behaviors: Behaviors) -> Table:
-        return Table(behaviors.rows, positions(behaviors, self.by, self._names), len(behaviors))
+        return Table(
+            behaviors.rows, positions(behaviors, self.group_by, self._names), len(behaviors)
+        )

@@ -42,7 +42,7 @@ class WindowStatistics(BehaviorTransformer):
     windows : sequence of str or timedelta, default=("2D", "21D", "60D")
         Lengths of the windows that end at the application. The whole history is always added,
         under the name ``all``.
-    by : str, default="operation"
+    group_by : str, default="operation"
         The subfield to tell events apart by; ``"behavior"`` behind a `BehaviorAbstractor`.
     n_operations : int, default=50
         Number of operations to tell apart, the most frequent; the rest, and those not seen in
@@ -50,7 +50,7 @@ class WindowStatistics(BehaviorTransformer):
     session_gap : str, timedelta or None, default="1h"
         An interval longer than this starts a new session, for the statistics on sessions. None
         leaves these out.
-    column : str, default="behaviors"
+    behaviors : str, default="behaviors"
         The nested column.
     applied_at : str, default="applied_at"
         The column with the time of the application; events at or after it are cut off.
@@ -108,7 +108,7 @@ class WindowStatistics(BehaviorTransformer):
 
     _parameter_constraints: dict = {
         "windows": ["array-like"],
-        "by": [str],
+        "group_by": [str],
         "n_operations": [Interval(Integral, 0, None, closed="left")],
         "session_gap": "no_validation",
         **COLUMN_CONSTRAINTS,
@@ -118,19 +118,19 @@ class WindowStatistics(BehaviorTransformer):
     def __init__(
         self,
         windows: Sequence[Any] = ("2D", "21D", "60D"),
-        by: str = "operation",
+        group_by: str = "operation",
         n_operations: int = 50,
         session_gap: Any = "1h",
         *,
-        column: str = "behaviors",
+        behaviors: str = "behaviors",
         applied_at: str = "applied_at",
         lookback: Any = None,
     ) -> None:
         self.windows = windows
-        self.by = by
+        self.group_by = group_by
         self.n_operations = n_operations
         self.session_gap = session_gap
-        self.column = column
+        self.behaviors = behaviors
         self.applied_at = applied_at
         self.lookback = lookback
 
@@ -155,13 +155,13 @@ class WindowStatistics(BehaviorTransformer):
         self._window_lengths()
         if self.session_gap is not None:
             microseconds_of(self.session_gap, "session_gap")
-        frame, weight = weigh_rows(as_frame(X, self.column), sample_weight)
+        frame, weight = weigh_rows(as_frame(X, self.behaviors), sample_weight)
         frame, as_of = self._read(frame)
-        self.operations_ = most_frequent(as_of.behaviors, self.by, self.n_operations, weight)
+        self.operations_ = most_frequent(as_of.behaviors, self.group_by, self.n_operations, weight)
         self._optional = OptionalSubfields("amount")
         (behaviors,) = self._optional.learn([as_of.behaviors])
         has_amount = ~np.isnan(behaviors.numbers("amount"))
-        operation = positions(as_of.behaviors, self.by, self.operations_)
+        operation = positions(as_of.behaviors, self.group_by, self.operations_)
         self._with_amount = np.unique(operation[has_amount]).tolist()
         return self._remember_columns(frame)
 
@@ -184,7 +184,7 @@ class WindowStatistics(BehaviorTransformer):
         self._optional.check(behaviors, stacklevel=3)
         row = behaviors.rows
         age = as_of.applied_at[row] - behaviors.times()
-        operation = positions(behaviors, self.by, self.operations_)
+        operation = positions(behaviors, self.group_by, self.operations_)
         n = len(behaviors)
         columns = [
             *self._in_windows(behaviors, operation, age),

@@ -413,7 +413,7 @@ def test_rows_index_and_dtypes_stay(applications, events):
 
 
 def test_column_is_nested_pandas_own_and_empty_histories_are_frames(applications, events):
-    X = attach_behaviors(applications, events, name="history")
+    X = attach_behaviors(applications, events, behaviors="history")
     assert isinstance(X["history"].dtype, nested_pandas.NestedDtype)
     assert not X["history"].isna().any()
     assert [len(row) for row in X["history"]] == [3, 1, 1, 0, 3]
@@ -644,7 +644,7 @@ def test_parquet_keeps_what_pandas_noted(applications, events, tmp_path):
     X = attach_behaviors(tmp_path / "applications.parquet", tmp_path / "events.parquet")
     pd.testing.assert_frame_equal(X.drop(columns="behaviors"), applications.reset_index(drop=True))
     assert lists(X) == lists(attach_behaviors(applications, events))
-    again = attach_behaviors(tmp_path / "attached.parquet", events, name="again")
+    again = attach_behaviors(tmp_path / "attached.parquet", events, behaviors="again")
     assert lists(again, "again") == lists(X)
     assert again.columns[-2:].tolist() == ["behaviors", "again"]
 

@@ -60,9 +60,9 @@ def networks_of(model: HUIHENClassifier, X: pd.DataFrame, y: Any) -> np.ndarray:
     return alone.decision_function(X)
 
 
-@pytest.mark.parametrize("n_networks", [1, 3])
-def test_log_odds_are_a_weighted_sum(X, bank, n_networks):
-    model = standing(trees(), n_networks=n_networks, dtype="float64").fit(X, bank.y)
+@pytest.mark.parametrize("n_estimators", [1, 3])
+def test_log_odds_are_a_weighted_sum(X, bank, n_estimators):
+    model = standing(trees(), n_estimators=n_estimators, dtype="float64").fit(X, bank.y)
     alone = networks_of(model, X, bank.y)
     base = logit(trees().fit(X, bank.y).predict_proba(X)[:, 1])
     intercept, of_base, of_network = model.blend_
@@ -148,7 +148,9 @@ def test_it_stays_near_a_base_that_knows_all(X, bank):
             return np.column_stack([1 - X["truth"], X["truth"]])
 
     told = X.assign(truth=bank.probability)
-    model = standing(Oracle(), profile_fields={"user": ["user__age"]}, n_networks=5)
+    model = standing(
+        Oracle(), profile_encoder=ProfileEncoder({"user": ["user__age"]}), n_estimators=5
+    )
     model.set_params(validation_fraction=0.2).fit(told, bank.y)
     known = expected_auc(bank.probability, model.decision_function(told))
     assert known > expected_auc(bank.probability) - 0.02

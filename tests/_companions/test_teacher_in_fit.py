@@ -129,8 +129,8 @@ def test_parts_of_the_loss_are_weighted_means(X, bank, batch_size):
             assert abs(values[part].mean() / mean - 1) > 0.01
 
 
-@pytest.mark.parametrize("n_networks", [1, 3])
-def test_no_held_out_label_comes_near_a_network(X, bank, monkeypatch, n_networks):
+@pytest.mark.parametrize("n_estimators", [1, 3])
+def test_no_held_out_label_comes_near_a_network(X, bank, monkeypatch, n_estimators):
     """Each network has a teacher of its own, fitted on rows that this network learns from."""
     held_out = []
     hold_out = Trainer.hold_out
@@ -141,8 +141,8 @@ def test_no_held_out_label_comes_near_a_network(X, bank, monkeypatch, n_networks
 
     monkeypatch.setattr(Trainer, "hold_out", note)
     Noted.fitted.clear()
-    taught(Noted(), n_networks=n_networks).fit(X, bank.y)
-    assert len(Noted.fitted) == 6 * n_networks  # five folds, and all for the rows held out
+    taught(Noted(), n_estimators=n_estimators).fit(X, bank.y)
+    assert len(Noted.fitted) == 6 * n_estimators  # five folds, and all for the rows held out
     for number, rows in enumerate(held_out):
         of_network = Noted.fitted[6 * number : 6 * number + 6]
         learned = set(X["application_id"]) - set(X["application_id"].iloc[rows])
@@ -151,7 +151,7 @@ def test_no_held_out_label_comes_near_a_network(X, bank, monkeypatch, n_networks
 
 
 def test_the_first_network_is_the_one_that_there_would_be_alone(X, bank):
-    alone, first = (taught(trees(), n_networks=n).fit(X, bank.y) for n in (1, 2))
+    alone, first = (taught(trees(), n_estimators=n).fit(X, bank.y) for n in (1, 2))
     assert torch.equal(weights_of(alone), weights_of(first))
 
 
@@ -235,7 +235,7 @@ def test_a_frozen_teacher_is_taken_as_it_is(X, bank):
 def test_clones_pickles_and_searches(X, bank):
     few = LGBMClassifier(n_estimators=5, n_jobs=1, verbose=-1)
     teacher = make_pipeline(ProfileEncoder(), few)
-    model = taught(teacher, n_networks=2).fit(X, bank.y)
+    model = taught(teacher, n_estimators=2).fit(X, bank.y)
     again = clone(model).fit(X, bank.y)
     loaded = pickle.loads(pickle.dumps(model))
     for other in (again, loaded):

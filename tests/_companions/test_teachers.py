@@ -152,7 +152,7 @@ def X(bank: Any) -> pd.DataFrame:
 
 
 def fit(X: Any, y: Any, **parameters: Any) -> HUIHENClassifier:
-    parameters = {"n_networks": 1, "max_epochs": 1, "random_state": 0, **parameters}
+    parameters = {"n_estimators": 1, "max_epochs": 1, "random_state": 0, **parameters}
     return HUIHENClassifier(**parameters).fit(X, y)
 
 
@@ -162,7 +162,7 @@ def is_taught(model: HUIHENClassifier) -> bool:
 
 def test_who_is_taught_without_asking(X, bank, tmp_path):
     assert is_taught(fit(X, bank.y))
-    assert is_taught(fit(X, bank.y, n_networks=2))
+    assert is_taught(fit(X, bank.y, n_estimators=2))
     assert is_taught(fit(X, bank.y, **STOPPED_EARLY | {"teacher": "auto"}))
     assert is_taught(fit(X, bank.y, base_estimator=make_pipeline(ProfileEncoder(), Counting())))
     assert not is_taught(fit(X, bank.y, teacher=None))
@@ -174,7 +174,7 @@ def test_who_is_taught_without_asking(X, bank, tmp_path):
     assert not is_taught(fit(X, bank.y, net_params=smoothed))
     X.assign(y=bank.y).to_parquet(tmp_path / "x.parquet")
     assert not is_taught(fit(tmp_path / "x.parquet", "y"))
-    warm = HUIHENClassifier(n_networks=1, max_epochs=1, random_state=0)
+    warm = HUIHENClassifier(n_estimators=1, max_epochs=1, random_state=0)
     warm.warm_start_from(bank.old_applications, bank.old_y)
     assert not is_taught(warm.fit(X, bank.y))
 
@@ -186,7 +186,7 @@ def test_a_user_with_many_rows_is_one(X, bank):
 
 
 def test_the_same_seed_gives_the_same_bits(X, bank):
-    one, other = (fit(X, bank.y, n_networks=5).predict_proba(X) for _ in range(2))
+    one, other = (fit(X, bank.y, n_estimators=5).predict_proba(X) for _ in range(2))
     np.testing.assert_array_equal(one, other)
 
 

@@ -25,7 +25,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skhuihen import HUIHENClassifier, Sessionizer, attach_behaviors
+from skhuihen import HUIHENClassifier, ProfileEncoder, Sessionizer, attach_behaviors
 from skhuihen._companions import warm_start
 from skhuihen.datasets import make_loan_data
 from tests.models import STOPPED_EARLY
@@ -87,7 +87,7 @@ def test_old_data_help_where_new_rows_are_few() -> None:
     data = pd.DataFrame(rng.normal(size=(2000, 8))).add_prefix("x")
     y = (rng.random(2000) < 1 / (1 + np.exp(-2 * data["x0"] - data["x1"] * data["x2"]))).astype(int)
     old, few, test = slice(0, 1000), slice(1000, 1060), slice(1060, None)
-    model = HUIHENClassifier(n_networks=1, random_state=0)
+    model = HUIHENClassifier(n_estimators=1, random_state=0)
     cold = clone(model).fit(data[few], y[few])
     auc = {"cold": roc_auc_score(y[test], cold.decision_function(data[test]))}
     for teacher in ("xgboost", "lightgbm", None):
@@ -173,7 +173,7 @@ def test_a_fitted_teacher_is_enough(bank: Any) -> None:
     columns, old = ["user__age"], bank.old_applications
     is_old = old["user__age"] + np.random.default_rng(0).normal(scale=5, size=600) > 40
     teacher = LogisticRegression(max_iter=1000).fit(old[columns], is_old.astype(int))
-    model = HUIHENClassifier(n_networks=1, random_state=0)
+    model = HUIHENClassifier(n_estimators=1, random_state=0)
     student = model.warm_start_from(old, teacher=teacher).warm_start_student_
     assert "valid_auc" not in student.history_
     assert (student.history_["train_cross_entropy"] == 0).all()
@@ -203,9 +203,8 @@ def test_any_object_that_scores_may_teach(bank: Any) -> None:
     old = bank.old_applications
     model = quick().warm_start_from(old, teacher=Service())
     assert model.old_data is not None
-    np.testing.assert_allclose(
-        list(model.old_data._learned.guidance.values())[0], old["user__age"] / 100
-    )
+    (guidance,) = model.old_data._learned.guidance.values()
+    np.testing.assert_allclose(guidance, old["user__age"] / 100)
     model.fit(bank.applications, bank.y)
 
 
@@ -280,19 +279,33 @@ def test_step_one_runs_again_only_for_another_shape(
     model = quick(max_epochs=1).warm_start_from(**old)
     assert len(step_ones) == 1
     for params in (
-        *({"habit_dim": 5}, {"intention_dim": 4}, {"hierarchical": False}, {"dropout": 0.1}),
-        *({"mean_intention": False}, {"n_topics": 3}),
-        *({"lr": 0.1}, {"class_weight": "balanced"}, {"random_state": 3}, {"time_aware": False}),
+        *(
+            {"net_params": {"module__habit_dim": 5}},
+            {"net_params": {"module__intention_dim": 4}},
+            {"net_params": {"module__hierarchical": False}},
+            {"dropout": 0.1},
+        ),
+        *({"net_params": {"module__mean_intention": False}}, {"n_topics": 3}),
+        *(
+            {"lr": 0.1},
+            {"class_weight": "balanced"},
+            {"random_state": 3},
+            {"net_params": {"module__time_aware": False}},
+        ),
     ):
         clone(model).set_params(**params).fit(X, y)
     assert len(step_ones) == 1
     shapes: tuple[dict[str, Any], ...] = (
-        {"behavior_dim": 4},
-        {"hidden_units": (7,)},
-        {"hidden_units": ()},
+        {"net_params": {"module__behavior_dim": 4}},
+        {"net_params": {"module__hidden_units": (7,)}},
+        {"net_params": {"module__hidden_units": ()}},
         {"dtype": "float64"},
         {"id_columns": ["user_id", "application_id", "user__age"]},
-        {"profile_fields": {"item": ["item__amount"], "device": ["device__brand"]}},
+        {
+            "profile_encoder": ProfileEncoder(
+                {"item": ["item__amount"], "device": ["device__brand"]}
+            )
+        },
     )
     for number, params in enumerate(shapes, start=2):
         for copy in (clone(model), pickle.loads(pickle.dumps(model))):
@@ -325,7 +338,7 @@ def test_a_fitted_classifier_is_pickled_without_rows(bank: Any, X: Any) -> None:
     with pytest.raises(ValueError, match="no longer here"):
         copy.find_old_rows(X)
     with pytest.raises(ValueError, match=r"'behavior_dim': 4.*no longer here.*set the parameters"):
-        clone(copy).set_params(behavior_dim=4).fit(X, bank.y)
+        clone(copy).set_params(net_params={"module__behavior_dim": 4}).fit(X, bank.y)
 
 
 def test_forgetting_concerns_one_classifier(bank: Any, X: Any) -> None:
@@ -336,8 +349,8 @@ def test_forgetting_concerns_one_classifier(bank: Any, X: Any) -> None:
         lean.fit(X, bank.y).predict_proba(X), clone(model).fit(X, bank.y).predict_proba(X)
     )
     with pytest.raises(ValueError, match="no longer here"):
-        clone(lean).set_params(behavior_dim=3).fit(X, bank.y)
-    clone(model).set_params(behavior_dim=3).fit(X, bank.y)
+        clone(lean).set_params(net_params={"module__behavior_dim": 3}).fit(X, bank.y)
+    clone(model).set_params(net_params={"module__behavior_dim": 3}).fit(X, bank.y)
     assert quick().forget_old_data().old_data is None
 
 
@@ -356,7 +369,7 @@ def test_an_unfitted_one_does_not_look_fitted(warm: HUIHENClassifier, X: Any) ->
     with pytest.raises(NotFittedError):
         clone(warm).predict_proba(X)
     assert not [name for name in vars(warm) if name.endswith("_")]
-    for model in (quick(), clone(warm).set_params(behavior_dim=3)):
+    for model in (quick(), clone(warm).set_params(net_params={"module__behavior_dim": 3})):
         with pytest.raises(AttributeError, match="no warm_start_student_"):
             _ = model.warm_start_student_
 
@@ -498,4 +511,4 @@ def test_refusals(bank: Any) -> None:
         with pytest.raises(ValueError, match=message):
             quick().warm_start_from(old, y, **params)
     with pytest.raises(ValueError, match="'behavior_dim' parameter"):
-        quick(behavior_dim=0).warm_start_from(old, y)
+        quick(net_params={"module__behavior_dim": 0}).warm_start_from(old, y)

@@ -90,22 +90,27 @@ def test_what_is_there_is_taken_and_what_is_named_must_be_there():
 def test_the_classifier_adds_the_age_of_each_behavior():
     X = table([1.0, 2.0, None, 4.0] * 10)
     y = np.arange(len(X)) % 2
-    model = HUIHENClassifier(max_epochs=1, n_networks=1, random_state=0).fit(X, y)
+    model = HUIHENClassifier(max_epochs=1, n_estimators=1, random_state=0).fit(X, y)
     assert model.event_numbers_.names_ == ["interval", "age", "amount"]
     age = model._encoder.read(X).numbers("age")
     assert age.tolist() == [180.0, 120.0, 60.0] * len(X)
-    without = HUIHENClassifier(max_epochs=1, n_networks=1, applied_at=None, random_state=0).fit(
+    without = HUIHENClassifier(max_epochs=1, n_estimators=1, applied_at=None, random_state=0).fit(
         X, y
     )
     assert without.event_numbers_.names_ == ["interval", "amount"]
 
 
 @pytest.mark.parametrize(
-    "parameters", [{"event_numbers": None}, {"time_aware": False}, {"hierarchical": False}]
+    "parameters",
+    [
+        {"event_numbers": None},
+        {"net_params": {"module__time_aware": False}},
+        {"net_params": {"module__hierarchical": False}},
+    ],
 )
 def test_the_form_of_the_paper_takes_none(parameters):
     X = table([1.0, 2.0, None, 4.0] * 10)
-    model = HUIHENClassifier(max_epochs=1, n_networks=1, random_state=0, **parameters)
+    model = HUIHENClassifier(max_epochs=1, n_estimators=1, random_state=0, **parameters)
     model.fit(X, np.arange(len(X)) % 2)
     assert model.event_numbers_.names_ == []
 
@@ -120,7 +125,7 @@ def test_an_amount_tells_of_a_label_by_its_number():
     scores = {
         names: roc_auc_score(
             y,
-            HUIHENClassifier(event_numbers=names, n_networks=3, dropout=0.0, random_state=0)
+            HUIHENClassifier(event_numbers=names, n_estimators=3, dropout=0.0, random_state=0)
             .fit(X, y)
             .oof_log_odds_,
         )
@@ -202,7 +207,7 @@ def test_codes_in_amounts_are_told_at_fit_and_amounts_far_outside_at_scoring():
     rng = np.random.default_rng(0)
     amounts = rng.lognormal(5, 1, 60)
     y = np.arange(60) % 2
-    model = HUIHENClassifier(max_epochs=1, n_networks=1, random_state=0).fit(
+    model = HUIHENClassifier(max_epochs=1, n_estimators=1, random_state=0).fit(
         table(amounts.tolist()), y
     )
     edge = model.decision_function(table([amounts.max()]))
@@ -218,7 +223,7 @@ def test_codes_in_amounts_are_told_at_fit_and_amounts_far_outside_at_scoring():
 @pytest.mark.parametrize("numbers", ["auto", None])
 def test_an_interval_beyond_the_edge_counts_as_the_edge(numbers):
     X = table(np.arange(1.0, 41.0).tolist())
-    model = HUIHENClassifier(max_epochs=1, n_networks=1, event_numbers=numbers, random_state=0)
+    model = HUIHENClassifier(max_epochs=1, n_estimators=1, event_numbers=numbers, random_state=0)
     model.fit(X, np.arange(40) % 2)
     events = model._encoder.read(X)
     far = events.with_fields(interval=pa.array(np.where(events.numbers("interval") > 0, 1e9, 0)))

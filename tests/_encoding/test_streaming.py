@@ -84,9 +84,9 @@ def assert_equal(one: HUIHENClassifier, other: HUIHENClassifier, X: pd.DataFrame
     [
         {},
         {"early_stopping": False, "class_weight": "balanced", "dtype": "float64"},
-        {"hierarchical": False, "batch_size": -1},
+        {"batch_size": -1, "net_params": {"module__hierarchical": False}},
         {"n_topics": 4},
-        {"early_stopping": False, "schedule": "one_cycle", "n_networks": 3},
+        {"early_stopping": False, "schedule": "one_cycle", "n_estimators": 3},
     ],
 )
 def test_one_buffer_is_as_in_memory_to_the_bit(X, bank, prepared, params):
@@ -110,11 +110,11 @@ def test_rows_left_out_are_scored_in_their_place_with_several_buffers(
         "hold_out",
         lambda self, *args: parts.extend(found := original(self, *args)) or found,
     )
-    model = quick(early_stopping=False, schedule="one_cycle", n_networks=3)
+    model = quick(early_stopping=False, schedule="one_cycle", n_estimators=3)
     model.fit(prepared, "overdue")
     whole = model._encoder.dataset(X, model._encoder.read(X))
     scores = np.empty(len(X))
-    for net, rows in zip(model.nets_, parts, strict=True):
+    for net, rows in zip(model.estimators_, parts, strict=True):
         scores[rows] = net.log_odds(whole)[rows]
     # Calibration draws a line through them.
     assert np.corrcoef(scores, model.oof_log_odds_)[0, 1] == pytest.approx(1, abs=1e-6)

@@ -388,7 +388,7 @@ def test_refusals(X, attached, steps, tmp_path):
     with pytest.raises(ValueError, match="no column 'when'"):
         prepare_parquet(Sessionizer(applied_at="when"), attached, out)
     names = ["user_id", "application_id", "overdue"]
-    classifier = HUIHENClassifier(max_epochs=1, n_networks=1, id_columns=names)
+    classifier = HUIHENClassifier(max_epochs=1, n_estimators=1, id_columns=names)
     model = make_pipeline(steps, classifier.fit(steps.transform(X), X["overdue"]))
     with pytest.raises(ValueError, match="steps make a ndarray"):
         prepare_parquet(model, attached, out)

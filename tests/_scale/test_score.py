@@ -58,7 +58,7 @@ def X(bank):
 
 @pytest.fixture(scope="module")
 def model(bank, X):
-    classifier = HUIHENClassifier(n_topics=3, max_epochs=2, n_networks=1, random_state=0)
+    classifier = HUIHENClassifier(n_topics=3, max_epochs=2, n_estimators=1, random_state=0)
     steps = (BehaviorAbstractor(), Sessionizer(max_sessions=10))
     return make_pipeline(*steps, classifier).fit(X, bank.y)
 
@@ -123,7 +123,7 @@ def test_other_models_and_columns(bank, X, files):
         features.set_output(transform="pandas"),
         LGBMClassifier(n_estimators=5, n_jobs=1, verbose=-1),
     ).fit(X, bank.y)
-    scores = score_table(trees, files, id_columns=["application_id"], name="risk")
+    scores = score_table(trees, files, keep=["application_id"], name="risk")
     assert list(scores.columns) == ["application_id", "risk"]
     np.testing.assert_allclose(scores["risk"], trees.predict_proba(X)[:, 1], rtol=0, atol=1e-6)
 
@@ -138,7 +138,7 @@ def test_columns_may_stand_in_any_order_beside_others(model, X, expected, tmp_pa
 
 def test_pandas_index_and_categories_come_through(bank, X, tmp_path):
     X = X.assign(user__kind=pd.Categorical(np.arange(len(X)) % 3)).rename_axis("row")
-    model = HUIHENClassifier(max_epochs=1, n_networks=1, random_state=0)
+    model = HUIHENClassifier(max_epochs=1, n_estimators=1, random_state=0)
     model = make_pipeline(Sessionizer(), model).fit(X, bank.y)
     X.to_parquet(tmp_path / "one.parquet")
     scores = score_table(model, tmp_path / "one.parquet")["probability"]
@@ -157,7 +157,7 @@ def test_files_in_folders_and_files_without_rows(model, X, expected, tmp_path):
     check(score_table(model, tmp_path / "table", columns=X.columns), expected)
     check(score_table(model, tmp_path / "table", output, columns=X.columns), expected)
     names = [*IDS, "kind"]
-    scores = score_table(model, tmp_path / "table", columns=X.columns, id_columns=names)
+    scores = score_table(model, tmp_path / "table", columns=X.columns, keep=names)
     assert scores["kind"].value_counts().to_dict() == kind.value_counts().to_dict()
 
 
@@ -204,7 +204,7 @@ def test_spark_scores_in_place(model, bank, expected, spark, tmp_path, capfd):
 @on_spark
 def test_sparks_own_frames(model, files, expected, spark, tmp_path):
     frame = spark.read.parquet(str(files))
-    scores = score_table(model, frame, id_columns=["application_id"], name="a.b `c`")
+    scores = score_table(model, frame, keep=["application_id"], name="a.b `c`")
     assert scores.columns == ["application_id", "a.b `c`"]
     output = score_table(model, frame.repartition(3), tmp_path / "scores")
     check(pd.read_parquet(sorted(output.glob("*.parquet"))), expected)
@@ -218,7 +218,7 @@ def test_the_zone_that_the_model_names_is_the_same_everywhere(bank, kind, reques
     applied_at = bank.applications["applied_at"].dt.tz_localize("Asia/Tokyo")
     tables = [bank.applications.assign(applied_at=applied_at), bank.events.assign(time=late)]
     X = attach_behaviors(*tables)
-    classifier = HUIHENClassifier(max_epochs=1, n_networks=1, random_state=0)
+    classifier = HUIHENClassifier(max_epochs=1, n_estimators=1, random_state=0)
     model = make_pipeline(Sessionizer(time_zone="Asia/Tokyo"), classifier).fit(X, bank.y)
     expected = model.predict_proba(X)[:, 1]
     # Or this test could not fail.
@@ -490,11 +490,13 @@ def test_parts_of_another_model_or_table_are_refused(model, X, bank, files, tmp_
     if unfinished:
         (output / f"part-{N_PARTS - 1:05d}.parquet").unlink()
         output.rename(tmp_path / "scores.unfinished")
-    other = make_pipeline(*model[:2], HUIHENClassifier(max_epochs=1, n_networks=1, random_state=1))
+    other = make_pipeline(
+        *model[:2], HUIHENClassifier(max_epochs=1, n_estimators=1, random_state=1)
+    )
     with pytest.raises(FileExistsError, match="holds scores of another model"):
         score_table(other.fit(X, bank.y), files, output)
     with pytest.raises(FileExistsError, match=r"has the columns .* instead of"):
-        score_table(model, files, output, id_columns=["user_id"])
+        score_table(model, files, output, keep=["user_id"])
     first = min(files.iterdir())
     with pytest.raises(FileExistsError, match="does not hold the scores of this table"):
         score_table(model, first, output)
@@ -560,7 +562,7 @@ def test_a_model_file_is_noted_and_another_is_refused(model, X, bank, files, exp
     one, same, other = (tmp_path / f"{name}.model" for name in ("one", "same", "other"))
     save_model(model, one, X)
     save_model(model, same, X, note="approved")  # the same scores, but not the same file
-    save_model(clone(model).set_params(sessionizer__gap="2h").fit(X, bank.y), other, X)
+    save_model(clone(model).set_params(sessionizer__session_gap="2h").fit(X, bank.y), other, X)
     hashes = {path: read_manifest(path)["sha256"] for path in (one, same, other)}
     scores = score_table(one, files, tmp_path / "scores")
     check(pd.read_parquet(scores), expected)

@@ -45,7 +45,7 @@ def X() -> pd.DataFrame:
 
 
 def quick() -> HUIHENClassifier:
-    return HUIHENClassifier(max_epochs=1, n_networks=1, random_state=0)
+    return HUIHENClassifier(max_epochs=1, n_estimators=1, random_state=0)
 
 
 @every_kind

@@ -28,7 +28,11 @@ from skhuihen import (
 from skhuihen._tables.parquet import as_pandas, cast_columns, find_parquet, open_parquet
 from skhuihen.datasets import make_loan_data
 
-TINY = {"behavior_dim": 4, "intention_dim": 4, "habit_dim": 4, "max_epochs": 1, "random_state": 0}
+TINY = {
+    "max_epochs": 1,
+    "random_state": 0,
+    "net_params": {"module__behavior_dim": 4, "module__intention_dim": 4, "module__habit_dim": 4},
+}
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +72,7 @@ def ids_of(frame: pd.DataFrame) -> list[int]:
 
 def read_by_attach(path: Any, model: Any, folder: Path) -> list[int]:
     events = pd.DataFrame({"user_id": [1], "time": [pd.Timestamp(2024, 7, 1)], "operation": ["a"]})
-    X, _ = attach_behaviors(path, events, name="more", return_report=True)
+    X, _ = attach_behaviors(path, events, behaviors="more", return_report=True)
     return ids_of(X)
 
 
@@ -81,7 +85,7 @@ def read_by_prepare(path: Any, model: Any, folder: Path) -> list[int]:
 
 def read_by_score(path: Any, model: Any, folder: Path) -> list[int]:
     columns = list(model.feature_names_in_)
-    return ids_of(score_table(model, path, columns=columns, id_columns=["application_id"]))
+    return ids_of(score_table(model, path, columns=columns, keep=["application_id"]))
 
 
 def read_by_fit(path: Any, model: Any, folder: Path) -> list[int]:
@@ -188,9 +192,9 @@ def test_hive_folders_give_columns(parts, tmp_path):
     profile = as_pandas(pq.read_table(prepared)).drop(columns=[*KEYS, "overdue"])
     classifier = HUIHENClassifier(early_stopping=False, **TINY).fit(profile, written["overdue"])
     columns = list(profile.columns)
-    scores = score_table(classifier, prepared, columns=columns, id_columns=KEYS)
+    scores = score_table(classifier, prepared, columns=columns, keep=KEYS)
     assert scores[KEYS].T.to_numpy().tolist() == wanted
-    scores = score_table(classifier, tmp_path / "in", columns=columns, id_columns=KEYS)
+    scores = score_table(classifier, tmp_path / "in", columns=columns, keep=KEYS)
     assert scores[KEYS].T.to_numpy().tolist() == wanted
 
 

@@ -220,7 +220,7 @@ def assert_apart(rows: np.ndarray, users: np.ndarray) -> None:
 def test_early_stopping_keeps_users_together(table: Any, held_out: Any, tmp_path: Any) -> None:
     X, y = table
     users = X["customer"].to_numpy()
-    quick(n_networks=3).fit(X, y)
+    quick(n_estimators=3).fit(X, y)
     in_memory = list(held_out)
     for rows in in_memory:
         assert_apart(rows, users)
@@ -235,7 +235,7 @@ def test_early_stopping_keeps_users_together(table: Any, held_out: Any, tmp_path
     # The same rows where the table is a file.
     held_out.clear()
     X.assign(overdue=y).to_parquet(tmp_path / "X.parquet")
-    quick(n_networks=3).fit(tmp_path / "X.parquet", "overdue")
+    quick(n_estimators=3).fit(tmp_path / "X.parquet", "overdue")
     for rows, wanted in zip(held_out, in_memory, strict=True):
         np.testing.assert_array_equal(rows, wanted)
 
@@ -244,7 +244,7 @@ def test_early_stopping_keeps_users_together(table: Any, held_out: Any, tmp_path
 def test_models_beside_are_not_asked_for_users_that_they_have_seen(table: Any, role: str) -> None:
     X, y = table
     Noted.fitted.clear(), Noted.asked.clear()
-    quick(**{role: Noted()}, n_networks=2).fit(X, y)
+    quick(**{role: Noted()}, n_estimators=2).fit(X, y)
     assert len(Noted.asked) >= 5
     assert all(not users & Noted.fitted[number] for number, users in Noted.asked)
 
@@ -282,7 +282,7 @@ def test_the_teacher_of_step_one_is_fitted_on_other_users() -> None:
 def test_where_nobody_comes_back_nothing_changes(table: Any) -> None:
     X, y = table
     numbered = X.assign(customer=np.arange(len(X)))
-    base = {"base_estimator": FROM_AGE, "n_networks": 2}
+    base = {"base_estimator": FROM_AGE, "n_estimators": 2}
     for params in ({}, base):
         without = quick(**params).fit(X.drop(columns="customer"), y)
         unique = quick(**params).fit(numbered, y)

@@ -39,7 +39,12 @@ EVENTS = [
 
 
 def quick(**params: Any) -> HUIHENClassifier:
-    few = {**STOPPED_EARLY, "max_epochs": 3, "hidden_units": (8,), "random_state": 0}
+    few = {
+        **STOPPED_EARLY,
+        "max_epochs": 3,
+        "random_state": 0,
+        "net_params": {"module__hidden_units": (8,)},
+    }
     return HUIHENClassifier(**few | params)
 
 
@@ -368,10 +373,10 @@ class InterruptsSecond(Callback):
 def test_a_failed_partial_fit_is_undone_to_the_bit(failure, data, monkeypatch):
     X, y = data
     callback = InterruptsSecond()
-    model = quick(n_networks=2, dropout=0.5, verbose=1, callbacks=[callback]).fit(X, y)
+    model = quick(n_estimators=2, dropout=0.5, verbose=1, callbacks=[callback]).fit(X, y)
     twin = pickle.loads(pickle.dumps(model))
     before, history = model.predict_proba(X), model.history_
-    callbacks = [list(net.callbacks_) for net in model.nets_]
+    callbacks = [list(net.callbacks_) for net in model.estimators_]
     if failure == "ctrl-c":
         callback.is_on = True
         with pytest.raises(KeyboardInterrupt):
@@ -383,7 +388,7 @@ def test_a_failed_partial_fit_is_undone_to_the_bit(failure, data, monkeypatch):
         model.set_params(lr=1e-3)
     np.testing.assert_array_equal(model.predict_proba(X), before)
     pd.testing.assert_frame_equal(model.history_, history)
-    assert [net.callbacks_ for net in model.nets_] == callbacks
+    assert [net.callbacks_ for net in model.estimators_] == callbacks
     pickle.dumps(model)
     # It goes on as if nothing had been.
     model.partial_fit(X, y)

@@ -18,7 +18,13 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from skorch.callbacks import Callback, EarlyStopping
 
-from skhuihen import BehaviorAbstractor, HUIHENClassifier, Sessionizer, attach_behaviors
+from skhuihen import (
+    BehaviorAbstractor,
+    HUIHENClassifier,
+    ProfileEncoder,
+    Sessionizer,
+    attach_behaviors,
+)
 from skhuihen._events.behaviors import Behaviors
 from skhuihen.datasets import make_loan_data
 from tests.models import STOPPED_EARLY
@@ -113,7 +119,7 @@ def test_learns_week_by_week() -> None:
     rng = np.random.default_rng(0)
     X = pd.DataFrame({"age": rng.normal(size=2400), "os": rng.choice(["a", "b"], 2400)})
     y = (X["age"] + (X["os"] == "a") + rng.normal(size=2400) > 0.5).astype(int).to_numpy()
-    model = HUIHENClassifier(n_networks=1, lr=0.1, dropout=0.0, random_state=0)
+    model = HUIHENClassifier(n_estimators=1, lr=0.1, dropout=0.0, random_state=0)
     for week in range(20):
         rows = slice(100 * week, 100 * (week + 1))
         model.partial_fit(X[rows], y[rows])
@@ -272,17 +278,17 @@ def test_containers_and_absent_identifiers(X: pd.DataFrame, y: np.ndarray) -> No
 def test_parameters_changed_between_calls(X: pd.DataFrame, y: np.ndarray) -> None:
     model = quick().fit(X, y)
     for params in [
-        {"habit_dim": 5},
-        {"hidden_units": (20,)},
+        {"net_params": {"module__habit_dim": 5}},
+        {"net_params": {"module__hidden_units": (20,)}},
         {"dropout": 0.1},
-        {"hierarchical": False},
+        {"net_params": {"module__hierarchical": False}},
         {"weight_decay": 0.1},
         {"dtype": "float64"},
         {"class_weight": "balanced"},
         {"net_params": {"optimizer": torch.optim.SGD}},
         {"callbacks": [Callback()]},
         {"applied_at": None},
-        {"profile_fields": {"user": ["user__age"]}},
+        {"profile_encoder": ProfileEncoder({"user": ["user__age"]})},
     ]:
         (name,) = params
         kept = model.get_params()[name]
@@ -290,7 +296,12 @@ def test_parameters_changed_between_calls(X: pd.DataFrame, y: np.ndarray) -> Non
             model.set_params(**params).partial_fit(X, y)
         model.set_params(**{name: kept})
     # A list that says the same is no change.
-    model.set_params(hidden_units=[50, 25], max_epochs=1, n_iter_no_change=1, random_state=7)
+    model.set_params(
+        max_epochs=1,
+        n_iter_no_change=1,
+        random_state=7,
+        net_params={"module__hidden_units": [50, 25]},
+    )
     model.set_params(early_stopping=False).partial_fit(X, y)
     with pytest.raises(ValueError, match="'lr' parameter"):
         model.set_params(lr=-1).partial_fit(X, y)
@@ -368,7 +379,7 @@ def test_on_plain_arrays() -> None:
     rng = np.random.default_rng(0)
     data = rng.normal(size=(200, 3))
     y = (data[:, 0] + 0.1 * data[:, 1] > 0).astype(int)
-    model = HUIHENClassifier(n_networks=1, lr=0.5, dropout=0.0, random_state=0)
+    model = HUIHENClassifier(n_estimators=1, lr=0.5, dropout=0.0, random_state=0)
     for _ in range(20):
         model.partial_fit(data, y)
     assert model.score(data, y) > 0.9
@@ -394,7 +405,7 @@ def test_metadata_routing(X: pd.DataFrame, y: np.ndarray) -> None:
 
 def test_a_changed_rate_keeps_the_rates_of_a_warm_start_apart() -> None:
     bank = make_loan_data(n_new=80, n_old=200, overdue_rate=0.4, random_state=0)
-    model = HUIHENClassifier(max_epochs=1, n_networks=1, random_state=0)
+    model = HUIHENClassifier(max_epochs=1, n_estimators=1, random_state=0)
     model.warm_start_from(bank.old_applications, bank.old_y, teacher=None)
     model.partial_fit(bank.applications, bank.y)
     model.set_params(lr=0.1).partial_fit(bank.applications, bank.y)

@@ -61,7 +61,7 @@ def test_the_threads_of_the_caller_are_left_as_they_were():
         for flushes in (False, True):
             torch.set_flush_denormal(flushes)
             X = np.random.default_rng(0).normal(size=(5_000, 40))
-            shape = {"n_networks": 1, "batch_size": -1, "hidden_units": (200, 50)}
+            shape = {"n_estimators": 1, "batch_size": -1, "hidden_units": (200, 50)}
             model = HUIHENClassifier(max_epochs=1, **shape)
             model.fit(X, np.arange(5_000) % 2).predict_proba(X)
             one = torch.full((1,), 1e-39) * 1
@@ -81,7 +81,8 @@ def test_processes_score_after_a_parent_that_used_two_threads():
 
         warnings.simplefilter("ignore", DeprecationWarning)  # Python's, of forks beside threads
         X = np.random.default_rng(0).normal(size=(5_000, 40))
-        model = HUIHENClassifier(max_epochs=1, n_networks=1, batch_size=-1, hidden_units=(200, 50))
+        wide = {"module__hidden_units": (200, 50)}
+        model = HUIHENClassifier(max_epochs=1, n_estimators=1, batch_size=-1, net_params=wide)
         model.fit(X, np.arange(5_000) % 2)
         (torch.ones(4_000_000) * 2).sum()
         wanted = model.predict_proba(X)
@@ -236,10 +237,10 @@ class Flatters(ValidationAUC):
 def test_a_network_of_random_weights_is_never_kept(data, teacher, monkeypatch):
     monkeypatch.setattr("skhuihen._training.trainer.ValidationAUC", Flatters)
     model = HUIHENClassifier(
-        **STOPPED_EARLY | {"n_networks": 2, "teacher": teacher}, max_epochs=3, random_state=0
+        **STOPPED_EARLY | {"n_estimators": 2, "teacher": teacher}, max_epochs=3, random_state=0
     )
     model.fit(*data)
-    for net in model.nets_:
+    for net in model.estimators_:
         stopping = dict(net.callbacks_)["early_stopping"]
         assert not isinstance(stopping, BestEpochOrStart)
         assert stopping.best_epoch_ == 3
@@ -254,7 +255,7 @@ def test_weight_decay_leaves_the_weight_of_the_guidance_alone(form, data):
     """It would pull alpha of equation 16 to a place of its own: here to 1, or to 0."""
     X, y = data
     model = HUIHENClassifier(
-        max_epochs=150, schedule="constant", lr=0.02, weight_decay=10.0, n_networks=1
+        max_epochs=150, schedule="constant", lr=0.02, weight_decay=10.0, n_estimators=1
     )
     model.warm_start_from(X, y, teacher="lightgbm", guidance_weight=form)
     history = model.warm_start_student_.history_
@@ -377,7 +378,7 @@ def bars(monkeypatch: pytest.MonkeyPatch) -> list[Bar]:
 
 
 def test_the_bar_says_how_long_the_rest_takes_at_most(data, bars):
-    model = HUIHENClassifier(**STOPPED_EARLY | {"n_networks": 2}, max_epochs=4, verbose=1).fit(
+    model = HUIHENClassifier(**STOPPED_EARLY | {"n_estimators": 2}, max_epochs=4, verbose=1).fit(
         *data
     )
     first, second = bars

@@ -586,7 +586,7 @@ def test_real_uci_default(data_folder):
     few = data.applications.iloc[:200]
     X = attach_behaviors(few, data.events[data.events["user_id"] <= 200])
     X = Sessionizer().fit_transform(X)
-    classifier = HUIHENClassifier(max_epochs=1, n_networks=1, random_state=0).fit(X, data.y[:200])
+    classifier = HUIHENClassifier(max_epochs=1, n_estimators=1, random_state=0).fit(X, data.y[:200])
     assert np.isfinite(classifier.predict_proba(X)).all()
 
 

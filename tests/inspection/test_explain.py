@@ -39,7 +39,11 @@ from tests.models import trees
 module = importlib.import_module("skhuihen.inspection._explain")
 
 FEW = {"n_sessions": 2, "n_background": 2, "max_exact": 3, "n_orders": 2}
-SMALL = {"behavior_dim": 4, "intention_dim": 4, "habit_dim": 4, "max_epochs": 1, "lr": 0.05}
+SMALL = {
+    "max_epochs": 1,
+    "lr": 0.05,
+    "net_params": {"module__behavior_dim": 4, "module__intention_dim": 4, "module__habit_dim": 4},
+}
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +58,7 @@ def bank():
 
 def fitted(bank, **params):
     X, y = bank
-    network = HUIHENClassifier(**{**SMALL, "n_networks": 1, "random_state": 0, **params})
+    network = HUIHENClassifier(**{**SMALL, "n_estimators": 1, "random_state": 0, **params})
     return make_pipeline(BehaviorAbstractor(), Sessionizer(), network).fit(X, y)
 
 
@@ -91,11 +95,11 @@ def check_sums(explanation):
 
 KINDS = {
     "one network": {},
-    "two networks": {"n_networks": 2},
+    "two networks": {"n_estimators": 2},
     "double precision": {"dtype": "float64"},
     "topics": {"n_topics": 2},
-    "the paper's form": {"event_numbers": None, "mean_intention": False},
-    "plain GRUs": {"time_aware": False, "user_item_aware": False},
+    "the paper's form": {"event_numbers": None, "net_params": {"module__mean_intention": False}},
+    "plain GRUs": {"net_params": {"module__time_aware": False, "module__user_item_aware": False}},
     "on a base model": {"base_estimator": "trees"},
 }
 
@@ -105,7 +109,7 @@ KINDS = {
 def test_the_fast_path_gives_the_values_of_tables(bank, kind, monkeypatch):
     params = KINDS[kind]
     if "base_estimator" in params:
-        params = {"base_estimator": trees(), "n_networks": 2}
+        params = {"base_estimator": trees(), "n_estimators": 2}
     X, y = bank
     model = fitted(bank, **params)
     some = longest(X, 1)
@@ -144,7 +148,7 @@ def test_the_fast_path_is_the_one_that_is_taken(bank, huihen, monkeypatch):
 def test_values_add_up_to_the_probability_of_the_whole_pipeline(bank, huihen, forest):
     X, y = bank
     calibrated = CalibratedClassifierCV(FrozenEstimator(forest), method="sigmoid").fit(X, y)
-    flat = fitted(bank, hierarchical=False)
+    flat = fitted(bank, net_params={"module__hierarchical": False})
     for model in (huihen, forest, calibrated, flat):
         explanation = explain(model, longest(X, 1), X[y == 0], **FEW)
         check_sums(explanation)
@@ -207,8 +211,8 @@ def test_what_the_model_does_not_see_has_no_part(bank):
     X, y = bank
     X = X.assign(user__unseen=np.random.default_rng(0).normal(size=len(X)))
     network = HUIHENClassifier(
-        **SMALL, n_networks=1, random_state=0,
-        profile_fields={"user": ["user__age"], "item": ["item__product"]},
+        **SMALL, n_estimators=1, random_state=0,
+        profile_encoder=ProfileEncoder({"user": ["user__age"], "item": ["item__product"]}),
     )  # fmt: skip
     model = make_pipeline(BehaviorAbstractor(), Sessionizer(), network).fit(X, y)
     explanation = explain(model, X[:4], X[y == 0], n_orders=4)

@@ -786,10 +786,10 @@ def test_operations_may_be_integers():
 
 def test_names_of_columns_are_parameters():
     X = applications(LOG).rename(columns={"behaviors": "log", "applied_at": "at"})
-    result = BehaviorAbstractor(column="log", applied_at="at").fit_transform(X)
+    result = BehaviorAbstractor(behaviors="log", applied_at="at").fit_transform(X)
     assert len(plain(result, "log")[0]) == 10
     with pytest.raises(ValueError, match="no column 'applied_at', so nothing could keep events"):
-        BehaviorAbstractor(column="log").fit(X)
+        BehaviorAbstractor(behaviors="log").fit(X)
     with pytest.raises(ValueError, match="no column 'behaviors'; it has"):
         BehaviorAbstractor().fit(X)
     model = BehaviorAbstractor().fit(applications(LOG))

@@ -89,15 +89,15 @@ def test_a_subfield_of_a_sessionizers_name_is_read_as_it_is(name):
     events["time"] = pd.to_datetime(events["time"], unit="D")
     table = pd.DataFrame({"user_id": [1], "applied_at": pd.to_datetime(["1970-02-01"])})
     X = attach_behaviors(table, events)
-    found = IntervalStatistics(by=name, gap="3D").fit_transform(X)
+    found = IntervalStatistics(group_by=name, session_gap="3D").fit_transform(X)
     assert found["days_mean_a_to_b"].tolist() == [1.0]
 
 
 def test_behind_a_sessionizer_the_sessions_are_its_own():
     histories = [[event(0, "a"), event(0.5, "b"), event(3, "a"), event(3.25, "b")], [event(0)]]
     X = applications(histories)
-    wanted = IntervalStatistics(gap="1h").fit_transform(X)
-    sessions = Sessionizer(gap="1h", min_behaviors=1).fit_transform(X)
+    wanted = IntervalStatistics(session_gap="1h").fit_transform(X)
+    sessions = Sessionizer(session_gap="1h", min_behaviors=1).fit_transform(X)
     found = IntervalStatistics(session="session").fit_transform(sessions)
     pd.testing.assert_frame_equal(found, wanted)
     assert found.iloc[0].tolist() == [0.375 / 24, 0.25 / 24, 0.5 / 24]
@@ -116,7 +116,7 @@ def test_trees_take_it_behind_a_behavior_abstractor():
     X = applications([log, log[:1]] * 10)
     model = make_pipeline(
         BehaviorAbstractor(),
-        IntervalStatistics(by="behavior"),
+        IntervalStatistics(group_by="behavior"),
         LGBMClassifier(n_estimators=2, min_child_samples=1, verbose=-1, n_jobs=1),
     )
     assert model.fit(X, [0, 1] * 10).predict(X).tolist() == [0, 1] * 10

@@ -427,12 +427,12 @@ def test_other_tables():
 
 def test_names_of_columns_are_parameters():
     X = applications(LOANS).rename(columns={"behaviors": "log", "applied_at": "at"})
-    assert len(plain(Sessionizer(column="log", applied_at="at").transform(X), "log")) == 1
-    for step in (Sessionizer(column="log").fit, Sessionizer(column="log").transform):
+    assert len(plain(Sessionizer(behaviors="log", applied_at="at").transform(X), "log")) == 1
+    for step in (Sessionizer(behaviors="log").fit, Sessionizer(behaviors="log").transform):
         with pytest.raises(ValueError, match="no column 'applied_at', so nothing could keep"):
             step(X)
     bare = X.drop(columns="at")
-    kept = Sessionizer(column="log", applied_at=None, min_behaviors=1).transform(bare)
+    kept = Sessionizer(behaviors="log", applied_at=None, min_behaviors=1).transform(bare)
     assert len(plain(kept, "log")[0]) == 6
 
 

@@ -214,7 +214,7 @@ def test_topics_of_a_frame_have_names_and_loadings():
     np.testing.assert_allclose(table["topic_1"].mean(), 0, atol=1e-9)
     np.testing.assert_allclose(table["topic_1"].std(ddof=0), 1)
     assert not table.iloc[-1].any()
-    by_item = BehaviorTopics(2, by="item").fit(X)
+    by_item = BehaviorTopics(2, group_by="item").fit(X)
     assert by_item.loadings_.index.tolist() == ["a", "b"]
     assert not by_item.transform(X)["topic_2"].any(), "two behaviors differ in one way"
 
@@ -298,7 +298,7 @@ def test_trees_take_it_behind_a_behavior_abstractor():
     bank = make_loan_data(n_new=120, n_old=0, random_state=0)
     X = attach_behaviors(bank.applications, bank.events)
     trees = LGBMClassifier(n_estimators=2, verbose=-1, n_jobs=1)
-    model = make_pipeline(BehaviorAbstractor(), BehaviorTopics(4, by="behavior"), trees)
+    model = make_pipeline(BehaviorAbstractor(), BehaviorTopics(4, group_by="behavior"), trees)
     model.fit(X, bank.y)
     assert model[-1].feature_name_ == ["topic_1", "topic_2", "topic_3", "topic_4"]
 
@@ -334,6 +334,6 @@ def test_refuses_parameters(wrong: dict[str, Any]):
 
 def test_refuses_what_it_cannot_read():
     with pytest.raises(ValueError, match="no subfield 'behavior'; they have"):
-        BehaviorTopics(by="behavior").fit(frame(2))
+        BehaviorTopics(group_by="behavior").fit(frame(2))
     with pytest.raises(NotFittedError):
         BehaviorTopics().transform(frame(2))

@@ -148,12 +148,12 @@ def test_amounts_by_operation_where_there_were_any_in_fit():
 
 def test_by_another_subfield():
     X = applications([[event(0, "login"), event(1, "fund_detail", item="A17")]])
-    table = make_pipeline(BehaviorAbstractor(), WindowStatistics([], by="behavior")).fit_transform(
-        X
-    )
+    table = make_pipeline(
+        BehaviorAbstractor(), WindowStatistics([], group_by="behavior")
+    ).fit_transform(X)
     assert table[["count_all_login", "count_all_fund_detail_A17"]].iloc[0].tolist() == [1, 1]
     with pytest.raises(ValueError, match="no subfield 'behavior'; they have"):
-        WindowStatistics(by="behavior").fit(X)
+        WindowStatistics(group_by="behavior").fit(X)
 
 
 def test_windows_may_be_timedeltas():

@@ -1,0 +1,80 @@
+"""The shape of the network: what it is by default, and how a part is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from numbers import Integral
+from typing import Any
+
+#: Parameters of `HUIHEN` and what they are by default. ``net_params`` of `HUIHENClassifier` may
+#: name each of them as skorch does, such as ``module__habit_dim``.
+ARCHITECTURE: dict[str, Any] = {
+    "behavior_dim": 10,
+    "intention_dim": 30,
+    "habit_dim": 30,
+    "hidden_units": (50, 25),
+    "hierarchical": True,
+    "time_aware": True,
+    "user_item_aware": True,
+    "field_aware": True,
+    "log_interval": True,
+    "mean_intention": True,
+}
+_PREFIX = "module__"
+
+
+def architecture_of(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the shape of the network that a classifier asks for.
+
+    Parameters
+    ----------
+    params : mapping of str to object
+        The parameters of a `HUIHENClassifier`.
+
+    Returns
+    -------
+    dict of str to object
+    """
+    named = {
+        name.removeprefix(_PREFIX): value
+        for name, value in (params["net_params"] or {}).items()
+        if name.startswith(_PREFIX)
+    }
+    return {name: named.get(name, default) for name, default in ARCHITECTURE.items()}
+
+
+def check_architecture(net_params: Mapping[str, Any]) -> None:
+    """Refuse a shape that there is not.
+
+    Parameters
+    ----------
+    net_params : mapping of str to object
+
+    Raises
+    ------
+    ValueError
+        If a ``module__`` parameter is not known, or its value is not what it must be.
+    """
+    for key, value in net_params.items():
+        if not key.startswith(_PREFIX):
+            continue
+        name = key.removeprefix(_PREFIX)
+        if name not in {*ARCHITECTURE, "fused"}:
+            raise ValueError(
+                f"net_params names {key!r}, but the network has no such parameter, or the "
+                f"classifier sets it. It must be one of {[_PREFIX + n for n in ARCHITECTURE]}."
+            )
+        if name == "hidden_units":
+            widths = list(value) if isinstance(value, Sequence) else [value]
+            is_right = isinstance(value, Sequence) and all(map(_is_size, widths))
+            required = "a list of integers of at least 1"
+        elif name.endswith("_dim"):
+            is_right, required = _is_size(value), "an integer of at least 1"
+        else:
+            is_right, required = isinstance(value, bool), "True or False"
+        if not is_right:
+            raise ValueError(f"net_params[{key!r}]={value!r} must be {required}.")
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
