@@ -46,6 +46,8 @@ from skhuihen import (
     WindowStatistics,
     make_scorecard,
 )
+from skhuihen._training.start import PretrainedStart
+from skhuihen._training.trainer import Trainer
 
 SEED = 0
 N_TOPICS = 10
@@ -243,6 +245,35 @@ class OldScore(TransformerMixin, BaseEstimator):
         return logit(self.model_.predict_proba(X)[:, 1:])
 
 
+class RememberingTrainer(Trainer):
+    """Trains the same networks on the same rows once in a process."""
+
+    known: ClassVar[dict[str, Any]] = {}
+
+    def train(
+        self,
+        dataset: Any,
+        sizes: Any,
+        start: Any,
+        *,
+        teach: Any = None,
+        users: Any = None,
+        **how: Any,
+    ) -> Any:
+        """Do what `Trainer.train` does, or return what it has done before."""
+        teacher = teach and getattr(teach.__self__.teacher, "estimator", "auto")
+        params = self.params | {"base_estimator": None, "teacher": teacher, "old_data": None}
+        weights = None
+        if isinstance(start, PretrainedStart):
+            weights = [value.cpu().numpy() for value in start.module.state_dict().values()]
+        rows = (dataset.profile, dataset.events, dataset.y, dataset.weight, users)
+        key = joblib.hash((rows, params, weights, start.log_odds))
+        if key not in self.known:
+            how |= {"teach": teach, "users": users}
+            self.known[key] = super().train(dataset, sizes, start, **how)
+        return self.known[key]
+
+
 class Remembering(HUIHENClassifier):
     """HUIHEN that trains its networks once, whatever model they come to stand on.
 
@@ -251,34 +282,8 @@ class Remembering(HUIHENClassifier):
     takes longest by far is not done again. It lasts as long as the process.
     """
 
-    _known: ClassVar[dict[str, tuple[Any, dict[str, Any]]]] = {}
-
-    def _train(
-        self,
-        dataset: Any,
-        log_odds: float,
-        pretrained: Any = None,
-        *,
-        guide: Any = None,
-        users: Any = None,
-        **how: Any,
-    ) -> Any:
-        if how:  # step one of a warm start, which is shared already
-            return super()._train(dataset, log_odds, pretrained, guide=guide, users=users, **how)
-        teacher = guide and getattr(guide.teacher, "estimator", "auto")
-        params = self.get_params(deep=False) | {"base_estimator": None, "teacher": teacher}
-        start = pretrained and [
-            value.cpu().numpy() for value in pretrained.student.net_.module_.state_dict().values()
-        ]
-        rows = (dataset.profile, dataset.events, dataset.y, dataset.weight, users)
-        key = joblib.hash((rows, params, start))
-        if key not in self._known:
-            held_out = super()._train(dataset, log_odds, pretrained, guide=guide, users=users)
-            names = ("estimators_", "net_", "history_", "n_iter_", "_made_with")
-            self._known[key] = held_out, {name: getattr(self, name) for name in names}
-        held_out, trained = self._known[key]
-        vars(self).update(trained, blend_=None)
-        return held_out
+    def _trainer(self) -> Trainer:
+        return RememberingTrainer(self.get_params(deep=False), type(self).__name__)
 
 
 def tuned(kind: str, model: Any, budget: Budget) -> Any:

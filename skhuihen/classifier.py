@@ -615,8 +615,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         two and starts from it, as often as it is called, in clones too. Only parameters that
         change the shape or the inputs of the pre-trained part (`profile_encoder`, `dtype`,
         `behaviors`, `id_columns`, and the sizes in `net_params`) make `fit` run step one again, and
-        so do the settings in `old_data`. Warm-starting again replaces the first; a fitted classifier
-        stays as it is until the next `fit`.
+        so do the settings in `old_data`. Warm-starting again replaces the first; a fitted
+        classifier stays as it is until the next `fit`.
 
         Parameters
         ----------

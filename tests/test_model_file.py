@@ -265,7 +265,7 @@ def test_training_goes_on(bank: tuple[pd.DataFrame, np.ndarray], tmp_path: Path)
     assert loaded[-1].n_iter_ == model[-1].n_iter_ + 1
     assert len(loaded[-1].history_) == len(model[-1].history_) + 2
     assert np.abs(loaded.predict_proba(X) - before).max() > 0
-    with pytest.raises(ValueError, match="net_params=.*was changed"):
+    with pytest.raises(ValueError, match=r"net_params=.*was changed"):
         loaded[-1].set_params(net_params={"module__habit_dim": 7}).partial_fit(prepared, y)
 
 
