@@ -371,7 +371,8 @@ def with_intervals(case: Case) -> Any:
     """Return the statistics and the times between behaviors."""
     cut = case.sessionizer
     return statistics(
-        case, IntervalStatistics(group_by="behavior", session_gap=cut.gap, session=cut.session)
+        case,
+        IntervalStatistics(group_by="behavior", session_gap=cut.session_gap, session=cut.session),
     )
 
 

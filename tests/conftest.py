@@ -16,7 +16,12 @@ from hypothesis import HealthCheck, Phase, settings
 from tests.containers import CONTAINERS
 
 # No test may depend on the clock: a busy machine is no fault.
-settings.register_profile("any_speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "any_speed",
+    deadline=None,
+    max_examples=30,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 # pytest --hypothesis-profile development: a failure is reported at once, as it was found.
 settings.register_profile(
     "development",

@@ -85,7 +85,7 @@ def rows_of(result):
 
 @every_step
 @given(table=tables(min_rows=1), data=st.data())
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_rows_together_in_part_shuffled_and_one_by_one(name, table, data):
     X = drawn(*table)
     model = clone(STEPS[name]).fit(X)
@@ -103,7 +103,7 @@ def test_rows_together_in_part_shuffled_and_one_by_one(name, table, data):
 
 @every_step
 @given(table=tables(min_rows=1, seq=False), settled=st.booleans(), data=st.data())
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_events_may_come_in_any_order(name, table, settled, data):
     histories, applied_at = table
     for h in histories:
@@ -145,7 +145,7 @@ def futures(draw, histories, applied_at):
 
 @every_step
 @given(table=tables(min_rows=1), data=st.data())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_no_event_of_the_future_changes_anything(name, table, data):
     histories, applied_at = table
     past = [known(h, at) for h, at in zip(histories, applied_at, strict=True)]
@@ -172,7 +172,7 @@ def test_no_event_of_the_future_changes_anything(name, table, data):
 
 
 @given(table=tables(), lookback=st.sampled_from([None, 2 * HOUR]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_every_event_has_one_fate(table, lookback):
     histories, applied_at = table
     X = drawn(histories, applied_at)
@@ -207,7 +207,7 @@ def test_every_event_has_one_fate(table, lookback):
 
 
 @given(table=tables(min_rows=1, seq=False))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_every_event_is_followed_from_the_two_tables_to_the_sessions(table):
     histories, _ = table
     owners = [row % 2 for row in range(len(histories))]  # two users, of several applications each
@@ -238,7 +238,7 @@ def test_every_event_is_followed_from_the_two_tables_to_the_sessions(table):
 
 @pytest.mark.parametrize("session", [None, "loan"])
 @given(table=tables(min_rows=1, max_events=16))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_abstracting_and_sessionizing_do_not_mind_each_other(session, table):
     X = drawn(*table)
     behaviors = BehaviorAbstractor(RULES, n_behaviors=5, n_items=2).fit(X)
@@ -296,7 +296,7 @@ def described(events):
     n_behaviors=st.integers(2, 9),
     n_items=st.integers(0, 4),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=25)
 def test_transform_reads_the_learned_table_and_nothing_else(old, new, rules, n_behaviors, n_items):
     model = BehaviorAbstractor(rules, n_behaviors, n_items).fit(drawn(*old))
     learned = model.rules_.to_dict("records")
@@ -326,7 +326,7 @@ def test_transform_reads_the_learned_table_and_nothing_else(old, new, rules, n_b
     n_behaviors=st.integers(2, 9),
     n_items=st.integers(0, 4),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=25)
 def test_the_learned_table_is_all_there_is_to_keep(
     tmp_path_factory, old, new, rules, n_behaviors, n_items
 ):
@@ -368,7 +368,7 @@ def test_an_item_without_a_name_comes_through_a_file(tmp_path):
 
 
 @given(amount=st.sampled_from([None, math.nan, 0.0, -2.0]), item=st.sampled_from([None, "", "Z"]))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_what_fit_did_not_see_goes_by_its_own_evidence(amount, item):
     model = BehaviorAbstractor().fit(applications([[event(0, "a", amount=1.0, item="Z")]]))
     X = applications([[event(0, "new", amount=amount, item=item)]])
@@ -442,7 +442,7 @@ def scores(model, X):
 
 @every_way
 @given(table=tables(min_rows=1), data=st.data())
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_a_score_depends_on_its_row_alone(scorers, way, table, data):
     model = scorers[way]
     histories, applied_at = table
@@ -467,7 +467,7 @@ def test_a_score_depends_on_its_row_alone(scorers, way, table, data):
 
 @every_way
 @given(table=tables(min_rows=1), data=st.data())
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_no_event_of_the_future_changes_a_score(scorers, way, table, data):
     histories, applied_at = table
     past = [known(h, at) for h, at in zip(histories, applied_at, strict=True)]
@@ -480,7 +480,7 @@ def test_no_event_of_the_future_changes_a_score(scorers, way, table, data):
 
 @pytest.mark.parametrize("kind", ["sessions", "loans"])
 @given(table=tables(min_rows=1))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_either_order_of_the_transformers_scores_alike(scorers, kind, table):
     one, other = (scorers[f"{kind} of behaviors"], scorers[f"behaviors of {kind}"])
     X = scored(*table)
@@ -488,7 +488,7 @@ def test_either_order_of_the_transformers_scores_alike(scorers, kind, table):
 
 
 @given(table=tables(min_rows=1, max_events=16))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_known_sessions_are_scored_whole_though_others_run_meanwhile(scorers, table):
     model = scorers["loans of behaviors"]
     X = model[:-1].transform(scored(*table))

@@ -235,7 +235,7 @@ def frame_of(application: dict[str, Any]) -> pd.DataFrame:
     return frame[[*application]]
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(histories())
 @example([])
 def test_any_history(events: list[Any]) -> None:
@@ -243,7 +243,7 @@ def test_any_history(events: list[Any]) -> None:
     compare(application, frame_of(application))
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     st.fixed_dictionaries(
         {},

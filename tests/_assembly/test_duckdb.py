@@ -94,7 +94,7 @@ def columns(records, n):
     st.sampled_from([["user_id"], ["user_id", "bank"], ["bank", "user_id"]]),
     st.sampled_from([{}, {"known_at": "seen", "lookback": "3h", "order": "amount"}]),
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_partitions_change_nothing(applications, events, n_partitions, kind, by, options):
     of_applications, of_events = KEYS[kind]
     users, banks, hours = columns(applications, 3)

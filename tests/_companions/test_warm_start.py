@@ -255,7 +255,7 @@ def test_validation_in_processes_and_threads(warm: HUIHENClassifier, X: Any, ban
         make_pipeline("passthrough", quick()), X, bank.y, cv=2, scoring="roc_auc"
     )
     assert not np.allclose(wanted, cold)
-    grid = {"huihenclassifier__behavior_dim": [4]}  # step one runs again
+    grid = {"huihenclassifier__net_params": [{"module__behavior_dim": 4}]}  # step one runs again
     scores = []
     for backend in ("loky", "threading"):
         with parallel_backend(backend):

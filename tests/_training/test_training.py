@@ -61,8 +61,10 @@ def test_the_threads_of_the_caller_are_left_as_they_were():
         for flushes in (False, True):
             torch.set_flush_denormal(flushes)
             X = np.random.default_rng(0).normal(size=(5_000, 40))
-            shape = {"n_estimators": 1, "batch_size": -1, "hidden_units": (200, 50)}
-            model = HUIHENClassifier(max_epochs=1, **shape)
+            wide = {"module__hidden_units": (200, 50)}
+            model = HUIHENClassifier(
+                max_epochs=1, n_estimators=1, batch_size=-1, net_params=wide
+            )
             model.fit(X, np.arange(5_000) % 2).predict_proba(X)
             one = torch.full((1,), 1e-39) * 1
             many = torch.full((4_000_000,), 1e-39) * 1

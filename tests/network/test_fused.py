@@ -51,7 +51,7 @@ def gradients(net, batch, y):
     return {name: value.grad.clone() for name, value in net.named_parameters()}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(st.lists(st.integers(1, 6), max_size=5), min_size=1, max_size=5),
     st.sampled_from(SWITCHES),

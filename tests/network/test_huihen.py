@@ -101,7 +101,7 @@ def test_what_is_added_to_the_paper_is_as_it_is_said(switches, fused):
     assert_follows_the_paper(net, architecture(**switches), applications)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(
     st.lists(st.lists(st.integers(1, 4), max_size=4), min_size=1, max_size=4),
     st.integers(0, 2**16),

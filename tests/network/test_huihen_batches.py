@@ -38,7 +38,7 @@ def company():
     return net, dataset, alone
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.permutations(range(len(COMPANY))), st.integers(1, len(COMPANY)))
 def test_scores_are_those_alone_in_batches_of_any_size_and_order(company, order, size):
     net, dataset, alone = company
