@@ -34,7 +34,7 @@ from skhuihen._training.net import HUIHENNet
 from skhuihen._training.start import ColdStart, PretrainedStart, log_odds_of
 from skhuihen._training.trainer import Trainer, find_device
 from skhuihen.network.architecture import architecture_of
-from skhuihen.preprocessing._profile import ProfileEncoder
+from skhuihen.preprocessing._profile import ProfileEncoder, kinds_of
 from skhuihen.utils.parameters import frozen
 
 #: The parameters of a classifier that decide what the pre-trained part reads.
@@ -369,7 +369,8 @@ class OldData(BaseEstimator):
                 "or warm-start from an old_X without it."
             )
         of_new = ApplicationEncoder(params)
-        new = of_new.make_profile_encoder()._find_fields(of_new.profile_of(frame)).values()
+        profile = of_new.profile_of(frame)
+        new = of_new.make_profile_encoder()._find_fields(profile, kinds_of(profile)).values()
         extra = [column for columns in new for column in columns if column not in old]
         if extra and self._learned.by_position:
             raise ValueError(

@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 from skhuihen._events.nested import as_lists
 from skhuihen._tables.nested_parquet import NestedParquet, is_list_of_structs
 from skhuihen._tables.parquet import ParquetPath, as_pandas, cast_columns
-from skhuihen._tables.parts import check_output
+from skhuihen._tables.parts import begun_parts, check_output, part_name, writing
 
 _UNFINISHED = ".unfinished"
 
@@ -129,7 +129,7 @@ def prepare_parquet(
 
     unfinished = folder.with_name(folder.name + _UNFINISHED)
     parts = _open(unfinished, steps, files)
-    wanted = [parts / f"part-{number:05d}.parquet" for number in range(len(files.files))]
+    wanted = [parts / part_name(number) for number in range(len(files.files))]
     todo = [
         (path, part)
         for path, part, n_rows in zip(files.files, wanted, files.n_rows, strict=True)
@@ -160,22 +160,18 @@ def _prepare(
     steps: Any, files: NestedParquet, path: ParquetPath, part: Path, schema: pa.Schema
 ) -> list[str]:
     """Prepare one file; return what was warned of."""
-    begun = part.with_suffix(_UNFINISHED)
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            with _naming(path.path), pq.ParquetWriter(begun, schema) as writer:
+            with _naming(path.path), writing(part, schema) as writer:
                 for table in files.tables(path):
                     frame = as_pandas(table.select(files.columns))
                     prepared = _replace_events(table, _apply(steps, frame, files))
                     writer.write_table(cast_columns(prepared, schema))
-        begun.replace(part)
     except OSError as error:
         raise OSError(
-            error.errno, f"{error.strerror or error} (while {path.path} was prepared)", str(begun)
+            error.errno, f"{error.strerror or error} (while {path.path} was prepared)", str(part)
         ) from error
-    finally:
-        begun.unlink(missing_ok=True)
     return [f"{path.path}: {warning.message}" for warning in caught]
 
 
@@ -245,8 +241,8 @@ def _open(unfinished: Path, steps: Any, files: NestedParquet) -> Path:
         begun = note.with_suffix(_UNFINISHED)
         begun.write_text(json.dumps(made_from))
         begun.replace(note)
-    for begun in parts.glob(f"*{_UNFINISHED}"):  # of a process that was killed
-        begun.unlink()
+    for left in begun_parts(parts):  # by a process that was killed
+        left.unlink()
     return parts
 
 
@@ -276,7 +272,7 @@ def _explaining(parts: Path, n: int) -> Iterator[None]:
     try:
         yield
     except BrokenProcessPool as error:
-        begun = sorted(path.stem for path in parts.glob(f"*{_UNFINISHED}"))
+        begun = [path.name.split(".")[1] for path in begun_parts(parts)]
         done = len(list(parts.glob("*.parquet")))
         raise RuntimeError(
             f"A process was killed while it was at one of {', '.join(begun)}, most often because "

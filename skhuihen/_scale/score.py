@@ -35,7 +35,7 @@ from skhuihen._tables.parquet import (
     find_parquet,
     is_parquet,
 )
-from skhuihen._tables.parts import check_output, work_folder
+from skhuihen._tables.parts import begun_parts, check_output, part_name, work_folder, writing
 from skhuihen._tables.spark import is_spark_frame, spark_frame, spark_of, write_spark
 from skhuihen.preprocessing._abstraction.rules import FIELDS
 
@@ -455,7 +455,7 @@ def _progress(bar: tqdm, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 def _write_parts(scorer: Scorer, files: Sequence[_File], output: Path, bar: tqdm) -> Path:
     """Write a part for each file that has none yet; move all to the output when none lacks."""
     folder = output if output.exists() else output.with_name(f"{output.name}.unfinished")
-    names = [f"part-{number:05d}.parquet" for number in range(len(files))]
+    names = list(map(part_name, range(len(files))))
     _refuse_strangers(folder, names, is_complete=folder == output)
     todo = []
     for file, name in zip(files, names, strict=True):
@@ -471,26 +471,21 @@ def _write_parts(scorer: Scorer, files: Sequence[_File], output: Path, bar: tqdm
     for file, part in todo:
         scored = _progress(bar, file.score(scorer, kept))
         _write_part(part, file.note, scored, scorer.sha256)
-    for left in folder.glob(".*"):  # by runs that were killed
+    for left in begun_parts(folder):  # by runs that were killed
         left.unlink()
     folder.rename(output)
     return output
 
 
 def _write_part(part: Path, note: str, tables: Iterator[pa.Table], sha256: str | None) -> None:
-    """Write a part under a name that no reader looks at, and rename it when it is complete."""
-    unfinished = part.with_name(f".{part.name}.{uuid.uuid4().hex}")
+    """Write the scores of one file, and note what they are made from."""
     first = next(tables)
     notes = {_NOTE: note.encode()} | ({} if sha256 is None else {_MODEL: sha256.encode()})
     schema = first.schema.with_metadata({**(first.schema.metadata or {}), **notes})
-    try:
-        with pq.ParquetWriter(unfinished, schema) as writer:
-            writer.write_table(first.replace_schema_metadata(schema.metadata))
-            for table in tables:
-                writer.write_table(table.replace_schema_metadata(schema.metadata))
-        unfinished.rename(part)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with writing(part, schema) as writer:
+        writer.write_table(first.replace_schema_metadata(schema.metadata))
+        for table in tables:
+            writer.write_table(table.replace_schema_metadata(schema.metadata))
 
 
 def _refuse_strangers(folder: Path, names: Sequence[str], *, is_complete: bool) -> None:
@@ -555,7 +550,7 @@ def _score_query(door: _Door, table: Any, output: Path | None, verbose: int) -> 
             return as_pandas(pa.concat_tables(scored))
         with work_folder(output) as folder:
             (folder / "parts").mkdir()
-            _write_part(folder / "parts" / "part-00000.parquet", "", scored, scorer.sha256)
+            _write_part(folder / "parts" / part_name(0), "", scored, scorer.sha256)
             (folder / "parts").rename(output)
     return output
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,33 @@ def check_output(output: str | Path | None) -> Path | None:
             f"output={str(output)!r}: there is no folder {str(folder.parent)!r}. Make it first."
         )
     return folder
+
+
+def part_name(number: int) -> str:
+    """Return the name of a part by its number; parts lie in the order of their names."""
+    return f"part-{number:05d}.parquet"
+
+
+@contextmanager
+def writing(part: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+    """Write a part under a name that no reader looks at, and rename it when it is complete.
+
+    So a part that has its name is whole, whatever ended the process.
+    """
+    begun = part.with_name(f".{part.name}.{uuid.uuid4().hex}")
+    try:
+        with pq.ParquetWriter(begun, schema) as writer:
+            yield writer
+        begun.replace(part)
+    except OSError as error:  # the system's own does not say where
+        raise OSError(error.errno, error.strerror or str(error), str(part)) from error
+    finally:
+        begun.unlink(missing_ok=True)
+
+
+def begun_parts(folder: Path) -> list[Path]:
+    """Return what is being written, or was when a process was killed."""
+    return sorted(folder.glob(".part-*"))
 
 
 @contextmanager
@@ -92,10 +120,8 @@ def write_parts(
         table = pa.Table.from_pandas(frame.iloc[start : start + len(piece)], schema)
         # Of the nested column pandas gets no note: it could not read one that has a time zone.
         table = table.replace_schema_metadata(schema.metadata).append_column(name, piece)
-        try:
-            pq.write_table(table, parts / f"part-{number:05d}.parquet")
-        except OSError as error:  # the system's own does not say where
-            raise OSError(error.errno, error.strerror or str(error), str(output)) from error
+        with writing(parts / part_name(number), table.schema) as writer:
+            writer.write_table(table)
         start += len(piece)
         n_events += sum(len(chunk.values) for chunk in piece.chunks)
     parts.rename(output)
@@ -107,6 +133,6 @@ def write_ibis(table: Any, output: Path) -> Path:
     with work_folder(output) as folder:
         parts = folder / "parts"
         parts.mkdir()
-        table.to_parquet(parts / "part-00000.parquet")
+        table.to_parquet(parts / part_name(0))
         parts.rename(output)
     return output

@@ -172,8 +172,9 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         if not len(frame):
             raise ValueError("X has no rows, and there is nothing to fit on. Pass at least one.")
         frame, weight = weigh_rows(frame, sample_weight)
-        self.fields_ = self._find_fields(frame)
-        self._tell_what_is_left_out(frame)
+        kinds = kinds_of(frame)
+        self.fields_ = self._find_fields(frame, kinds)
+        self._tell_what_is_left_out(frame, kinds)
         columns = [column for field in PROFILE_FIELDS for column in self.fields_[field]]
         self.feature_names_in_ = np.asarray(columns, dtype=object)
         self.n_features_in_ = len(columns)
@@ -343,10 +344,10 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
             return np.empty(0, dtype=object)
         return as_feature_names(self._names)
 
-    def _find_fields(self, frame: pd.DataFrame) -> dict[str, list[str]]:
+    def _find_fields(self, frame: pd.DataFrame, kinds: Mapping[Any, str]) -> dict[str, list[str]]:
         if self.profile_fields is not None:
-            return self._check_fields(frame)
-        candidates = self._candidates(frame)
+            return self._check_fields(frame, kinds)
+        candidates = self._candidates(frame, kinds)
         fields: dict[str, list[str]] = {
             field: [c for c in candidates if str(c).startswith(f"{field}__")]
             for field in PROFILE_FIELDS
@@ -355,25 +356,19 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
             fields["user"] = candidates
         return fields
 
-    def _candidates(self, frame: pd.DataFrame) -> list[Any]:
+    def _candidates(self, frame: pd.DataFrame, kinds: Mapping[Any, str]) -> list[Any]:
         reserved = {*self.id_columns, *joined_by(frame)}
-        return [
-            column
-            for column in frame.columns
-            if column not in reserved
-            and not is_datetime(frame[column])
-            and not is_nested(frame[column])
-        ]
+        return [c for c, kind in kinds.items() if c not in reserved and kind == "value"]
 
-    def _tell_what_is_left_out(self, frame: pd.DataFrame) -> None:
+    def _tell_what_is_left_out(self, frame: pd.DataFrame, kinds: Mapping[Any, str]) -> None:
         """Warn of dates, and of columns that are no profile as only others are named by field."""
         if self.profile_fields is not None:
             return
         taken = {column for columns in self.fields_.values() for column in columns}
         dates = [
             column
-            for column in frame.columns
-            if column not in {"applied_at", *self.id_columns} and is_datetime(frame[column])
+            for column, kind in kinds.items()
+            if column not in {"applied_at", *self.id_columns} and kind == "time"
         ]
         if dates:
             warnings.warn(
@@ -385,7 +380,7 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
             )
         left_out = [
             column
-            for column in self._candidates(frame)
+            for column in self._candidates(frame, kinds)
             if column not in taken and frame[column].notna().any()
         ]
         if left_out:
@@ -397,7 +392,7 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
                 stacklevel=4,
             )
 
-    def _check_fields(self, frame: pd.DataFrame) -> dict[str, list[str]]:
+    def _check_fields(self, frame: pd.DataFrame, kinds: Mapping[Any, str]) -> dict[str, list[str]]:
         assert self.profile_fields is not None
         for field, columns in self.profile_fields.items():
             if field not in PROFILE_FIELDS:
@@ -415,7 +410,7 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
                         f"profile_fields[{field!r}] names the column {column!r}, which X does not "
                         f"have; it has {list(frame.columns)}."
                     )
-                if is_datetime(frame[column]) or is_nested(frame[column]):
+                if kinds[column] != "value":
                     raise ValueError(
                         f"profile_fields[{field!r}] names the column {column!r} of dtype "
                         f"{frame[column].dtype}; numbers, booleans, texts or categories are "
@@ -533,6 +528,21 @@ def is_datetime(column: pd.Series) -> bool:
     if pd.api.types.is_object_dtype(column.dtype):  # dates, as pyarrow and polars hand them over
         return pd.api.types.infer_dtype(column, skipna=True) in ("date", "datetime", "datetime64")
     return pd.api.types.is_datetime64_any_dtype(column.dtype)
+
+
+def kinds_of(frame: pd.DataFrame) -> dict[Any, str]:
+    """Return what each column holds: ``"time"``, ``"nested"`` or a ``"value"`` of a profile.
+
+    Of a type that does not say, the values are looked at, so this is asked once in a `fit`.
+    """
+    kinds = {}
+    for name, dtype in zip(frame.columns.tolist(), frame.dtypes.tolist(), strict=True):
+        kinds[name] = "value"
+        if not is_clear(dtype):
+            column = frame[name]
+            kinds[name] = "time" if is_datetime(column) else "value"
+            kinds[name] = "nested" if is_nested(column) else kinds[name]
+    return kinds
 
 
 def _is_number(column: pd.Series) -> bool:
