@@ -80,7 +80,7 @@ def test_a_few_applicants_without_events_are_ordinary(n: int) -> None:
         with silence():
             X = attach_behaviors(BANK.applications[:n], nothing)
     else:
-        with pytest.warns(UserWarning, match="no application has an event before it"):
+        with pytest.warns(UserWarning, match="no application has an earlier event"):
             X = attach_behaviors(BANK.applications[:n], nothing)
     assert X["behaviors"].array.list_lengths.tolist() == [0] * n
 

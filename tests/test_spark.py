@@ -229,7 +229,7 @@ def test_output_warns_of_strangers_and_leaves_nothing_of_a_failure(
 ):
     applications, events = bank
     shown = tables(applications.assign(user_id=[1, 2, 3]), events)
-    with pytest.warns(UserWarning, match="no application has an event .* 12 of 12 events") as found:
+    with pytest.warns(UserWarning, match="no application has an .* 12 of 12 events") as found:
         attach_behaviors(*shown, output=tmp_path / "out")
     assert found[0].filename == __file__
 
@@ -301,5 +301,5 @@ def test_maps_are_refused_by_spark_alone(engine, tables, bank):
     if isinstance(engine, DuckDB):
         assert len(engine.execute(attach_behaviors(*shown))) == 3
         return
-    with pytest.raises(TypeError, match=r"'labels' of events is of type map<.*Drop it, or turn"):
+    with pytest.raises(TypeError, match=r"'labels' of events is of type map<.*Drop it, or convert"):
         attach_behaviors(*shown)
