@@ -220,7 +220,7 @@ def test_output_is_written_by_the_engine(engine, tables, bank, tmp_path, zone):
     assert read["behaviors"].nest["time"].dtype.pyarrow_dtype == clock
     assert str(read["applied_at"].dt.tz) == str(zone)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
-    with pytest.raises(FileExistsError, match="is there already"):
+    with pytest.raises(FileExistsError, match="already exists"):
         attach_behaviors(*tables(applications, events), output=folder)
 
 
@@ -281,7 +281,7 @@ def test_warns_of_times_that_cannot_be_right(engine, tables, tmp_path):
 
 
 def test_an_output_elsewhere_is_left_to_the_engine(engine, tables, bank):
-    with pytest.raises(ValueError, match=r"no folder of this machine.* by \.to_parquet"):
+    with pytest.raises(ValueError, match=r"not a local folder.* \.to_parquet"):
         attach_behaviors(*tables(*bank), output="hdfs://bank/attached")
 
 

@@ -267,7 +267,7 @@ def _parquet(files: ds.FileSystemDataset) -> str:
     If it does not know the size of a source, it may load all rows into the hash table of a join.
     """
     paths = ", ".join(_quoted(glob.escape(os.path.abspath(path))) for path in files.files)
-        # DuckDB's own Hive parsing would also turn folders above the table into columns.
+    # DuckDB's own Hive parsing would also turn folders above the table into columns.
     options = "union_by_name = true, hive_partitioning = false"
     fragments = list(files.get_fragments())
     keys = ds.get_partition_keys(fragments[0].partition_expression)

@@ -920,7 +920,7 @@ def test_leaves_nothing_behind(applications, events, tmp_path, monkeypatch):
         (
             lambda a, e: (a, e.assign(gap=pd.Timedelta("1h"))),
             TypeError,
-            r"'gap' of events is of type duration\[.*\], which the join cannot carry",
+            r"'gap' of events is of type duration\[.*\], which the join cannot use",
         ),
         (
             lambda a, e: (a, e.assign(mixed=[1, "a", 2, "b", 3, "c"])),
@@ -935,8 +935,16 @@ def test_leaves_nothing_behind(applications, events, tmp_path, monkeypatch):
         ),
         (lambda a, e: ({"user_id": [1]}, e), TypeError, "applications is a dict; it must be"),
         (lambda a, e: (a, [1, 2]), TypeError, "events is a list; it must be a table"),
-        (lambda a, e: (a, "no/such.parquet"), FileNotFoundError, "events: no Parquet file is at"),
-        (lambda a, e: ("no/*.parquet", e), FileNotFoundError, "applications: no Parquet file is"),
+        (
+            lambda a, e: (a, "no/such.parquet"),
+            FileNotFoundError,
+            "events: no Parquet file found at",
+        ),
+        (
+            lambda a, e: ("no/*.parquet", e),
+            FileNotFoundError,
+            "applications: no Parquet file found",
+        ),
         (lambda a, e: (a, __file__), ValueError, "cannot be read as one Parquet table"),
     ],
 )
@@ -948,8 +956,8 @@ def test_refuses(applications, events, change, error, message):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"lookback": "soon"}, ValueError, "lookback='soon' is no length of time"),
-        ({"lookback": "-1D"}, ValueError, "must be a positive length"),
+        ({"lookback": "soon"}, ValueError, "lookback='soon' is not a valid duration"),
+        ({"lookback": "-1D"}, ValueError, "must be a positive duration"),
         ({"by": []}, ValueError, r"by=\[\] is not a valid choice of columns"),
         ({"by": ["user_id", "user_id"]}, ValueError, "is not a valid choice of columns"),
         ({"known_at": "seen"}, ValueError, "events has no column 'seen'"),

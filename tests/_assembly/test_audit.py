@@ -374,7 +374,7 @@ def test_a_fixed_lag_is_a_second_clock(attach, lookback, tmp_path):
     [
         ({"known_after": "10min", "known_at": "time"}, "known_at='time' and known_after='10min'"),
         ({"known_after": "-1h"}, "known_after='-1h' must be a positive"),
-        ({"known_after": 10}, "known_after=10 is no length of time"),
+        ({"known_after": 10}, "known_after=10 is not a valid duration"),
         ({"known_after": "2D", "lookback": "1D"}, "known_after='2D' is not shorter than lookback"),
     ],
 )

@@ -478,9 +478,9 @@ def test_refuses_options(bank, options, error, message):
 
 def test_refuses_an_output_that_cannot_be(bank, tmp_path):
     applications, events, files = bank
-    with pytest.raises(FileExistsError, match=r"events' is there already. Remove it, or name a"):
+    with pytest.raises(FileExistsError, match=r"events' already exists. Remove it, or choose a"):
         attach_behaviors(applications, events, output=files)
-    with pytest.raises(FileNotFoundError, match=r"there is no folder .*missing'. Make it first"):
+    with pytest.raises(FileNotFoundError, match=r"the folder .*missing' does not exist. Create"):
         attach_behaviors(applications, events, output=tmp_path / "missing" / "out")
     applications["mixed"] = ["a", 1, 2.5] * 100
     with pytest.raises(TypeError, match="Column 'mixed' of applications cannot be written"):

@@ -319,7 +319,7 @@ def test_a_file_that_is_cut_off_is_found_before_any_work(attached, steps, tmp_pa
         lambda: prepare_parquet(steps, attached, tmp_path / "out"),
         lambda: BehaviorAbstractor().fit(attached),
     ):
-        with pytest.raises(ValueError, match=r"part-00003.parquet cannot be read .* write it anew"):
+        with pytest.raises(ValueError, match=r"part-00003.parquet cannot be read .* rewrite it"):
             call()
     assert [path.name for path in tmp_path.iterdir()] == ["attached"]
 
@@ -340,7 +340,7 @@ def test_a_file_that_is_broken_inside_is_named(X, attached, steps, tmp_path):
     ("change", "message"),
     [
         (lambda t: t.drop_columns("overdue"), "no column 'overdue'"),
-        (lambda t: t.append_column("more", pa.nulls(len(t))), "a further column 'more'"),
+        (lambda t: t.append_column("more", pa.nulls(len(t))), "an extra column 'more'"),
         (
             lambda t: t.set_column(0, t.column_names[0], t[0].cast(pa.float64())),
             "of type double instead of int64",
@@ -353,7 +353,7 @@ def test_a_file_of_another_schema_is_named_before_any_work(
 ):
     third = sorted(attached.iterdir())[2]
     pq.write_table(change(pq.read_table(third)), third)
-    with pytest.raises(ValueError, match=rf"part-00002.parquet is unlike .*{message}"):
+    with pytest.raises(ValueError, match=rf"part-00002.parquet differs from .*{message}"):
         prepare_parquet(steps, attached, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["attached"]
 
@@ -372,12 +372,12 @@ class Doubling(TransformerMixin, BaseEstimator):
 
 def test_refusals(X, attached, steps, tmp_path):
     out = tmp_path / "out"
-    with pytest.raises(FileExistsError, match=r"attached' is there already"):
+    with pytest.raises(FileExistsError, match=r"attached' already exists"):
         prepare_parquet(steps, attached, attached)
-    with pytest.raises(FileNotFoundError, match="there is no folder"):
+    with pytest.raises(FileNotFoundError, match="does not exist"):
         prepare_parquet(steps, attached, tmp_path / "no" / "out")
     for nothing in (tmp_path / "nothing", tmp_path / "*.nothing"):
-        with pytest.raises(FileNotFoundError, match="source: no Parquet file is at"):
+        with pytest.raises(FileNotFoundError, match="source: no Parquet file found at"):
             prepare_parquet(steps, nothing, out)
     with pytest.raises(TypeError, match="steps is a str; a fitted transformer"):
         prepare_parquet("steps", attached, out)

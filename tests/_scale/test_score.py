@@ -276,12 +276,12 @@ MISFITS = {
     "times that are texts": (
         with_text_times,
         TypeError,
-        "does not fit .* subfield 'time' is of type .*string; timestamps are wanted",
+        "does not fit .* subfield 'time' is of type .*string; it must hold timestamps",
     ),
     "zones": (
         lambda X: pa.table(X.assign(applied_at=X["applied_at"].dt.tz_localize("UTC"))),
         ValueError,
-        "'applied_at' is in time zone UTC and the events' subfield 'time' in None",
+        "'applied_at' is in time zone UTC, but the subfield 'time' of the events is in None",
     ),
 }
 
@@ -343,8 +343,8 @@ class Constant(ClassifierMixin, BaseEstimator):
         ({"id_columns": ["number"]}, ValueError, "no column 'number', which id_columns names"),
         ({"id_columns": []}, ValueError, "no column that names an application"),
         ({"name": "user_id"}, ValueError, "name='user_id' is one of the columns to keep"),
-        ({"output": "missing/scores"}, FileNotFoundError, "there is no folder 'missing'"),
-        ({"table": "missing.parquet"}, FileNotFoundError, "table: no Parquet file is at"),
+        ({"output": "missing/scores"}, FileNotFoundError, "the folder 'missing' does not exist"),
+        ({"table": "missing.parquet"}, FileNotFoundError, "table: no Parquet file found at"),
         ({"table": {"user_id": [1]}}, TypeError, "table is a dict; the path of Parquet files"),
         ({"table": pd.DataFrame()}, TypeError, "is scored by model.predict_proba"),
     ],
@@ -388,7 +388,7 @@ def test_a_damaged_file_is_named_before_any_work(model, files, tmp_path, damage,
     before = sorted(tmp_path.iterdir())
     # Of two that differ, either may be the wrong one.
     named = path.name if damage is not change_a_type or number else "part-00001.parquet"
-    with pytest.raises(ValueError, match=f"{named}'( has no| does not fit| is no whole)"):
+    with pytest.raises(ValueError, match=f"{named}'( has no| does not fit| is not a complete)"):
         score_table(model, files, tmp_path / "scores")
     assert sorted(tmp_path.iterdir()) == before
     path.write_bytes(whole)
