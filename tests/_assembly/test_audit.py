@@ -330,7 +330,7 @@ def test_pairs_and_names_mix(tmp_path):
     ("by", "error", "message"),
     [
         ([("customer", "client", "id")], ValueError, "which is not a pair of names"),
-        ([("customer", 5)], TypeError, "by names 5 of type int"),
+        ([("customer", 5)], TypeError, "by contains 5 of type int"),
         ([("user_id", "user_id"), "user_id"], ValueError, "is not a valid choice of columns"),
         ([("user_id", "a"), ("user_id", "b")], ValueError, "is not a valid choice of columns"),
         ([("user_id", "client")], ValueError, "events has no column 'client'"),

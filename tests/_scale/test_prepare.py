@@ -158,7 +158,7 @@ def test_empty_histories_and_files_without_rows(X, steps, tmp_path):
 
 def test_warns_once(X, attached, tmp_path):
     few = BehaviorAbstractor().fit(attach_only_logins(X))
-    with pytest.warns(UserWarning, match=r"In 4 of 4 files .*part-00000.*did not see in fit") as w:
+    with pytest.warns(UserWarning, match=r"4 of 4 prepared files .*part-00000.*did not see") as w:
         prepare_parquet(few, attached, tmp_path / "out")
     assert len(w) == 1
     assert w[0].filename == __file__
@@ -241,7 +241,7 @@ def test_a_killed_process(X, attached, steps, tmp_path, n_jobs):
     failing, well = failing_in_third(attached, "kill", steps)
     out, unfinished = tmp_path / "out", tmp_path / "out.unfinished"
     if n_jobs:
-        with pytest.raises(RuntimeError, match=r"killed while it was at .*part-00002.* kept"):
+        with pytest.raises(RuntimeError, match=r"killed while working on .*part-00002.* kept"):
             prepare_parquet(failing, attached, out, n_jobs=n_jobs)
     else:  # then it is the caller's own process
         import joblib
@@ -305,7 +305,7 @@ def test_goes_on_with_the_same_call_alone(attached, steps, tmp_path):
         prepare_parquet(failing, attached, tmp_path / "out")
     well.touch()
     for other in (Sessionizer("2h"), BehaviorAbstractor().fit(attached)):
-        with pytest.raises(FileExistsError, match=r"out.unfinished' .*other steps finished"):
+        with pytest.raises(FileExistsError, match=r"out.unfinished' .*call with other steps"):
             prepare_parquet(make_pipeline(other, failing[-1]), attached, tmp_path / "out")
     os.utime(sorted(attached.iterdir())[0], (0, 0))
     with pytest.raises(FileExistsError, match="other files"):
@@ -390,13 +390,13 @@ def test_refusals(X, attached, steps, tmp_path):
     names = ["user_id", "application_id", "overdue"]
     classifier = HUIHENClassifier(max_epochs=1, n_estimators=1, id_columns=names)
     model = make_pipeline(steps, classifier.fit(steps.transform(X), X["overdue"]))
-    with pytest.raises(ValueError, match="steps make a ndarray"):
+    with pytest.raises(ValueError, match=r"steps turn .* into a ndarray"):
         prepare_parquet(model, attached, out)
     pq.write_table(pa.table({"user_id": [1]}), tmp_path / "flat.parquet")
     with pytest.raises(ValueError, match="source has no column of events"):
         prepare_parquet(steps, tmp_path / "flat.parquet", out)
     assert not (tmp_path / "out.unfinished").exists()
-    with pytest.raises(ValueError, match=r"part-00000.parquet: steps make a DataFrame"):
+    with pytest.raises(ValueError, match=r"part-00000.parquet: steps turn .* into a DataFrame"):
         prepare_parquet(Doubling(), attached, out)
     with pytest.raises(ValueError, match="X has no column 'when'; the files have"):
         BehaviorAbstractor(applied_at="when").fit(attached)
