@@ -94,11 +94,11 @@ Old applications: {n_old:,} without events, {n_old_overdue:,} overdue.
 The app logs {n_operations} transform operations and function widgets, which are {n_behaviors} \
 behaviors.
 
-Every label was drawn from a known probability. It depends on the profile, on how short and fast the
-last session before the application is, on a single long wait in it, on how late in the month the
-app is used, and on the share of risky products among the investment products clicked, depending on
-the credit product applied for. The best possible AUC is {best_auc:.3f}, and {profile_auc:.3f} from
-the profile alone.
+Every label was drawn from a known probability. It depends on the profile and on four signs of
+behavior: a short and fast last session before the application; a single long wait in it; use of the
+app late in the month; and a large share of risky products among the investment products clicked,
+depending on the credit product applied for. The best possible AUC is {best_auc:.3f}, and
+{profile_auc:.3f} from the profile alone.
 
 The effects were planted. If a model finds them, its parts work. These data cannot show whether a
 real bank has such effects, or what they are worth.
