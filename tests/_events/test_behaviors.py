@@ -532,7 +532,7 @@ def test_refuses_numbers_that_are_none():
         flat(amount=pa.array(["3"])).numbers("amount")
     with pytest.raises(TypeError, match="'amount' is of type bool"):
         flat(amount=pa.array([True])).numbers("amount")
-    with pytest.raises(ValueError, match=r"'amount' holds 2 infinite values; .*by NaN"):
+    with pytest.raises(ValueError, match=r"'amount' contains 2 infinite values; .*with NaN"):
         flat(amount=pa.array([math.inf, 1.0, -math.inf])).numbers("amount")
 
 
@@ -802,7 +802,9 @@ def test_input_is_left_as_it_was():
 def test_refuses_two_time_zones(events_zone, zone):
     X = applications([[event(0)]], tz=events_zone)
     X["applied_at"] = applications([None], tz=zone)["applied_at"]
-    with pytest.raises(ValueError, match=f"'applied_at' is in time zone {zone} .* {events_zone}."):
+    with pytest.raises(
+        ValueError, match=rf"'applied_at' is in time zone {zone}, .* {events_zone}\."
+    ):
         used(X)
 
 
@@ -829,7 +831,7 @@ def test_refuses_application_times_in_several_zones():
     [
         ([NOON, pd.NaT], ValueError, "column 'applied_at' has 1 missing times. Fill them in"),
         ([pd.NaT, pd.NaT], ValueError, "column 'applied_at' has 2 missing times"),
-        (["2024-05-01", "2024-05-02"], TypeError, "'applied_at' is of type .*string; timestamps"),
+        (["2024-05-01", "2024-05-02"], TypeError, "'applied_at' is of type .*string; it must hold"),
         ([1, 2], TypeError, "'applied_at' is of type int64; it must hold timestamps"),
         ([dt.date(2024, 5, 1)] * 2, TypeError, "'applied_at' is of type date32"),
         ([NOON, "x"], TypeError, "'applied_at' contains objects that are not all timestamps"),
@@ -853,9 +855,7 @@ def test_refuses_columns_that_are_not_there_or_there_twice():
     X = applications([[event(0)]])
     with pytest.raises(ValueError, match=r"no column 'events'; it has \['applied_at', 'behaviors'"):
         read_as_of(X, "events", "applied_at")
-    with pytest.raises(
-        ValueError, match=r"no column 'at', so nothing could keep .*applied_at=None"
-    ):
+    with pytest.raises(ValueError, match=r"no column 'at', so events after .*applied_at=None"):
         read_as_of(X, "behaviors", "at")
     for name in X.columns:
         with pytest.raises(ValueError, match=f"more than one column '{name}'"):

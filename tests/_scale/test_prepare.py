@@ -210,7 +210,7 @@ def failing_in_third(attached: Path, how: str, *steps: Any) -> tuple[Pipeline, P
 @pytest.mark.parametrize(
     ("how", "error", "message"),
     [
-        ("disk", OSError, r"No space left on device \(while .*part-00002.parquet was prepared"),
+        ("disk", OSError, r"No space left on device \(while preparing .*part-00002.parquet"),
         ("value", ValueError, r"in the file .*part-00002.parquet: odd"),
     ],
 )
@@ -281,8 +281,8 @@ def test_a_real_full_disk(attached, steps, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert "while" in done.stderr
-    assert "part-00000.parquet was prepared" in done.stderr
+    assert "(while preparing" in done.stderr
+    assert "part-00000.parquet)" in done.stderr
     assert done.stderr.splitlines()[-1].startswith("OSError")
     assert not (tmp_path / "out").exists()
     assert list((tmp_path / "out.unfinished" / "parts").iterdir()) == []
@@ -379,7 +379,7 @@ def test_refusals(X, attached, steps, tmp_path):
     for nothing in (tmp_path / "nothing", tmp_path / "*.nothing"):
         with pytest.raises(FileNotFoundError, match="source: no Parquet file found at"):
             prepare_parquet(steps, nothing, out)
-    with pytest.raises(TypeError, match="steps is a str; a fitted transformer"):
+    with pytest.raises(TypeError, match="steps is a str; it must be a fitted transformer"):
         prepare_parquet("steps", attached, out)
     with pytest.raises(TypeError, match="n_jobs"):
         prepare_parquet(steps, attached, out, n_jobs="two")
