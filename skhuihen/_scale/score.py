@@ -63,8 +63,8 @@ def score_table(
     Parameters
     ----------
     model : fitted classifier or Pipeline, or path
-        A binary classifier with `predict_proba`, or the path of a file written by `save_model`. In
-        that case each file of ``output`` records the hash of the model file.
+        A binary classifier with `predict_proba`, or the path of a file written by `save_model`.
+        With a path, each file of ``output`` records the hash of the model file.
     table : table with one row per application
         Parquet (a path, a glob, a folder or a list of files), an Ibis table, or a Spark DataFrame.
     output : path, default=None
