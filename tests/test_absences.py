@@ -49,7 +49,9 @@ def attached(**changes: Any) -> pd.DataFrame:
 def test_a_subfield_that_fit_knew_is_missed(step: Any, name: str) -> None:
     X, without = attached(), attached(**{name: None})
     step.fit(X)
-    with pytest.warns(UserWarning, match=f"no subfield '{name}', which they had in fit") as caught:
+    with pytest.warns(
+        UserWarning, match=f"no subfield '{name}', which had values in fit"
+    ) as caught:
         step.transform(without)
     assert caught[0].filename == __file__
     missing = attach_behaviors(BANK.applications, BANK.events.assign(**{name: None}))
@@ -65,7 +67,7 @@ def test_the_classifier_misses_amounts() -> None:
     sessions = Sessionizer()
     X, without = (sessions.fit_transform(table) for table in (attached(), attached(amount=None)))
     model = HUIHENClassifier(max_epochs=1, n_estimators=1, random_state=0).fit(X, BANK.y)
-    with pytest.warns(UserWarning, match="no subfield 'amount', which they had in fit") as caught:
+    with pytest.warns(UserWarning, match="no subfield 'amount', which had values in fit") as caught:
         model.predict_proba(without)
     assert caught[0].filename == __file__
     with silence():
@@ -80,7 +82,7 @@ def test_a_few_applicants_without_events_are_ordinary(n: int) -> None:
         with silence():
             X = attach_behaviors(BANK.applications[:n], nothing)
     else:
-        with pytest.warns(UserWarning, match="no application has an event before it"):
+        with pytest.warns(UserWarning, match="no application has an earlier event"):
             X = attach_behaviors(BANK.applications[:n], nothing)
     assert X["behaviors"].array.list_lengths.tolist() == [0] * n
 

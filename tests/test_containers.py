@@ -299,7 +299,7 @@ def test_streams_are_refused_with_their_cure(
 ) -> None:
     make, cure = STREAMS[kind]
     stream = make(containers.as_arrow(X))
-    message = rf"X is a {kind}, .*Make one with \.{cure}\(\)"
+    message = rf"X is a {kind}, .*Load it with \.{cure}\(\)"
     for transformer in TRANSFORMERS:
         with pytest.raises(TypeError, match=message):
             transformer.fit(stream)

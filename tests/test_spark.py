@@ -220,7 +220,7 @@ def test_output_is_written_by_the_engine(engine, tables, bank, tmp_path, zone):
     assert read["behaviors"].nest["time"].dtype.pyarrow_dtype == clock
     assert str(read["applied_at"].dt.tz) == str(zone)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
-    with pytest.raises(FileExistsError, match="is there already"):
+    with pytest.raises(FileExistsError, match="already exists"):
         attach_behaviors(*tables(applications, events), output=folder)
 
 
@@ -229,7 +229,7 @@ def test_output_warns_of_strangers_and_leaves_nothing_of_a_failure(
 ):
     applications, events = bank
     shown = tables(applications.assign(user_id=[1, 2, 3]), events)
-    with pytest.warns(UserWarning, match="no application has an event .* 12 of 12 events") as found:
+    with pytest.warns(UserWarning, match="no application has an .* 12 of 12 events") as found:
         attach_behaviors(*shown, output=tmp_path / "out")
     assert found[0].filename == __file__
 
@@ -281,7 +281,7 @@ def test_warns_of_times_that_cannot_be_right(engine, tables, tmp_path):
 
 
 def test_an_output_elsewhere_is_left_to_the_engine(engine, tables, bank):
-    with pytest.raises(ValueError, match=r"no folder of this machine.* by \.to_parquet"):
+    with pytest.raises(ValueError, match=r"not a local folder.* \.to_parquet"):
         attach_behaviors(*tables(*bank), output="hdfs://bank/attached")
 
 
@@ -289,7 +289,7 @@ def test_an_instant_is_no_time_on_a_clock_of_unknown_zone(engine, tables, bank):
     # Ibis shows both of Spark's types alike, and Spark would take the clock's zone for UTC.
     applications, events = bank
     instant = applications.assign(applied_at=applications["applied_at"].dt.tz_localize("UTC"))
-    message = "'applied_at' of applications is in time zone UTC and column 'time' of events without"
+    message = "in time zone UTC, but column 'time' of events is without a time zone"
     with pytest.raises(ValueError, match=message):
         attach_behaviors(*tables(instant, events))
 
@@ -301,5 +301,5 @@ def test_maps_are_refused_by_spark_alone(engine, tables, bank):
     if isinstance(engine, DuckDB):
         assert len(engine.execute(attach_behaviors(*shown))) == 3
         return
-    with pytest.raises(TypeError, match=r"'labels' of events is of type map<.*Drop it, or turn"):
+    with pytest.raises(TypeError, match=r"'labels' of events is of type map<.*Drop it, or convert"):
         attach_behaviors(*shown)

@@ -1,4 +1,4 @@
-"""The join: behaviors attached to applications as one nested column, cut at the time of each."""
+"""The point-in-time join: attach to each application the events before it, as a nested column."""
 
 from __future__ import annotations
 
@@ -58,140 +58,147 @@ def attach_behaviors(
     memory_limit: str | None = None,
     verbose: int = 0,
 ) -> Any:
-    """Give each application the events that were known before it: a point-in-time join.
+    """Attach to each application the events known before it: a point-in-time join.
 
     Parameters
     ----------
     applications : table with one row per application
         A pandas or polars DataFrame, a pyarrow Table, Parquet (a path, a glob, a folder or a list
-        of files), or an Ibis table. Has the columns ``by`` and ``applied_at``.
+        of files), or an Ibis table. Must have the columns ``by`` and ``applied_at``.
     events : table with one row per event
-        Of the same kinds; an Ibis table if and only if ``applications`` is one. Has the columns
-        ``by``, ``time`` and ``operation``, and may have ``item``, ``amount`` and any others.
+        Accepts the same kinds of table. Must be an Ibis table if and only if ``applications`` is
+        one. Must have the columns ``by``, ``time`` and ``operation``. May have ``item``,
+        ``amount`` and any others.
     by : str, pair of str, or sequence of these, default="user_id"
-        The columns that say who applied and whose event it is. Where the tables name one
-        differently, it is a pair of the name in ``applications`` and that in ``events``:
-        ``by=("customer", "client")``, or ``by=["bank", ("customer", "client")]`` if there are
-        several. Integers match the floats that pandas makes of them among missing values, but
-        floats of 2**53 and more have lost digits and count as missing.
+        The key columns, which identify the applicant in both tables. If a key has a different name
+        in each table, pass a pair of the name in ``applications`` and the name in ``events``:
+        ``by=("customer", "client")``, or ``by=["bank", ("customer", "client")]`` for several keys.
+        pandas converts integers to floats where values are missing; such floats still match
+        integers. Floats of 2**53 and above have lost digits and count as missing.
     applied_at : str, default="applied_at"
-        The column of ``applications`` with the application's time.
+        The column of ``applications`` with the time of the application.
     time : str, default="time"
-        The column of ``events`` with the event's time. Times are cut to microseconds, and both
-        tables' times are in one time zone, or both without.
+        The column of ``events`` with the time of the event. Times are truncated to microseconds.
+        The times of both tables must be in one time zone, or all without one.
     known_at : str, default=None
-        The column of ``events`` with the time at which the bank learned of the event, where that
-        differs. A missing value means that the event was not known yet.
+        The column of ``events`` with the time when the bank learned of the event, if that differs
+        from ``time``. A missing value means that the event was not known yet.
     known_after : str or timedelta, default=None
-        How long after its time the bank learned of each event, for example ``"10min"``, where that
-        is always so late and no column says it. Not together with ``known_at``.
+        How long after each event the bank learned of it, for example ``"10min"``. Use it if the
+        delay is constant and no column holds it. Cannot be combined with ``known_at``.
     order : str or sequence of str, default=None
-        The columns of ``events`` that order events of one instant. Ties are settled by operation,
-        item and amount, then by the further columns as they come; missing values come last. Events
-        that differ in lists or other columns without an order alone come as it happens.
+        The columns of ``events`` that order simultaneous events. Remaining ties are broken by
+        operation, item and amount, then by the other columns in their given order. Missing values
+        come last. The order is arbitrary for events that differ only in lists or other columns that
+        cannot be sorted.
     lookback : str or timedelta, default=None
-        How long before the application events count, for example ``"180D"``. None: forever.
+        How long before the application events count, for example ``"180D"``. None: no limit.
     behaviors : str, default="behaviors"
         The name of the new column.
     return_report : bool, default=False
-        Also return the counts below.
+        Whether to also return the counts below.
     output : path, default=None
-        A folder that is not there yet, to write the result to as Parquet, one file for each
-        partition. Of Ibis tables their engine writes it, so it must see this folder. None: the
-        result is returned, and must fit into memory.
+        A new folder to write the result to as Parquet, one file per partition. It must not exist
+        yet. The engine of Ibis tables writes the folder itself, so it must have access to it. None:
+        return the result, which must fit into memory.
     n_partitions : int, default=None
-        In how many partitions to join. Each has some consecutive rows of ``applications`` and the
-        events of their users, so that more partitions need less memory. The result is the same.
-        None: as many as ``memory_limit`` asks for.
+        The number of partitions. Each one joins some consecutive rows of ``applications`` with the
+        events of their users, so more partitions need less memory. The result is the same. None: as
+        many as ``memory_limit`` requires.
     memory_limit : str, default=None
-        How much DuckDB may use, for example ``"2GB"``; see the notes. None: 80% of the memory.
+        How much memory DuckDB may use, for example ``"2GB"``; see the notes. None: 80% of the
+        memory.
     verbose : int, default=0
-        1 shows a progress bar of the partitions.
+        1 shows a progress bar over the partitions.
 
     Returns
     -------
     X : DataFrame, Path or Ibis table of shape (n_applications, n_columns + 1)
-        ``applications`` and the nested column ``behaviors``. Frames keep row order, index and
-        dtypes;
-        Parquet comes as a frame with a fresh index. The column is of dtype
-        `nested_pandas.NestedDtype` with the subfields ``seq`` (from 0, the order inside the row),
-        ``time``, ``operation``, ``item`` and ``amount`` where the events have them, and then every
-        other column of ``events`` but its keys. An application without events has an empty list,
-        so that each element is a DataFrame. The columns of ``by`` are noted in ``X.attrs``, so that
-        `ProfileEncoder` and `HUIHENClassifier` do not take them for profile (pandas keeps the note,
-        also in Parquet; of other tables name the columns in ``id_columns``).
+        ``applications`` with the nested column ``behaviors`` added. Frames keep row order, index
+        and dtypes. Parquet becomes a frame with a new index.
 
-        With ``output`` the path of that folder comes back. Its files, in the order of their names,
-        hold the same rows in the same order; `nested_pandas.read_parquet` makes the
-        nested column of them; to other readers it is a list of structs.
+        The column has dtype `nested_pandas.NestedDtype`. Its subfields are ``seq`` (the position in
+        the row, from 0), ``time``, then ``operation``, ``item`` and ``amount`` if the events have
+        them, then every other column of ``events`` except its keys. An application without events
+        has an empty list, so every element is a DataFrame.
 
-        From Ibis tables an unexecuted Ibis table comes back, on the same backend, or with
-        ``output`` the path of what that backend has written. Rows are in no order there, and an
+        ``X.attrs`` records the columns of ``by``, so `ProfileEncoder` and `HUIHENClassifier` do not
+        use them as profile. pandas keeps this record, also in Parquet. For other tables list the
+        columns in ``id_columns``.
+
+        With ``output``, the path of that folder is returned. Its files, sorted by name, hold the
+        same rows in the same order. `nested_pandas.read_parquet` reads the column as a nested
+        column; other readers see a list of structs.
+
+        For Ibis tables, an unexecuted Ibis table on the same backend is returned, or with
+        ``output`` the path that the backend wrote. Its rows have no defined order, and an
         application without events has a null.
     report : Series of int
-        Only if ``return_report``. A pair is an application and an event of its user; each pair is
-        counted once, under the first of the reasons that holds.
+        Only if ``return_report``. A pair is an application and an event of the same user. Each pair
+        is counted once, under the first reason that applies.
 
-        - ``applications``, ``applications_with_events`` (with one event at least in the result)
-        - ``events``, ``events_of_nobody`` (no application has their key) and, among these,
+        - ``applications``, ``applications_with_events`` (with at least one event in the result)
+        - ``events``, ``events_of_nobody`` (no application has their key), including
           ``events_with_null_key``
         - ``pairs_too_late``: the event is not before the application
         - ``pairs_known_too_late``: the event was not known before the application
         - ``pairs_before_lookback``: the event is older than the look-back
-        - ``pairs_used``: the rest; the events of the result
+        - ``pairs_used``: the remaining pairs, which are the events of the result
 
     Raises
     ------
     TypeError
-        If a table or a column is of a type that the join cannot use.
+        If the join cannot use the type of a table or column.
     ValueError
-        If columns are missing or clash, time zones differ, keys or times are missing where
-        they must not be, or both ``known_at`` and ``known_after`` are given.
+        If columns are missing or clash, time zones differ, required keys or times are missing, or
+        both ``known_at`` and ``known_after`` are given.
     FileNotFoundError
-        If no Parquet file is where a path points, or no folder where ``output`` should be made.
+        If a path does not lead to a Parquet file, or the parent folder of ``output`` does not
+        exist.
     FileExistsError
-        If ``output`` is there already.
+        If ``output`` already exists.
     MemoryError
         If ``memory_limit`` is not enough for a partition.
 
     Warns
     -----
     UserWarning
-        Without ``return_report``, if the keys hardly match: no application has an event (where
-        there are no events at all, only of 20 applications or more), or fewer than 1 of 20
-        applications have one while most events belong to nobody.
+        Without ``return_report``, if the keys hardly match. This is so if no application has an
+        event (for an empty ``events``, only with 20 applications or more). It is also so if fewer
+        than 1 in 20 applications have events while most events belong to nobody.
 
-        If times cannot be right: 1% or more of those in one column are in January 1970; of 20
+        If times look wrong: 1% or more of the times in a column are in January 1970; with 20
         applications or more, most are over 60 days after the last event; or nearly all times (95%)
-        of one table are midnight, those of the other are not, and applications are of more than one
-        instant.
+        of one table are midnight while those of the other are not, and the applications do not all
+        share one timestamp.
 
     Notes
     -----
-    An event is used if ``applied_at - lookback <= time < applied_at`` and, where ``known_at`` is
-    named, ``known_at < applied_at``, or, where ``known_after`` is given, ``time + known_after <
+    An event is used if ``applied_at - lookback <= time < applied_at``. With ``known_at``, it must
+    also satisfy ``known_at < applied_at``; with ``known_after``, ``time + known_after <
     applied_at``. Amounts that are NaN become missing.
 
-    An element read by ``X["behaviors"].iloc[i]`` shows its times in UTC and without their zone;
-    ``X["behaviors"].nest["time"]`` keeps it.
+    An element read with ``X["behaviors"].iloc[i]`` shows its times in UTC without the time zone;
+    ``X["behaviors"].nest["time"]`` keeps the zone.
 
-    Events in Parquet may be larger than memory; ``applications`` may not. At a time there are in
-    memory: Python and the buffers that files are read through (about 350 MB), what DuckDB is given
-    (``memory_limit``), and the events of one partition with their lists. The number of partitions
-    that is chosen lets those events take an eighth of ``memory_limit`` as Arrow has them, in which
-    DuckDB joins them with room to spare. Without ``output`` the result is added to that. Events
-    wait for their partition in a temporary folder, beside ``output`` or where `tempfile` makes
-    one; it has an event once for each partition that needs it, and goes away whatever happens.
-    With ``memory_limit="500MB"`` and ``output``, 5 million events took 676 MB at most, and 20
-    million 821 MB, on two cores (``benchmarks/join_memory.py``).
+    Events in Parquet may be larger than memory; ``applications`` may not. Memory holds Python and
+    its read buffers (about 350 MB), DuckDB's share (``memory_limit``), and the events of one
+    partition with their lists. The default number of partitions limits those events to an eighth of
+    ``memory_limit`` in Arrow format, which leaves DuckDB enough space to join them. Without
+    ``output``, memory also holds the result. Events wait for their partition in a temporary folder,
+    next to ``output`` or in the default location of `tempfile`. That folder holds an event once for
+    each partition that needs it and is always removed. With ``memory_limit="500MB"`` and
+    ``output``, peak memory was 676 MB for 5 million events and 821 MB for 20 million, on two cores
+    (``benchmarks/join_memory.py``).
 
-    ``output`` is there only when it is complete.
+    ``output`` appears only when it is complete.
 
-    For Ibis tables nothing is executed without ``return_report`` or ``output``, so missing keys and
-    times cannot be refused: such applications get no events, and such events belong to no
-    application. Nor can anything be warned of. With either both is as with frames. DuckDB and Spark
-    give the same rows, ties and nulls included (``tests/test_spark.py``). On Spark, ``TIMESTAMP``
-    counts as a time in UTC and ``TIMESTAMP_NTZ`` as one without zone, and events cannot have maps.
+    For Ibis tables, nothing runs without ``return_report`` or ``output``. Missing keys and times
+    then raise no error: such applications get no events, and such events belong to no application.
+    No warnings are given either. With ``return_report`` or ``output``, both work as for frames.
+    DuckDB and Spark return the same rows, including ties and nulls (``tests/test_spark.py``). On
+    Spark, ``TIMESTAMP`` counts as a time in UTC and ``TIMESTAMP_NTZ`` as a time without zone;
+    events cannot contain maps.
 
     Examples
     --------
@@ -250,14 +257,14 @@ def attach_behaviors(
 
 
 def _as_keys(by: Any) -> list[tuple[str, str]]:
-    """Return the name of each key in applications, and in events."""
+    """Return the name of each key in applications and in events."""
     several = (by,) if isinstance(by, str) or not isinstance(by, Iterable) else tuple(by)
     pairs = [key if isinstance(key, (tuple, list)) else (key, key) for key in several]
     for pair in pairs:
         if len(pair) != 2:
             raise ValueError(
-                f"by={by!r} holds {pair!r}, which is not a pair of names. Give the name in "
-                "applications and that in events."
+                f"by={by!r} contains {pair!r}, which is not a pair of names. Pass the name in "
+                "applications and the name in events."
             )
     _as_names([key for key, _ in pairs], "by")
     _as_names([key for _, key in pairs], "by")
@@ -265,20 +272,20 @@ def _as_keys(by: Any) -> list[tuple[str, str]]:
 
 
 def _window(lookback: Any, known_at: str | None, known_after: Any) -> tuple[int | None, int]:
-    """Return how long before the application events count, from when and until when."""
+    """Return the look-back and the reporting delay, both in microseconds."""
     reach = None if lookback is None else microseconds_of(lookback, "lookback")
     if known_after is None:
         return reach, 0
     if known_at is not None:
         raise ValueError(
-            f"known_at={known_at!r} and known_after={known_after!r} both say when an event was "
-            "known. Give one of them."
+            f"known_at={known_at!r} and known_after={known_after!r} both define when an event "
+            "was known. Pass only one of them."
         )
     lag = microseconds_of(known_after, "known_after", or_zero=True)
     if reach is not None and lag >= reach:
         raise ValueError(
-            f"known_after={known_after!r} is not shorter than lookback={lookback!r}, so that no "
-            "event could be used. Give a longer lookback."
+            f"known_after={known_after!r} is not shorter than lookback={lookback!r}, so no event "
+            "could be used. Pass a longer lookback."
         )
     return reach, lag
 
@@ -289,25 +296,25 @@ def _as_names(value: str | Sequence[str], parameter: str) -> tuple[str, ...]:
         _check_name(name, parameter)
     if not names or len(set(names)) < len(names):
         raise ValueError(
-            f"{parameter}={value!r} is no choice of columns. Name one column, or several distinct "
-            "ones."
+            f"{parameter}={value!r} is not a valid choice of columns. Pass one column name, or "
+            "several distinct names."
         )
     return names
 
 
 def _check_name(name: Any, parameter: str) -> None:
-    """Refuse what can be no column's name in the join."""
+    """Reject values that cannot be a column name in the join."""
     if not isinstance(name, str):
         raise TypeError(
-            f"{parameter} names {name!r} of type {type(name).__name__}; the name of a column is "
-            "wanted, a string."
+            f"{parameter} contains {name!r} of type {type(name).__name__}; a column name must be "
+            "a string."
         )
     own = parameter in ("by", "applied_at", "behaviors") and name.startswith("__")
     if own or is_unusable(name):
         raise ValueError(
-            f"{parameter} names {name!r}, which the join cannot carry: it is empty, holds a zero "
-            "byte or broken text, or begins with two underscores, as the join's own columns do. "
-            "Rename the column."
+            f"{parameter} contains the name {name!r}, which the join cannot use. A name must not "
+            "be empty, contain a zero byte or invalid Unicode, or start with two underscores, "
+            "which mark the join's own columns. Rename the column."
         )
 
 
@@ -323,18 +330,19 @@ def _attach_in_place(
     return_report: bool,
     output: Path | None,
 ) -> Any:
-    """Attach Ibis tables on their own engine, without running anything but what is asked for."""
+    """Attach Ibis tables on their own engine; run only what the caller asked for."""
     if not (is_ibis(applications) and is_ibis(events)):
         raise TypeError(
             f"applications is a {type(applications).__name__} and events a "
-            f"{type(events).__name__}; an Ibis table joins only an Ibis table. Bring the other "
-            "into the same backend (connection.create_table), or execute the Ibis one "
-            "(.to_pandas())."
+            f"{type(events).__name__}; an Ibis table can only be joined with an Ibis table. Load "
+            "the other table into the same backend (connection.create_table), or execute the Ibis "
+            "table (.to_pandas())."
         )
     connections = connections_of(applications, events)
     if len(connections) > 1:
         raise ValueError(
-            "applications and events are Ibis tables of different connections. Open both from one."
+            "applications and events are Ibis tables of different connections. Open both from the "
+            "same connection."
         )
     check_absent(applications.columns, names.behaviors)
     names = names.settle(applications.columns, events.columns)
@@ -385,7 +393,7 @@ def _attach_embedded(
     memory_limit: str | None,
     verbose: int,
 ) -> Any:
-    """Attach frames and files by a DuckDB of our own, which sees of the profile only the keys."""
+    """Attach frames and files with an embedded DuckDB, which sees only the keys of the profile."""
     frame = read_applications(applications)
     check_absent(list(frame.columns), names.behaviors)
     source = read_events(events, names)
@@ -423,16 +431,16 @@ def _attach_embedded(
 
 
 # --------------------------------------------------------------------------------------------------
-# Checks at the door.
+# Checks of the arguments.
 
 
 def _check_unused(options: dict[str, Any]) -> None:
-    """Refuse what only the embedded DuckDB can do."""
+    """Reject options that only the embedded DuckDB supports."""
     given = [option for option, value in options.items() if value is not None]
     if given:
         raise ValueError(
-            f"{', '.join(given)} cannot be given with Ibis tables, which their own engine joins. "
-            "Leave it out."
+            f"{', '.join(given)} cannot be used with Ibis tables, because their own engine joins "
+            "them. Remove the argument."
         )
 
 
@@ -441,6 +449,6 @@ def _check_partitions(n_partitions: int | None, memory_limit: str | None) -> Non
         check_scalar(n_partitions, "n_partitions", Integral, min_val=1)
     if memory_limit is not None and not re.fullmatch(_SIZE, str(memory_limit)):
         raise ValueError(
-            f"memory_limit={memory_limit!r} is no size. Write it with its unit, as in '500MB' or "
-            "'2GB'."
+            f"memory_limit={memory_limit!r} is not a valid size. Write it with a unit, such as "
+            "'500MB' or '2GB'."
         )

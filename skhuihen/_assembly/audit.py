@@ -1,4 +1,4 @@
-"""What the join warns of: keys and times that do not look right."""
+"""Warnings of the join: keys and times that look wrong."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from skhuihen._assembly.join import (
     Names,
 )
 
-#: Fewer rows than these show nothing: that some have no event, or that all are midnight.
+#: With fewer rows it proves nothing if some have no events, or if all times are midnight.
 FEW = 20
-#: What share of applications has events by chance where the keys do not match.
+#: Below this share of applications with events, the keys probably do not match.
 HARDLY_ANY = 0.05
-#: What share of midnights shows that only dates were known.
+#: From this share of midnights on, a column probably holds only dates.
 NEARLY_ALL = 0.95
 
 
 def warn_of_strangers(audit: dict[str, int], n_found: int, names: Names) -> None:
-    """Warn if the two tables hardly meet; `n_found` applications have an event."""
+    """Warn if the two tables hardly match; `n_found` applications have events."""
     n, n_nobody, n_events = audit["applications"], audit["events_of_nobody"], audit["events"]
-    # A few applicants, or new ones, may well have nothing; and the log is mostly of others, where
-    # the applications of a day are joined with the whole of it.
+    # A few applicants, or new ones, may well have no events. And most of the log belongs to others
+    # if the applications of one day are joined with the full log.
     if n_found:
         suspicious = n >= FEW and n_found < HARDLY_ANY * n and 2 * n_nobody > n_events
     else:
         suspicious = n >= FEW or (n_events > 0 and (n > 1 or (n == 1 and n_nobody < n_events)))
     if not suspicious:
         return
-    facts = [f"only {n_found} of {n} applications have an event before them"]
+    facts = [f"only {n_found} of {n} applications have earlier events"]
     if not n_found:
-        facts = ["no application has an event before it"]
+        facts = ["no application has an earlier event"]
     if 2 * n_nobody > n_events:
         facts.append(f"{n_nobody} of {n_events} events belong to no application")
     keys = [
@@ -43,20 +43,20 @@ def warn_of_strangers(audit: dict[str, int], n_found: int, names: Names) -> None
     spans = ""
     if n_events:
         spans = (
-            f" ({names.applied_at!r} is from {_span(audit, 'applied_at')}, {names.time!r} from "
+            f" ({names.applied_at!r} ranges from {_span(audit, 'applied_at')}, {names.time!r} from "
             f"{_span(audit, 'time')})"
         )
     warnings.warn(
-        f"After the join by {keys}, {' and '.join(facts)}. Check that keys are written alike in "
-        f"both tables, and that times are right{spans}; return_report=True says what became of "
-        "every pair.",
+        f"After the join by {keys}, {' and '.join(facts)}. Check that both tables write the keys "
+        f"in the same way and that the times are right{spans}. return_report=True shows why each "
+        "pair was used or not.",
         UserWarning,
         stacklevel=4,
     )
 
 
 def warn_of_times(audit: dict[str, int], names: Names, window: tuple[int | None, int]) -> None:
-    """Warn of times that cannot be right, or let the future in."""
+    """Warn of times that look wrong or let the future in."""
     clocks = [
         ("applied_at", names.applied_at, "applications"),
         ("time", names.time, "events"),
@@ -67,25 +67,26 @@ def warn_of_times(audit: dict[str, int], names: Names, window: tuple[int | None,
         n, n_old = audit[table], audit[f"{clock}_1970"]
         if n_old and n_old >= 0.01 * n:
             found.append(
-                f"{n_old} of {n} times in column {column!r} of {table} are in January 1970. That "
-                "happens when numbers are converted in the wrong unit, or when 0 stands for a "
-                "missing time. Convert with pandas.to_datetime(numbers, unit='s') if they count "
-                "seconds, or unit='ms' if they count milliseconds."
+                f"{n_old} of {n} times in column {column!r} of {table} are in January 1970. This "
+                "happens if numbers were converted in the wrong unit, or if 0 stands for a missing "
+                "time. Use pandas.to_datetime(numbers, unit='s') if they count seconds, or "
+                "unit='ms' if they count milliseconds."
             )
     n, n_after = audit["applications"], audit["applications_after_all"]
     if audit["events"] and n >= FEW and 2 * n_after > n and not found:
         found.append(
-            f"{n_after} of {n} applications are more than {STALE // DAY} days after the last event "
-            f"of all: {names.applied_at!r} is from {_span(audit, 'applied_at')}, {names.time!r} "
-            f"from {_span(audit, 'time')}. Check the units and the years of both: as they are, "
-            "hardly an event can be too late. If both are right, the log of events is old."
+            f"{n_after} of {n} applications are more than {STALE // DAY} days after the last "
+            f"event: {names.applied_at!r} ranges from {_span(audit, 'applied_at')}, "
+            f"{names.time!r} from {_span(audit, 'time')}. Check the unit and the year of both: "
+            "with these times hardly any event can be too late. If both are right, the event log "
+            "is out of date."
         )
     for message in found or _midnights(audit, names, window[1]):
         warnings.warn(message, UserWarning, stacklevel=4)
 
 
 def _midnights(audit: dict[str, int], names: Names, known_after: int) -> list[str]:
-    """Say what goes wrong if one of the tables has dates where the other has times."""
+    """Warn if one table has dates where the other has times."""
     n, n_events = audit["applications"], audit["events"]
     one_instant = audit["applied_at_first"] == audit["applied_at_last"]
     if n < FEW or n_events < FEW or one_instant:
@@ -103,15 +104,15 @@ def _midnights(audit: dict[str, int], names: Names, known_after: int) -> list[st
             return []
         return [
             f"{audit['applied_at_midnight']} of {n} times in column {names.applied_at!r} of "
-            "applications are midnight, as if only dates were known, so that no event of the day "
-            "of the application is used. Take the time of the application if it is known."
+            "applications are midnight, as if only the dates were known. Then no event on the day "
+            "of the application is used. Use the full time of the application if it is known."
         ]
     if are_dates[known] and known_after < DAY * 1_000_000:
         return [
             f"{audit[f'{known}_midnight']} of {n_events} times in column {column!r} of events are "
-            "midnight, as if only dates were known, but those of applications are not: events that "
-            "came after the application on the same day are used, which lets the future in. Take "
-            "the full times, or pass known_after='1D', by which an event counts when its day is "
+            "midnight, as if only the dates were known, but the times of applications are not. "
+            "Events after the application on the same day are then used, which lets the future in. "
+            "Use the full times, or pass known_after='1D' to use an event only once its day is "
             "over."
         ]
     return []

@@ -1,9 +1,9 @@
-"""The join, run by a DuckDB of our own, for one partition of the applications after another.
+"""The join, run in an embedded DuckDB, one partition of the applications at a time.
 
-DuckDB spills to disk what it joins and sorts, but not the lists that it collects. So the
-applications are cut into partitions, stretches of consecutive rows with about equally many pairs;
-one pass over the events writes down which partition needs which, and then each is joined by itself.
-What a pair is, and which are used, `Join` alone says.
+DuckDB spills joins and sorts to disk, but not the lists that it collects. So the applications are
+cut into partitions: ranges of consecutive rows with about equally many pairs. One pass over the
+events records which partition needs which events. Each partition is then joined separately. `Join`
+alone defines what a pair is and which pairs are used.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from skhuihen._tables.parquet import HIVE_NULL
 
 _ROW = "__row"
 _PARTITION = "__partition"
-# Events that are on their way to their partitions at a time.
+# Number of events per batch while events are sorted into partitions.
 _BATCH = 2**17
-# What DuckDB needs for a pair, in multiples of its event's size in Arrow.
+# DuckDB's memory for a pair, in multiples of the size of its event in Arrow.
 _OVERHEAD = 8
 
 
 class EmbeddedJoin:
-    """The join of applications and events that DuckDB reads, but does not own.
+    """The join of applications and events that DuckDB reads without owning them.
 
     Parameters
     ----------
     connection : duckdb.DuckDBPyConnection
-        As `open_duckdb` gives it.
+        As returned by `open_duckdb`.
     applications : pyarrow.Table
-        The columns that the join needs, and no others.
+        Only the columns that the join needs.
     events : pyarrow.Table or pyarrow.dataset.FileSystemDataset
         All columns.
     names : Names
@@ -76,7 +76,7 @@ class EmbeddedJoin:
             lookback,
             known_after,
         )
-        # This DuckDB is in UTC, whatever the zone of the times is.
+        # This DuckDB runs in UTC, whatever the time zone of the data.
         self.join.midnights = midnights_of(self.join.clock.timezone)
         self.zones = {field.name: getattr(field.type, "tz", None) for field in events.schema}
         self.zones["time"] = self.join.clock.timezone
@@ -93,7 +93,7 @@ class EmbeddedJoin:
         return self.connection.sql(ibis.to_sql(expression, dialect="duckdb"))
 
     def run(self, expression: Any) -> pa.Table:
-        """Run an expression over the whole tables."""
+        """Run an expression over the full tables."""
         import ibis
 
         return self._fetch(ibis.to_sql(expression, dialect="duckdb"))
@@ -104,7 +104,7 @@ class EmbeddedJoin:
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:
-        """Say what DuckDB's errors mean: queries are ours, so what it refuses is in the data."""
+        """Translate DuckDB's errors: the queries are ours, so the cause is in the data."""
         import duckdb
 
         try:
@@ -112,25 +112,25 @@ class EmbeddedJoin:
         except (duckdb.ConversionException, duckdb.OutOfRangeException) as error:
             raise ValueError(
                 f"Column {self.names.applied_at!r} of applications or {self.names.time!r} of "
-                f"events holds times too far away to count in microseconds ({error}). Leave such "
-                "rows out."
+                f"events contains times out of range for microseconds ({error}). Drop these rows."
             ) from error
         except duckdb.OutOfMemoryException:
-            raise  # said where the connection was opened
+            raise  # explained in `open_duckdb`
         except (duckdb.Error, OSError) as error:
             if getattr(error, "errno", None):
-                raise  # the system's own; without a number it is DuckDB's, passed on by Arrow
-            broken = f" If one of {self.files} is broken, write it anew." if self.files else ""
+                raise  # a system error; without a number it is DuckDB's, passed on by Arrow
+            broken = f" If one of {self.files} is damaged, rewrite it." if self.files else ""
             raise ValueError(
-                f"The join broke off: {error}.{broken} If the disk is full, make room."
+                f"The join failed: {error}.{broken} If the disk is full, free some space."
             ) from error
 
     def histories(
         self, folder: Path, n_partitions: int | None, verbose: int
     ) -> Iterator[pa.ChunkedArray]:
-        """Yield the nested column of one partition after another, in order of the rows.
+        """Yield the nested column, one partition at a time, in row order.
 
-        Afterwards the tables are no longer whole. The events wait in the folder for their turn.
+        Consumes the tables: afterwards they are incomplete. Events wait in the folder until their
+        partition is joined.
         """
         import ibis
 
@@ -148,7 +148,7 @@ class EmbeddedJoin:
             yield _nested(histories, self.zones)
 
     def _stretches(self, n_partitions: int | None) -> list[tuple[int, int]]:
-        """Cut the rows into stretches with about equally many pairs."""
+        """Cut the rows into ranges with about equally many pairs."""
         n_rows = len(self.applications)
         if n_partitions == 1 or not n_rows:
             return [(0, n_rows)]
@@ -156,13 +156,13 @@ class EmbeddedJoin:
         pairs = np.zeros(n_rows, np.int64)
         pairs[found[_ROW].to_numpy()] = found["pairs"].to_numpy()
         n = min(n_rows, n_partitions or self._enough_partitions(int(pairs.sum())))
-        # Rows without pairs take room too.
+        # Rows without pairs need memory too.
         before = np.concatenate([[0], np.cumsum(pairs + 1)])
         cuts = np.searchsorted(before, before[-1] * np.arange(1, n) // n)
         return list(pairwise(np.unique([0, *cuts, n_rows]).tolist()))
 
     def _enough_partitions(self, n_pairs: int) -> int:
-        """Return how many partitions keep the lists of each within DuckDB's limit."""
+        """Return how many partitions keep the lists of each within DuckDB's memory limit."""
         sample = self.connection.sql(f"SELECT * FROM events LIMIT {_BATCH}").to_arrow_table()
         width = sample.nbytes / max(1, len(sample))
         limit = "parse_formatted_bytes(current_setting('memory_limit'))"
@@ -170,7 +170,7 @@ class EmbeddedJoin:
         return max(1, math.ceil(n_pairs * width * _OVERHEAD / available))
 
     def _events_of(self, stretches: list[tuple[int, int]], path: Path) -> Iterator[pa.Table]:
-        """Write down the events that each stretch needs, then yield them in turn."""
+        """Write the events of each range to disk, then yield them range by range."""
         numbers = np.repeat(np.arange(len(stretches)), [stop - start for start, stop in stretches])
         numbered = self.applications.append_column(_PARTITION, pa.array(numbers))
         join = Join(self._show(numbered, "applications"), self.events, self.names, self.lookback)
@@ -196,23 +196,23 @@ class EmbeddedJoin:
 
 
 def concat_chunks(pieces: list[pa.ChunkedArray]) -> pa.ChunkedArray:
-    """Put pieces of one column together without copying them."""
+    """Concatenate pieces of one column without copying them."""
     return pa.chunked_array([chunk for piece in pieces for chunk in piece.chunks], pieces[0].type)
 
 
 @contextmanager
 def open_duckdb(folder: Path, memory_limit: str | None) -> Iterator[Any]:
-    """Open an in-memory DuckDB that leaves nothing behind.
+    """Open an in-memory DuckDB that leaves no files behind.
 
     Raises
     ------
     MemoryError
-        If the memory limit is not enough.
+        If the memory limit is too small.
     """
     import duckdb
 
     settings: dict[str, str | bool | int | float | list[str]] = {
-        # Without a folder of its own an in-memory database spills into the working directory.
+        # Without its own folder an in-memory database spills into the working directory.
         "temp_directory": str(folder / "duckdb"),
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
@@ -222,22 +222,22 @@ def open_duckdb(folder: Path, memory_limit: str | None) -> Iterator[Any]:
         settings["memory_limit"] = memory_limit
     try:
         with duckdb.connect(":memory:", config=settings) as connection:
-            # The machine's zone would otherwise label the times that come back.
+            # Otherwise returned times would carry the time zone of the machine.
             connection.execute("SET TimeZone = 'UTC'")
             yield connection
     except duckdb.OutOfMemoryException as error:
         reason = str(error).splitlines()[0]
         raise MemoryError(
-            "The join needs more memory than DuckDB may use. Give a larger memory_limit=..., or "
+            "The join needs more memory than DuckDB may use. Pass a larger memory_limit=..., or "
             f"make each partition smaller with a larger n_partitions=... ({reason})"
         ) from error
 
 
 def _load(connection: Any, table: pa.Table | ds.Dataset, title: str) -> pa.Schema:
-    """Show a table to DuckDB, its timestamps cut to microseconds, and return the schema.
+    """Register a table with DuckDB, with timestamps truncated to microseconds; return the schema.
 
-    DuckDB would round nanoseconds, which can move an event to the other side of the application,
-    and neither compares nor orders those that have a zone.
+    DuckDB would round nanoseconds, which can move an event past its application. It also cannot
+    compare or sort nanoseconds with a time zone.
     """
     schema = table.schema
     in_memory = isinstance(table, pa.Table)
@@ -262,12 +262,12 @@ def _load(connection: Any, table: pa.Table | ds.Dataset, title: str) -> pa.Schem
 
 
 def _parquet(files: ds.FileSystemDataset) -> str:
-    """Have DuckDB read the files itself: with less memory than Arrow, and knowing their sizes.
+    """Let DuckDB read the files itself: it needs less memory than Arrow and knows their sizes.
 
-    Of a source whose size it does not know it may put all rows into the hash table of a join.
+    If it does not know the size of a source, it may load all rows into the hash table of a join.
     """
     paths = ", ".join(_quoted(glob.escape(os.path.abspath(path))) for path in files.files)
-    # DuckDB's own reading of Hive folders would take those above the table's for columns too.
+    # DuckDB's own Hive parsing would also turn folders above the table into columns.
     options = "union_by_name = true, hive_partitioning = false"
     fragments = list(files.get_fragments())
     keys = ds.get_partition_keys(fragments[0].partition_expression)
@@ -290,7 +290,7 @@ def _parquet(files: ds.FileSystemDataset) -> str:
 
 
 def _folder(path: str, key: str) -> str:
-    """Return the pattern of the innermost folder that has the value of a key."""
+    """Return the pattern of the innermost folder that holds the value of a key."""
     names = [part.split("=", 1)[0] for part in Path(path).parts[:-1] if "=" in part]
     (*_, written) = [name for name in names if unquote(name) == key]
     return f".*/{re.escape(written)}=([^/]*)/"
@@ -305,7 +305,7 @@ def _quoted(text: str) -> str:
 
 
 def _nested(histories: pa.ChunkedArray, zones: dict[str, str | None]) -> pa.ChunkedArray:
-    """Put zones back into DuckDB's lists, and empty lists in the place of missing ones."""
+    """Restore time zones in DuckDB's lists and replace missing lists with empty ones."""
     fields = [
         pa.field(
             field.name,

@@ -1,4 +1,4 @@
-"""The point-in-time join, as Ibis expressions that any engine may run, and its counts."""
+"""The point-in-time join as Ibis expressions for any engine, with its counts."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, Self
 import pandas as pd
 import pyarrow as pa
 
-# Floats of this size and above have lost digits: two users would become one.
+# Floats of this size and above have lost digits, so distinct users could look equal.
 _EXACT_FLOAT = 2**53
 
-DAY = 86_400  # in seconds, as all times of the audit
-#: After an event log has ended for so long, applications can hardly be joined with it.
+DAY = 86_400  # in seconds, like all times of the audit
+#: Applications this long after the last event can hardly belong to the same data.
 STALE = 60 * DAY
 
 _APPLIED_AT = "__applied_at"
@@ -49,10 +49,10 @@ class Names:
     behaviors: str
 
     def settle(self, applications: Sequence[Any], events: Sequence[Any]) -> Self:
-        """Take two names for one key that is named differently, if the tables say so.
+        """Treat ``by`` as one key with two names if the columns of the tables show it.
 
-        ``by=("customer", "client")`` may be two keys or one: it is one if each table has a name of
-        its own.
+        ``by=("customer", "client")`` may mean two keys or one. It means one if
+        applications have only the first column and events only the second.
         """
         if len(self.by) != 2 or self.by != self.by_of_events:
             return self
@@ -65,22 +65,22 @@ class Names:
 
     @property
     def of_applications(self) -> list[str]:
-        """Those that the applications must have."""
+        """Columns that the applications must have."""
         return [*self.by, self.applied_at]
 
     @property
     def of_events(self) -> list[str]:
-        """Those that the events must have."""
+        """Columns that the events must have."""
         second = [] if self.known_at is None else [self.known_at]
         return [*self.by_of_events, self.time, "operation", *second, *self.order]
 
 
 class Join:
-    """The point-in-time join of two Ibis tables, for any engine; nothing here runs.
+    """The point-in-time join of two Ibis tables, for any engine; nothing runs here.
 
-    Engines disagree on where nulls stand in an order, and some refuse to aggregate in an order. So
-    a window whose keys leave nulls no choice numbers the events; they are collected in any order,
-    and each list is then sorted by that number, the first subfield.
+    Engines disagree on where nulls sort, and some cannot aggregate in order. So a window function
+    with explicit null keys numbers the events. They are collected in any order, and each list is
+    then sorted by this number, its first subfield.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Join:
     ) -> None:
         import ibis
 
-        #: When a day begins, in seconds after midnight in the zone of the engine.
+        #: When a day begins, in seconds after midnight in the engine's time zone.
         self.midnights = [0]
 
         self.names = names
@@ -102,7 +102,7 @@ class Join:
         self.clock = _clock(applications.schema(), events.schema(), names)
         keys = [f"__key{i}" for i in range(len(names.by))]
         event_keys = [f"__event_key{i}" for i in range(len(names.by))]
-        # What tells applications apart as far as events go, so that twins are joined once.
+        # Applications equal in these columns get the same events, so they are joined once.
         self.pair = [*keys, _APPLIED_AT]
         self.applications = applications.mutate(
             **{
@@ -113,7 +113,7 @@ class Join:
         )
 
         others = subfields(events.columns, names)[1:]
-        # Neutral names, since an event's column may be called what a key is called.
+        # Neutral names, since a column of events may have the same name as a key.
         self.fields = {"time": _TIME} | {column: f"__field{i}" for i, column in enumerate(others)}
         clocks = {_TIME: names.time} | ({_KNOWN_AT: names.known_at} if names.known_at else {})
         self.event_keys = {
@@ -133,7 +133,7 @@ class Join:
         self.reasons = self._reasons(lookback, known_after)
 
     def _reasons(self, lookback: int | None, known_after: int) -> dict[str, Any]:
-        """Say of each pair whether it is used, or the first reason why not."""
+        """Return for each pair whether it is used, or the first reason why it is not."""
         import ibis
 
         applied_at, time = self.joined[_APPLIED_AT], self.joined[_TIME]
@@ -144,7 +144,7 @@ class Join:
         if known_after:
             known &= time < applied_at - ibis.interval(microseconds=known_after)
         if lookback is not None:
-            # In microseconds, since a day has 23 or 25 hours twice a year in some zones.
+            # In microseconds, since in some zones two days a year last 23 or 25 hours.
             recent = time >= applied_at - ibis.interval(microseconds=lookback)
         return {
             "pairs_used": early & known & recent,
@@ -180,25 +180,25 @@ class Join:
         return self.applications.left_join(histories, self.pair).select(*self.columns, name)
 
     def pairs_by_application(self) -> Any:
-        """Return the applications that have pairs, with their number in the column ``pairs``."""
+        """Return the applications that have pairs, with their count in the column ``pairs``."""
         import ibis
 
         by_pair = self.joined.group_by(self.pair).aggregate(pairs=ibis._.count())
         return self.applications.inner_join(by_pair, self.pair).select(*self.columns, "pairs")
 
     def events_by(self, group: str) -> Any:
-        """Return events as they were given, once for each group of applications with their key.
+        """Return the original events, once for each group of applications with their key.
 
-        Groups are the values of a column of the applications, and a column of what is returned.
+        ``group`` names a column of the applications; the result has that column too.
         """
         users = self.applications.select(*(own for own, _ in self.on_keys), group).distinct()
         keyed = self.given.mutate(**self.event_keys)
         return keyed.inner_join(users, self.from_events).select(*self.given.columns, group)
 
     def application_counts(self, last_event: int) -> Any:
-        """Return one row: how many applications there are, nulls in each of their columns, times.
+        """Return one row: the number of applications, nulls in each key column, and times.
 
-        ``last_event`` is when the event log ends, in seconds since 1970.
+        ``last_event`` is the time of the last event, in seconds since 1970.
         """
         applied_at = _seconds(self.applications[_APPLIED_AT])
         return self.applications.aggregate(
@@ -209,7 +209,7 @@ class Join:
         )
 
     def event_counts(self) -> Any:
-        """Return one row: how many events there are, without a time, and without a key; times."""
+        """Return one row: the number of events, of missing times and keys, and times."""
         clocks = {"time": _TIME} | ({"known_at": _KNOWN_AT} if self.names.known_at else {})
         keyless = _is_null(self.events[self.on_keys[0][1]])
         for _, key in self.on_keys[1:]:
@@ -222,7 +222,7 @@ class Join:
         )
 
     def _times(self, table: Any, clocks: Mapping[str, str]) -> dict[str, Any]:
-        """Return what shows whether times can be right: their range, and where they gather."""
+        """Return what shows whether times look right: their range and where they cluster."""
         found: dict[str, Any] = {}
         for clock, column in clocks.items():
             seconds = _seconds(table[column])
@@ -235,12 +235,12 @@ class Join:
         return found
 
     def stranger_counts(self) -> Any:
-        """Return one row: how many events no application has the key of."""
+        """Return one row: the number of events with a key that no application has."""
         strangers = self.events.anti_join(self.twins, self.from_events)
         return strangers.aggregate(events_of_nobody=strangers.count())
 
     def pair_counts(self) -> Any:
-        """Return one row: how many pairs there are of each kind, and applications with events."""
+        """Return one row: the number of pairs of each kind, and of applications with events."""
         by_pair = self.joined.group_by([*self.pair, "__twins"]).aggregate(
             **{reason: holds.sum() for reason, holds in self.reasons.items()}
         )
@@ -252,14 +252,14 @@ class Join:
 
 
 def subfields(columns: Sequence[str], names: Names) -> list[str]:
-    """Name the subfields after ``seq``: first the time, whatever its column is called."""
+    """Name the subfields after ``seq``, starting with ``time`` whatever its column's name."""
     usual = [column for column in _USUAL if column in columns]
     taken = {*usual, *names.by_of_events, names.time}
     return ["time", *usual, *(column for column in columns if column not in taken)]
 
 
 def _ranking(subfields: Mapping[str, str], names: Names) -> list[str]:
-    """Name the subfields that settle the order within an instant, the weightiest first."""
+    """Name the subfields that break ties in time, most important first."""
     ranking = [column for column in [*names.order, *subfields] if column in subfields]
     return [column for column in dict.fromkeys(ranking) if column != "time"]
 
@@ -269,7 +269,7 @@ def _is_null(values: Any) -> Any:
 
 
 def is_sortable(dtype: Any) -> bool:
-    """Say whether every engine can order values of a type."""
+    """Return whether every engine can sort values of a type."""
     return any(
         (
             dtype.is_numeric(),
@@ -294,7 +294,7 @@ def _clock(applications: Any, events: Any, names: Names) -> Any:
 
 
 def _cut(values: Any, clock: Any) -> Any:
-    """Cut times to microseconds."""
+    """Truncate times to microseconds."""
     import ibis
 
     dtype = values.type()
@@ -302,43 +302,43 @@ def _cut(values: Any, clock: Any) -> Any:
         return values.cast(clock)
     if dtype.scale is None or dtype.scale == 6:
         return values
-    rounded = values.cast(clock)  # to nearest, on DuckDB
+    rounded = values.cast(clock)  # DuckDB rounds to nearest
     return ibis.ifelse(rounded > values, rounded - ibis.interval(microseconds=1), rounded)
 
 
 def _seconds(values: Any) -> Any:
-    """Return times as seconds since 1970, as floats: years may be beyond what engines can show."""
+    """Return seconds since 1970 as floats, since engines cannot represent some years."""
     return values.epoch_seconds().cast("float64")
 
 
 def midnights_of(zone: str | None) -> list[int]:
-    """Return the seconds after midnight in UTC at which a day begins in a zone, all year round."""
+    """Return the seconds after midnight UTC at which a day begins in a zone, over the year."""
     if zone is None or zone.upper() == "UTC":
         return [0]
     noons = pd.date_range("2000-01-01 12:00", periods=60, freq="6MS").tz_localize(zone)
     offsets = noons.tz_localize(None) - noons.tz_convert("UTC").tz_localize(None)
     starts = {int(-offset.total_seconds()) % DAY for offset in offsets}
-    # Engines keep the sign of what is before 1970.
+    # Engines keep the negative sign of times before 1970.
     return sorted(starts | {start - DAY for start in starts if start})
 
 
 def _key(values: Any, other: Any) -> Any:
-    """Make a key comparable with the one in the other table; null where it cannot be trusted."""
+    """Make a key comparable with the key of the other table; null if it is unreliable."""
     dtype = values.type()
     if dtype.is_null():
         return values.cast("string" if other.is_null() else other)
-    # pandas makes floats of integers among missing values.
+    # pandas converts integers to floats where values are missing.
     if dtype.is_numeric() and (dtype.is_floating() or other.is_floating()):
         values = values.cast("float64")
     if dtype.is_floating():
-        values = (values.abs() < _EXACT_FLOAT).ifelse(values, None)  # NaN is not less either
+        values = (values.abs() < _EXACT_FLOAT).ifelse(values, None)  # NaN compares false too
     return values
 
 
 def _clean(values: Any, column: str) -> Any:
-    """Give the usual subfields their types where a table has none, amounts no NaN; cut times."""
+    """Give untyped usual subfields a type, replace NaN amounts with null, and truncate times."""
     dtype = values.type()
-    if dtype.is_timestamp() and (dtype.scale or 0) > 6:  # as frames lose them in `_load`
+    if dtype.is_timestamp() and (dtype.scale or 0) > 6:  # frames are truncated in `_load`
         return _cut(values, dtype.copy(scale=6))
     if dtype.is_null() and column in _USUAL:
         return values.cast("float64" if column == "amount" else "string")
@@ -352,7 +352,7 @@ def _clean(values: Any, column: str) -> Any:
 
 
 def audit_tables(run: Run, join: Join) -> dict[str, int]:
-    """Count rows, and refuse nulls where they must not be."""
+    """Count rows and reject nulls in required columns."""
     names = join.names
     of_events = _row(run, join.event_counts())
     counts = _row(run, join.application_counts(of_events["time_last"]))
@@ -360,27 +360,27 @@ def audit_tables(run: Run, join: Join) -> dict[str, int]:
         n_nulls = counts.pop(key)
         if n_nulls:
             is_float = join.applications[column].type().is_floating()
-            also = " (or floats of 2**53 and more, which have lost digits)" if is_float else ""
+            also = " (or floats of 2**53 and above, which have lost digits)" if is_float else ""
             raise ValueError(
                 f"Column {column!r} of applications has {n_nulls} missing values{also}; every "
-                "application needs one. Fill them in or leave these applications out."
+                "application needs a value. Fill in the values or drop these applications."
             )
     counts |= of_events
     n_nulls = counts.pop("null_times")
     if n_nulls:
         raise ValueError(
-            f"Column {names.time!r} of events has {n_nulls} missing times; every event needs one. "
-            "Fill them in or leave these events out."
+            f"Column {names.time!r} of events has {n_nulls} missing times; every event needs a "
+            "time. Fill in the times or drop these events."
         )
     return counts | _row(run, join.stranger_counts())
 
 
 def report_pairs(run: Run, join: Join, audit: dict[str, int]) -> pd.Series:
-    """Add the numbers of pairs to those of rows."""
+    """Add the counts of pairs to the counts of rows."""
     counts = audit | _row(run, join.pair_counts())
     return pd.Series({reason: counts[reason] for reason in _REPORTED}, name="report", dtype="int64")
 
 
 def _row(run: Run, expression: Any) -> dict[str, int]:
-    """Run an expression that makes one row of counts; a sum over nothing is null."""
+    """Run an expression that returns one row of counts; the sum of no rows is null."""
     return {column: int(count or 0) for column, count in run(expression).to_pylist()[0].items()}

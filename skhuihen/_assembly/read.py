@@ -1,4 +1,4 @@
-"""Both tables of the join, read into Arrow from whatever they came in."""
+"""Reads both tables of the join into Arrow, whatever their kind."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ def read_events(events: Any, names: Names) -> pa.Table | ds.Dataset:
     if hasattr(events, "__arrow_c_stream__"):
         try:
             return pa.table(events)
-        except pa.ArrowInvalid as error:  # a stream of one column, not of a table
+        except pa.ArrowInvalid as error:  # a stream of one column rather than of a table
             raise TypeError(_not_a_table(events, "events")) from error
     raise TypeError(_not_a_table(events, "events"))
 
 
 def _not_a_table(table: Any, parameter: str) -> str:
     return (
-        f"{parameter} is a {type(table).__name__}; a table is wanted: a pandas or polars "
-        "DataFrame, a pyarrow Table, the path of Parquet files, or an Ibis table."
+        f"{parameter} is a {type(table).__name__}; it must be a table: a pandas or polars "
+        "DataFrame, a pyarrow Table, a path to Parquet files, or an Ibis table."
     )
 
 
 def as_arrow(frame: pd.DataFrame, parameter: str, names: Names) -> pa.Table:
-    """Convert a frame column by column, so that an error can name the one that does not fit."""
+    """Convert a frame column by column, so an error can name the column that fails."""
     require(list(frame.columns), [], parameter)
     typed = {*names.of_applications, *names.of_events, "item"}
     columns: dict[str, Any] = {}
@@ -63,7 +63,7 @@ def as_arrow(frame: pd.DataFrame, parameter: str, names: Names) -> pa.Table:
             columns[column] = pa.array(frame[column], from_pandas=True)
         except UNFIT as error:
             raise TypeError(
-                f"Column {column!r} of {parameter} holds values that do not fit one type "
+                f"Column {column!r} of {parameter} contains values of more than one type "
                 f"({error}). Convert it, for example with .astype(str)."
             ) from error
         values = columns[column]
@@ -71,6 +71,6 @@ def as_arrow(frame: pd.DataFrame, parameter: str, names: Names) -> pa.Table:
             refuse_mixed_zones(frame[column], f"rows of column {column!r} of {parameter}")
         untyped = pa.types.is_floating(values.type) and values.null_count == len(values)
         if untyped and column in typed:
-            # pandas calls a column without any value a float, which says nothing of its type.
+            # pandas gives an empty column a float type, which does not show its real type.
             columns[column] = pa.nulls(len(values))
     return pa.table(columns)

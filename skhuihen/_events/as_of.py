@@ -1,4 +1,4 @@
-"""The events of each application as of its time: cut there, and in order."""
+"""The events of each application as of its time, cut off there and sorted."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from skhuihen._events.frames import cure_for_renaming
 from skhuihen._events.nested import as_lists
 from skhuihen._tables.times import application_times
 
-#: Events that are worked on at a time: all that is made of them should stay in a processor's cache.
+#: Number of events per piece: all arrays made from a piece should fit in a processor's cache.
 PIECE = 250_000
 
 
 @dataclass(frozen=True)
 class AsOf:
-    """The events that were known before each application, in order, and what was cut off.
+    """The sorted events known before each application, and the counts of dropped events.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class AsOf:
     applied_at: NDArray[np.int64] | None = None
 
     def counts(self) -> pd.Series:
-        """Return what became of all events."""
+        """Return the counts of used and dropped events."""
         return pd.Series(
             {
                 "events": self.n_events,
@@ -64,7 +64,7 @@ def read_as_of(
     *,
     by_session: bool = False,
 ) -> AsOf:
-    """Read the nested column, cut off what the bank could not know yet, and restore time order.
+    """Read the nested column, drop events the bank could not know yet, and sort by time.
 
     Parameters
     ----------
@@ -73,18 +73,17 @@ def read_as_of(
     column : str
         The nested column.
     applied_at : str or None
-        The column with the application's time. None, said on purpose, cuts nothing.
+        The column with the time of the application. None disables the cut.
     lookback : int, default=None
-        Microseconds before the application from which on events count.
+        How far back events count, in microseconds before the application.
     by_session : bool, default=False
-        Order by the subfield ``session`` before time, as a `Sessionizer` with known sessions
-        leaves them.
+        Sort by the subfield ``session`` before time, as a `Sessionizer` with known sessions does.
 
     Returns
     -------
     AsOf
-        Events with ``applied_at - lookback <= time < applied_at``, ordered by time. Events of
-        one instant are ordered by the subfield ``seq``, or keep their given order without it.
+        Events with ``applied_at - lookback <= time < applied_at``, sorted by time. Simultaneous
+        events are sorted by the subfield ``seq``; without it they keep their given order.
     """
     lists = _lists_of(X, column, applied_at, lookback)
     return _as_of(X, lists, column, applied_at, lookback, by_session)
@@ -93,12 +92,12 @@ def read_as_of(
 def read_piecewise(
     X: pd.DataFrame, column: str, applied_at: str | None, lookback: int | None = None
 ) -> Iterator[AsOf]:
-    """Do what `read_as_of` does, for some consecutive applications at a time.
+    """Like `read_as_of`, but for some consecutive applications at a time.
 
     Yields
     ------
     AsOf
-        Of as many applications as have some `PIECE` events, or of one that has more.
+        For as many applications as have about `PIECE` events, or for one that has more.
     """
     lists = _lists_of(X, column, applied_at, lookback)
     lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
@@ -119,7 +118,7 @@ def _lists_of(
             f"{cure_for_renaming(X.columns, column)}"
         )
     if applied_at is None and lookback is not None:
-        raise ValueError("lookback needs applied_at: name the column with the application's time.")
+        raise ValueError("lookback needs applied_at: pass the column with the application's time.")
     return as_lists(X[column])
 
 
@@ -153,12 +152,12 @@ def _as_of(
 def _application_times(
     X: pd.DataFrame, applied_at: str, behaviors: Behaviors, of_frames: bool
 ) -> NDArray[np.int64]:
-    """Return when each application was made, in microseconds, having checked the time zone."""
+    """Return the time of each application in microseconds, after checking the time zone."""
     if applied_at not in X.columns:
         raise ValueError(
-            f"X has no column {applied_at!r}, so nothing could keep events after the application "
-            "out of its score. Rename the column to it, name it in every step with "
-            "applied_at=..., or pass applied_at=None if the events are cut already."
+            f"X has no column {applied_at!r}, so events after the application could leak into its "
+            "score. Rename the column, pass its name as applied_at=... to every step, or pass "
+            "applied_at=None if the events are already cut off."
             f"{cure_for_renaming(X.columns, applied_at)}"
         )
     limits, zone = application_times(X, applied_at)
@@ -167,23 +166,24 @@ def _application_times(
         if pa.types.is_timestamp(time.type) and time.type.tz != zone:
             if of_frames and time.type.tz is None:
                 raise ValueError(
-                    f"Column {applied_at!r} is in time zone {zone}, and each of the DataFrames "
-                    "with the events has a column 'time' without one. pandas.concat makes such "
-                    "DataFrames, and drops the zone, of nested columns whose subfields "
-                    "differ: before attach_behaviors, give the events of each part the same "
-                    "columns, such as events.assign(amount=float('nan')), and concatenate anew. "
-                    "If they are your own, set the zone with tz_localize."
+                    f"Column {applied_at!r} is in time zone {zone}, but the column 'time' in each "
+                    "of the DataFrames with the events has no time zone. This happens if "
+                    "pandas.concat joins nested columns with different subfields, because it "
+                    "drops the time zone. If so, give the events of each part the same columns "
+                    "before attach_behaviors, for example with events.assign(amount=float('nan')), "
+                    "and concatenate again. If the DataFrames are your own, set the time zone with "
+                    "tz_localize."
                 )
             raise ValueError(
-                f"Column {applied_at!r} is in time zone {zone} and the events' subfield 'time' in "
-                f"{time.type.tz}. Both must be in one zone, or both without: convert one with "
-                "tz_convert, or tz_localize what has none."
+                f"Column {applied_at!r} is in time zone {zone}, but the subfield 'time' of the "
+                f"events is in {time.type.tz}. Both must be in the same time zone, or both without "
+                "one. Use tz_convert on one of them, or tz_localize on one without a time zone."
             )
     return limits
 
 
 def _in_order(behaviors: Behaviors, by_session: bool) -> Behaviors:
-    """Sort events by (session,) time and seq within each application, if they are not sorted."""
+    """Sort events by (session,) time and seq within each application, unless already sorted."""
     if behaviors.n_events == 0:
         return behaviors
     keys = [behaviors.times()]
@@ -191,7 +191,7 @@ def _in_order(behaviors: Behaviors, by_session: bool) -> Behaviors:
         keys.append(behaviors.integers("seq"))
     if by_session and "session" in behaviors.fields:
         keys.insert(0, behaviors.integers("session"))
-    # An event stands right if the first key in which it differs from the one before is larger.
+    # An event is in order if the first key that differs from the previous event's is larger.
     wrong = np.zeros(behaviors.n_events - 1, dtype=bool)
     for key in reversed(keys):
         step = np.diff(key)

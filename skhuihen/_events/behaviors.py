@@ -1,4 +1,4 @@
-"""The events of a nested column as flat arrays, one row after the other."""
+"""The events of a nested column as flat arrays, row after row."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from skhuihen._tables.arrow import is_number, without_views
 from skhuihen._tables.times import microseconds
 
 MISSING = "missing"
-#: The sum of squares of numbers up to this does not overflow.
+#: Sums of squares of numbers up to this limit do not overflow.
 HUGE = 1e150
 
 
 @dataclass(frozen=True)
 class Behaviors:
-    """The events of many applications, flat.
+    """The events of many applications, in flat arrays.
 
     Parameters
     ----------
@@ -82,8 +82,8 @@ class Behaviors:
         Parameters
         ----------
         column : Series
-            Of dtype `nested_pandas.NestedDtype` or Arrow ``list<struct>``, or of objects that
-            are lists of dicts or DataFrames. Missing values are empty histories.
+            Of dtype `nested_pandas.NestedDtype`, Arrow ``list<struct>``, or objects that are lists
+            of dicts or DataFrames. Missing values become empty histories.
 
         Returns
         -------
@@ -94,7 +94,7 @@ class Behaviors:
         TypeError
             If the column holds anything else.
         ValueError
-            If an event itself, rather than one of its subfields, is null.
+            If an event itself is null, rather than one of its subfields.
         """
         return cls._from_lists(as_lists(column), column.name)
 
@@ -103,23 +103,23 @@ class Behaviors:
         if isinstance(lists, pa.ChunkedArray):
             try:
                 if lists.num_chunks == 1:
-                    lists = lists.chunk(0)  # shared, where combining would copy it
+                    lists = lists.chunk(0)  # shared, while combining would copy it
                     lists.validate()
                 else:
                     lists = lists.combine_chunks()
             except pa.ArrowException as error:
                 raise ValueError(
-                    f"Column {name!r} of {lists.type} holds lists that are broken inside "
-                    f"({error}), as pandas before 3.1 leaves those with a subfield of type null. "
-                    "Cast it to another type, or drop it."
+                    f"Column {name!r} of type {lists.type} contains invalid lists ({error}). "
+                    "pandas before 3.1 produces them if a subfield has the type null. Cast that "
+                    "subfield to another type, or drop it."
                 ) from error
         lengths = pc.fill_null(pc.list_value_length(lists), 0)
         offsets = np.concatenate([[0], np.cumsum(lengths.to_numpy(), dtype=np.int64)])
-        events = lists.flatten()  # unlike .values, minds slices and skips what is under a null
+        events = lists.flatten()  # unlike .values, respects slices and skips data under nulls
         if events.null_count:
             raise ValueError(
-                f"Column {name!r} holds {events.null_count} null events. "
-                "Leave them out of the lists."
+                f"Column {name!r} contains {events.null_count} null events. "
+                "Remove them from the lists."
             )
         if pa.types.is_null(events.type):
             return cls(offsets, {})
@@ -130,13 +130,13 @@ class Behaviors:
         return cls(offsets, fields)
 
     def to_array(self) -> NestedExtensionArray:
-        """Return the array of a nested column; empty histories become empty lists."""
+        """Return the array of a nested column, with empty histories as empty lists."""
         return join([self])
 
-    # Choosing events.
+    # Selecting events.
 
     def filter(self, mask: NDArray[np.bool_]) -> Behaviors:
-        """Keep the events where ``mask`` is true; every application stays."""
+        """Keep the events where ``mask`` is true, and all applications."""
         if mask.all():
             return self
         kept = np.concatenate([[0], np.cumsum(mask, dtype=np.int64)])
@@ -147,20 +147,20 @@ class Behaviors:
         )
 
     def reorder(self, order: NDArray[np.int64]) -> Behaviors:
-        """Put events in another order, which must keep each within its application."""
+        """Reorder events; ``order`` must keep each within its application."""
         return Behaviors(
             self.offsets,
             {name: values.take(pa.array(order)) for name, values in self.fields.items()},
         )
 
     def with_fields(self, **fields: pa.Array) -> Behaviors:
-        """Add subfields, or replace those of the same names."""
+        """Add subfields or replace existing ones."""
         return Behaviors(self.offsets, {**self.fields, **fields})
 
     # Reading subfields.
 
     def require(self, name: str) -> pa.Array:
-        """Return a subfield, or say which ones there are."""
+        """Return a subfield, or raise an error with the names of all subfields."""
         if name not in self.fields:
             raise ValueError(
                 f"The events have no subfield {name!r}; they have {sorted(self.fields)}. "
@@ -175,13 +175,13 @@ class Behaviors:
         return microseconds(self.require(name), f"subfield {name!r}")
 
     def numbers(self, name: str) -> NDArray[np.float64]:
-        """Return a numeric subfield, NaN where it is missing or absent."""
+        """Return a numeric subfield, with NaN for missing values or a missing subfield."""
         values = self.fields.get(name)
         if values is None or pa.types.is_null(values.type):
             return np.full(self.n_events, np.nan)
         if not is_number(values.type):
             raise TypeError(
-                f"Subfield {name!r} is of type {values.type}; numbers are wanted. "
+                f"Subfield {name!r} is of type {values.type}; it must hold numbers. "
                 "Convert it with pandas.to_numeric."
             )
         numbers = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
@@ -196,15 +196,15 @@ class Behaviors:
         if not pa.types.is_integer(values.type) or values.null_count:
             raise TypeError(
                 f"Subfield {name!r} is of type {values.type} with {values.null_count} missing "
-                "values; integers without missing values are wanted. Number the events anew, or "
-                "rename the subfield if it means something else."
+                "values; it must hold integers without missing values. Renumber the events, or "
+                "rename the subfield if it has another meaning."
             )
         return values.to_numpy().astype(np.int64, copy=False)
 
     def texts(self, name: str) -> tuple[NDArray[np.int64], list[str]]:
-        """Return a text subfield as codes and the distinct texts; null is ``"missing"``.
+        """Return a text subfield as codes and distinct texts, with null as ``"missing"``.
 
-        Integers are read as their decimal digits, since operation codes are often stored so.
+        Integers are converted to text, since operation codes are often stored as integers.
         """
         if self.n_events == 0:
             return np.empty(0, dtype=np.int64), []
@@ -214,12 +214,12 @@ class Behaviors:
         if (
             pa.types.is_null(values.type)
             or pa.types.is_integer(values.type)
-            or pa.types.is_string_view(values.type)  # Arrow fills no nulls there
+            or pa.types.is_string_view(values.type)  # Arrow cannot fill nulls there
         ):
             values = values.cast(pa.string())
         if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
             raise TypeError(
-                f"Subfield {name!r} is of type {values.type}; text is wanted. "
+                f"Subfield {name!r} is of type {values.type}; it must hold text. "
                 "Convert it with .astype(str)."
             )
         encoded = pc.fill_null(values, MISSING).dictionary_encode()
@@ -228,10 +228,10 @@ class Behaviors:
 
 @pd.api.extensions.register_extension_dtype
 class _WrittenDtype(NestedDtype):
-    """Lets pandas read back what it noted of a nested column with a time zone, or with decimals.
+    """Lets pandas read its own record of a nested column with a time zone or decimals.
 
-    `pandas.read_parquet` looks a column's dtype up by the text that `to_parquet` has written, and
-    nested_pandas reads no types with parameters. A `NestedDtype` comes of it, as of any other text.
+    `pandas.read_parquet` looks up a column's dtype by the text that `to_parquet` wrote, and
+    nested_pandas cannot parse types with parameters. This class returns a plain `NestedDtype`.
     """
 
     @classmethod
@@ -239,13 +239,13 @@ class _WrittenDtype(NestedDtype):
         found = re.findall(r"(?:^nested<|, )(.+?): \[(.+?)\](?=, .+?: \[|>$)", string)
         known = ", ".join(f"{name}: [{kind}]" for name, kind in found)
         if not found or string != f"nested<{known}>":
-            raise TypeError(f"{string!r} is no nested dtype")
+            raise TypeError(f"{string!r} is not a nested dtype")
         fields = {name: _arrow_type(kind) for name, kind in found}
         return NestedDtype.from_columns(fields)
 
 
 def _arrow_type(text: str) -> pa.DataType:
-    """Return the type that Arrow writes so; TypeError for those that are not known here."""
+    """Return the type that Arrow writes as this text; raise TypeError for unknown ones."""
     if found := re.fullmatch(r"timestamp\[(\w+), tz=(.+)\]", text):
         return pa.timestamp(*found.groups())
     if found := re.fullmatch(r"decimal128\((\d+), (-?\d+)\)", text):
@@ -257,12 +257,12 @@ def _arrow_type(text: str) -> pa.DataType:
 
 
 class OptionalSubfields:
-    """What events may do without had a value in `fit`: its absence later is said, not passed over.
+    """Optional subfields that had values in `fit`; warns if one is missing later.
 
     Parameters
     ----------
     *names : str
-        Of subfields that events need not have, such as ``"amount"``.
+        Names of optional subfields, such as ``"amount"``.
     """
 
     def __init__(self, *names: str) -> None:
@@ -270,19 +270,19 @@ class OptionalSubfields:
         self.known: set[str] = set()
 
     def learn(self, pieces: Iterable[Behaviors]) -> Iterator[Behaviors]:
-        """Note which of the subfields have a value, and pass the events on."""
+        """Record which of the subfields have a value, and pass the events on."""
         for piece in pieces:
             self.known |= {name for name in self.names if _has_value(piece.fields.get(name))}
             yield piece
 
     def check(self, behaviors: Behaviors, stacklevel: int) -> None:
-        """Warn of a subfield that had values in `fit` and is not there at all."""
+        """Warn of a missing subfield that had values in `fit`."""
         lacking = sorted(self.known - set(behaviors.fields)) if behaviors.n_events else []
         if lacking:
             warnings.warn(
-                f"The events have no subfield {' and no '.join(map(repr, lacking))}, which they "
-                f"had in fit; they have {sorted(behaviors.fields)}. What is absent is taken "
-                "as missing. Add it, or rename what it is called here.",
+                f"The events have no subfield {' and no '.join(map(repr, lacking))}, which had "
+                f"values in fit; they have {sorted(behaviors.fields)}. Absent values count as "
+                "missing. Add the subfield, or rename the one that matches it.",
                 stacklevel=stacklevel + 1,
             )
 
@@ -292,10 +292,10 @@ def _has_value(values: pa.Array | None) -> bool:
 
 
 def join(pieces: Iterable[Behaviors]) -> NestedExtensionArray:
-    """Return the array of a nested column from the applications of several pieces, one at least."""
+    """Return the array of a nested column with the applications of one or more pieces."""
     lists = []
     for piece in pieces:
-        # A nested column without subfields could be neither sliced nor written.
+        # A nested column without subfields cannot be sliced or written.
         fields = piece.fields or {
             "time": pa.array([], pa.timestamp("us")),
             "operation": pa.array([], pa.string()),
@@ -306,7 +306,7 @@ def join(pieces: Iterable[Behaviors]) -> NestedExtensionArray:
 
 
 def check_finite(numbers: NDArray[np.float64], what: str) -> None:
-    """Refuse infinite numbers, and those of which no sum of squares can be taken; NaN may be."""
+    """Reject infinite numbers and those too large to square and sum; NaN is allowed."""
     for limit, kind in (
         (np.finfo(float).max, "infinite values"),
         (HUGE, f"values beyond {HUGE:g}"),
@@ -314,12 +314,12 @@ def check_finite(numbers: NDArray[np.float64], what: str) -> None:
         n = int((np.abs(numbers) > limit).sum())
         if n:
             raise ValueError(
-                f"{what} holds {n} {kind}; finite numbers or missing values are wanted. Replace "
-                "them, for example by NaN."
+                f"{what} contains {n} {kind}; only finite numbers and missing values are allowed. "
+                "Replace them, for example with NaN."
             )
 
 
 def decode(codes: NDArray[np.integer], texts: list[str]) -> pa.Array:
-    """Return the text subfield that codes and distinct texts stand for."""
+    """Return the text subfield given by codes and distinct texts."""
     dictionary = pa.array(texts, pa.string())
     return pa.DictionaryArray.from_arrays(codes.astype(np.int32), dictionary).dictionary_decode()

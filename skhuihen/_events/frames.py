@@ -1,4 +1,4 @@
-"""Tables of every kind that is accepted, as pandas frames."""
+"""Tables of every accepted kind as pandas frames."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from skhuihen._tables.texts import is_unicode
 
 
 def is_table(X: Any) -> bool:
-    """Tell whether X may be a table, rather than an array or a list."""
+    """Return whether X may be a table, rather than an array or a list."""
     return isinstance(X, pd.DataFrame) or hasattr(X, "__arrow_c_stream__") or _cure(X) is not None
 
 
@@ -30,14 +30,14 @@ def as_frame(
     Parameters
     ----------
     X : DataFrame or object with the Arrow stream interface
-        pandas frames come back as they are (of subclasses, such as NestedFrame, the plain frame);
+        pandas frames are returned unchanged (subclasses such as NestedFrame as a plain frame).
         polars frames and pyarrow tables are converted once.
     column : str, default=None
         The nested column, if the table may have one.
     parameter : str, default="X"
-        What messages call the table.
+        The name of the table in messages.
     only : collection of str, default=None
-        The columns that are wanted, if not all; what is not pandas is not converted beyond them.
+        The required columns, if not all. Other columns are not converted from polars or pyarrow.
 
     Returns
     -------
@@ -46,31 +46,31 @@ def as_frame(
     Raises
     ------
     TypeError
-        If ``X`` is no table, or one whose rows are not in memory.
+        If ``X`` is not a table, or its rows are not in memory.
     ValueError
-        If columns are of one name, or their names of several levels.
+        If column names are repeated or have several levels.
     """
     if isinstance(X, pd.DataFrame):
         _check_column_names(X.columns, parameter)
-        # A NestedFrame has methods of its own, which warn or do something else.
+        # A NestedFrame overrides some methods, which then warn or behave differently.
         return _readable(X if type(X) is pd.DataFrame else pd.DataFrame(X), parameter)
     refuse_series(X, parameter)
     cure = _cure(X)
     if cure is not None:
         raise TypeError(
-            f"{parameter} is a {type(X).__name__}, which can be read only once or keeps no order "
-            f"of rows; a table in memory is wanted. Make one with .{cure}()."
+            f"{parameter} is a {type(X).__name__}, which can be read only once or has no fixed row "
+            f"order; the table must be in memory. Load it with .{cure}()."
         )
     not_a_table = TypeError(
-        f"{parameter} is a {type(X).__name__}; a table with one row per application is wanted: a "
-        "pandas or polars DataFrame or a pyarrow Table. skhuihen.attach_behaviors makes one; a "
-        "ColumnTransformer in front keeps it after set_output(transform='pandas')."
+        f"{parameter} is a {type(X).__name__}; it must be a table with one row per application: a "
+        "pandas or polars DataFrame or a pyarrow Table. skhuihen.attach_behaviors makes one. After "
+        "a ColumnTransformer, call its set_output(transform='pandas') to keep a table."
     )
     if not hasattr(X, "__arrow_c_stream__"):
         raise not_a_table
     try:
         table = pa.table(X)
-    except pa.ArrowInvalid as error:  # a stream of one column, not of a table
+    except pa.ArrowInvalid as error:  # a stream of one column rather than of a table
         raise not_a_table from error
     _check_column_names(pd.Index(table.column_names, dtype=object), parameter)
     if only is not None:
@@ -91,22 +91,22 @@ def as_frame(
 
 
 def refuse_series(X: Any, parameter: str) -> None:
-    """Refuse one row or column that was cut out of a table, and say how to cut it out."""
+    """Reject a single row or column of a table, and say how to select it as a table."""
     if isinstance(X, pd.Series):
         raise TypeError(
-            f"{parameter} is a Series, which is one row or one column of a table. With a list in "
-            f"the brackets it stays a table: {parameter}.iloc[[3]] for one row, and "
+            f"{parameter} is a Series, which is one row or one column of a table. Select it with "
+            f"a list to keep a table: {parameter}.iloc[[3]] for one row, or "
             f"{parameter}[['age']] for one column."
         )
 
 
 def _cure(X: Any) -> str | None:
-    """Return the method that brings a stream or a lazy table into memory; None for all else.
+    """Return the method that loads a stream or a lazy table into memory, or None for other types.
 
-    A stream, read in `fit`, would have no row left for `transform`; a query may give its rows in
-    another order each time, while labels stay where they are.
+    After `fit` has read a stream, no row is left for `transform`. A query may return its rows in
+    another order each time, while the labels keep theirs.
     """
-    # Of polars LazyFrames, pyarrow RecordBatchReaders, DuckDB relations and Ibis tables.
+    # For polars LazyFrames, pyarrow RecordBatchReaders, DuckDB relations and Ibis tables.
     for method in ("collect", "read_all", "to_arrow_table", "to_pyarrow"):
         if callable(getattr(type(X), method, None)):
             return method
@@ -125,7 +125,7 @@ def _refuse_what_pandas_cannot_hold(table: pa.Table, parameter: str) -> None:
 
 
 def _readable(frame: pd.DataFrame, parameter: str) -> pd.DataFrame:
-    """Replace or refuse the columns of Arrow dtypes that pandas can carry but not look into."""
+    """Convert or reject the columns of Arrow dtypes that pandas can hold but not read."""
     changed: dict[Any, Any] = {}
     for position, dtype in enumerate(frame.dtypes.tolist()):
         if not isinstance(dtype, pd.ArrowDtype):
@@ -151,11 +151,11 @@ def _readable(frame: pd.DataFrame, parameter: str) -> pd.DataFrame:
 
 
 def _check_column_names(columns: pd.Index, parameter: str) -> None:
-    """Refuse columns that cannot be told apart by a name."""
+    """Reject column names that do not identify a column."""
     if columns.nlevels > 1:
         raise ValueError(
             f"{parameter} has column names of {columns.nlevels} levels, such as {columns[0]!r}; "
-            "one level is wanted. Name the columns anew."
+            "only one level is allowed. Rename the columns."
         )
     for name in columns.tolist():
         if isinstance(name, str):
@@ -176,32 +176,32 @@ def _check_column_names(columns: pd.Index, parameter: str) -> None:
         )
 
 
-#: Where `attach_behaviors` notes in a frame's ``attrs`` which columns it joined by.
+#: The key in a frame's ``attrs`` where `attach_behaviors` records the columns it joined by.
 _JOINED_BY = "skhuihen_joined_by"
 
 
 def note_keys(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Return a frame that knows which columns it is joined by."""
+    """Return a frame that records which columns it was joined by."""
     noted = frame.copy(deep=False)
     noted.attrs = {**frame.attrs, _JOINED_BY: list(by)}
     return noted
 
 
 def joined_by(frame: pd.DataFrame) -> list[str]:
-    """Return the columns that a frame was joined by, as far as it knows; they say who applied.
+    """Return the columns that a frame was joined by, if recorded; they identify the applicant.
 
-    pandas keeps the note through most of what it does, other tables do not. So it may be read in
-    `fit` alone, where what comes of it is learned: scores must not depend on it.
+    pandas keeps the record through most operations; other tables do not. So only `fit` may read
+    it, and stores what it learns: scores must not depend on it.
     """
     return list(frame.attrs.get(_JOINED_BY, ()))
 
 
 def cure_for_renaming(columns: Iterable[Any], name: str) -> str:
-    """Return what to do where a ColumnTransformer in front put a prefix before a name."""
+    """Return advice if a ColumnTransformer has put a prefix in front of a name."""
     renamed = [column for column in columns if str(column).endswith(f"__{name}")]
     if not renamed:
         return ""
     return (
-        f" {renamed[0]!r} looks like what a ColumnTransformer in front made of {name!r}: pass it "
-        "verbose_feature_names_out=False, and it keeps the names."
+        f" {renamed[0]!r} looks like {name!r} after a ColumnTransformer: pass it "
+        "verbose_feature_names_out=False to keep the names."
     )

@@ -1,4 +1,4 @@
-"""A nested column, whatever it came in, as Arrow lists of structs."""
+"""Any kind of nested column as Arrow lists of structs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from skhuihen._tables.times import refuse_mixed_zones
 
 
 def is_nested(column: pd.Series) -> bool:
-    """Tell whether a column holds events."""
+    """Return whether a column holds events."""
     dtype = column.dtype
     if isinstance(dtype, NestedDtype):
         return True
@@ -59,7 +59,7 @@ def as_lists(column: pd.Series) -> pa.Array | pa.ChunkedArray:
 
 
 def _lists_of_objects(column: pd.Series) -> pa.Array:
-    """Convert lists of dicts, or DataFrames, in one call to Arrow."""
+    """Convert lists of dicts, or DataFrames, to Arrow in one call."""
     present = column.notna().to_numpy()
     values = column[present].tolist()
     times: Iterable[Any] = ()
@@ -91,7 +91,7 @@ def _lists_of_objects(column: pd.Series) -> pa.Array:
 
 
 def _with_parsed_times(lists: pa.Array, name: Any) -> pa.Array:
-    """Parse times that are ISO 8601 texts, as JSON has them; offsets make them times in UTC."""
+    """Parse times given as ISO 8601 texts, as in JSON; times with an offset become UTC."""
     kind = lists.type
     is_large = pa.types.is_large_list(kind)
     if not (is_large or pa.types.is_list(kind)) or not pa.types.is_struct(kind.value_type):
@@ -112,8 +112,8 @@ def _with_parsed_times(lists: pa.Array, name: Any) -> pa.Array:
             continue
     else:
         raise ValueError(
-            f"Column {name!r} holds events whose times are texts that do not all read as ISO 8601, "
-            "such as '2024-05-01T10:00:00' (all with an offset, or all without); the first is "
+            f"Column {name!r} contains event times that are texts but not all in ISO 8601, such as "
+            "'2024-05-01T10:00:00' (all with an offset, or all without one). The first is "
             f"{texts.drop_null()[0].as_py()!r}. Convert them with pandas.to_datetime."
         )
     parsed = pa.StructArray.from_arrays(
@@ -140,7 +140,7 @@ def _as_structs(events: pd.DataFrame) -> pa.StructArray:
 
 def _not_nested(column: pd.Series, found: str) -> str:
     return (
-        f"Column {column.name!r} is of {found}; one list of events per row is wanted: a "
+        f"Column {column.name!r} is of {found}; it must hold one list of events per row: a "
         "nested_pandas column, an Arrow list<struct>, or objects that are lists of dicts or "
         "DataFrames. skhuihen.attach_behaviors makes it."
     )

@@ -1,7 +1,7 @@
-"""prepare_parquet: fitted steps applied to Parquet larger than memory, file by file.
+"""prepare_parquet: fitted steps applied file by file to Parquet larger than memory.
 
-A file is written under another name and gets its own when it is whole; the folder gets its own
-when all files are. So whatever is there is whole, and what was finished before a failure is kept.
+Each file is written under a temporary name and renamed when it is complete, and so is the folder.
+So every file that exists is complete, and files finished before a failure are kept.
 """
 
 from __future__ import annotations
@@ -40,44 +40,45 @@ def prepare_parquet(
     n_jobs: int | None = None,
     verbose: int = 0,
 ) -> Path:
-    """Abstract and sessionize applications in Parquet, some at a time, and write them as Parquet.
+    """Abstract and sessionize applications from Parquet to Parquet, in batches.
 
     Parameters
     ----------
     steps : transformer or Pipeline of transformers
-        Fitted, such as a `BehaviorAbstractor` and a `Sessionizer`. They change nothing but the
-        events, and each application by itself.
+        Fitted, such as a `BehaviorAbstractor` and a `Sessionizer`. They must change only the
+        events, and treat each application separately.
     source : path or list of paths
-        Parquet with a nested column, as `attach_behaviors` writes it: a file, a folder, a glob or
+        Parquet with a nested column, as written by `attach_behaviors`: a file, a folder, a glob or
         a list of files, all with the same columns and types.
     output : path
-        A folder that is not there yet. It gets one file for each of `source`, in the same order.
+        A new folder, which must not exist yet. It gets one file per file of `source`, in the same
+        order.
     n_jobs : int, default=None
-        Number of processes; None is 1, -1 one for each processor. The result is the same.
+        Number of processes. None means 1; -1 means one per processor. The result is the same.
     verbose : int, default=0
-        1 shows a progress bar of the files.
+        1 shows a progress bar over the files.
 
     Returns
     -------
     Path
-        That of `output`.
+        The path of `output`.
 
     Raises
     ------
     TypeError, ValueError
-        If files or columns are not as the steps want them, which is found before any work is
-        done, or values are not; the message names the file.
+        If the steps cannot use the columns or types of the files, which is checked before any work
+        is done, or if they reject values. The message names the file.
     FileExistsError
-        If `output` is there already, or what another call left unfinished.
+        If `output` already exists, or another call left unfinished files.
     OSError
-        If a file cannot be written, as on a full disk.
+        If a file cannot be written, for example on a full disk.
     RuntimeError
         If a process was killed.
 
     Warns
     -----
     UserWarning
-        What the steps warn of, once, with the number of files.
+        Warnings of the steps, combined into one, with the number of files.
 
     See Also
     --------
@@ -85,13 +86,13 @@ def prepare_parquet(
 
     Notes
     -----
-    `output` is there only when it is complete. Until then the finished files are beside it, in
-    ``<output>.unfinished``: after a failure, the same call goes on behind the last one finished.
-    It is the same if the steps, what they have learned, and the files (by name, size and time) are
-    what they were.
+    `output` appears only when it is complete. Until then the finished files are next to it, in
+    ``<output>.unfinished``. After a failure, the same call continues after the last finished file.
+    It is the same call if the steps, their learned state, and the files (name, size and
+    modification time) are unchanged.
 
-    In memory are, in each process, about a million events at a time with what the steps make of
-    them, whatever the size of a file, and the compressed columns of a row group.
+    Each process holds about a million events at a time with their intermediate results, whatever
+    the size of a file, and the compressed columns of a row group.
 
     Examples
     --------
@@ -113,16 +114,16 @@ def prepare_parquet(
         check_scalar(n_jobs, "n_jobs", Integral)
     if not hasattr(steps, "transform"):
         raise TypeError(
-            f"steps is a {type(steps).__name__}; a fitted transformer is wanted, or a Pipeline of "
-            "them: sklearn.pipeline.make_pipeline(abstractor, sessionizer)."
+            f"steps is a {type(steps).__name__}; it must be a fitted transformer or a Pipeline of "
+            "transformers: sklearn.pipeline.make_pipeline(abstractor, sessionizer)."
         )
     folder = check_output(output)
     assert folder is not None
     files = NestedParquet(source, "source")
     if not files.nested:
         raise ValueError(
-            f"source has no column of events; the files have {files.columns}. attach_behaviors "
-            "makes it."
+            f"source has no column of events; the files have {files.columns}. Use "
+            "attach_behaviors to add it."
         )
     empty = as_pandas(files.schema.empty_table().select(files.columns))
     schema = _replace_events(files.schema.empty_table(), _apply(steps, empty, files)).schema
@@ -147,7 +148,7 @@ def prepare_parquet(
             bar.update()
     if told:
         warnings.warn(
-            f"In {len(told)} of {len(todo)} files that were prepared, for example: {told[0]}",
+            f"{len(told)} of {len(todo)} prepared files gave a warning, for example: {told[0]}",
             UserWarning,
             stacklevel=2,
         )
@@ -159,7 +160,7 @@ def prepare_parquet(
 def _prepare(
     steps: Any, files: NestedParquet, path: ParquetPath, part: Path, schema: pa.Schema
 ) -> list[str]:
-    """Prepare one file; return what was warned of."""
+    """Prepare one file and return its warnings."""
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -170,14 +171,14 @@ def _prepare(
                     writer.write_table(cast_columns(prepared, schema))
     except OSError as error:
         raise OSError(
-            error.errno, f"{error.strerror or error} (while {path.path} was prepared)", str(part)
+            error.errno, f"{error.strerror or error} (while preparing {path.path})", str(part)
         ) from error
     return [f"{path.path}: {warning.message}" for warning in caught]
 
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Say in which file there are values that the steps refuse."""
+    """Name the file with the values that the steps reject."""
     try:
         yield
     except (TypeError, ValueError) as error:
@@ -188,7 +189,7 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def _apply(steps: Any, frame: pd.DataFrame, files: NestedParquet) -> pd.DataFrame:
-    """Return what the steps make of some applications, which may differ in its events alone."""
+    """Return some applications after the steps, which may change only the events."""
     prepared = steps.transform(frame)
     others = [name for name in frame.columns if name not in files.nested]
     if not (
@@ -199,15 +200,15 @@ def _apply(steps: Any, frame: pd.DataFrame, files: NestedParquet) -> pd.DataFram
         columns = getattr(prepared, "columns", None)
         found = "" if columns is None else f" with the columns {list(columns)}"
         raise ValueError(
-            f"steps make a {type(prepared).__name__}{found} of the applications; the same rows "
-            f"are wanted, changed in the events alone. The files have {files.columns}. Leave "
-            "other steps, and the classifier, to the Pipeline behind: model[:2], for example."
+            f"steps turn the applications into a {type(prepared).__name__}{found}; they must keep "
+            f"the rows and change only the events. The files have {files.columns}. Pass only the "
+            "steps that change events, without the classifier: model[:2], for example."
         )
     return prepared
 
 
 def _replace_events(table: pa.Table, prepared: pd.DataFrame) -> pa.Table:
-    """Put prepared events into the place of the given ones; all else stays as it was read."""
+    """Replace the events with the prepared ones; everything else stays as it was read."""
     for position, field in enumerate(table.schema):
         if is_list_of_structs(field.type):
             table = table.set_column(position, field.name, as_lists(prepared[field.name]))
@@ -215,11 +216,11 @@ def _replace_events(table: pa.Table, prepared: pd.DataFrame) -> pa.Table:
 
 
 # --------------------------------------------------------------------------------------------------
-# What is kept of a call that failed.
+# Files kept from a failed call.
 
 
 def _open(unfinished: Path, steps: Any, files: NestedParquet) -> Path:
-    """Return the folder of finished files, which may have some of the same call before."""
+    """Return the folder of finished files, which may contain some from an earlier equal call."""
     parts, note = unfinished / "parts", unfinished / "made_from.json"
     made_from = {
         "steps": joblib.hash(_describe(steps)),
@@ -233,25 +234,25 @@ def _open(unfinished: Path, steps: Any, files: NestedParquet) -> Path:
         for what, found in made_from.items():
             if before[what] != found:
                 raise FileExistsError(
-                    f"{str(unfinished)!r} holds what an earlier call with other {what} finished. "
-                    "Remove it to begin anew, or call as before to go on."
+                    f"{str(unfinished)!r} contains finished files of an earlier call with other "
+                    f"{what}. Remove it to start again, or repeat the earlier call to continue."
                 )
     else:
         parts.mkdir(parents=True, exist_ok=True)
         begun = note.with_suffix(_UNFINISHED)
         begun.write_text(json.dumps(made_from))
         begun.replace(note)
-    for left in begun_parts(parts):  # by a process that was killed
+    for left in begun_parts(parts):  # left by a killed process
         left.unlink()
     return parts
 
 
 def _describe(steps: Any) -> list[Any]:
-    """Return what decides on a result: classes, parameters and what was learned."""
+    """Return everything that determines the result: classes, parameters and learned state."""
     if isinstance(steps, Pipeline):
         return [_describe(step) for _, step in steps.steps]
     values = {name: value for name, value in vars(steps).items() if not name.startswith("_")}
-    # A frame as text, since equal frames may lie differently in memory.
+    # A frame as text, since equal frames may differ in memory layout.
     return [
         type(steps).__qualname__,
         {k: v.to_csv() if isinstance(v, pd.DataFrame) else v for k, v in values.items()},
@@ -259,7 +260,7 @@ def _describe(steps: Any) -> list[Any]:
 
 
 def _is_whole(part: Path, n_rows: int) -> bool:
-    """Say whether a finished file is there, also after the machine went down."""
+    """Return whether a finished file is complete, even after a crash of the machine."""
     try:
         return pq.read_metadata(part).num_rows == n_rows
     except (OSError, pa.ArrowException):
@@ -268,14 +269,14 @@ def _is_whole(part: Path, n_rows: int) -> bool:
 
 @contextmanager
 def _explaining(parts: Path, n: int) -> Iterator[None]:
-    """Say which files a process was at that was killed."""
+    """Name the files that a killed process was working on."""
     try:
         yield
     except BrokenProcessPool as error:
         begun = [path.name.split(".")[1] for path in begun_parts(parts)]
         done = len(list(parts.glob("*.parquet")))
         raise RuntimeError(
-            f"A process was killed while it was at one of {', '.join(begun)}, most often because "
-            f"the machine ran out of memory. {done} of {n} files are finished and kept: the same "
-            "call goes on behind them; n_jobs=1 needs the least memory."
+            f"A process was killed while working on one of {', '.join(begun)}. The usual cause is "
+            f"too little memory. {done} of {n} files are finished and kept; the same call "
+            "continues after them. n_jobs=1 needs the least memory."
         ) from error

@@ -1,7 +1,7 @@
-"""Scoring tables that memory does not hold: Parquet by parts, queries in batches, Spark in place.
+"""Scoring tables larger than memory: Parquet by file, queries in batches, Spark in place.
 
-Whatever the table is, its rows pass a fitted model in batches of Arrow (`Scorer`), and only what
-names an application stays with its probability.
+Every kind of table passes through a fitted model in batches of Arrow (`Scorer`). Only the columns
+that identify an application are kept next to its probability.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ from skhuihen._tables.parts import begun_parts, check_output, part_name, work_fo
 from skhuihen._tables.spark import is_spark_frame, spark_frame, spark_of, write_spark
 from skhuihen.preprocessing._abstraction.rules import FIELDS
 
-#: Applications that are scored at a time; more gain no speed, and take memory.
+#: Applications per batch; larger batches are not faster and need more memory.
 _BATCH = 1024
-#: Applications of a finished part that are scored again, to see whether the model is the same.
+#: Applications of a finished part that are scored again to check that the model is the same.
 _CHECKED = 64
 _TOLERANCE = 1e-6
-#: Where a part notes the file that it was made from, and the hash of the model file.
+#: Metadata keys of a part for its source file and the hash of the model file.
 _NOTE, _MODEL = b"skhuihen", b"skhuihen_model"
 
 
@@ -58,67 +58,68 @@ def score_table(
     name: str = "probability",
     verbose: int = 0,
 ) -> Any:
-    """Score applications that memory does not hold with a fitted model.
+    """Score a table larger than memory with a fitted model.
 
     Parameters
     ----------
     model : fitted classifier or Pipeline, or path
-        Of two classes, with `predict_proba`; or the path of a file of `save_model`, whose hash is
-        then noted in each file of ``output``.
+        A binary classifier with `predict_proba`, or the path of a file written by `save_model`.
+        With a path, each file of ``output`` records the hash of the model file.
     table : table with one row per application
         Parquet (a path, a glob, a folder or a list of files), an Ibis table, or a Spark DataFrame.
     output : path, default=None
-        A folder to write the scores to as Parquet: one file for each file of ``table``, or what
-        Spark makes. None: the scores are returned.
+        A folder to write the scores to as Parquet: one file per file of ``table``, or the files
+        that Spark writes. None: return the scores.
     columns : sequence of str, default=None
-        The columns to give to the model, in this order, such as those of `fit`. None: all, but for
-        what pandas noted as an index.
+        The columns to pass to the model, in this order, usually those of `fit`. None: all columns
+        except those that pandas recorded as an index.
     keep : sequence of str, default=None
-        The columns to keep beside the probability. None: the classifier's ``id_columns`` and
-        ``applied_at``, as far as ``table`` has them.
+        The columns to keep next to the probability. None: those of the classifier's ``id_columns``
+        and ``applied_at`` that ``table`` has.
     name : str, default="probability"
         The name of the column with the probability of ``model.classes_[1]``.
     verbose : int, default=0
-        1 shows a progress bar of the applications; Spark shows its own.
+        1 shows a progress bar over the applications; Spark shows its own.
 
     Returns
     -------
     scores : DataFrame, Path, Ibis table or Spark DataFrame of shape (n_applications, n_ids + 1)
-        ``keep`` and ``name``, as float64. With ``output`` the path of that folder; else for
-        Spark an unexecuted table of the same kind, and for others a DataFrame. Rows of Parquet keep
-        their order.
+        The columns ``keep`` and ``name``, the latter as float64. With ``output``, the path of that
+        folder. Otherwise an unexecuted table of the same kind for Spark, and a DataFrame for
+        others. Parquet keeps its row order.
 
     Raises
     ------
     ValueError, TypeError
-        If the table does not fit the model, before a row is scored. Or if a file cannot be read or
-        scored; the message names it.
+        If the table does not fit the model, before any row is scored. Also if a file cannot be
+        read or scored; the message names the file.
     FileExistsError
-        If ``output``, or what an unfinished run has left, belongs to another model or table.
+        If ``output``, or what an unfinished run left, belongs to another model or table.
     FileNotFoundError
-        If no Parquet file is where a path points, or no folder where ``output`` should be made.
+        If a path does not lead to a Parquet file, or the parent folder of ``output`` does not
+        exist.
 
     See Also
     --------
-    attach_behaviors : Makes such tables.
+    attach_behaviors : Makes such a table.
 
     Notes
     -----
-    The probabilities are those of ``model.predict_proba`` to 1e-6. At a time 1,024 applications are
-    in memory. Spark's workers need this package, and each task loads the model anew.
+    The probabilities equal those of ``model.predict_proba`` to 1e-6. Memory holds 1,024
+    applications at a time. Spark's workers need this package, and each task loads the model again.
 
-    Before any work, the model scores a row that is made up of the table's types: whatever it
-    refuses there is refused for the whole table. The columns of all files are compared.
+    Before any work, the model scores one made-up row with the types of the table. If the model
+    rejects this row, the whole table is rejected. The columns of all files are compared.
 
-    ``output`` is there only when it is complete. Until then finished parts wait beside it in
-    ``<output>.unfinished``, and whatever breaks a run, the same call goes on where it stopped; of
-    a complete ``output`` it has nothing to do. A part is taken over if it notes the same file
-    (name, size and time of change) and, where ``model`` is a path, the same model file, and its
-    first 64 applications score the same again; else the call is refused. Queries and Spark have no
-    parts to take over.
+    ``output`` appears only when it is complete. Until then finished parts wait next to it in
+    ``<output>.unfinished``. If a run fails for any reason, the same call continues where it
+    stopped; with a complete ``output`` it does nothing. A part is reused if it records the same
+    file (name, size and modification time) and, where ``model`` is a path, the same model file. Its
+    first 64 applications must also score the same again. Otherwise the call is rejected. Queries
+    and Spark cannot continue from parts.
 
-    A weekday is read in the zone of the times, which Spark sets to that of its session, and Ibis
-    sets that to UTC. If the model was fitted on times in another zone, name it in
+    Weekdays depend on the time zone of the times. Spark uses the time zone of its session, which
+    Ibis sets to UTC. If the model was fitted on times in another time zone, pass it in
     ``Sessionizer(time_zone=...)``.
 
     Examples
@@ -163,26 +164,26 @@ def score_table(
         return scored if folder is None else write_spark(scored, folder)
     refuse_series(table, "table")
     raise TypeError(
-        f"table is a {type(table).__name__}; the path of Parquet files, an Ibis table or a Spark "
-        "DataFrame is wanted. A table in memory is scored by model.predict_proba(table)."
+        f"table is a {type(table).__name__}; it must be a path to Parquet files, an Ibis table or "
+        "a Spark DataFrame. Use model.predict_proba(table) for a table in memory."
     )
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """A fitted model and the columns that it reads and leaves.
+    """A fitted model with its input columns and the columns to keep.
 
     Parameters
     ----------
     model : fitted classifier
     columns : sequence of str
-        The columns that the model is given.
+        The columns passed to the model.
     ids : sequence of str
-        The columns that stay.
+        The columns to keep.
     name : str
-        The column that comes.
+        The name of the new column.
     sha256 : str, default=None
-        The hash of the file that the model came from.
+        The hash of the model file.
     """
 
     model: Any
@@ -193,7 +194,7 @@ class Scorer:
 
     @property
     def read(self) -> list[str]:
-        """The columns that are wanted of a table."""
+        """The columns to read from a table."""
         return list(dict.fromkeys([*self.columns, *self.ids]))
 
     def probabilities(self, table: pa.Table) -> np.ndarray:
@@ -202,24 +203,24 @@ class Scorer:
         return self.model.predict_proba(X)[:, 1].astype(np.float64)
 
     def score(self, table: pa.Table) -> pa.Table:
-        """Return the rows' identifiers and probabilities."""
+        """Return the identifiers and probabilities of the rows."""
         scores = pa.array(self.probabilities(table))
         return table.select(self.ids).append_column(self.name, scores)
 
     def score_batches(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Do so for one batch after another, as Spark's workers ask for it."""
+        """Score batch by batch, as Spark's workers require."""
         for whole in batches:
             for batch in _as_table(whole).to_batches(_BATCH):
                 yield from self.score(_as_table(batch)).to_batches()
 
 
 # --------------------------------------------------------------------------------------------------
-# The door.
+# Checks of the arguments and of the table's schema.
 
 
 @dataclass(frozen=True)
 class _Door:
-    """What was asked for, before the table's columns are known."""
+    """The arguments of the call, before the table's columns are known."""
 
     model: Any
     columns: Sequence[str] | None
@@ -230,18 +231,18 @@ class _Door:
     def __post_init__(self) -> None:
         if not callable(getattr(self.model, "predict_proba", None)):
             raise TypeError(
-                f"model is a {type(self.model).__name__} without predict_proba; a fitted "
-                "classifier, or a Pipeline that ends in one, is wanted."
+                f"model is a {type(self.model).__name__} without predict_proba; it must be a "
+                "fitted classifier or a Pipeline that ends in one."
             )
         for parameter in ("columns", "keep"):
             value = getattr(self, parameter)
             if isinstance(value, str):
                 raise TypeError(
-                    f"{parameter} is the text {value!r}; a list of columns is wanted: [{value!r}]."
+                    f"{parameter} is the string {value!r}; it must be a list: [{value!r}]."
                 )
 
     def let_in(self, schema: pa.Schema) -> Scorer:
-        """Return what scores tables of this schema, or say why they do not fit."""
+        """Return a scorer for tables of this schema, or raise an error if they do not fit."""
         scorer = self.choose(schema)
         self.try_on(scorer, schema)
         return scorer
@@ -255,30 +256,30 @@ class _Door:
         return Scorer(self.model, columns, self._ids(schema), self.name, self.sha256)
 
     def try_on(self, scorer: Scorer, schema: pa.Schema) -> None:
-        """Score a row of these types."""
+        """Score a row with the types of the schema."""
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # such as that nobody does what this row did
+                warnings.simplefilter("ignore")  # for example about unknown behaviors of this row
                 scorer.score(_example(schema))
         except NotFittedError:
             raise
         except (ValueError, TypeError, NotImplementedError) as error:
             kind = TypeError if isinstance(error, NotImplementedError) else type(error)
             raise kind(
-                f"The table does not fit the model: {str(error).rstrip()}. With columns=[...] its "
-                "columns can be chosen and ordered as those of the table that was fitted on."
+                f"The table does not fit the model: {str(error).rstrip()}. Use columns=[...] to "
+                "select and order its columns like those of the table used in fit."
             ) from error
         if len(self.model.classes_) != 2:
             raise ValueError(
-                f"model has the classes {list(self.model.classes_)}; two are wanted, of which the "
-                "second gets the probability."
+                f"model has the classes {list(self.model.classes_)}; it must have two. The output "
+                "is the probability of the second."
             )
 
     def _known(self, names: Sequence[str], parameter: str, schema: pa.Schema) -> list[str]:
         missing = [name for name in names if name not in schema.names]
         if missing:
             raise ValueError(
-                f"table has no column {missing[0]!r}, which {parameter} names; it has "
+                f"table has no column {missing[0]!r}, which is in {parameter}; it has "
                 f"{schema.names}."
             )
         return list(dict.fromkeys(names))
@@ -295,25 +296,26 @@ class _Door:
             ids = [name for name in dict.fromkeys(usual) if name in schema.names]
         if not ids:
             raise ValueError(
-                f"table has no column that names an application; it has {schema.names}. Name "
-                "the columns to keep beside the probability with keep=[...]."
+                f"table has no column that identifies an application; it has {schema.names}. Use "
+                "keep=[...] to choose the columns to keep next to the probability."
             )
         if self.name in ids:
             raise ValueError(
-                f"name={self.name!r} is one of the columns to keep, {ids}. Choose another name."
+                f"name={self.name!r} is also one of the columns to keep, {ids}. Choose another "
+                "name."
             )
         return ids
 
 
 def _example(schema: pa.Schema) -> pa.Table:
-    """Return a row of the types of a table, whose application has one event before it."""
+    """Return one row with the types of a table: an application with one earlier event."""
     return pa.table(
         [_one(field.type, 2**40) for field in schema], schema=schema.remove_metadata()
     ).replace_schema_metadata(schema.metadata)
 
 
 def _one(kind: pa.DataType, moment: int) -> pa.Array:
-    """Return an array of one value of a type; of times this one, in their unit."""
+    """Return an array of one value of a type; for times this moment, in their unit."""
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         make = pa.ListArray if pa.types.is_list(kind) else pa.LargeListArray
         return make.from_arrays([0, 1], _one(kind.value_type, 1), type=kind)
@@ -333,15 +335,15 @@ def _one(kind: pa.DataType, moment: int) -> pa.Array:
         value = Decimal(1)
     try:
         return pa.array([value]).cast(kind) if isinstance(value, int) else pa.array([value], kind)
-    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):  # nothing that a model reads
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):  # a type that no model reads
         return pa.nulls(1, kind)
 
 
 def _field(kind: pa.DataType) -> pa.Array:
-    """Return an array of one field, as a prepared event has it; a model refuses any other text."""
+    """Return an array of one field as in a prepared event; a model rejects any other text."""
     try:
         return pa.array(FIELDS[:1]).cast(kind)
-    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):  # a subfield of the user's own
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):  # a subfield defined by the user
         return _one(kind, 1)
 
 
@@ -382,7 +384,7 @@ def _score_parquet(door: _Door, paths: Any, output: str | Path | None, verbose: 
 
 @dataclass(frozen=True)
 class _File:
-    """One file of the table, and the columns to read of it."""
+    """One file of the table and the columns to read from it."""
 
     file: ParquetPath
     fragment: ds.Fragment
@@ -398,25 +400,25 @@ class _File:
 
     @property
     def note(self) -> str:
-        """Say which state of the file a part is made from."""
+        """Return which version of the file a part is made from."""
         state = self.path.stat()
         return json.dumps([self.path.name, state.st_size, state.st_mtime_ns])
 
     def check_columns(self) -> None:
-        """Refuse a file that lacks a column of the others: it would be scored without a word."""
+        """Reject a file with missing columns, which would otherwise be scored silently."""
         stored = self.file.add_fields(self.fragment.physical_schema)
         has = _names_in(stored)
         missing = [name for name in _names_in(self.schema) if name not in has]
         if missing:
             raise ValueError(
                 f"{str(self.path)!r} has no column {missing[0]!r}, which other files of the table "
-                f"have; it has {stored.names}. Write it anew with all columns."
+                f"have; it has {stored.names}. Rewrite it with all columns."
             )
 
     def batches(self, size: int) -> Iterator[pa.Table]:
-        """Read a batch after another, an empty one of a file without rows."""
+        """Read batch by batch; a file without rows yields one empty batch."""
         stored = [column for column in self.schema.names if column not in self.file.keys]
-        # By batches of a data set Arrow would decode whole row groups, ahead of time.
+        # Batches of a data set would make Arrow decode full row groups ahead of time.
         with self.file.open(buffer_size=2**20) as file:
             if not self.n_rows:
                 yield self.schema.empty_table()
@@ -425,18 +427,18 @@ class _File:
                 yield cast_columns(table.select(self.schema.names), self.schema)
 
     def score(self, scorer: Scorer, kept: str) -> Iterator[pa.Table]:
-        """Score the rows, and name the file in what goes wrong."""
+        """Score the rows; errors name the file."""
         try:
             for batch in self.batches(_BATCH):
                 yield scorer.score(batch)
         except (ValueError, TypeError, OSError) as error:
             if getattr(error, "errno", None):
-                raise  # the system's own
+                raise  # a system error
             raise ValueError(f"{str(self.path)!r} cannot be scored: {error}{kept}") from error
 
 
 def _names_in(schema: pa.Schema) -> list[str]:
-    """Name the columns, and the subfields of the nested ones."""
+    """Return the names of the columns and of the subfields of nested ones."""
     subfields = [
         f"{field.name}.{name}"
         for field in schema
@@ -453,7 +455,7 @@ def _progress(bar: tqdm, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 
 def _write_parts(scorer: Scorer, files: Sequence[_File], output: Path, bar: tqdm) -> Path:
-    """Write a part for each file that has none yet; move all to the output when none lacks."""
+    """Write a part for each file without one; move the folder to the output when complete."""
     folder = output if output.exists() else output.with_name(f"{output.name}.unfinished")
     names = list(map(part_name, range(len(files))))
     _refuse_strangers(folder, names, is_complete=folder == output)
@@ -467,18 +469,18 @@ def _write_parts(scorer: Scorer, files: Sequence[_File], output: Path, bar: tqdm
     if folder == output:
         return output
     folder.mkdir(exist_ok=True)
-    kept = f". What was finished is kept in {str(folder)!r}: mend this file, and call again."
+    kept = f". Finished parts are kept in {str(folder)!r}. Fix this file and call again."
     for file, part in todo:
         scored = _progress(bar, file.score(scorer, kept))
         _write_part(part, file.note, scored, scorer.sha256)
-    for left in begun_parts(folder):  # by runs that were killed
+    for left in begun_parts(folder):  # left by killed runs
         left.unlink()
     folder.rename(output)
     return output
 
 
 def _write_part(part: Path, note: str, tables: Iterator[pa.Table], sha256: str | None) -> None:
-    """Write the scores of one file, and note what they are made from."""
+    """Write the scores of one file, and record what they are made from."""
     first = next(tables)
     notes = {_NOTE: note.encode()} | ({} if sha256 is None else {_MODEL: sha256.encode()})
     schema = first.schema.with_metadata({**(first.schema.metadata or {}), **notes})
@@ -489,23 +491,23 @@ def _write_part(part: Path, note: str, tables: Iterator[pa.Table], sha256: str |
 
 
 def _refuse_strangers(folder: Path, names: Sequence[str], *, is_complete: bool) -> None:
-    """Refuse a folder that holds what is no part of this table, or as output lacks one."""
+    """Reject a folder with files of another table, or an output with missing parts."""
     found = {path.name for path in folder.glob("[!.]*")}
     if found - set(names) or (is_complete and found != set(names)):
         raise FileExistsError(
-            f"{str(folder)!r} is there already, and does not hold the scores of this table. Remove "
-            "it, or name a new folder."
+            f"{str(folder)!r} already exists and does not hold the scores of this table. Remove "
+            "it, or choose a new folder."
         )
 
 
 def _check_part(part: Path, file: _File, scorer: Scorer) -> None:
-    """Refuse a finished part of another file, of other columns, or of another model."""
+    """Reject a finished part of another file, with other columns or from another model."""
     schema = pq.read_schema(part)
     if (schema.metadata or {}).get(_NOTE) != file.note.encode():
-        found = f"was not made from {str(file.path)!r} as it is now"
+        found = f"was not made from the current version of {str(file.path)!r}"
     elif scorer.sha256 not in (None, _model_of(schema)):
         found = (
-            f"was scored by {_named(_model_of(schema))}, and the model of now is "
+            f"was scored by {_named(_model_of(schema))}, but the current model is "
             f"{_named(scorer.sha256)}"
         )
     elif schema.names != [*scorer.ids, scorer.name]:
@@ -517,21 +519,21 @@ def _check_part(part: Path, file: _File, scorer: Scorer) -> None:
         scores = np.empty(0) if before is None else before[scorer.name].to_numpy()
         if np.allclose(scores, again, rtol=0, atol=_TOLERANCE):
             return
-        found = "holds scores of another model"
+        found = "contains scores of another model"
     raise FileExistsError(
-        f"{str(part)!r} {found}. Remove {str(part.parent)!r} to score all anew, or name another "
-        "output."
+        f"{str(part)!r} {found}. Remove {str(part.parent)!r} to score all files again, or choose "
+        "another output."
     )
 
 
 def _model_of(schema: pa.Schema) -> str | None:
-    """Return the hash of the model file that a part notes."""
+    """Return the hash of the model file recorded in a part."""
     noted = (schema.metadata or {}).get(_MODEL)
     return None if noted is None else noted.decode(errors="replace")
 
 
 def _named(sha256: str | None) -> str:
-    return "a model that came from no file" if sha256 is None else f"the model file {sha256}"
+    return "a model without a file" if sha256 is None else f"the model file {sha256}"
 
 
 # --------------------------------------------------------------------------------------------------
@@ -539,11 +541,11 @@ def _named(sha256: str | None) -> str:
 
 
 def _score_query(door: _Door, table: Any, output: Path | None, verbose: int) -> Any:
-    """Score an Ibis table here, as its engine hands over its rows."""
+    """Score an Ibis table in this process, in the batches that its engine returns."""
     scorer = door.let_in(table.schema().to_pyarrow())
     bar = tqdm(desc="score_table", unit="application", disable=not verbose)
     with bar, batches_of(table.select(*scorer.read), _BATCH) as batches:
-        # The first is empty, so that there is one.
+        # Start with an empty batch, so there is at least one.
         tables = chain([batches.schema.empty_table()], map(_as_table, batches))
         scored = _progress(bar, map(scorer.score, tables))
         if output is None:
@@ -560,12 +562,12 @@ def _as_table(batch: pa.RecordBatch) -> pa.Table:
 
 
 def _score_on_spark(door: _Door, frame: Any) -> Any:
-    """Return the scores that Spark's workers will make of a DataFrame when it is executed."""
+    """Return the scores of a DataFrame, which Spark's workers compute when it is executed."""
     from pyspark.sql.types import DoubleType, StructField, StructType
 
     scorer = door.let_in(frame.limit(0).toArrow().schema)
     schema = StructType([frame.schema[column] for column in scorer.ids])
     schema = schema.add(StructField(scorer.name, DoubleType()))
-    # A dot in a name would be read as a field of a struct.
+    # Spark would read a dot in a name as access to a struct field.
     columns = ["`" + column.replace("`", "``") + "`" for column in scorer.read]
     return frame.select(*columns).mapInArrow(scorer.score_batches, schema)

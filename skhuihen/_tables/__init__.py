@@ -1,1 +1,1 @@
-"""Tables of every kind that is accepted: frames, Parquet, Ibis, Spark."""
+"""Tables of every accepted kind: frames, Parquet, Ibis, Spark."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-#: What Arrow raises for objects that have no type in common.
+#: The errors that Arrow raises for objects without a common type.
 UNFIT = (pa.ArrowException, OverflowError, TypeError, ValueError)
 
 
 def without_views(kind: pa.DataType) -> pa.DataType:
-    """Return a type without the string views of polars, which Arrow can neither filter nor take."""
+    """Return a type without polars' string views, which Arrow cannot filter or take."""
     if pa.types.is_string_view(kind):
         return pa.large_string()
     if pa.types.is_binary_view(kind):

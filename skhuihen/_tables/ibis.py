@@ -1,4 +1,4 @@
-"""Ibis tables, as far as they need care."""
+"""Helpers for Ibis tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from skhuihen._tables.texts import is_unicode
 
 
 def is_unusable(name: str) -> bool:
-    """Tell names that DuckDB cannot quote."""
+    """Return whether a name is one that DuckDB cannot quote."""
     return not name or "\0" in name or not is_unicode(name)
 
 
@@ -20,17 +20,17 @@ def is_unusable(name: str) -> bool:
 
 
 def is_ibis(table: Any) -> bool:
-    """Tell Ibis tables."""
-    # Anything that is an Ibis table has Ibis loaded already.
+    """Return whether this is an Ibis table."""
+    # If this is an Ibis table, Ibis is already loaded.
     ibis = sys.modules.get("ibis")
     return ibis is not None and isinstance(table, ibis.Table)
 
 
 def connections_of(*tables: Any) -> list[Any]:
-    """Return the connections of Ibis tables, each once.
+    """Return the distinct connections of Ibis tables.
 
-    To Ibis, all in-memory databases are equal; and its get_backend would open a connection for a
-    table that has none.
+    Ibis treats all in-memory databases as equal, and its get_backend would open a connection for a
+    table without one.
     """
     from ibis.expr.operations import DatabaseTable, SQLQueryResult
 
@@ -44,32 +44,32 @@ def batches_of(table: Any, size: int) -> Any:
     """Execute an Ibis table and return its rows as a reader of Arrow batches."""
     match connections_of(table):
         case [duckdb] if duckdb.name == "duckdb":
-            # Ibis 12 asks DuckDB 2 for its batches by a name that is gone.
+            # Ibis 12 requests batches from DuckDB 2 by a name that no longer exists.
             duckdb._run_pre_execute_hooks(table)
             return duckdb.con.sql(duckdb.compile(table)).to_arrow_reader(size)
     return table.to_pyarrow_batches(chunk_size=size)
 
 
 def ibis_schema(schema: pa.Schema, parameter: str) -> Any:
-    """Return the Ibis schema, or refuse by name what DuckDB would return as something else."""
+    """Return the Ibis schema; reject names and types that DuckDB would not return unchanged."""
     import ibis
 
     for field in schema:
         if is_unusable(field.name):
             raise ValueError(
-                f"{parameter} has a column named {field.name!r}, which the join cannot carry. "
+                f"{parameter} has a column named {field.name!r}, which the join cannot use. "
                 "Rename it."
             )
         if not _is_carried(field.type):
             raise TypeError(
                 f"Column {field.name!r} of {parameter} is of type {field.type}, which the join "
-                "cannot carry. Convert it to numbers or text, or drop it."
+                "cannot use. Convert it to numbers or text, or drop it."
             )
     return ibis.Schema.from_pyarrow(schema)
 
 
 def _is_carried(kind: pa.DataType) -> bool:
-    """Say whether values of a type come back from DuckDB as they were, inside others too."""
+    """Return whether DuckDB returns values of a type unchanged, including nested types."""
     import ibis
 
     if isinstance(kind, pa.BaseExtensionType):
@@ -87,6 +87,6 @@ def _is_carried(kind: pa.DataType) -> bool:
         return False
     try:
         ibis.expr.datatypes.DataType.from_pyarrow(kind)
-    except (KeyError, NotImplementedError, TypeError, ValueError):  # which Ibis does not know
+    except (KeyError, NotImplementedError, TypeError, ValueError):  # types that Ibis does not know
         return False
     return True

@@ -1,4 +1,4 @@
-"""Labels as they come from tables: objects, nullable and Arrow-backed types."""
+"""Labels as stored in tables: objects, nullable and Arrow-backed types."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from numpy.typing import NDArray
 
 
 def as_labels(y: Any, name: str = "y") -> Any:
-    """Return labels in the plain type that they mean, as an array.
+    """Return labels as an array of the plain type that they represent.
 
     Whole numbers and booleans of nullable, Arrow-backed and object types become integers and
-    booleans; else nothing changes.
+    booleans. Other labels do not change.
 
     Parameters
     ----------
     y : array-like of shape (n,)
     name : str, default="y"
-        Of the parameter, for errors.
+        The name of the parameter, for errors.
 
     Returns
     -------
     ndarray of shape (n,)
-        Or ``y`` itself if it is not an array-like.
+        ``y`` itself if it is not array-like.
 
     Raises
     ------
     ValueError
-        If labels are missing, or some are texts and others are not.
+        If labels are missing, or only some are texts.
     """
     values = y.to_numpy() if isinstance(y, pd.Series | pd.Index | pd.DataFrame) else np.asarray(y)
     if values.ndim == 0:
@@ -40,7 +40,7 @@ def as_labels(y: Any, name: str = "y") -> Any:
     if missing.any():
         raise ValueError(
             f"Input {name} contains NaN: {int(missing.sum())} of {missing.size} labels are "
-            "missing. Leave these applications out, for example with the mask pandas.notna(y)."
+            "missing. Drop these applications, for example with the mask pandas.notna(y)."
         )
     return _plain(values, name) if values.dtype == object else values
 
@@ -55,7 +55,7 @@ def _plain(values: NDArray[Any], name: str) -> NDArray[Any]:
     ):
         names = " and ".join(kind.__name__ for kind in kinds)
         raise ValueError(
-            f"{name} holds labels of the types {names}. All must be of one type: convert them, for "
-            "example with .astype(int) or .astype(str)."
+            f"{name} contains labels of the types {names}. All must be of one type. Convert "
+            "them, for example with .astype(int) or .astype(str)."
         )
     return values

@@ -1,4 +1,4 @@
-"""Applications with their events in Parquet files, read some at a time."""
+"""Applications with their events in Parquet files, read in batches."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ import pyarrow.parquet as pq
 
 from skhuihen._tables.parquet import UNNAMED_INDEX, ParquetPath, as_pandas, find_parquet
 
-#: Events in memory at a time, about.
+#: Approximate number of events in memory at a time.
 BATCH = 1_000_000
 
 
 class NestedParquet:
-    """Parquet files that are alike, in the order of their names, as one table of applications.
+    """Parquet files with equal schemas, sorted by name, as one table of applications.
 
-    All are opened when it is made, so that a file that is cut off or has other columns is found
-    before any work is done.
+    The constructor opens all files, so it finds truncated files and different columns before any
+    work is done.
 
     Parameters
     ----------
     paths : path or list of paths
-        As `find_parquet` takes them.
+        As accepted by `find_parquet`.
     parameter : str
-        What messages call it.
+        The name of the table in messages.
 
     Attributes
     ----------
     files : list of ParquetPath
     n_rows : list of int
-        Number of applications in each file.
+        Number of applications per file.
     schema : pyarrow.Schema
-        Of every file.
+        The schema of every file.
     """
 
     def __init__(self, paths: Any, parameter: str) -> None:
@@ -51,7 +51,7 @@ class NestedParquet:
                 self.schema = schema
             elif not schema.equals(self.schema):
                 raise ValueError(
-                    f"{parameter}: the file {path.path} is unlike {self.files[0].path}: it has "
+                    f"{parameter}: the file {path.path} differs from {self.files[0].path}: it has "
                     f"{_difference(schema, self.schema)}. Write all files with the same columns "
                     "and types."
                 )
@@ -63,26 +63,26 @@ class NestedParquet:
 
     @property
     def nested(self) -> list[str]:
-        """Names of the columns of lists of structs."""
+        """Names of the nested columns."""
         return [field.name for field in self.schema if is_list_of_structs(field.type)]
 
     def require(self, columns: Collection[str]) -> None:
-        """Refuse files that lack a column."""
+        """Reject files with missing columns."""
         for name in columns:
             if name not in self.schema.names:
                 raise ValueError(
-                    f"{self.parameter} has no column {name!r}; the files have {self.columns}. Name "
-                    "the column that is meant, or write it."
+                    f"{self.parameter} has no column {name!r}; the files have {self.columns}. "
+                    "Pass the name of an existing column, or add the column to the files."
                 )
 
     def frames(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
-        """Yield some applications after another, of all files."""
+        """Yield the applications of all files, batch by batch."""
         for path in self.files:
             for table in self.tables(path):
                 yield as_pandas(table.select(columns or self.columns))
 
     def tables(self, path: ParquetPath) -> Iterator[pa.Table]:
-        """Yield the applications of one file, with some `BATCH` events each."""
+        """Yield the applications of one file, with about `BATCH` events per batch."""
         with self.reading(path) as file:
             size = max(1, BATCH * file.metadata.num_rows // max(1, n_values(file.metadata)))
             for batch in file.iter_batches(batch_size=size):
@@ -91,29 +91,28 @@ class NestedParquet:
 
     @contextmanager
     def reading(self, path: ParquetPath) -> Iterator[pq.ParquetFile]:
-        """Open a file, and name it if it cannot be read."""
+        """Open a file; an error names the file if it cannot be read."""
         try:
             with path.open() as file:
                 yield file
         except (pa.ArrowException, OSError) as error:
             if getattr(error, "errno", None):
-                raise  # the system's own, which names the file
+                raise  # a system error, which names the file
             raise ValueError(
                 f"{self.parameter}: the file {path.path} cannot be read as Parquet ({error}). It "
-                "may have been cut off while it was written: write it anew. If files of another "
-                "kind lie in the same folder, name the Parquet files by a pattern such as "
-                "'folder/*.parquet'."
+                "may be truncated; if so, rewrite it. If the folder also contains other files, "
+                "select the Parquet files with a pattern such as 'folder/*.parquet'."
             ) from error
 
 
 def is_list_of_structs(kind: pa.DataType) -> bool:
-    """Tell the type of a nested column."""
+    """Return whether a type is that of a nested column."""
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
     return is_list and pa.types.is_struct(kind.value_type)
 
 
 def n_values(metadata: pq.FileMetaData) -> int:
-    """Return how many values the longest column has: that of the events."""
+    """Return the number of values in the longest column, which holds the events."""
     return sum(
         max((group.column(i).num_values for i in range(group.num_columns)), default=0)
         for group in map(metadata.row_group, range(metadata.num_row_groups))
@@ -121,10 +120,10 @@ def n_values(metadata: pq.FileMetaData) -> int:
 
 
 def _difference(schema: pa.Schema, wanted: pa.Schema) -> str:
-    """Say in which column two schemas differ first."""
+    """Describe the first difference between two schemas."""
     for field in schema:
         if field.name not in wanted.names:
-            return f"a further column {field.name!r}"
+            return f"an extra column {field.name!r}"
         kind = wanted.field(field.name).type
         if field.type != kind:
             return f"{field.name!r} of type {field.type} instead of {kind}"

@@ -1,4 +1,4 @@
-"""Parquet in every form that is accepted: files, folders, globs, Hive folders."""
+"""Parquet in every accepted form: files, folders, globs, Hive folders."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ import pyarrow.dataset as ds
 import pyarrow.fs
 import pyarrow.parquet as pq
 
-#: What pandas calls an index without a name.
+#: The name that pandas gives to an unnamed index.
 UNNAMED_INDEX = r"__index_level_\d+__"
-#: The value of a Hive folder whose rows have none.
+#: The value of a Hive folder for a missing key.
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
-#: Names that begin so are marks and leavings, such as Spark's _SUCCESS.
+#: Names with these prefixes are not data, such as Spark's _SUCCESS.
 _PASSED_OVER = (".", "_")
-#: Spark and SQL Server write timestamps as INT96, which nanoseconds cannot hold beyond 2262.
+#: Spark and SQL Server write timestamps as INT96, which overflows in nanoseconds after 2262.
 _INT96 = {"coerce_int96_timestamp_unit": "us"}
 
 
 def is_parquet(table: Any) -> bool:
-    """Say whether this is a path or a list of paths."""
+    """Return whether this is a path or a list of paths."""
     if isinstance(table, (list, tuple)):
         return len(table) > 0 and all(isinstance(part, (str, Path)) for part in table)
     return isinstance(table, (str, Path))
@@ -39,13 +39,13 @@ def is_parquet(table: Any) -> bool:
 
 @dataclass(frozen=True)
 class ParquetPath:
-    """A Parquet file, and what the Hive folders that it lies in say of all its rows.
+    """A Parquet file and the keys of its Hive folders, which apply to all its rows.
 
     Parameters
     ----------
     path : Path
     keys : mapping of str to pyarrow.Scalar
-        Of each folder ``name=value`` below the folder that was asked for.
+        One per folder ``name=value`` below the requested folder.
     """
 
     path: Path
@@ -57,12 +57,12 @@ class ParquetPath:
         return [pa.field(name, value.type) for name, value in self.keys.items()]
 
     def add_fields(self, schema: pa.Schema) -> pa.Schema:
-        """Add the keys to the columns of the file; where both have a name, the folder's stays."""
+        """Add the keys to the columns of the file; a key replaces a column of the same name."""
         stored = [field for field in schema if field.name not in self.keys]
         return pa.schema([*stored, *self.fields], schema.metadata)
 
     def add_keys(self, table: pa.Table) -> pa.Table:
-        """Add the keys to rows of the file."""
+        """Add the keys to the rows of the file."""
         table = table.drop_columns([name for name in self.keys if name in table.column_names])
         for field in self.fields:
             table = table.append_column(field, pa.repeat(self.keys[field.name], len(table)))
@@ -74,11 +74,11 @@ class ParquetPath:
 
 
 def find_parquet(paths: Any, parameter: str) -> list[ParquetPath]:
-    """Return the files that a path, a folder, a glob or a list of them names: for every reader.
+    """Return the files of a path, a folder, a glob or a list of these. Every reader uses this.
 
-    What exists is what is meant, whatever its name looks like; else the text is a pattern. A folder
-    stands for all files in it and in the folders below, whatever their names end with, but what
-    begins with a dot or an underscore is passed over, as Spark and pyarrow do: it is no data.
+    An existing path is used as it is, even if it looks like a pattern; other texts are patterns. A
+    folder means all files in it and its subfolders, whatever their extension. Names that start with
+    a dot or an underscore are skipped, as in Spark and pyarrow, since they are not data.
     """
     found: dict[Path, dict[str, str | None]] = {}
     for named in map(str, paths if isinstance(paths, (list, tuple)) else [paths]):
@@ -87,21 +87,21 @@ def find_parquet(paths: Any, parameter: str) -> list[ParquetPath]:
             for file in _files_below(path) if path.is_dir() else [path]:
                 here.setdefault(file, _keys_between(path, file))
         if not here:
-            raise FileNotFoundError(f"{parameter}: no Parquet file is at {named!r}.")
+            raise FileNotFoundError(f"{parameter}: no Parquet file found at {named!r}.")
         twice = [path for path in here if path in found]
         if twice:
             raise ValueError(
-                f"{parameter} names the file {twice[0]} twice, so that its rows would count "
-                "twice. Name it once."
+                f"{parameter} names the file {twice[0]} twice, so its rows would count "
+                "twice. List it only once."
             )
         found |= here
     first, names = next((path, list(keys)) for path, keys in found.items())
     for path, keys in found.items():
         if list(keys) != names:
             raise ValueError(
-                f"{parameter}: the file {path} lies in folders that name the columns {list(keys)}, "
-                f"and {first} in folders that name {names}. Read them one after the other, or put "
-                "all into folders of the same columns."
+                f"{parameter}: the file {path} is in folders with the keys {list(keys)}, but "
+                f"{first} is in folders with the keys {names}. Read them separately, or move "
+                "all files to folders with the same keys."
             )
     values = {name: _typed([keys[name] for keys in found.values()]) for name in names}
     return [
@@ -111,7 +111,7 @@ def find_parquet(paths: Any, parameter: str) -> list[ParquetPath]:
 
 
 def _match(pattern: str) -> list[Path]:
-    """Return what a pattern finds, but for names that are passed over unless it spells them."""
+    """Return the matches of a pattern, without skipped names unless the pattern spells them."""
     if not glob.has_magic(pattern):
         return []
     parts = Path(pattern).parts
@@ -135,13 +135,13 @@ def _files_below(folder: Path) -> list[Path]:
 
 
 def _keys_between(folder: Path, file: Path) -> dict[str, str | None]:
-    """Return what the names of Hive folders say, each value as text."""
+    """Return the keys of the Hive folders, with values as text."""
     pairs = [part.split("=", 1) for part in file.relative_to(folder).parts[:-1] if "=" in part]
     return {unquote(name): None if value == HIVE_NULL else unquote(value) for name, value in pairs}
 
 
 def _typed(texts: list[str | None]) -> pa.Array:
-    """Return values of folders as integers, if all are, as pyarrow reads them."""
+    """Return the values of folders as integers if all are integers, as pyarrow does."""
     values = pa.array(texts, pa.string())
     try:
         return values.cast(pa.int32())
@@ -150,12 +150,12 @@ def _typed(texts: list[str | None]) -> pa.Array:
 
 
 def open_parquet(paths: Any, parameter: str) -> ds.FileSystemDataset:
-    """Open a file, a folder, a glob or a list of files as one table, read when it is needed."""
+    """Open a file, a folder, a glob or a list of files as one table, read on demand."""
     return as_one_table(find_parquet(paths, parameter), parameter)
 
 
 def as_one_table(files: Sequence[ParquetPath], parameter: str) -> ds.FileSystemDataset:
-    """Put files together, which may differ in their columns, but not in the types of these."""
+    """Combine files. They may have different columns, but equal columns need equal types."""
     kind = ds.ParquetFileFormat(read_options=ds.ParquetReadOptions(**_INT96))
     here = pa.fs.LocalFileSystem()
     fragments = []
@@ -170,23 +170,23 @@ def as_one_table(files: Sequence[ParquetPath], parameter: str) -> ds.FileSystemD
             ds.scalar(True),
         )
         fragment = kind.make_fragment(str(file.path), here, guarantee)
-        does = "is no whole Parquet file"
+        does = "is not a complete Parquet file"
         try:
             stored = file.add_fields(fragment.physical_schema)
             does = "does not fit"
-            # The first file may lack columns that others have.
+            # The first file may not have all columns of the others.
             more = [stored] if schema is None else [schema, stored]
             schema = pa.unify_schemas(more, promote_options="permissive")
         except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
             raise ValueError(
                 f"{parameter}: the files cannot be read as one Parquet table: {str(file.path)!r} "
-                f"{does} ({error}). Write a file anew that was cut off, and give all files the "
-                "same column types. Read other formats into a DataFrame; where they lie beside "
-                "Parquet files, name these by a pattern such as 'folder/*.parquet'."
+                f"{does} ({error}). Rewrite truncated files, and give all files the same column "
+                "types. Read other formats into a DataFrame. If a folder also contains other "
+                "formats, select the Parquet files with a pattern such as 'folder/*.parquet'."
             ) from error
         fragments.append(fragment)
     assert schema is not None
-    # What pandas calls an index without a name; a DataFrame's own is no column either.
+    # An unnamed pandas index is not a column, just as in a DataFrame.
     columns = [field for field in schema if not re.fullmatch(UNNAMED_INDEX, field.name)]
     return ds.FileSystemDataset(fragments, pa.schema(columns, schema.metadata), kind, here)
 
@@ -194,8 +194,8 @@ def as_one_table(files: Sequence[ParquetPath], parameter: str) -> ds.FileSystemD
 def cast_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """Cast a table to a schema with the same columns.
 
-    Of what is of its type already, Arrow's own cast breaks lists whose structs have a subfield of
-    type null.
+    Columns that already have the right type are not cast: Arrow's cast breaks lists of structs with
+    a subfield of type null.
     """
     columns = [
         values if values.type == field.type else values.cast(field.type)
@@ -205,12 +205,12 @@ def cast_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def as_pandas(table: pa.Table) -> pd.DataFrame:
-    """Convert what Parquet held, with the dtypes that pandas noted there, to a fresh index."""
+    """Convert a table from Parquet, with the dtypes that pandas recorded and a new index."""
     nested = [field.name for field in table.schema if pa.types.is_nested(field.type)]
     plain = table.drop_columns(nested)
     notes = plain.schema.pandas_metadata
     if notes:
-        # pandas cannot read its own notes on nested columns, be they chosen or not.
+        # pandas cannot read its own metadata of nested columns, whether selected or not.
         known = [*plain.column_names, *notes["index_columns"]]
         notes["columns"] = [n for n in notes["columns"] if n["field_name"] in known]
         plain = plain.replace_schema_metadata({"pandas": json.dumps(notes)})

@@ -1,4 +1,4 @@
-"""A folder of Parquet parts that appears only when it is whole."""
+"""A folder of Parquet parts that appears only when complete."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ import pyarrow.parquet as pq
 
 
 def check_output(output: str | Path | None) -> Path | None:
-    """Return the folder to write to; refuse one that is there already or cannot be made."""
+    """Return the output folder; reject it if it exists or cannot be created."""
     if output is None:
         return None
     if "://" in str(output):
         raise ValueError(
-            f"output={str(output)!r} is no folder of this machine. Name one, or leave output out "
-            "and have the engine write what comes back: Ibis tables by .to_parquet(...), Spark's "
-            "by .write.parquet(...)."
+            f"output={str(output)!r} is not a local folder. Pass a local folder, or omit output "
+            "and let the engine write the result: .to_parquet(...) for Ibis tables, "
+            ".write.parquet(...) for Spark."
         )
     folder = Path(output)
     if folder.exists():
         raise FileExistsError(
-            f"output={str(output)!r} is there already. Remove it, or name a new folder."
+            f"output={str(output)!r} already exists. Remove it, or choose a new folder."
         )
     if not folder.parent.is_dir():
         raise FileNotFoundError(
-            f"output={str(output)!r}: there is no folder {str(folder.parent)!r}. Make it first."
+            f"output={str(output)!r}: the folder {str(folder.parent)!r} does not exist. Create it "
+            "first."
         )
     return folder
 
@@ -66,9 +67,9 @@ def begun_parts(folder: Path) -> list[Path]:
 
 @contextmanager
 def work_folder(output: Path | None) -> Iterator[Path]:
-    """Open a folder that goes away with all that is in it.
+    """Open a temporary folder that is removed with its contents.
 
-    Beside the output, so that parts which are complete need only be renamed.
+    It is next to the output, so complete parts only need to be renamed.
     """
     parent, name = (None, "skhuihen") if output is None else (output.parent, f".{output.name}")
     with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=parent) as folder:
@@ -76,9 +77,9 @@ def work_folder(output: Path | None) -> Iterator[Path]:
 
 
 def schema_to_write(frame: pd.DataFrame) -> pa.Schema:
-    """Return the types and pandas' notes for all parts of a frame, or refuse what has none.
+    """Return the types and pandas metadata for all parts of a frame; reject unsupported columns.
 
-    They are the whole frame's, since a part may have no values that tell a column's type.
+    They come from the whole frame, since a part may have no values that show a column's type.
     """
     for column in frame:
         try:
@@ -95,7 +96,7 @@ def schema_to_write(frame: pd.DataFrame) -> pa.Schema:
         except pa.ArrowNotImplementedError as error:
             raise TypeError(
                 f"Column {field.name!r} of applications is of type {field.type}, which Parquet "
-                "does not have. Convert it, or drop it."
+                "does not support. Convert it, or drop it."
             ) from error
     return schema
 
@@ -108,17 +109,17 @@ def write_parts(
     folder: Path,
     output: Path,
 ) -> int:
-    """Write a frame and the pieces of its nested column as one Parquet file for each piece.
+    """Write a frame and the pieces of its nested column as one Parquet file per piece.
 
-    The files come to be in the folder, and are moved to the output when all are complete.
-    Returns the number of events.
+    The files are written in ``folder`` and moved to ``output`` when all are complete. Returns the
+    number of events.
     """
     parts = folder / "parts"
     parts.mkdir()
     start = n_events = 0
     for number, piece in enumerate(pieces):
         table = pa.Table.from_pandas(frame.iloc[start : start + len(piece)], schema)
-        # Of the nested column pandas gets no note: it could not read one that has a time zone.
+        # No pandas metadata for the nested column: pandas cannot read it with a time zone.
         table = table.replace_schema_metadata(schema.metadata).append_column(name, piece)
         with writing(parts / part_name(number), table.schema) as writer:
             writer.write_table(table)
@@ -129,7 +130,7 @@ def write_parts(
 
 
 def write_ibis(table: Any, output: Path) -> Path:
-    """Have an Ibis table's own engine write it, as a folder that is there when it is complete."""
+    """Let an Ibis table's own engine write it; the folder appears only when complete."""
     with work_folder(output) as folder:
         parts = folder / "parts"
         parts.mkdir()

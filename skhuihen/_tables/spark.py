@@ -1,4 +1,4 @@
-"""Spark, where it differs from what Ibis says of it."""
+"""Helpers for Spark, where it differs from its description by Ibis."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from skhuihen._tables.parts import work_folder
 
 
 def is_spark_frame(table: Any) -> bool:
-    """Tell Spark's own DataFrames."""
-    sql = sys.modules.get("pyspark.sql")  # loaded, if anything is one
+    """Return whether this is a Spark DataFrame."""
+    sql = sys.modules.get("pyspark.sql")  # loaded if any Spark DataFrame exists
     return sql is not None and isinstance(table, sql.DataFrame)
 
 
 def spark_of(connections: list[Any]) -> Any | None:
-    """Return the Ibis connection to Spark, if the only connection is one."""
+    """Return the Ibis connection to Spark, if it is the only connection."""
     match connections:
         case [connection] if connection.name == "pyspark":
             return connection
@@ -24,16 +24,16 @@ def spark_of(connections: list[Any]) -> Any | None:
 
 
 def spark_frame(connection: Any, table: Any) -> Any:
-    """Return an Ibis table on Spark as Spark's own DataFrame, which is not executed either."""
-    connection._run_pre_execute_hooks(table)  # as Ibis does before it runs anything: memtables
+    """Return an Ibis table on Spark as a Spark DataFrame, still unexecuted."""
+    connection._run_pre_execute_hooks(table)  # as Ibis does before every run: registers memtables
     return connection.raw_sql(connection.compile(table))
 
 
 def schema_with_zones(connection: Any, table: Any) -> Any:
-    """Return the Ibis schema, with the zone that Ibis leaves out.
+    """Return the Ibis schema, with the time zones that Ibis omits.
 
-    Ibis calls both of Spark's types a timestamp without zone, but one is an instant, and the other
-    what a clock showed somewhere. Spark would compare them as if that clock had shown UTC.
+    Ibis treats both of Spark's types as timestamps without zone, but one is an instant and the
+    other a local time. Spark would compare them as if the local time were UTC.
     """
     import ibis
     from pyspark.sql.types import TimestampType
@@ -50,15 +50,15 @@ def schema_with_zones(connection: Any, table: Any) -> Any:
 
 
 def write_spark(frame: Any, output: Path) -> Path:
-    """Have Spark write a folder of Parquet, which is there when it is complete."""
+    """Let Spark write a folder of Parquet; the folder appears only when complete."""
     settings, key = frame.sparkSession.conf, "spark.sql.parquet.outputTimestampType"
     before = settings.get(key)
     with work_folder(output) as folder:
         parts = folder / "parts"
-        # By default instants are written as INT96, which other readers take for a clock's times.
+        # By default Spark writes instants as INT96, which other readers treat as local times.
         settings.set(key, "TIMESTAMP_MICROS")
         try:
-            # A bare path may be on the cluster. Nothing is quoted: Hadoop takes names as they are.
+            # A bare path may be on the cluster. No quoting: Hadoop uses names as they are.
             frame.write.parquet(f"file://{parts.absolute().as_posix()}")
         finally:
             settings.set(key, before)

@@ -6,10 +6,10 @@ from typing import Any
 
 
 def is_unicode(text: str) -> bool:
-    """Tell text from what was read in the wrong encoding, which Arrow cannot hold."""
+    """Return whether text is valid Unicode; text read in a wrong encoding may not be."""
     return text.isascii() or text == text.encode(errors="replace").decode()
 
 
 def as_text(value: Any) -> str:
-    """Return a value as text; a code beside missing ones has become a float in pandas."""
+    """Return a value as text; pandas converts integer codes to floats next to missing values."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -1,4 +1,4 @@
-"""Times and durations in whole microseconds, the unit of every computation with them."""
+"""Times and durations in whole microseconds, the unit for all calculations."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from skhuihen._tables.arrow import UNFIT, is_number
 
 
 def microseconds_of(value: Any, parameter: str, *, or_zero: bool = False) -> int:
-    """Turn a pandas offset string or a timedelta into positive microseconds, or zero as well."""
+    """Convert a pandas offset string or a timedelta to positive (or zero) microseconds."""
     try:
-        # pandas takes a bare number for nanoseconds, which nobody means.
+        # pandas reads a bare number as nanoseconds, which nobody means.
         if isinstance(value, Real) and not isinstance(value, np.timedelta64):
             raise ValueError("a number has no unit")
         if isinstance(value, str) and re.fullmatch(r"[\s\d.+-]+", value):
@@ -27,30 +27,31 @@ def microseconds_of(value: Any, parameter: str, *, or_zero: bool = False) -> int
         delta = pd.Timedelta(value)
     except (ValueError, TypeError) as error:
         raise ValueError(
-            f"{parameter}={value!r} is no length of time. Give a pandas offset string such as "
+            f"{parameter}={value!r} is not a valid duration. Pass a pandas offset string such as "
             "'1h' or '30D', or a timedelta."
         ) from error
     if or_zero and delta == pd.Timedelta(0):
         return 0
     if pd.isna(delta) or delta <= pd.Timedelta(0):
-        raise ValueError(f"{parameter}={value!r} must be a positive length of time.")
+        raise ValueError(f"{parameter}={value!r} must be a positive duration.")
     return max(1, delta // pd.Timedelta("1us"))
 
 
 def refuse_mixed_zones(times: Iterable[Any], what: str) -> None:
-    """Refuse time objects of several zones, which Arrow would convert to one without a word."""
+    """Reject time objects of several zones, which Arrow would silently convert to one."""
     zones = {
         str(time.tzinfo) for time in times if isinstance(time, datetime) and time is not pd.NaT
     }
     if len(zones) > 1:
         raise ValueError(
             f"The {what} have times in several time zones: {', '.join(sorted(zones))}. All must "
-            "be in one zone, or all without: convert with tz_convert, or tz_localize what has none."
+            "be in one time zone, or all without one. Use tz_convert, or tz_localize on times "
+            "without a time zone."
         )
 
 
 def how_to_convert(are_numbers: bool) -> str:
-    """Say how numbers or texts become times."""
+    """Explain how to convert numbers or texts to times."""
     if are_numbers:
         return (
             "with pandas.to_datetime(numbers, unit='s') if they count seconds since 1970, or "
@@ -60,16 +61,16 @@ def how_to_convert(are_numbers: bool) -> str:
 
 
 def microseconds(values: pa.Array | pa.ChunkedArray, what: str) -> NDArray[np.int64]:
-    """Cut timestamps to microseconds since 1970; refuse nulls and other types."""
+    """Truncate timestamps to microseconds since 1970; reject nulls and other types."""
     missing = pa.types.is_null(values.type) and len(values) > 0
     if not missing and not pa.types.is_timestamp(values.type):
         raise TypeError(
-            f"The {what} is of type {values.type}; timestamps are wanted. Convert it "
+            f"The {what} is of type {values.type}; it must hold timestamps. Convert it "
             f"{how_to_convert(is_number(values.type))}."
         )
     if values.null_count:
         raise ValueError(
-            f"The {what} has {values.null_count} missing times. Fill them in or leave the rows out."
+            f"The {what} has {values.null_count} missing times. Fill them in or drop these rows."
         )
     ticks = values.cast(pa.int64()).to_numpy()
     match values.type.unit:
@@ -83,20 +84,19 @@ def microseconds(values: pa.Array | pa.ChunkedArray, what: str) -> NDArray[np.in
     n_far = int(((ticks > limit) | (ticks < -limit)).sum())
     if n_far:
         raise ValueError(
-            f"The {what} has {n_far} times too far away to count in microseconds. Leave the rows "
-            "out."
+            f"The {what} has {n_far} times out of range for microseconds. Drop these rows."
         )
     return ticks * factor
 
 
 def application_times(X: pd.DataFrame, applied_at: str) -> tuple[NDArray[np.int64], str | None]:
-    """Return when each application was made, in microseconds since 1970, and the time zone."""
+    """Return the time of each application in microseconds since 1970, and the time zone."""
     column = X[applied_at]
     try:
         values = pa.array(column, from_pandas=True)
     except UNFIT as error:
         raise TypeError(
-            f"Column {applied_at!r} holds objects that are not all timestamps ({error}). "
+            f"Column {applied_at!r} contains objects that are not all timestamps ({error}). "
             "Convert it with pandas.to_datetime."
         ) from error
     if pd.api.types.is_object_dtype(column.dtype):

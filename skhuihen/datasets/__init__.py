@@ -1,4 +1,4 @@
-"""Data to learn and test with: a simulated bank, and loaders for public data."""
+"""Data for learning and testing: a simulated bank, and loaders for public data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The BPI Challenge of 2012: a Dutch bank's loan applications, decided after the first offer."""
+"""The BPI Challenge 2012: loan applications at a Dutch bank, scored at the first offer."""
 
 from __future__ import annotations
 
@@ -34,61 +34,61 @@ _ACCEPTED = {"A_APPROVED": 1, "A_DECLINED": 0, "A_CANCELLED": 0}
 _ZONE = "Europe/Amsterdam"
 _SOURCE = (
     "The log is 'BPI Challenge 2012' at 4TU.ResearchData "
-    "(https://doi.org/10.4121/uuid:3926db30-f712-4394-aebc-75976070e91f), file "
-    "BPI_Challenge_2012.xes.gz: download it."
+    "(https://doi.org/10.4121/uuid:3926db30-f712-4394-aebc-75976070e91f). Download the file "
+    "BPI_Challenge_2012.xes.gz."
 )
 
 _DESCR = """\
 BPI Challenge 2012: applications for a loan at a Dutch bank
 -----------------------------------------------------------
 
-{n_cases:,} applications to which the bank made an offer, of which {n_accepted:,} were accepted in
-the end; {n_events:,} events between October 2011 and March 2012, {n_before:,} of them before the
-first offer. Source: 'BPI Challenge 2012' at 4TU.ResearchData.
+{n_cases:,} applications with an offer of the bank. {n_accepted:,} of them were accepted in the end.
+{n_events:,} events between October 2011 and March 2012, {n_before:,} of them before the first
+offer. Source: 'BPI Challenge 2012' at 4TU.ResearchData.
 
-Label. 1 if the case reached A_APPROVED, 0 if it ended with A_DECLINED or A_CANCELLED. It is no
-overdue flag.
+Label. 1 if the case reached A_APPROVED, 0 if it ended with A_DECLINED or A_CANCELLED. It is not an
+overdue label.
 
 Time of the application. `applied_at` is the time of the first O_SENT, the first offer: the last
-moment at which the decision is open in every case. Customers are not known across cases, so each
-case is a user of its own.
+moment at which the decision is open in every case. Customers are not identified across cases, so
+each case is a separate user.
 
-Profile. The amount asked for, AMOUNT_REQ, alone.
+Profile. Only the requested amount, AMOUNT_REQ.
 
-Events. All of each case, to the millisecond, in Dutch local time. The operation is the activity
-and the step of its life cycle: A_ stands for the application, O_ for the offer, W_ for the work
-on them. The resource is who did it. Events at or after the first offer are in the table and tell
-the outcome: attach_behaviors cuts them off.
+Events. All events of each case, to the millisecond, in Dutch local time. The operation is the
+activity and the step of its life cycle: A_ is the application, O_ the offer, W_ the work on them.
+The resource is the employee. Events at or after the first offer are in the table and reveal the
+outcome; attach_behaviors cuts them off.
 """
 
 
 def load_bpic2012(folder: str | os.PathLike[str] | None = None) -> Bunch:
-    """Load a Dutch bank's loan applications, to tell at the first offer which are accepted.
+    """Load a Dutch bank's loan applications, to predict acceptance at the first offer.
 
-    Each case of the log to which an offer was sent is an application, and is scored at that
-    moment from what happened to it before. The profile is thin, and the events are those of the
-    bank's process more than of an app.
+    Each case of the log with an offer is an application. It is scored at the time of the offer from
+    its earlier events. The profile is thin, and the events describe the bank's process rather than
+    the use of an app.
 
     Parameters
     ----------
     folder : path, default=None
-        The folder with ``BPI_Challenge_2012.xes.gz`` (or ``.xes``), the log as it is published,
-        or the one above it, if it is in its ``bpic2012``. Two tables made from the log are read
-        as well, and faster: ``cases.parquet`` with the columns `concept:name` (the case) and
+        The folder with the published log ``BPI_Challenge_2012.xes.gz`` (or ``.xes``), or its parent
+        folder if the log is in the subfolder ``bpic2012``. Two tables made from the log also work
+        and load faster: ``cases.parquet`` with the columns `concept:name` (the case) and
         `AMOUNT_REQ`, and ``events.parquet`` with `case_id`, `concept:name` (the activity),
-        `lifecycle:transition`, `time:timestamp` and `org:resource`. None takes the folder that
-        the environment variable ``SKHUIHEN_DATA`` names. Nothing is downloaded.
+        `lifecycle:transition`, `time:timestamp` and `org:resource`. None uses the folder in the
+        environment variable ``SKHUIHEN_DATA``. Nothing is downloaded.
 
     Returns
     -------
     data : :class:`~sklearn.utils.Bunch`
         applications : DataFrame of shape (4688, 3)
             `user_id` (the case), `applied_at` (time of the first ``O_SENT``) and `AMOUNT_REQ`
-            (the amount asked for).
+            (the requested amount).
         events : DataFrame
             `user_id`, `time`, `operation` (such as ``"W_Nabellen offertes/START"``: activity and
-            step of its life cycle) and `resource` (who did it; missing for some); ordered by user
-            and time. Those at or after the first offer tell the outcome, and
+            step of its life cycle) and `resource` (the employee; sometimes missing). Sorted by user
+            and time. Events at or after the first offer reveal the outcome;
             `~skhuihen.attach_behaviors` cuts them off.
         y : ndarray of shape (4688,)
             1 for accepted, 0 otherwise.
@@ -97,17 +97,17 @@ def load_bpic2012(folder: str | os.PathLike[str] | None = None) -> Bunch:
         target_names : list of str
             ``["Not accepted", "Accepted"]``.
         dropped : dict of str to int
-            Number of cases that were left out, by reason, and of their events.
+            Number of dropped cases, by reason, and of their events.
         DESCR : str
             Description of the data.
 
     Raises
     ------
     FileNotFoundError
-        If no file is found; the message says where to get it.
+        If no file is found. The message says where to get it.
     ValueError
-        If the log lacks a column or cannot be read, an event has no time, an amount is no number
-        or a case comes twice.
+        If a column is missing, the log cannot be read, an event has no time, an amount is not a
+        number, or a case occurs twice.
 
     Examples
     --------
@@ -164,7 +164,7 @@ def load_bpic2012(folder: str | os.PathLike[str] | None = None) -> Bunch:
 
 
 def _read_log(paths: list[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read cases and events, and check them."""
+    """Read and check cases and events."""
     if len(paths) == 1:
         cases, log = _read_xes(paths[0])
     else:
@@ -178,7 +178,7 @@ def _read_log(paths: list[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _read_xes(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read an event log in XES, an XML of traces that hold events."""
+    """Read an event log in XES: an XML file of traces that contain events."""
     cases, events = [], []
     opener = gzip.open if path.suffix == ".gz" else open
     try:
@@ -196,7 +196,7 @@ def _read_xes(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
                 trace.clear()  # the log is large
     except (ElementTree.ParseError, OSError, EOFError, zlib.error) as error:
         raise ValueError(
-            f"{path.name} cannot be read: {error}. Use the file as it was downloaded."
+            f"{path.name} cannot be read: {error}. Use the file exactly as it was downloaded."
         ) from error
     tables = pd.DataFrame(cases), pd.DataFrame(events)
     for table, columns in zip(tables, (_CASE, _EVENT), strict=True):
@@ -205,5 +205,5 @@ def _read_xes(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _attributes(element: ElementTree.Element) -> dict[str, str | None]:
-    """Read the attributes of a trace or an event, which are elements with key and value."""
+    """Read the attributes of a trace or an event: elements with key and value."""
     return {key: child.get("value") for child in element if (key := child.get("key"))}

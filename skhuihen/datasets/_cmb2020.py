@@ -1,4 +1,4 @@
-"""The data of China Merchants Bank's FinTech contest of 2020: app behavior without a label."""
+"""Data of China Merchants Bank's FinTech contest 2020: app behavior without a label."""
 
 from __future__ import annotations
 
@@ -23,67 +23,68 @@ _TRANSACTION = ["id", "Dat_Flg3_Cd", "Trx_Cod1_Cd", "Trx_Cod2_Cd", "trx_tm", "cn
 _APPLIED_AT = pd.Timestamp("2019-07-01")
 _SOURCE = (
     "The three files are the scoring data, set B, of the data track of China Merchants Bank's "
-    "FinTech contest 2020 (招商银行 FinTech). The contest is over and we know no page of the bank "
-    "that still has them; people who took part have them as 评分数据集_tag_b.csv and so on: take "
-    "that prefix off."
+    "FinTech contest 2020 (招商银行 FinTech). The contest is over, and we know of no page of the "
+    "bank that still has them. Participants have them as 评分数据集_tag_b.csv and so on; remove "
+    "that prefix."
 )
 
 _DESCR = """\
 China Merchants Bank FinTech 2020: two months of an app without a label
 -----------------------------------------------------------------------
 
-{n_customers:,} customers; {n_transactions:,} transactions of {n_spenders:,} of them in May and
-June 2019 and {n_pages:,} page views of {n_viewers:,} of them in June 2019; {n_silent:,} have
+{n_customers:,} customers, with {n_transactions:,} transactions of {n_spenders:,} of them in May and
+June 2019, and {n_pages:,} page views of {n_viewers:,} of them in June 2019. {n_silent:,} have
 neither. Source: the scoring data, set B, of the data track of China Merchants Bank's FinTech
 contest 2020, files tag_b.csv, trd_b.csv and beh_b.csv.
 
-No label. Who of these customers fell overdue is not public. `his_lng_ovd_day` (most days that a
-loan was ever overdue) and `ovd_30d_loan_tot_cnt` (loans overdue for more than 30 days) tell of
-the past: they are profile, no target.
+No label. Which of these customers became overdue is not public. `his_lng_ovd_day` (the most days
+that a loan was ever overdue) and `ovd_30d_loan_tot_cnt` (loans overdue for more than 30 days)
+describe the past: they are profile, not a target.
 
-Time of the application. Nobody applied for anything. `applied_at` is 1 July 2019, 00:00, for all:
-the first moment after the log, so that every event counts. To which day the profile belongs is
-not known.
+Time of the application. There was no application. `applied_at` is 1 July 2019, 00:00, for all
+customers: the first moment after the log, so every event counts. The reference date of the profile
+is unknown.
 
-Profile. {n_features} columns under their names in the file. `\\N`, `~` and nothing at all are
-missing. -1 is a value of its own and left as it is: whoever has no debit card, for one, has it for
-the days since the first was opened. Five columns are codes with letters, the rest are numbers:
+Profile. {n_features} columns under their names in the file. `\\N`, `~` and empty cells are missing.
+-1 is a separate value and left unchanged: for example, a customer without a debit card has -1 as
+the days since the first was opened. Five columns are codes with letters. The rest are numbers:
 flags, counts, days and levels.
 
-Events. A page view has the operation `page/<code>` and nothing else; the header of its file is
-shifted, and the time stands in the third column, which has no name. A transaction has the
-operation `transaction/<first code>/<second code>`, the amount in yuan, negative for money going
-out, and the way of payment. {n_midnight:,} transactions bear midnight sharp: only their day is
-known. {n_repeated:,} events are like another one in everything, to the second; since a page can be
-opened twice in a second and nothing tells such a pair from a record made twice, all are kept.
+Events. A page view has only the operation `page/<code>`. The header of its file is shifted, and the
+time is in the third column, which has no name. A transaction has the operation
+`transaction/<first code>/<second code>`, the amount in yuan, negative for outgoing money, and the
+payment method. {n_midnight:,} transactions are at exactly midnight: only their day is known.
+{n_repeated:,} events repeat another event in everything, to the second. A page can be opened twice
+in a second, and such a pair cannot be distinguished from a duplicate record, so all are kept.
 """
 
 
 def load_cmb2020(folder: str | os.PathLike[str] | None = None) -> Bunch:
     """Load app behavior of China Merchants Bank: page views and transactions, without a label.
 
-    The input is of the paper's kind, for looking at real behavior, merging operations, measuring
-    time and comparing with a simulated bank. It has no overdue label, and no column stands in for
-    one: `his_lng_ovd_day`, the most days that a loan was ever overdue, is history.
+    The data are of the same kind as the paper's. Use them to look at real behavior, merge
+    operations, measure speed and compare with a simulated bank. They have no overdue label, and no
+    column can replace it: `his_lng_ovd_day`, the most days that a loan was ever overdue, describes
+    the past.
 
     Parameters
     ----------
     folder : path, default=None
-        The folder with ``tag_b.csv``, ``trd_b.csv`` and ``beh_b.csv``, or the one above it, if
-        they are in its ``cmb2020``. None takes the folder that the environment variable
-        ``SKHUIHEN_DATA`` names. Nothing is downloaded.
+        The folder with ``tag_b.csv``, ``trd_b.csv`` and ``beh_b.csv``, or its parent folder if they
+        are in the subfolder ``cmb2020``. None uses the folder in the environment variable
+        ``SKHUIHEN_DATA``. Nothing is downloaded.
 
     Returns
     -------
     data : :class:`~sklearn.utils.Bunch`
         applications : DataFrame of shape (4000, 43)
             `user_id`, `applied_at` and the 41 profile columns of the file. `applied_at` is
-            2019-07-01, just after the last event, for everybody: nobody applied for anything.
+            2019-07-01, just after the last event, for all customers: there was no application.
         events : DataFrame
             `user_id`, `time`, `operation` (``"page/CQA"`` for one of 29 pages,
-            ``"transaction/01/0136"`` for one of 56 codes in 3 groups), `amount` (yuan, negative
-            for money going out; missing for pages) and `payment` (way of payment ``"A"``,
-            ``"B"`` or ``"C"``; missing for pages); ordered by user and time.
+            ``"transaction/01/0136"`` for one of 56 codes in 3 groups), `amount` (yuan, negative for
+            outgoing money; missing for pages) and `payment` (payment method ``"A"``, ``"B"`` or
+            ``"C"``; missing for pages). Sorted by user and time.
         y : None
             There is no label.
         feature_names : list of str
@@ -91,17 +92,17 @@ def load_cmb2020(folder: str | os.PathLike[str] | None = None) -> Bunch:
         target_names : list of str
             Empty.
         dropped : dict of str to int
-            Empty: nothing is left out.
+            Empty: no row is dropped.
         DESCR : str
             Description of the data.
 
     Raises
     ------
     FileNotFoundError
-        If a file is not found; the message says where it comes from.
+        If a file is not found. The message says where it comes from.
     ValueError
-        If a file lacks a column, a time or amount is missing or cannot be read, a profile column
-        of numbers has something else, or a customer comes twice.
+        If a column is missing, a time or amount is missing or cannot be read, a numeric profile
+        column contains other values, or a customer occurs twice.
 
     Examples
     --------
@@ -139,7 +140,7 @@ def load_cmb2020(folder: str | os.PathLike[str] | None = None) -> Bunch:
 
 
 def _applications(customers: pd.DataFrame) -> pd.DataFrame:
-    """Put user and time before the profile."""
+    """Put user and time in front of the profile."""
     check_unique(customers["id"], _CUSTOMERS)
     profile = customers.drop(columns="id")
     for name in profile.columns.difference(_LETTERS):
@@ -150,7 +151,7 @@ def _applications(customers: pd.DataFrame) -> pd.DataFrame:
 
 
 def _page_views(pages: pd.DataFrame) -> pd.DataFrame:
-    # The header is shifted: the time is in the third column, and page_tm may name an empty fourth.
+    # The header is shifted: the time is in the third column; page_tm may name an empty fourth one.
     time = pages.iloc[:, 2].rename("page_tm")
     check_present(time, _PAGES, "a time")
     return pd.DataFrame(

@@ -1,4 +1,4 @@
-"""What the loaders of public data share: finding files, checking what they hold, one Bunch."""
+"""Shared parts of the loaders of public data: find files, check their contents, build a Bunch."""
 
 from __future__ import annotations
 
@@ -18,19 +18,18 @@ _NO_FEATURES = ("user_id", "application_id", "applied_at")
 def find_files(
     folder: str | os.PathLike[str] | None, name: str, *layouts: list[str], source: str
 ) -> list[Path]:
-    """Find the files of a data set in the folder given, or in the one below it.
+    """Find the files of a data set in the given folder or its subfolder.
 
     Parameters
     ----------
     folder : path or None
-        None takes the folder that the environment variable ``SKHUIHEN_DATA`` names.
+        None uses the folder in the environment variable ``SKHUIHEN_DATA``.
     name : str
-        Name of the data set: that of the folder below.
+        Name of the data set and of the subfolder.
     *layouts : list of str
-        The names of its files, once for each form in which people have them; the first form that
-        is complete is taken.
+        The file names of each published form of the data set. The first complete form is used.
     source : str
-        Where people get the files, for the error.
+        Where to get the files, for the error.
 
     Returns
     -------
@@ -40,13 +39,13 @@ def find_files(
     Raises
     ------
     FileNotFoundError
-        If no folder is named or no layout is complete there.
+        If no folder is given or none contains a complete layout.
     """
     named = folder if folder is not None else os.environ.get(_FOLDER_VARIABLE)
     if not named:
         raise FileNotFoundError(
-            f"No folder given: pass folder=, or set the environment variable {_FOLDER_VARIABLE} "
-            f"to it. {source}"
+            f"No folder given: pass folder=, or set the environment variable {_FOLDER_VARIABLE}. "
+            f"{source}"
         )
     candidates = [Path(named), Path(named) / name]
     absent = []
@@ -64,80 +63,80 @@ def find_files(
 
 
 def read_table(path: Path, columns: Iterable[str], **options: Any) -> pd.DataFrame:
-    """Read a CSV or Parquet file that must have the columns named; options are for the CSV."""
+    """Read a CSV or Parquet file with the given columns; the options apply to CSV."""
     parquet = path.suffix == ".parquet"
     try:
         table = pd.read_parquet(path) if parquet else pd.read_csv(path, **options)
     except ValueError as error:
         raise ValueError(
-            f"{path.name} cannot be read: {error}. Use the file as it was downloaded."
+            f"{path.name} cannot be read: {error}. Use the file exactly as it was downloaded."
         ) from error
     check_columns(table, columns, path.name)
     return table
 
 
 def check_columns(table: pd.DataFrame, columns: Iterable[str], file: str) -> None:
-    """Refuse a table that lacks a column."""
+    """Reject a table with missing columns."""
     absent = [column for column in columns if column not in table]
     if absent:
         raise ValueError(
-            f"{file} lacks the columns {absent}; it has {list(table.columns)}. Use the file "
-            "as it was downloaded."
+            f"{file}: the columns {absent} are missing; it has {list(table.columns)}. Use the file "
+            "exactly as it was downloaded."
         )
 
 
 def check_unique(column: pd.Series, file: str) -> None:
-    """Refuse a key that comes twice."""
+    """Reject a key with repeated values."""
     repeated = column.duplicated()
     if repeated.any():
         raise ValueError(
-            f"{file}: column {column.name!r} must have each value once, but {repeated.sum()} rows "
-            f"repeat one, for example {column[repeated].iloc[0]!r}. Remove them."
+            f"{file}: values of column {column.name!r} must be unique, but {repeated.sum()} rows "
+            f"repeat one, for example {column[repeated].iloc[0]!r}. Remove these rows."
         )
 
 
 def check_present(column: pd.Series, file: str, what: str) -> None:
-    """Refuse a column that is empty in some rows."""
+    """Reject a column with empty rows."""
     absent = int(column.isna().sum())
     if absent:
         raise ValueError(
-            f"{file}: column {column.name!r} must have {what} in every row, but {absent} rows "
-            "have none. Remove them."
+            f"{file}: column {column.name!r} must have {what} in every row, but it is missing in "
+            f"{absent} rows. Remove these rows."
         )
 
 
 def to_times(column: pd.Series, file: str, *, zone: str | None = None) -> pd.Series:
-    """Read ISO 8601 times to the microsecond; with a zone they must tell their offset."""
+    """Read ISO 8601 times to the microsecond; if a zone is given, they must have an offset."""
     try:
         times = pd.to_datetime(column, format="ISO8601", utc=zone is not None)
         times = times if zone is None else times.dt.tz_convert(zone)
         return times.dt.as_unit("us")
     except (ValueError, TypeError) as error:
         raise ValueError(
-            f"{file}: column {column.name!r} has a date that is none: {error}"
+            f"{file}: column {column.name!r} contains an invalid date: {error}"
         ) from None
 
 
 def to_numbers(column: pd.Series, file: str) -> pd.Series:
-    """Read numbers, missing where the file has nothing."""
+    """Read numbers; empty cells become missing values."""
     numbers = pd.to_numeric(column, errors="coerce")
     strange = numbers.isna() & column.notna()
     if strange.any():
         raise ValueError(
-            f"{file}: column {column.name!r} must have numbers, but {strange.sum()} rows have "
-            f"something else, for example {column[strange].iloc[0]!r}. Correct or remove them."
+            f"{file}: column {column.name!r} must hold numbers, but {strange.sum()} rows have "
+            f"other values, for example {column[strange].iloc[0]!r}. Correct or remove these rows."
         )
     return numbers
 
 
 def to_labels(column: pd.Series, classes: tuple[Any, Any], file: str) -> np.ndarray:
-    """Return 1 where a column has the second of two values, and 0 where it has the first."""
+    """Return 1 where a column has the second of two values and 0 where it has the first."""
     strange = ~column.isin(classes)
     if strange.any():
         raise ValueError(
             f"{file}: column {column.name!r} must be {classes[0]!r} or {classes[1]!r}, but "
-            f"{strange.sum()} rows have something else, for example {column[strange].iloc[0]!r}. "
-            "Correct or remove them."
+            f"{strange.sum()} rows have other values, for example {column[strange].iloc[0]!r}. "
+            "Correct or remove these rows."
         )
     return (column == classes[1]).to_numpy(dtype=np.int64)
 
@@ -150,7 +149,7 @@ def make_bunch(
     dropped: dict[str, int],
     descr: str,
 ) -> Bunch:
-    """Put together what every loader returns; events are ordered by user and time."""
+    """Build the result of every loader, with events sorted by user and time."""
     if events is not None:
         events = events.sort_values(["user_id", "time"], kind="stable", ignore_index=True)
     left_out = ", ".join(f"{number:,} {reason}" for reason, number in dropped.items())
@@ -161,5 +160,5 @@ def make_bunch(
         feature_names=[name for name in applications.columns if name not in _NO_FEATURES],
         target_names=target_names,
         dropped=dropped,
-        DESCR=f"{descr}\nLeft out: {left_out or 'nothing'}.\n",
+        DESCR=f"{descr}\nDropped: {left_out or 'nothing'}.\n",
     )

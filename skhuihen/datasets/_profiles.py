@@ -1,4 +1,4 @@
-"""Two tables of the paper's Table 6: default of credit card clients, and credit card fraud."""
+"""Two data sets of the paper's Table 6: default of credit card clients, and credit card fraud."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from skhuihen.datasets._files import (
     to_numbers,
 )
 
-# The newest month first, as in the file, which has no PAY_1.
+# Newest month first, as in the file, which has no PAY_1.
 _MONTH_ENDS = pd.to_datetime(
     ["2005-09-30", "2005-08-31", "2005-07-31", "2005-06-30", "2005-05-31", "2005-04-30"]
 ).as_unit("us")
@@ -29,60 +29,60 @@ _CODES = ["SEX", "EDUCATION", "MARRIAGE"]
 _CLIENT = ["LIMIT_BAL", *_CODES, "AGE"]
 _DEFAULT = "default payment next month"
 _UCI_OPENML = 42477
-# OpenML numbers the columns, and every publisher calls the target something else.
+# OpenML numbers the columns, and each publisher names the target differently.
 _UCI_NAMES = {
     **{f"x{i}": name for i, name in enumerate([*_CLIENT, *_STATUS, *_BILL, *_PAID], start=1)},
     **dict.fromkeys(["class", "default.payment.next.month", "y"], _DEFAULT),
 }
 _UCI_SOURCE = (
     "The data are 'Default of Credit Card Clients' of the UCI Machine Learning Repository "
-    "(https://archive.ics.uci.edu/dataset/350), as the file UCI_Credit_Card.csv at "
-    "https://www.kaggle.com/datasets/uciml/default-of-credit-card-clients-dataset: download it, "
-    "or pass fetch=True to fetch them from OpenML."
+    "(https://archive.ics.uci.edu/dataset/350). Download the file UCI_Credit_Card.csv from "
+    "https://www.kaggle.com/datasets/uciml/default-of-credit-card-clients-dataset, or pass "
+    "fetch=True to fetch the data from OpenML."
 )
 _CARD_OPENML = 1597
 _CARD_COLUMNS = [*(f"V{i}" for i in range(1, 29)), "Amount", "Class"]
 _CARD_SOURCE = (
-    "The data are 'Credit Card Fraud Detection' of the Machine Learning Group of ULB, file "
-    "creditcard.csv at https://www.kaggle.com/datasets/mlg-ulb/creditcardfraud: download it, or "
-    "pass fetch=True to fetch them from OpenML."
+    "The data are 'Credit Card Fraud Detection' of the Machine Learning Group of ULB. Download the "
+    "file creditcard.csv from https://www.kaggle.com/datasets/mlg-ulb/creditcardfraud, or pass "
+    "fetch=True to fetch the data from OpenML."
 )
 
 _UCI_DESCR = """\
 Default of credit card clients in Taiwan
 ----------------------------------------
 
-{n_clients:,} clients, of which {n_bad:,} defaulted on the payment of the next month, October 2005.
-{n_repeated:,} rows are like another one in everything but the client; they are kept.
+{n_clients:,} clients. {n_bad:,} of them defaulted on the payment of the next month, October 2005.
+{n_repeated:,} rows repeat another row in everything but the client; they are kept.
 Source: {source}.
 
 Reference: I.-C. Yeh and C.-H. Lien, The comparisons of data mining techniques for the predictive
 accuracy of probability of default of credit card clients, Expert Systems with Applications 36
 (2009) 2473-2480.
 
-Time of the application. Nobody applied: `applied_at` is 1 October 2005 for all, just after the
-last of the six months, April to September 2005.
+Time of the application. There was no application: `applied_at` is 1 October 2005 for all clients,
+just after the last of the six months, April to September 2005.
 
 Profile. LIMIT_BAL (credit in NT dollars), SEX (1 male, 2 female), EDUCATION (1 graduate school,
-2 university, 3 high school, 4 others; 0, 5 and 6 are in the data and not explained), MARRIAGE
-(1 married, 2 single, 3 others; 0 is not explained) and AGE.
+2 university, 3 high school, 4 others; 0, 5 and 6 occur but are undocumented), MARRIAGE
+(1 married, 2 single, 3 others; 0 is undocumented) and AGE.
 
-Months. The number 0 or 1 is September, 6 is April. PAY_0 and PAY_2 to PAY_6 are the status of
-repayment (-1 paid duly, n paid n months late; -2 and 0 are not explained), BILL_AMT1 to
-BILL_AMT6 the bills, negative for a credit balance, and PAY_AMT1 to PAY_AMT6 what was paid.
+Months. The number 0 or 1 is September, 6 is April. PAY_0 and PAY_2 to PAY_6 are the repayment
+status (-1 paid duly, n paid n months late; -2 and 0 are undocumented). BILL_AMT1 to BILL_AMT6 are
+the bills, negative for a credit balance. PAY_AMT1 to PAY_AMT6 are the payments.
 """
 
 _CARD_DESCR = """\
 Credit card fraud
 -----------------
 
-{n_rows:,} transactions of European cards in two days of September 2013, of which {n_bad:,} are
-fraud. {n_repeated:,} rows are like another one in everything; they are kept.
+{n_rows:,} transactions of European cards in two days of September 2013. {n_bad:,} of them are
+fraud. {n_repeated:,} rows repeat another row; they are kept.
 Source: {source}.
 
-Profile. V1 to V28 are principal components of something that is not published, Amount is the
-amount, and Time the seconds since the first transaction{no_time}. Cards are not identified, so
-there are neither users nor behaviors.
+Profile. V1 to V28 are principal components of unpublished features, Amount is the amount, and Time
+the seconds since the first transaction{no_time}. Cards are not identified, so there are no users
+and no behaviors.
 """
 
 
@@ -92,36 +92,37 @@ def load_uci_default(
     fetch: bool = False,
     as_behaviors: bool = False,
 ) -> Bunch:
-    """Load the default of credit card clients, as a profile or with six months of behavior.
+    """Load the default of credit card clients, as a profile or with six months of events.
 
     Parameters
     ----------
     folder : path, default=None
-        The folder with ``UCI_Credit_Card.csv``, or the one above it, if it is in its
-        ``uci_default``. None takes the folder that the environment variable ``SKHUIHEN_DATA``
-        names.
+        The folder with ``UCI_Credit_Card.csv``, or its parent folder if the file is in the
+        subfolder ``uci_default``. None uses the folder in the environment variable
+        ``SKHUIHEN_DATA``.
     fetch : bool, default=False
-        Whether to take the data from OpenML instead (data set 42477) by
-        :func:`sklearn.datasets.fetch_openml`, which downloads them once and keeps them. OpenML
-        does not number the clients; they are numbered from 1 in its order.
+        Whether to fetch the data from OpenML instead (data set 42477) with
+        :func:`sklearn.datasets.fetch_openml`, which downloads them once and caches them. OpenML
+        has no client numbers; clients are numbered from 1 in its row order.
     as_behaviors : bool, default=False
-        Where the 18 columns of the six months go: to the profile, as in the paper's Table 6, or
-        to the events.
+        Whether the 18 columns of the six months become events. Otherwise they belong to the
+        profile, as in the paper's Table 6.
 
     Returns
     -------
     data : :class:`~sklearn.utils.Bunch`
         applications : DataFrame of shape (30000, 25) or (30000, 7)
-            `user_id`, `applied_at` and the profile under the names of the file; SEX, EDUCATION
+            `user_id`, `applied_at` and the profile under the names of the file. SEX, EDUCATION
             and MARRIAGE are categories. `applied_at` is 2005-10-01, just after the last month,
-            for everybody.
+            for all clients.
         events : DataFrame of shape (540000, 4) or None
-            With `as_behaviors`, three events per client and month: `user_id`, `time`,
-            `operation` (``"bill"``, ``"payment"`` or the status of repayment, such as
-            ``"repayment_status_2"`` for two months late) and `amount` (NT dollars; missing for
-            the status); ordered by user and time. Only the month is known, and all three bear its
-            last day: by the default gap of :class:`~skhuihen.Sessionizer`, a month is a session.
-            A month without payment has a payment of 0.
+            With `as_behaviors`, three events per client and month, sorted by user and time. The
+            columns are `user_id`, `time`, `operation` and `amount`. The operation is ``"bill"``,
+            ``"payment"`` or the repayment status, such as ``"repayment_status_2"`` for two months
+            late. The amount is in NT dollars, and missing for the status. Only the month is known,
+            so all three events have its last day as their time. With the default gap of
+            :class:`~skhuihen.Sessionizer`, each month is a session. A month without a payment has
+            a payment of 0.
         y : ndarray of shape (30000,)
             1 for default on the next payment, 0 otherwise.
         feature_names : list of str
@@ -129,19 +130,19 @@ def load_uci_default(
         target_names : list of str
             ``["No default", "Default"]``.
         dropped : dict of str to int
-            Empty: nothing is left out.
+            Empty: no row is dropped.
         DESCR : str
             Description of the data.
 
     Raises
     ------
     FileNotFoundError
-        If the file is not found; the message says where to get it.
+        If the file is not found. The message says where to get it.
     ConnectionError
         If OpenML cannot be reached.
     ValueError
-        If a column is missing or holds something else than numbers, a label is neither 0 nor 1,
-        a client comes twice, or both `folder` and `fetch` are given.
+        If a column is missing or contains values other than numbers, a label is neither 0 nor 1, a
+        client occurs twice, or both `folder` and `fetch` are given.
 
     References
     ----------
@@ -184,46 +185,46 @@ def load_uci_default(
 
 
 def load_creditcard(folder: str | os.PathLike[str] | None = None, *, fetch: bool = False) -> Bunch:
-    """Load credit card fraud: a profile alone, without users, times or behaviors.
+    """Load credit card fraud: only a profile, without users, times or behaviors.
 
     Parameters
     ----------
     folder : path, default=None
-        The folder with ``creditcard.csv``, or the same table as ``creditcard.parquet``, or the
-        one above it, if it is in its ``creditcard``. None takes the folder that the environment
-        variable ``SKHUIHEN_DATA`` names.
+        The folder with ``creditcard.csv``, or with the same table as ``creditcard.parquet``. It
+        can also be the parent folder if the file is in the subfolder ``creditcard``. None uses the
+        folder in the environment variable ``SKHUIHEN_DATA``.
     fetch : bool, default=False
-        Whether to take the data from OpenML instead (data set 1597) by
-        :func:`sklearn.datasets.fetch_openml`, which downloads them once and keeps them.
+        Whether to fetch the data from OpenML instead (data set 1597) with
+        :func:`sklearn.datasets.fetch_openml`, which downloads them once and caches them.
 
     Returns
     -------
     data : :class:`~sklearn.utils.Bunch`
         applications : DataFrame of shape (284807, 30)
-            The profile: `Time`, `V1` to `V28` and `Amount`. Without `Time`, if the source has
-            none.
+            The profile: `Time`, `V1` to `V28` and `Amount`. `Time` is missing if the source does
+            not have it.
         events : None
-            There are none.
+            There are no events.
         y : ndarray of shape (284807,)
             1 for fraud, 0 otherwise.
         feature_names : list of str
-            The profile columns: all.
+            All columns, which are the profile.
         target_names : list of str
             ``["Genuine", "Fraud"]``.
         dropped : dict of str to int
-            Empty: nothing is left out.
+            Empty: no row is dropped.
         DESCR : str
             Description of the data.
 
     Raises
     ------
     FileNotFoundError
-        If the file is not found; the message says where to get it.
+        If the file is not found. The message says where to get it.
     ConnectionError
         If OpenML cannot be reached.
     ValueError
-        If a column is missing or holds something else than numbers, a label is neither 0 nor 1,
-        or both `folder` and `fetch` are given.
+        If a column is missing or contains values other than numbers, a label is neither 0 nor 1, or
+        both `folder` and `fetch` are given.
 
     References
     ----------
@@ -258,7 +259,7 @@ def load_creditcard(folder: str | os.PathLike[str] | None = None, *, fetch: bool
             n_bad=y.sum(),
             n_repeated=table.duplicated().sum(),
             source=source,
-            no_time="" if time else ", which this source leaves out",
+            no_time="" if time else ", which this source does not have",
         ),
     )
 
@@ -271,33 +272,33 @@ def _read_or_fetch(
     data_id: int,
     source: str,
 ) -> tuple[pd.DataFrame, str]:
-    """Read the table from the first of the files there is, or fetch it; return its name too."""
+    """Read the table from the first existing file, or fetch it; also return its name."""
     if not fetch:
         (path,) = find_files(folder, name, *([file] for file in files), source=source)
         return read_table(path, []), path.name
     if folder is not None:
         raise ValueError(
-            f"folder={os.fspath(folder)!r} and fetch=True were both given. Give the folder to "
-            "read files that you have, or fetch=True to take the data from OpenML."
+            f"folder={os.fspath(folder)!r} and fetch=True were both given. Pass folder to read "
+            "local files, or fetch=True to download the data from OpenML."
         )
     try:
         table = sklearn.datasets.fetch_openml(data_id=data_id, as_frame=True).frame
     except OSError as error:
         raise ConnectionError(
-            f"Data set {data_id} of OpenML cannot be fetched: {error}. Try again with a "
-            f"connection, or pass folder=. {source}"
+            f"Data set {data_id} of OpenML cannot be fetched: {error}. Check the internet "
+            f"connection and try again, or pass folder=. {source}"
         ) from error
     return table, f"OpenML data set {data_id}"
 
 
 def _numeric(table: pd.DataFrame, columns: list[str], source: str) -> pd.DataFrame:
-    """Return the columns named, as numbers."""
+    """Return the given columns as numbers."""
     check_columns(table, columns, source)
     return pd.DataFrame({name: to_numbers(table[name], source) for name in columns})
 
 
 def _monthly_events(table: pd.DataFrame, user_id: pd.Series) -> pd.DataFrame:
-    """Turn the columns of six months into three events for each."""
+    """Convert the columns of six months to three events per month."""
     events = []
     for end, status, bill, paid in zip(_MONTH_ENDS, _STATUS, _BILL, _PAID, strict=True):
         level = table[status].astype("Int64").astype("str")

@@ -1,4 +1,4 @@
-"""A simulated bank whose overdue probabilities are known."""
+"""A simulated bank with known overdue probabilities."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from skhuihen.preprocessing._abstraction.rules import ITEM_CLICK
 _NEW_FROM, _NEW_DAYS = pd.Timestamp("2024-01-15"), 168
 _OLD_FROM, _OLD_DAYS = pd.Timestamp("2022-03-01"), 540
 
-_REPEAT_SHARE = 0.03  # applications of users who applied before
+_REPEAT_SHARE = 0.03  # applications of users with an earlier application
 _STRANGER_SHARE = 0.02  # app users who never apply
 
 
 class _Bank(NamedTuple):
-    """Table 1 of the paper, and how much each mechanism adds to the log-odds at an effect of 1."""
+    """Table 1 of the paper, and the log-odds that each mechanism adds at an effect of 1."""
 
     n_new: int
     n_overdue: int
@@ -47,10 +47,10 @@ class _Bank(NamedTuple):
     sizes: dict[str, float]
 
 
-# The sizes of the profile are such that, at the number of applications and the overdue rate of
-# Table 1, logistic regression and LightGBM on the profile score about what the paper reports for
-# them (AUC 0.62 and 0.67 at bank A, 0.62 and 0.65 at bank B); at one seed the mean is off by
-# some 0.01 at A and 0.03 at B. `examples/03_simulated_bank.py --table-1` shows it.
+# The profile effects are sized so that, with the number of applications and the overdue rate of
+# Table 1, logistic regression and LightGBM on the profile reach about the AUC of the paper (0.62
+# and 0.67 at bank A, 0.62 and 0.65 at bank B). At one seed the mean differs by about 0.01 at A and
+# 0.03 at B. `examples/03_simulated_bank.py --table-1` shows it.
 _BANKS = {
     "A": _Bank(
         n_new=26_602,
@@ -88,20 +88,20 @@ Simulated loan applications of a bank with a mobile app
 
 New applications: {n_new:,} of {n_users:,} users, {n_overdue:,} overdue.
 Events: {n_events:,}, in the 105 days before each application, after it, and of users who never
-applied. Events after an application tell its label: cut them away. Leave out, too, what was
-recorded only after it: {n_late:,} events were recorded an hour late or more, or never.
+applied. Events after an application reveal its label, so they must be cut off, and so must events
+recorded only after it: {n_late:,} events were recorded at least an hour late, or never.
 Old applications: {n_old:,} without events, {n_old_overdue:,} overdue.
 The app logs {n_operations} transform operations and function widgets, which are {n_behaviors} \
 behaviors.
 
-Every label was drawn from a known probability, which depends on the profile, on how short and
-fast the last session before the application is, on a single long wait in it, on how late in the
-month the app is used, and on the share of risky products among the investment products clicked,
-as far as it bears on the credit applied for. The best possible AUC is {best_auc:.3f}, and
+Every label was drawn from a known probability. It depends on the profile and on four signs of
+behavior: a short and fast last session before the application; a single long wait in it; use of the
+app late in the month; and a large share of risky products among the investment products clicked,
+depending on the credit product applied for. The best possible AUC is {best_auc:.3f}, and
 {profile_auc:.3f} from the profile alone.
 
-The effects were planted. A model that finds them has parts that work; whether such effects are
-there to be found in a real bank, and what they are worth, these data cannot tell.
+The effects were planted. If a model finds them, its parts work. These data cannot show whether a
+real bank has such effects, or what they are worth.
 """
 
 
@@ -124,7 +124,7 @@ def _events_table(events: Events, catalog: Catalog) -> pd.DataFrame:
 def _generator(
     random_state: int | np.random.RandomState | np.random.Generator | None,
 ) -> np.random.Generator:
-    """Make a generator that leaves numpy's global state alone, ``None`` included."""
+    """Create a generator that does not touch numpy's global state, even for ``None``."""
     if isinstance(random_state, np.random.RandomState):
         return np.random.default_rng(random_state.randint(2**31, size=4))
     return np.random.default_rng(random_state)
@@ -174,112 +174,111 @@ def make_loan_data(
 ) -> Bunch:
     """Simulate a bank's loan applications and app log, with the true probability of each label.
 
-    The timing follows the log of a real bank's app: seconds between behaviors, hours and days
-    between sessions, few long sessions among many short ones, peaks at the hours of work
-    (``examples/03_simulated_bank.py`` puts the figures side by side). What [1]_ argues for is
-    planted, each mechanism with a size of its own on the log-odds of being overdue:
+    The timing follows the app log of a real bank: seconds between behaviors, hours and days between
+    sessions, a few long sessions among many short ones, and peaks during working hours
+    (``examples/03_simulated_bank.py`` compares the figures). The mechanisms that [1]_ argues for
+    are planted. Each adds to the log-odds of being overdue with its own size:
 
-    - *profile*: what lines and categories of the profile add;
+    - *profile*: linear and categorical effects of the profile;
     - *nonlinear*: steps, curves and products of profile columns;
     - *impulsive*: the last session before the application is short and its intervals are short;
-    - *hesitant*: one interval of the last session is long, minutes, and the others are short. Who
-      stops to think is deliberate: it lowers the risk;
+    - *hesitant*: one interval of the last session lasts minutes and the others are short. Such an
+      applicant stops to think, which lowers the risk;
     - *month_end*: the app is used late in the month, from the 24th on, before the salary;
-    - *habit*: over the whole history, a large share of the investment products clicked are risky.
-      How much it matters, and to which side, depends on the credit product applied for.
+    - *habit*: over the full history, a large share of the investment products clicked are risky.
+      The size and sign of the effect depend on the credit product applied for.
 
-    Each is computed from the tables as they are returned, not from hidden states, so
-    `best_auc` can be reached in principle. Only events that the bank knew of at the application
-    count: those that happened (`time`) and were recorded (`recorded_at`) strictly before it, that
-    is, those of ``attach_behaviors(..., known_at="recorded_at")``. Profile and behavior are
-    independent of each other.
+    Each is computed from the returned tables rather than from hidden states, so `best_auc` can be
+    reached in principle. Only events known to the bank at the application count: they happened
+    (`time`) and were recorded (`recorded_at`) strictly before it. These are the events of
+    ``attach_behaviors(..., known_at="recorded_at")``. Profile and behavior are independent.
 
-    The app logs hundreds of raw operations, which are some forty behaviors: the same button on
-    many pages, by names with and without a page in them, and by names that say nothing.
+    The app logs hundreds of raw operations for about forty behaviors: the same button on many
+    pages, under names with or without the page and under meaningless names.
 
-    Success here shows that the parts of a model work. It does not show that they pay in a real
+    Success here shows that the parts of a model work. It does not show that they pay off in a real
     bank: the effects are found because they were planted.
 
     Parameters
     ----------
     n_new : int or None, default=5000
-        Number of applications with an app log; at least 2. None takes that of the bank in Table
-        1 of [1]_: 26,602 at bank A, 12,765 at bank B. About 3% are the second application of a
-        user, and about 4% of the users have no events before they apply.
+        Number of applications with an app log; at least 2. None uses the number of the bank in
+        Table 1 of [1]_: 26,602 at bank A, 12,765 at bank B. About 3% are the second application of
+        a user, and about 4% of the users have no events before they apply.
     n_old : int or None, default=20000
-        Number of earlier applications, of other users, of which only the profile is known. None
-        takes that of Table 1: 142,521 at bank A, 14,272 at bank B.
+        Number of old applications, made earlier by other users, with only a profile. None uses the
+        number of Table 1: 142,521 at bank A, 14,272 at bank B.
     bank : {"A", "B"}, default="A"
-        Which bank of [1]_ to resemble. Bank A logs 452 transform operations and function widgets,
-        which are 42 behaviors, by names such as ``FundListPage.quickBuy`` and
-        ``fund/list/quick_buy``; bank B logs 367, which are 37 behaviors, by codes of module,
-        page and function such as ``181-507-813``. Names that say nothing are 15% at bank A and
-        30% at bank B. Items are counted apart. The banks also differ in overdue rates and in
-        the sizes of the effects.
+        The bank of [1]_ to resemble. Bank A logs 452 transform operations and function widgets for
+        42 behaviors, under names such as ``FundListPage.quickBuy`` and ``fund/list/quick_buy``.
+        Bank B logs 367 for 37 behaviors, under codes of module, page and function such as
+        ``181-507-813``. Meaningless names are 15% at bank A and 30% at bank B. Items are counted
+        separately. The banks also differ in overdue rates and effect sizes.
     profile_effect, nonlinear_effect : float, default=1.0
-        Size of the effect of the profile, its lines and all else; 0 switches it off.
+        Sizes of the linear and nonlinear effects of the profile; 0 disables an effect.
     impulsive_effect, hesitant_effect : float, default=1.0
-        Size of the effects of the last session; 0 switches it off.
+        Sizes of the effects of the last session; 0 disables an effect.
     month_end_effect : float, default=1.0
-        Size of the effect of the salary cycle; 0 switches it off.
+        Size of the effect of the salary cycle; 0 disables it.
     habit_effect : float, default=1.0
-        Size of the effect of the long-term appetite for risk; 0 switches it off.
+        Size of the effect of the long-term appetite for risk; 0 disables it.
     name_noise : float, default=1.0
-        Share of each behavior's further names that the app uses, the popular ones first. At 0
-        every behavior, items included, goes by one clean name, its own. It bears on names only,
-        not on the risk, so it has no column in `effects`.
+        Share of the additional names of each behavior that the app uses, most popular first. At 0
+        every behavior, including items, has a single clean name. It affects names only and not the
+        risk, so it has no column in `effects`.
     late_share : float, default=0.1
-        Share of the visits and, on top, of the transactions that the bank learns of hours or days
-        late; a twentieth as many events are never recorded. The visit that ends in an
-        application is always known by then. At 0 all is recorded within seconds.
+        Share of visits, and additionally of transactions, that the bank learns of hours or days
+        late. A twentieth of this share of events is never recorded. The visit that ends in an
+        application is always known in time. At 0 all events are recorded within seconds.
     drift : float, default=0.0
-        How different the old applicants are, from 0 to 1: poorer, less schooled and after other
-        credits, and with other weights of the terms of `profile` and `nonlinear`. The new ones
-        stay as they are.
+        How much old applicants differ, from 0 to 1. They are poorer and less educated, apply for
+        other credits, and the terms of `profile` and `nonlinear` have other weights. New applicants
+        do not change.
     overdue_rate : float or None, default=None
-        Mean of the true probability, strictly between 0 and 1, over the new applications and over
-        the old ones. None takes the rates of Table 1: 1,402 of 26,602 and 9,501 of 142,521 at
+        Mean of the true probability over the new applications, and also over the old ones, strictly
+        between 0 and 1. None uses the rates of Table 1: 1,402 of 26,602 and 9,501 of 142,521 at
         bank A, 734 of 12,765 and 982 of 14,272 at bank B.
     max_sessions : int, default=200
-        Upper bound on the number of app visits of a user before an application, and after it.
-        It bounds memory: a few users visit several times a day.
+        Maximum number of app visits of a user before an application, and after it. This limits
+        memory, since a few users visit several times a day.
     random_state : int, Generator, RandomState or None, default=None
-        Seed or source of the randomness. The same int gives the same data; numpy's global state
-        is neither used nor changed. Arguments that do not touch a part leave it as it is: with
+        Seed or source of randomness. The same int gives the same data. numpy's global state is
+        neither used nor changed. An argument changes only the parts it concerns: with another
+        effect size, the same users do the same things before they apply.
         another effect size, the same users do the same things before they apply.
 
     Returns
     -------
     data : :class:`~sklearn.utils.Bunch`
         applications : DataFrame of shape (n_new, 22)
-            `application_id`, `user_id`, `applied_at` and the profile, whose columns begin with
-            `user__`, `device__` or `item__`; ordered by `applied_at`.
+            `application_id`, `user_id`, `applied_at` and the profile, whose columns start with
+            `user__`, `device__` or `item__`. Sorted by `applied_at`.
         events : DataFrame
             `user_id`, `time`, `operation`, `item` (a product id such as `"A17"`, or missing),
             `amount` (money in or out, or missing) and `recorded_at` (when the bank learned of it,
-            missing where it never did); ordered by user and time. It also has events at and after
-            `applied_at`, which tell the label, and events of users who never applied.
+            missing if never). Sorted by user and time. It also has events at and after
+            `applied_at`, which reveal the label, and events of users who never applied.
         y : ndarray of shape (n_new,)
             1 for overdue, 0 otherwise.
         probability : ndarray of shape (n_new,)
-            The probability that each label was drawn from.
+            The probability from which each label was drawn.
         best_auc : float
-            AUC of `probability` itself: the expected number of pairs in the right order over
-            the expected number of pairs, computed from `probability`. No model can be expected
-            to do better; on one draw of `y` it may, by luck.
+            AUC of `probability` itself, computed from `probability` as the expected number of
+            correctly ordered pairs over the expected number of pairs. No model can be expected to
+            do better, but it may by luck on one draw of `y`.
         profile_auc : float
-            The same for the sum of the effects of the profile.
+            The same for the sum of the profile effects.
         effects : DataFrame of shape (n_new, 6)
             What `profile`, `nonlinear`, `impulsive`, `hesitant`, `month_end` and `habit` add to
             the log-odds.
         intercept : float
-            The rest: the log-odds are `intercept` plus the sum of `effects`.
+            The log-odds are `intercept` plus the sum of `effects`.
         old_applications, old_y, old_probability
-            The same for the old applications, which were made earlier. Behavior bears on their
-            risk too, but nobody recorded it.
+            The same for the old applications. Behavior affects their risk too, but it was not
+            recorded.
         operation_groups : DataFrame
             `operation`, `field` and `behavior`: the true grouping of the raw operations, in the
-            form that ``BehaviorAbstractor(rules=...)`` takes.
+            form accepted by ``BehaviorAbstractor(rules=...)``.
         products : DataFrame
             `item`, `behavior` (the click that it belongs to) and `risky`.
         DESCR : str
@@ -288,7 +287,7 @@ def make_loan_data(
     Raises
     ------
     ValueError
-        If a parameter is out of its range.
+        If a parameter is out of range.
 
     References
     ----------
@@ -328,7 +327,7 @@ def make_loan_data(
     app = App(Catalog(bank, name_noise), late_share)
 
     rng = _generator(random_state)
-    # A stream for each part: the parts that an argument does not touch stay as they are.
+    # One random stream per part, so an argument does not change other parts.
     seeds = rng.integers(2**63, size=8)
     old_rng, old_label_rng, new_rng, people_rng, history_rng, label_rng, after_rng, stranger_rng = (
         map(np.random.default_rng, seeds)
@@ -345,7 +344,7 @@ def make_loan_data(
     intercept, probability = _probability(effects, rate)
     y = (label_rng.random(n_new) < probability).astype(np.int64)
 
-    # Behavior was there before anybody recorded it: old users have that of random new ones.
+    # Old users have unrecorded behavior: that of random new users.
     unrecorded = old_label_rng.integers(n_new, size=n_old)
     old_behavior = behavior.iloc[unrecorded].reset_index(drop=True)
     old = make_applications(n_old, n_old, 1, drift, old_rng)

@@ -1,4 +1,4 @@
-"""The data of the lender SuperLender: an overdue flag, a thin profile, earlier loans as events."""
+"""Data of the lender SuperLender: an overdue label, a thin profile, and earlier loans as events."""
 
 from __future__ import annotations
 
@@ -58,57 +58,57 @@ _COLUMNS = {
 }
 _SOURCE = (
     "The three files belong to the 'Loan Default Prediction' challenge of Data Science Nigeria "
-    "on Zindi (https://zindi.africa), lender SuperLender: download and unpack them."
+    "on Zindi (https://zindi.africa), lender SuperLender. Download and unpack them."
 )
 
 _DESCR = """\
 SuperLender: loans of a Nigerian digital lender
 -----------------------------------------------
 
-{n_loans:,} loans, one per customer, of which {n_bad:,} were overdue ("Bad"); {n_events:,} events
-of {n_earlier:,} earlier loans. Source: the 'Loan Default Prediction' challenge of Data Science
-Nigeria on Zindi, files trainperf.csv, trainprevloans.csv and traindemographics.csv.
+{n_loans:,} loans, one per customer. {n_bad:,} of them were overdue ("Bad"). {n_events:,} events of
+{n_earlier:,} earlier loans. Source: the 'Loan Default Prediction' challenge of Data Science Nigeria
+on Zindi, files trainperf.csv, trainprevloans.csv and traindemographics.csv.
 
-Time of the application. `applied_at` is the date of approval, before which every earlier loan was
-closed. The date of creation comes from a clock about an hour behind: by that one, some earlier
+Time of the application. `applied_at` is the date of approval. Every earlier loan was closed before
+it. The date of creation comes from a clock that is about an hour slow; by that date, some earlier
 loans would still be open.
 
-Events. A loan is approved (amount: what is lent), its first repayment falls due (amount: the
+Events. A loan is approved (amount: the amount lent), its first repayment falls due (amount: the
 total due), it is repaid for the first time (amount: not recorded) and it is closed (amount: the
-total due). Every event bears the loan's id, its term and the days to its first due date: all
-known from the approval on. Of a loan repaid early, the due date may lie after the next
-application ({n_due_later:,} do). The event `loan_due` is then in the future and must be cut away;
-`due_days` still tells the date.
+total due). Every event has the id of the loan, its term and the days to its first due date, all
+known from the approval on. If a loan was repaid early, its due date may be after the next
+application ({n_due_later:,} are). The event `loan_due` is then in the future and must be cut off;
+`due_days` still gives the date.
 
-Profile. {n_unprofiled:,} customers have no demographics. Of the referring customer and of the bank
-branch, known for few, only whether they are known is kept.
+Profile. {n_unprofiled:,} customers have no demographics. The referring customer and the bank branch
+are known for few, so the profile only records whether they are known.
 """
 
 
 def load_superlender(folder: str | os.PathLike[str] | None = None) -> Bunch:
-    """Load the SuperLender data: loans of a Nigerian lender, with the loans before each.
+    """Load the SuperLender data: loans of a Nigerian lender with the earlier loans as events.
 
-    Every loan is an application; the events are those of the customer's earlier loans. Events lie
-    days apart, and no gap cuts them into loans: take each loan as a session, with
+    Every loan is an application; the events come from the customer's earlier loans. Events are days
+    apart, and no session gap separates the loans. Make each loan a session with
     ``Sessionizer(session="loan", min_behaviors=1)``.
 
     Parameters
     ----------
     folder : path, default=None
-        The folder with ``trainperf.csv``, ``trainprevloans.csv`` and ``traindemographics.csv``,
-        or the one above it, if they are in its ``superlender``. None takes the folder that the
-        environment variable ``SKHUIHEN_DATA`` names. Nothing is downloaded.
+        The folder with ``trainperf.csv``, ``trainprevloans.csv`` and ``traindemographics.csv``, or
+        its parent folder if they are in the subfolder ``superlender``. None uses the folder in the
+        environment variable ``SKHUIHEN_DATA``. Nothing is downloaded.
 
     Returns
     -------
     data : :class:`~sklearn.utils.Bunch`
         applications : DataFrame of shape (4368, 14)
-            `user_id`, `application_id`, `applied_at` and the profile: columns that begin with
-            `user__` or `item__`. Age is in years at the application, amounts are in naira.
+            `user_id`, `application_id`, `applied_at` and the profile, whose columns start with
+            `user__` or `item__`. Age is in years at the application; amounts are in naira.
         events : DataFrame
             `user_id`, `time`, `operation` (`"loan_approved"`, `"loan_due"`, `"first_repaid"` or
             `"loan_closed"`), `amount`, `loan` (the loan's id), `term_days` and `due_days` (days
-            from approval to the first due date); ordered by user and time.
+            from approval to the first due date). Sorted by user and time.
         y : ndarray of shape (4368,)
             1 for overdue ("Bad"), 0 otherwise.
         feature_names : list of str
@@ -116,17 +116,17 @@ def load_superlender(folder: str | os.PathLike[str] | None = None) -> Bunch:
         target_names : list of str
             ``["Good", "Bad"]``.
         dropped : dict of str to int
-            Number of rows of the files that were left out, by reason. No loan ever is.
+            Number of dropped rows of the files, by reason. Loans are never dropped.
         DESCR : str
             Description of the data.
 
     Raises
     ------
     FileNotFoundError
-        If a file is not found; the message says where to get it.
+        If a file is not found. The message says where to get it.
     ValueError
-        If a file lacks a column, a date cannot be read, an approval has none, a customer applies
-        or an earlier loan comes twice, or a flag is neither Good nor Bad.
+        If a column is missing, a date cannot be read, an approval has no date, a customer or an
+        earlier loan occurs twice, or a label is neither Good nor Bad.
 
     Examples
     --------
@@ -161,7 +161,7 @@ def load_superlender(folder: str | os.PathLike[str] | None = None) -> Bunch:
 
 
 def _check_tables(tables: dict[str, pd.DataFrame]) -> None:
-    """Read dates, and check keys and what must be there."""
+    """Read dates, and check keys and required values."""
     for file, table in tables.items():
         for name in _COLUMNS[file]:
             if name.endswith("date"):
@@ -174,7 +174,7 @@ def _check_tables(tables: dict[str, pd.DataFrame]) -> None:
 def _one_row_per_customer(
     people: pd.DataFrame, loans: pd.DataFrame
 ) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Index demographics by customer, and count what is left out on the way."""
+    """Index demographics by customer, and count the dropped rows."""
     distinct = people.drop_duplicates()
     single = distinct.drop_duplicates("customerid").set_index("customerid")
     dropped = {
@@ -188,7 +188,7 @@ def _one_row_per_customer(
 
 
 def _applications(loans: pd.DataFrame, people: pd.DataFrame) -> pd.DataFrame:
-    """Lay out what is known when a loan is approved."""
+    """Build the profile from what is known when a loan is approved."""
     known = people.reindex(loans["customerid"]).reset_index(drop=True)
     age = (loans["approveddate"] - known["birthdate"]).dt.days / 365.25
     return pd.DataFrame(
@@ -212,7 +212,7 @@ def _applications(loans: pd.DataFrame, people: pd.DataFrame) -> pd.DataFrame:
 
 
 def _events(earlier: pd.DataFrame) -> pd.DataFrame:
-    """Turn each earlier loan into the events of its life; one without a time did not happen."""
+    """Convert each earlier loan to events; an event without a time did not happen."""
     approved, due = earlier["approveddate"], earlier["firstduedate"]
     unrecorded = pd.Series(np.nan, index=earlier.index)
     life = {
@@ -242,7 +242,7 @@ def _events(earlier: pd.DataFrame) -> pd.DataFrame:
 
 
 def _due_later(events: pd.DataFrame, applications: pd.DataFrame) -> int:
-    """Count earlier loans whose first due date lies at or after the application."""
+    """Count earlier loans with a first due date at or after the application."""
     due = events[events["operation"] == "loan_due"]
     applied_at = due["user_id"].map(applications.set_index("user_id")["applied_at"])
     return int((due["time"] >= applied_at).sum())

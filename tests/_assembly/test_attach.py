@@ -560,7 +560,7 @@ def test_float_keys_that_lost_digits_match_nobody(events):
     X, report = attach_behaviors(applications, events, return_report=True)
     assert [len(row) for row in lists(X)] == [0, 2]
     assert report["events_with_null_key"] == 3
-    with pytest.raises(ValueError, match=r"1 missing values \(or floats of 2\*\*53 and more"):
+    with pytest.raises(ValueError, match=r"1 missing values \(or floats of 2\*\*53 and above"):
         attach_behaviors(applications.astype({"user_id": float}), events)
 
 
@@ -779,7 +779,7 @@ def test_ibis_tables_must_be_of_one_kind_and_connection(applications, events):
     _, stranger = ibis_tables(other, applications, events)
     with pytest.raises(ValueError, match="different connections"):
         attach_behaviors(table, stranger)
-    with pytest.raises(TypeError, match="events a DataFrame; an Ibis table joins only an Ibis"):
+    with pytest.raises(TypeError, match="events a DataFrame; an Ibis table can only be joined"):
         attach_behaviors(table, events)
     with pytest.raises(TypeError, match="applications is a DataFrame"):
         attach_behaviors(applications, stranger)
@@ -835,7 +835,7 @@ def test_a_column_without_values_has_no_type(applications, events):
 
 def test_warns_if_nobody_has_an_event(applications, events):
     events["time"] += pd.Timedelta("900D")
-    with pytest.warns(UserWarning, match="no application has an event") as caught:
+    with pytest.warns(UserWarning, match="no application has an earlier event") as caught:
         attach_behaviors(applications, events)
     assert caught[0].filename == __file__
 
@@ -889,12 +889,12 @@ def test_leaves_nothing_behind(applications, events, tmp_path, monkeypatch):
         (
             lambda a, e: (a, e.assign(time=e["time"].astype(str))),
             TypeError,
-            "'time' of events is of type string; timestamps are wanted. .* pandas.to_datetime",
+            "'time' of events is of type string; it must hold timestamps. .* pandas.to_datetime",
         ),
         (
             lambda a, e: (a.assign(applied_at=20240501), e),
             TypeError,
-            "'applied_at' of applications is of type int64; timestamps are wanted",
+            "'applied_at' of applications is of type int64; it must hold timestamps",
         ),
         (
             lambda a, e: (a.assign(applied_at=a["applied_at"].dt.date), e),
@@ -909,8 +909,8 @@ def test_leaves_nothing_behind(applications, events, tmp_path, monkeypatch):
         (
             lambda a, e: (a, e.assign(time=e["time"].dt.tz_localize("UTC"))),
             ValueError,
-            "'applied_at' of applications is without time zone and column 'time' of events in "
-            "time zone UTC.*tz_convert.*tz_localize",
+            "'applied_at' of applications is without a time zone, but column 'time' of events is "
+            "in time zone UTC.*tz_convert.*tz_localize",
         ),
         (lambda a, e: (a, e.assign(seq=1)), ValueError, r"clash as subfields: \['seq', 'seq'\]"),
         (lambda a, e: (a, e.assign(Amount=1)), ValueError, r"clash .* \['amount', 'Amount'\]"),
@@ -920,12 +920,12 @@ def test_leaves_nothing_behind(applications, events, tmp_path, monkeypatch):
         (
             lambda a, e: (a, e.assign(gap=pd.Timedelta("1h"))),
             TypeError,
-            r"'gap' of events is of type duration\[.*\], which the join cannot carry",
+            r"'gap' of events is of type duration\[.*\], which the join cannot use",
         ),
         (
             lambda a, e: (a, e.assign(mixed=[1, "a", 2, "b", 3, "c"])),
             TypeError,
-            "'mixed' of events holds values that do not fit one type",
+            "'mixed' of events contains values of more than one type",
         ),
         (lambda a, e: (a, e.rename(columns={"channel": 5})), TypeError, "named 5 of type int"),
         (
@@ -933,10 +933,18 @@ def test_leaves_nothing_behind(applications, events, tmp_path, monkeypatch):
             ValueError,
             "events has more than one column 'amount'",
         ),
-        (lambda a, e: ({"user_id": [1]}, e), TypeError, "applications is a dict; a table is want"),
-        (lambda a, e: (a, [1, 2]), TypeError, "events is a list; a table is wanted"),
-        (lambda a, e: (a, "no/such.parquet"), FileNotFoundError, "events: no Parquet file is at"),
-        (lambda a, e: ("no/*.parquet", e), FileNotFoundError, "applications: no Parquet file is"),
+        (lambda a, e: ({"user_id": [1]}, e), TypeError, "applications is a dict; it must be"),
+        (lambda a, e: (a, [1, 2]), TypeError, "events is a list; it must be a table"),
+        (
+            lambda a, e: (a, "no/such.parquet"),
+            FileNotFoundError,
+            "events: no Parquet file found at",
+        ),
+        (
+            lambda a, e: ("no/*.parquet", e),
+            FileNotFoundError,
+            "applications: no Parquet file found",
+        ),
         (lambda a, e: (a, __file__), ValueError, "cannot be read as one Parquet table"),
     ],
 )
@@ -948,13 +956,13 @@ def test_refuses(applications, events, change, error, message):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"lookback": "soon"}, ValueError, "lookback='soon' is no length of time"),
-        ({"lookback": "-1D"}, ValueError, "must be a positive length"),
-        ({"by": []}, ValueError, r"by=\[\] is no choice of columns"),
-        ({"by": ["user_id", "user_id"]}, ValueError, "is no choice of columns"),
+        ({"lookback": "soon"}, ValueError, "lookback='soon' is not a valid duration"),
+        ({"lookback": "-1D"}, ValueError, "must be a positive duration"),
+        ({"by": []}, ValueError, r"by=\[\] is not a valid choice of columns"),
+        ({"by": ["user_id", "user_id"]}, ValueError, "is not a valid choice of columns"),
         ({"known_at": "seen"}, ValueError, "events has no column 'seen'"),
-        ({"known_at": "channel"}, TypeError, "'channel' of events is of type string; timestamps"),
-        ({"order": "tags"}, TypeError, "'tags' of events .* has no order"),
+        ({"known_at": "channel"}, TypeError, "'channel' of events is of type string; it must hold"),
+        ({"order": "tags"}, TypeError, "'tags' of events .* cannot be sorted"),
         ({"time": "clock"}, ValueError, "events has no column 'clock'; it has"),
         ({"time": "opened"}, ValueError, r"clash as subfields: \['time', 'time'\]"),
     ],
@@ -967,7 +975,7 @@ def test_refuses_options(applications, events, options, error, message):
 
 def test_refuses_a_second_clock_in_another_zone(applications, events):
     events["seen"] = events["time"].dt.tz_localize("UTC")
-    with pytest.raises(ValueError, match="column 'seen' of events in time zone UTC"):
+    with pytest.raises(ValueError, match="column 'seen' of events is in time zone UTC"):
         attach_behaviors(applications, events, known_at="seen")
 
 

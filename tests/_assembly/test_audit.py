@@ -145,7 +145,7 @@ def test_a_log_that_ends_long_before_is_told(attach, zone, tmp_path):
     applications, events = draw_bank(zone)
     events["time"] -= pd.Timedelta("365D")
     (message,) = told(attach, tmp_path, applications, events, return_report=True)
-    assert "40 of 40 applications are more than 60 days after the last event of all" in message
+    assert "40 of 40 applications are more than 60 days after the last event" in message
     assert "'time' from 2023-04-02" in message
 
 
@@ -184,7 +184,7 @@ def test_events_of_which_only_the_date_is_known_leak(attach, zone, tmp_path):
     events["time"] = events["time"].dt.floor("D")
     (message,) = told(attach, tmp_path, applications, events, return_report=True)
     assert "400 of 400 times in column 'time' of events are midnight" in message
-    assert "on the same day are used" in message
+    assert "on the same day are then used" in message
 
 
 @on_every_engine
@@ -194,7 +194,7 @@ def test_applications_of_which_only_the_date_is_known_lose_that_day(attach, zone
     applications["applied_at"] = applications["applied_at"].dt.floor("D")
     (message,) = told(attach, tmp_path, applications, events, return_report=True)
     assert "40 of 40 times in column 'applied_at' of applications are midnight" in message
-    assert "no event of the day of the application is used" in message
+    assert "no event on the day of the application is used" in message
 
 
 @pytest.mark.parametrize("zone", ZONES)
@@ -274,7 +274,7 @@ def test_keys_that_match_by_chance_alone_are_told(attach, tmp_path):
     applications.loc[0, "user_id"] = 3
     applications.loc[0, "applied_at"] = pd.Timestamp("2024-06-30 10:00")
     (message,) = told(attach, tmp_path, applications, events)
-    assert "only 1 of 40 applications have an event before them and " in message
+    assert "only 1 of 40 applications have earlier events and " in message
     assert "of 400 events belong to no application" in message
     applications.loc[1:2, "user_id"] = 3  # three of forty
     applications.loc[1:2, "applied_at"] = pd.Timestamp("2024-06-30 10:00")
@@ -288,7 +288,7 @@ def test_a_new_customer_without_events_is_ordinary(tmp_path):
     assert told(as_pandas, tmp_path, new, events.iloc[:0]) == []
     late = events[events["user_id"] == 0].assign(time=pd.Timestamp("2025-01-01"))
     (message,) = told(as_pandas, tmp_path, applications.iloc[[0]], late)
-    assert "no application has an event before it" in message
+    assert "no application has an earlier event" in message
     assert "'time' from 2025-01-01T00:00:00 to 2025-01-01T00:00:00" in message
 
 
@@ -330,9 +330,9 @@ def test_pairs_and_names_mix(tmp_path):
     ("by", "error", "message"),
     [
         ([("customer", "client", "id")], ValueError, "which is not a pair of names"),
-        ([("customer", 5)], TypeError, "by names 5 of type int"),
-        ([("user_id", "user_id"), "user_id"], ValueError, "is no choice of columns"),
-        ([("user_id", "a"), ("user_id", "b")], ValueError, "is no choice of columns"),
+        ([("customer", 5)], TypeError, "by contains 5 of type int"),
+        ([("user_id", "user_id"), "user_id"], ValueError, "is not a valid choice of columns"),
+        ([("user_id", "a"), ("user_id", "b")], ValueError, "is not a valid choice of columns"),
         ([("user_id", "client")], ValueError, "events has no column 'client'"),
         ([("customer", "user_id")], ValueError, "applications has no column 'customer'"),
         (("customer", "client"), ValueError, "applications has no column 'customer', 'client'"),
@@ -374,7 +374,7 @@ def test_a_fixed_lag_is_a_second_clock(attach, lookback, tmp_path):
     [
         ({"known_after": "10min", "known_at": "time"}, "known_at='time' and known_after='10min'"),
         ({"known_after": "-1h"}, "known_after='-1h' must be a positive"),
-        ({"known_after": 10}, "known_after=10 is no length of time"),
+        ({"known_after": 10}, "known_after=10 is not a valid duration"),
         ({"known_after": "2D", "lookback": "1D"}, "known_after='2D' is not shorter than lookback"),
     ],
 )
@@ -391,7 +391,7 @@ def test_numbers_as_times_name_both_units(attach, table, tmp_path):
         events["time"] = events["time"].astype("int64")
     else:
         applications["applied_at"] = applications["applied_at"].astype("int64")
-    with pytest.raises(TypeError, match=r"timestamps are wanted.*unit='s'.*unit='ms'"):
+    with pytest.raises(TypeError, match=r"must hold timestamps.*unit='s'.*unit='ms'"):
         attach(applications, events, tmp_path)
 
 

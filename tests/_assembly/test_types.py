@@ -73,7 +73,7 @@ def test_refused_by_name(kind, inside, tmp_path):
         pytest.skip("Arrow has no list of unions here")
     values = INSIDE[inside](REFUSED[kind])
     events = EVENTS.append_column("odd", values)
-    message = r"(?s)Column 'odd' of (events|applications) is of type .* cannot carry.*Convert it"
+    message = r"(?s)Column 'odd' of (events|applications) is of type .* cannot use.*Convert it"
     tables = [events]
     try:
         pq.write_table(events, tmp_path / "events.parquet")

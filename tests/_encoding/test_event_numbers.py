@@ -136,7 +136,7 @@ def test_an_amount_tells_of_a_label_by_its_number():
 
 def test_a_named_subfield_that_is_not_a_number_is_refused():
     X = table([1.0, 2.0] * 10)
-    with pytest.raises(TypeError, match="'operation' is of type string; numbers are wanted"):
+    with pytest.raises(TypeError, match="'operation' is of type string; it must hold numbers"):
         HUIHENClassifier(event_numbers=["operation"]).fit(X, np.arange(20) % 2)
     with pytest.raises(ValueError, match="event_numbers names 'hours'"):
         HUIHENClassifier(event_numbers=["hours"]).fit(X, np.arange(20) % 2)

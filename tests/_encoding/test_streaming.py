@@ -277,7 +277,7 @@ def test_refusals(X, bank, prepared, tmp_path):
         quick().fit(prepared, "overdue", sample_weight="late")
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         quick().fit(prepared, bank.y[:-1])
-    with pytest.raises(FileNotFoundError, match="X: no Parquet file is at"):
+    with pytest.raises(FileNotFoundError, match="X: no Parquet file found at"):
         quick().fit(tmp_path / "nothing", "overdue")
     raw = attach_behaviors(bank.applications, bank.events, output=tmp_path / "raw")
     with pytest.raises(ValueError, match="no subfield 'session'"):

@@ -240,5 +240,5 @@ def test_refuses_fields_that_are_none():
     with pytest.raises(ValueError, match="'amount' holds 1 infinite values"):
         BehaviorVocabulary().fit(abstracted((TRANSFORM, "a", math.inf)))
     column = Behaviors.from_column(nested([[{"time": 0, "operation": "a"}]]))
-    with pytest.raises(TypeError, match="'operation' is of type double; text is wanted"):
+    with pytest.raises(TypeError, match="'operation' is of type double; it must hold text"):
         BehaviorVocabulary().fit(column.with_fields(operation=pa.array([1.5])))

@@ -339,7 +339,7 @@ def test_polars_types_can_be_cut_and_ordered():
     ],
 )
 def test_refuses_what_is_no_nested_column(column, found):
-    with pytest.raises(TypeError, match="one list of events per row is wanted") as error:
+    with pytest.raises(TypeError, match="it must hold one list of events per row") as error:
         Behaviors.from_column(column)
     assert "Column 'b'" in str(error.value)
     assert found in str(error.value)
@@ -356,7 +356,7 @@ def test_refuses_what_is_no_nested_column(column, found):
     ],
 )
 def test_refuses_null_events(column, n):
-    with pytest.raises(ValueError, match=f"'behaviors' holds {n} null events. Leave them out"):
+    with pytest.raises(ValueError, match=f"'behaviors' contains {n} null events. Remove them"):
         Behaviors.from_column(column)
 
 
@@ -394,13 +394,13 @@ def test_iso_texts_in_lists_of_dicts_are_times(wrap):
         ["1714557600"],
         ["2024-05-01T10:00Z", "2024-05-01T10:00"],
     ):
-        with pytest.raises(ValueError, match=r"'app' .* not all read as ISO 8601.*to_datetime"):
+        with pytest.raises(ValueError, match=r"'app' .* not all in ISO 8601.*to_datetime"):
             read(wrong)
 
 
 def test_numbers_as_times_name_both_units():
     numbers = pd.Series([[{"time": 1714557600, "operation": "a"}]])
-    with pytest.raises(TypeError, match=r"timestamps are wanted.*unit='s'.*unit='ms'"):
+    with pytest.raises(TypeError, match=r"must hold timestamps.*unit='s'.*unit='ms'"):
         Behaviors.from_column(numbers).times()
 
 
@@ -412,7 +412,7 @@ def test_refuses_objects_in_several_time_zones(as_objects, pair):
         ValueError, match=r"'behaviors' have times in several time zones: .*(UTC|Shan)"
     ):
         Behaviors.from_column(as_objects([one, None, other]))
-    with pytest.raises(ValueError, match="convert with tz_convert"):
+    with pytest.raises(ValueError, match="Use tz_convert"):
         Behaviors.from_column(as_objects([one + other]))
 
 
@@ -483,11 +483,15 @@ def test_times_are_cut_to_microseconds(unit, ticks, microseconds):
 @pytest.mark.parametrize(
     ("values", "error", "message"),
     [
-        (pa.array(["2024"]), TypeError, "subfield 'time' is of type string; timestamps are wanted"),
+        (
+            pa.array(["2024"]),
+            TypeError,
+            "subfield 'time' is of type string; it must hold timestamps",
+        ),
         (pa.array([3]), TypeError, "of type int64.*pandas.to_datetime"),
         (pa.array([dt.date(2024, 1, 1)]), TypeError, "of type date32"),
         (pa.array([1, None], pa.timestamp("us")), ValueError, "'time' has 1 missing times"),
-        (pa.nulls(2), ValueError, "'time' has 2 missing times. Fill them in or leave"),
+        (pa.nulls(2), ValueError, "'time' has 2 missing times. Fill them in or drop"),
     ],
 )
 def test_refuses_times_that_are_none(values, error, message):
@@ -528,7 +532,7 @@ def test_refuses_numbers_that_are_none():
         flat(amount=pa.array(["3"])).numbers("amount")
     with pytest.raises(TypeError, match="'amount' is of type bool"):
         flat(amount=pa.array([True])).numbers("amount")
-    with pytest.raises(ValueError, match=r"'amount' holds 2 infinite values; .*by NaN"):
+    with pytest.raises(ValueError, match=r"'amount' contains 2 infinite values; .*with NaN"):
         flat(amount=pa.array([math.inf, 1.0, -math.inf])).numbers("amount")
 
 
@@ -537,7 +541,9 @@ def test_integers():
         values = flat(seq=pa.array([3, 1], kind)).integers("seq")
         assert values.tolist() == [3, 1]
         assert values.dtype == np.int64
-    with pytest.raises(TypeError, match="'seq' is of type int64 with 1 missing values; integers"):
+    with pytest.raises(
+        TypeError, match="'seq' is of type int64 with 1 missing values; it must hold integers"
+    ):
         flat(seq=pa.array([3, None])).integers("seq")
     with pytest.raises(TypeError, match="'seq' is of type double with 0 missing"):
         flat(seq=pa.array([3.0])).integers("seq")
@@ -565,7 +571,7 @@ def test_texts(values, texts):
 
 @pytest.mark.parametrize("values", [pa.array([1.5]), pa.array([True]), pa.array([b"a"])])
 def test_refuses_texts_that_are_none(values):
-    with pytest.raises(TypeError, match=r"'operation' is of type .*; text is wanted. .*astype"):
+    with pytest.raises(TypeError, match=r"'operation' is of type .*; it must hold text. .*astype"):
         flat(operation=values).texts("operation")
 
 
@@ -612,7 +618,9 @@ def test_as_frame_of_histories_that_are_all_unknown():
     "X", [np.zeros((2, 2)), {"a": [1]}, [1], None, pl.Series([1]), pa.chunked_array([[1]])]
 )
 def test_as_frame_refuses_what_is_no_table(X):
-    with pytest.raises(TypeError, match=f"X is a {type(X).__name__}; a table with one row per"):
+    with pytest.raises(
+        TypeError, match=f"X is a {type(X).__name__}; it must be a table with one row per"
+    ):
         as_frame(X)
 
 
@@ -663,14 +671,16 @@ def test_microseconds_of(value, microseconds):
     "value", ["x", "1M", 3600, 3600.0, "3600", " 1.5 ", True, np.int64(5), [1], "1000000D"]
 )
 def test_refuses_what_is_no_length_of_time(value):
-    with pytest.raises(ValueError, match=r"is no length of time\. Give a pandas offset") as error:
+    with pytest.raises(
+        ValueError, match=r"is not a valid duration\. Pass a pandas offset"
+    ) as error:
         microseconds_of(value, "gap")
     assert f"gap={value!r}" in str(error.value)
 
 
 @pytest.mark.parametrize("value", ["0h", "-1h", pd.NaT, None, dt.timedelta(0)])
 def test_refuses_lengths_that_are_not_positive(value):
-    with pytest.raises(ValueError, match=r"lookback=.* must be a positive length of time"):
+    with pytest.raises(ValueError, match=r"lookback=.* must be a positive duration"):
         microseconds_of(value, "lookback")
 
 
@@ -747,7 +757,7 @@ def test_nothing_is_cut_where_that_was_asked_for():
     as_of = read_as_of(X, "behaviors", None)
     assert as_of.behaviors.times().tolist() == [ZERO + HOUR, ZERO + 2 * HOUR]
     assert as_of.applied_at is None
-    with pytest.raises(ValueError, match="lookback needs applied_at: name the column"):
+    with pytest.raises(ValueError, match="lookback needs applied_at: pass the column"):
         read_as_of(X, "behaviors", None, lookback=1)
 
 
@@ -792,7 +802,9 @@ def test_input_is_left_as_it_was():
 def test_refuses_two_time_zones(events_zone, zone):
     X = applications([[event(0)]], tz=events_zone)
     X["applied_at"] = applications([None], tz=zone)["applied_at"]
-    with pytest.raises(ValueError, match=f"'applied_at' is in time zone {zone} .* {events_zone}."):
+    with pytest.raises(
+        ValueError, match=rf"'applied_at' is in time zone {zone}, .* {events_zone}\."
+    ):
         used(X)
 
 
@@ -819,10 +831,10 @@ def test_refuses_application_times_in_several_zones():
     [
         ([NOON, pd.NaT], ValueError, "column 'applied_at' has 1 missing times. Fill them in"),
         ([pd.NaT, pd.NaT], ValueError, "column 'applied_at' has 2 missing times"),
-        (["2024-05-01", "2024-05-02"], TypeError, "'applied_at' is of type .*string; timestamps"),
-        ([1, 2], TypeError, "'applied_at' is of type int64; timestamps are wanted"),
+        (["2024-05-01", "2024-05-02"], TypeError, "'applied_at' is of type .*string; it must hold"),
+        ([1, 2], TypeError, "'applied_at' is of type int64; it must hold timestamps"),
         ([dt.date(2024, 5, 1)] * 2, TypeError, "'applied_at' is of type date32"),
-        ([NOON, "x"], TypeError, "'applied_at' holds objects that are not all timestamps"),
+        ([NOON, "x"], TypeError, "'applied_at' contains objects that are not all timestamps"),
     ],
 )
 def test_refuses_application_times_that_are_none(values, error, message):
@@ -843,9 +855,7 @@ def test_refuses_columns_that_are_not_there_or_there_twice():
     X = applications([[event(0)]])
     with pytest.raises(ValueError, match=r"no column 'events'; it has \['applied_at', 'behaviors'"):
         read_as_of(X, "events", "applied_at")
-    with pytest.raises(
-        ValueError, match=r"no column 'at', so nothing could keep .*applied_at=None"
-    ):
+    with pytest.raises(ValueError, match=r"no column 'at', so events after .*applied_at=None"):
         read_as_of(X, "behaviors", "at")
     for name in X.columns:
         with pytest.raises(ValueError, match=f"more than one column '{name}'"):
@@ -868,7 +878,7 @@ def test_a_subfield_of_type_null_under_arrow_dtypes() -> None:
     table = pa.table({"behaviors": column})
     X = table.to_pandas(types_mapper=pd.ArrowDtype)
     if Version(pd.__version__) < Version("3.1"):
-        with pytest.raises(ValueError, match=r"amount: null.* broken inside"):
+        with pytest.raises(ValueError, match=r"amount: null.* contains invalid lists"):
             Behaviors.from_column(X["behaviors"])
     else:
         assert np.isnan(Behaviors.from_column(X["behaviors"]).numbers("amount")).sum() == 8
@@ -877,7 +887,7 @@ def test_a_subfield_of_type_null_under_arrow_dtypes() -> None:
 def test_one_row_or_column_as_a_series_says_how_to_keep_a_table() -> None:
     X = pd.DataFrame({"age": [1, 2], "x": [1.0, 2.0]})
     for series in (X.iloc[1], X["age"]):
-        message = r"X is a Series.*X\.iloc\[\[3\]\] for one row, and X\[\['age'\]\] for one column"
+        message = r"X is a Series.*X\.iloc\[\[3\]\] for one row, or X\[\['age'\]\] for one column"
         with pytest.raises(TypeError, match=message):
             as_frame(series)
 
@@ -893,7 +903,7 @@ def test_times_too_far_for_microseconds_are_refused_not_wrapped(unit, sign) -> N
             values = np.array([ticks], f"datetime64[{unit}]")
             return arrow_series(pa.array(values)) if of_arrow else pd.Series(values)
 
-        message = "column 'applied_at' has 1 times too far away to count"
+        message = "column 'applied_at' has 1 times out of range"
         with pytest.raises(ValueError, match=message):
             read_as_of(X.assign(applied_at=times(ticks).array), "behaviors", "applied_at")
         near = X.assign(applied_at=times(ticks - 2 * sign).array)
@@ -928,7 +938,7 @@ def test_months_of_which_one_lacks_a_subfield(lacks) -> None:
 
     lacking = log.drop(columns=lacks)
     with pytest.raises(
-        ValueError, match=r"drops the zone.*events\.assign\(amount=float\('nan'\)\)"
+        ValueError, match=r"drops the time zone.*events\.assign\(amount=float\('nan'\)\)"
     ):
         read_as_of(months(zone, log, lacking), "behaviors", "applied_at")
     cured = months(zone, log, lacking.assign(**{lacks: float("nan")}))

@@ -158,7 +158,7 @@ def test_empty_histories_and_files_without_rows(X, steps, tmp_path):
 
 def test_warns_once(X, attached, tmp_path):
     few = BehaviorAbstractor().fit(attach_only_logins(X))
-    with pytest.warns(UserWarning, match=r"In 4 of 4 files .*part-00000.*did not see in fit") as w:
+    with pytest.warns(UserWarning, match=r"4 of 4 prepared files .*part-00000.*did not see") as w:
         prepare_parquet(few, attached, tmp_path / "out")
     assert len(w) == 1
     assert w[0].filename == __file__
@@ -210,7 +210,7 @@ def failing_in_third(attached: Path, how: str, *steps: Any) -> tuple[Pipeline, P
 @pytest.mark.parametrize(
     ("how", "error", "message"),
     [
-        ("disk", OSError, r"No space left on device \(while .*part-00002.parquet was prepared"),
+        ("disk", OSError, r"No space left on device \(while preparing .*part-00002.parquet"),
         ("value", ValueError, r"in the file .*part-00002.parquet: odd"),
     ],
 )
@@ -241,7 +241,7 @@ def test_a_killed_process(X, attached, steps, tmp_path, n_jobs):
     failing, well = failing_in_third(attached, "kill", steps)
     out, unfinished = tmp_path / "out", tmp_path / "out.unfinished"
     if n_jobs:
-        with pytest.raises(RuntimeError, match=r"killed while it was at .*part-00002.* kept"):
+        with pytest.raises(RuntimeError, match=r"killed while working on .*part-00002.* kept"):
             prepare_parquet(failing, attached, out, n_jobs=n_jobs)
     else:  # then it is the caller's own process
         import joblib
@@ -280,8 +280,8 @@ def test_a_real_full_disk(attached, steps, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert "while" in done.stderr
-    assert "part-00000.parquet was prepared" in done.stderr
+    assert "(while preparing" in done.stderr
+    assert "part-00000.parquet)" in done.stderr
     assert done.stderr.splitlines()[-1].startswith("OSError")
     assert not (tmp_path / "out").exists()
     assert list((tmp_path / "out.unfinished" / "parts").iterdir()) == []
@@ -304,7 +304,7 @@ def test_goes_on_with_the_same_call_alone(attached, steps, tmp_path):
         prepare_parquet(failing, attached, tmp_path / "out")
     well.touch()
     for other in (Sessionizer("2h"), BehaviorAbstractor().fit(attached)):
-        with pytest.raises(FileExistsError, match=r"out.unfinished' .*other steps finished"):
+        with pytest.raises(FileExistsError, match=r"out.unfinished' .*call with other steps"):
             prepare_parquet(make_pipeline(other, failing[-1]), attached, tmp_path / "out")
     os.utime(sorted(attached.iterdir())[0], (0, 0))
     with pytest.raises(FileExistsError, match="other files"):
@@ -318,7 +318,7 @@ def test_a_file_that_is_cut_off_is_found_before_any_work(attached, steps, tmp_pa
         lambda: prepare_parquet(steps, attached, tmp_path / "out"),
         lambda: BehaviorAbstractor().fit(attached),
     ):
-        with pytest.raises(ValueError, match=r"part-00003.parquet cannot be read .* write it anew"):
+        with pytest.raises(ValueError, match=r"part-00003.parquet cannot be read .* rewrite it"):
             call()
     assert [path.name for path in tmp_path.iterdir()] == ["attached"]
 
@@ -339,7 +339,7 @@ def test_a_file_that_is_broken_inside_is_named(X, attached, steps, tmp_path):
     ("change", "message"),
     [
         (lambda t: t.drop_columns("overdue"), "no column 'overdue'"),
-        (lambda t: t.append_column("more", pa.nulls(len(t))), "a further column 'more'"),
+        (lambda t: t.append_column("more", pa.nulls(len(t))), "an extra column 'more'"),
         (
             lambda t: t.set_column(0, t.column_names[0], t[0].cast(pa.float64())),
             "of type double instead of int64",
@@ -352,7 +352,7 @@ def test_a_file_of_another_schema_is_named_before_any_work(
 ):
     third = sorted(attached.iterdir())[2]
     pq.write_table(change(pq.read_table(third)), third)
-    with pytest.raises(ValueError, match=rf"part-00002.parquet is unlike .*{message}"):
+    with pytest.raises(ValueError, match=rf"part-00002.parquet differs from .*{message}"):
         prepare_parquet(steps, attached, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["attached"]
 
@@ -371,14 +371,14 @@ class Doubling(TransformerMixin, BaseEstimator):
 
 def test_refusals(X, attached, steps, tmp_path):
     out = tmp_path / "out"
-    with pytest.raises(FileExistsError, match=r"attached' is there already"):
+    with pytest.raises(FileExistsError, match=r"attached' already exists"):
         prepare_parquet(steps, attached, attached)
-    with pytest.raises(FileNotFoundError, match="there is no folder"):
+    with pytest.raises(FileNotFoundError, match="does not exist"):
         prepare_parquet(steps, attached, tmp_path / "no" / "out")
     for nothing in (tmp_path / "nothing", tmp_path / "*.nothing"):
-        with pytest.raises(FileNotFoundError, match="source: no Parquet file is at"):
+        with pytest.raises(FileNotFoundError, match="source: no Parquet file found at"):
             prepare_parquet(steps, nothing, out)
-    with pytest.raises(TypeError, match="steps is a str; a fitted transformer"):
+    with pytest.raises(TypeError, match="steps is a str; it must be a fitted transformer"):
         prepare_parquet("steps", attached, out)
     with pytest.raises(TypeError, match="n_jobs"):
         prepare_parquet(steps, attached, out, n_jobs="two")
@@ -389,13 +389,13 @@ def test_refusals(X, attached, steps, tmp_path):
     names = ["user_id", "application_id", "overdue"]
     classifier = HUIHENClassifier(max_epochs=1, n_estimators=1, id_columns=names)
     model = make_pipeline(steps, classifier.fit(steps.transform(X), X["overdue"]))
-    with pytest.raises(ValueError, match="steps make a ndarray"):
+    with pytest.raises(ValueError, match=r"steps turn .* into a ndarray"):
         prepare_parquet(model, attached, out)
     pq.write_table(pa.table({"user_id": [1]}), tmp_path / "flat.parquet")
     with pytest.raises(ValueError, match="source has no column of events"):
         prepare_parquet(steps, tmp_path / "flat.parquet", out)
     assert not (tmp_path / "out.unfinished").exists()
-    with pytest.raises(ValueError, match=r"part-00000.parquet: steps make a DataFrame"):
+    with pytest.raises(ValueError, match=r"part-00000.parquet: steps turn .* into a DataFrame"):
         prepare_parquet(Doubling(), attached, out)
     with pytest.raises(ValueError, match="X has no column 'when'; the files have"):
         BehaviorAbstractor(applied_at="when").fit(attached)

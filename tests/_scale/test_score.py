@@ -132,7 +132,7 @@ def test_columns_may_stand_in_any_order_beside_others(model, X, expected, tmp_pa
     table = pa.table(X.assign(overdue=1, row=range(len(X))))
     pq.write_table(table.select(table.column_names[::-1]), tmp_path / "one.parquet")
     check(score_table(model, tmp_path / "one.parquet", columns=X.columns), expected)
-    with pytest.raises(ValueError, match=r"(?s)unseen at fit time.*overdue.* With columns="):
+    with pytest.raises(ValueError, match=r"(?s)unseen at fit time.*overdue.* Use columns="):
         score_table(model, tmp_path / "one.parquet")
 
 
@@ -276,12 +276,12 @@ MISFITS = {
     "times that are texts": (
         with_text_times,
         TypeError,
-        "does not fit .* subfield 'time' is of type .*string; timestamps are wanted",
+        "does not fit .* subfield 'time' is of type .*string; it must hold timestamps",
     ),
     "zones": (
         lambda X: pa.table(X.assign(applied_at=X["applied_at"].dt.tz_localize("UTC"))),
         ValueError,
-        "'applied_at' is in time zone UTC and the events' subfield 'time' in None",
+        "'applied_at' is in time zone UTC, but the subfield 'time' of the events is in None",
     ),
 }
 
@@ -336,17 +336,17 @@ class Constant(ClassifierMixin, BaseEstimator):
     ("options", "error", "message"),
     [
         ({"model": Sessionizer()}, TypeError, "model is a Sessionizer without predict_proba"),
-        ({"model": Constant(n_classes=3)}, ValueError, r"has the classes \[.*two are wanted"),
-        ({"id_columns": "user_id"}, TypeError, r"a list of columns is wanted: \['user_id'\]"),
-        ({"columns": "user_id"}, TypeError, "columns is the text 'user_id'; a list of columns"),
-        ({"columns": ["number"]}, ValueError, "no column 'number', which columns names"),
-        ({"id_columns": ["number"]}, ValueError, "no column 'number', which id_columns names"),
-        ({"id_columns": []}, ValueError, "no column that names an application"),
-        ({"name": "user_id"}, ValueError, "name='user_id' is one of the columns to keep"),
-        ({"output": "missing/scores"}, FileNotFoundError, "there is no folder 'missing'"),
-        ({"table": "missing.parquet"}, FileNotFoundError, "table: no Parquet file is at"),
-        ({"table": {"user_id": [1]}}, TypeError, "table is a dict; the path of Parquet files"),
-        ({"table": pd.DataFrame()}, TypeError, "is scored by model.predict_proba"),
+        ({"model": Constant(n_classes=3)}, ValueError, r"has the classes \[.*must have two"),
+        ({"keep": "user_id"}, TypeError, r"it must be a list: \['user_id'\]"),
+        ({"columns": "user_id"}, TypeError, "columns is the string 'user_id'; it must be a list"),
+        ({"columns": ["number"]}, ValueError, "no column 'number', which is in columns"),
+        ({"keep": ["number"]}, ValueError, "no column 'number', which is in keep"),
+        ({"keep": []}, ValueError, "no column that identifies an application"),
+        ({"name": "user_id"}, ValueError, "name='user_id' is also one of the columns"),
+        ({"output": "missing/scores"}, FileNotFoundError, "the folder 'missing' does not exist"),
+        ({"table": "missing.parquet"}, FileNotFoundError, "table: no Parquet file found at"),
+        ({"table": {"user_id": [1]}}, TypeError, "table is a dict; it must be a path to Parquet"),
+        ({"table": pd.DataFrame()}, TypeError, "Use model.predict_proba"),
     ],
 )
 def test_refuses(model, files, options, error, message):
@@ -388,7 +388,7 @@ def test_a_damaged_file_is_named_before_any_work(model, files, tmp_path, damage,
     before = sorted(tmp_path.iterdir())
     # Of two that differ, either may be the wrong one.
     named = path.name if damage is not change_a_type or number else "part-00001.parquet"
-    with pytest.raises(ValueError, match=f"{named}'( has no| does not fit| is no whole)"):
+    with pytest.raises(ValueError, match=f"{named}'( has no| does not fit| is not a complete)"):
         score_table(model, files, tmp_path / "scores")
     assert sorted(tmp_path.iterdir()) == before
     path.write_bytes(whole)
@@ -409,7 +409,7 @@ def test_a_file_that_breaks_off_leaves_the_parts_before_it(model, files, expecte
     path.write_bytes(content)
     output, waiting = tmp_path / "scores", tmp_path / "scores.unfinished"
     for _ in range(2):
-        with pytest.raises(ValueError, match=f"(?s){path.name}' cannot.* is kept in"):
+        with pytest.raises(ValueError, match=f"(?s){path.name}' cannot.* are kept in"):
             score_table(model, files, output)
         assert not output.exists()
         assert sorted(stamps(waiting)) == ["part-00000.parquet", "part-00001.parquet"]
@@ -493,7 +493,7 @@ def test_parts_of_another_model_or_table_are_refused(model, X, bank, files, tmp_
     other = make_pipeline(
         *model[:2], HUIHENClassifier(max_epochs=1, n_estimators=1, random_state=1)
     )
-    with pytest.raises(FileExistsError, match="holds scores of another model"):
+    with pytest.raises(FileExistsError, match="contains scores of another model"):
         score_table(other.fit(X, bank.y), files, output)
     with pytest.raises(FileExistsError, match=r"has the columns .* instead of"):
         score_table(model, files, output, keep=["user_id"])
@@ -503,7 +503,7 @@ def test_parts_of_another_model_or_table_are_refused(model, X, bank, files, tmp_
     first.write_bytes(first.read_bytes())
     later = time.time_ns() + 10**9
     os.utime(first, ns=(later, later))
-    with pytest.raises(FileExistsError, match=f"not made from .*{first.name}' as it is now"):
+    with pytest.raises(FileExistsError, match=f"not made from the current .*{first.name}'"):
         score_table(model, files, output)
 
 
@@ -579,7 +579,7 @@ def test_a_model_file_is_noted_and_another_is_refused(model, X, bank, files, exp
     score_table(one, files, scores)
     check(pd.read_parquet(scores), expected)
     of_memory = score_table(model, files, tmp_path / "of_memory")
-    with pytest.raises(FileExistsError, match="came from no file"):
+    with pytest.raises(FileExistsError, match="a model without a file"):
         score_table(one, files, of_memory)
     with pytest.raises(ValueError, match="no model file"):
         score_table(next(scores.iterdir()), files, tmp_path / "new")

@@ -105,5 +105,5 @@ def test_texts_beside_numbers_are_refused(X: pd.DataFrame) -> None:
     mixed = np.array([0, "1"] * (N // 2), dtype=object)
     with pytest.raises(ValueError, match=r"labels of the types int and str.*\.astype\(int\)"):
         quick().fit(X, mixed)
-    with pytest.raises(ValueError, match="old_y holds labels of the types int and str"):
+    with pytest.raises(ValueError, match="old_y contains labels of the types int and str"):
         quick().warm_start_from(X, mixed, teacher=None)

@@ -241,14 +241,14 @@ def test_patterns(parts, tmp_path):
     with pytest.raises(ValueError, match=r"X names the file .*b\.parquet twice"):
         found("[a-b].parquet", "b.parquet")
     for nothing in ("c*", "a[1].parquet", "nothing", "_*/nothing"):
-        with pytest.raises(FileNotFoundError, match="X: no Parquet file is at"):
+        with pytest.raises(FileNotFoundError, match="X: no Parquet file found at"):
             found(nothing)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match="X: no Parquet file is at"):
+    with pytest.raises(FileNotFoundError, match="X: no Parquet file found at"):
         found("empty")
     (tmp_path / "h" / "k=1").mkdir(parents=True)
     shutil.copy(parts[0], tmp_path / "h" / "k=1")
-    with pytest.raises(ValueError, match=r"folders that name the columns \['k'\], and .*\[\]"):
+    with pytest.raises(ValueError, match=r"folders with the keys \['k'\], but .*\[\]"):
         found("a.parquet", "h")
 
 
@@ -291,7 +291,7 @@ def test_another_file_in_the_folder_is_named_with_a_cure(parts, model, tmp_path)
         lambda: attach_behaviors(tmp_path, pd.DataFrame()),
         lambda: score_table(model, tmp_path),
     ):
-        with pytest.raises(ValueError, match=r"readme\.txt.*by a pattern such as"):
+        with pytest.raises(ValueError, match=r"readme\.txt.*with a pattern such as"):
             call()
 
 
@@ -414,7 +414,7 @@ def test_a_file_that_lacks_a_subfield_is_not_scored_without_a_word(bank, model, 
     months = [tmp_path / "may", tmp_path / "june"]
     with pytest.raises(ValueError, match=r"june.*has no column 'behaviors\.amount'"):
         score_table(model, months, columns=columns)
-    with pytest.raises(ValueError, match=r"june.*is unlike .*may"):
+    with pytest.raises(ValueError, match=r"june.*differs from .*may"):
         BehaviorAbstractor().fit(months)
 
 

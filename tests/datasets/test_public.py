@@ -159,11 +159,11 @@ def test_one_face(load, write):
     reserved = [n for n in data.applications.columns if n not in data.feature_names]
     assert reserved == ([] if load is load_creditcard else ["user_id", "applied_at"])
     assert "{" not in data.DESCR
-    assert max(map(len, data.DESCR.partition("Left out")[0].splitlines())) <= 100
+    assert max(map(len, data.DESCR.partition("Dropped")[0].splitlines())) <= 100
     for reason, number in data.dropped.items():
         assert f"{number:,} {reason}" in data.DESCR
     if not data.dropped:
-        assert data.DESCR.endswith("Left out: nothing.\n")
+        assert data.DESCR.endswith("Dropped: nothing.\n")
     if data.y is None:
         assert data.target_names == []
     else:
@@ -201,10 +201,12 @@ def test_a_file_that_is_something_else_is_refused_by_name(load, write):
     folder = write(load)
     name = next(iter(SMALL[load]))
     (folder / name).write_bytes(b"")
-    with pytest.raises(ValueError, match=rf"^{name} cannot be read: .* as it was downloaded"):
+    with pytest.raises(
+        ValueError, match=rf"^{name} cannot be read: .* exactly as it was downloaded"
+    ):
         load(folder)
     (folder / name).write_text("<log/>" if name.endswith("xes") else "a,b\n1,2\n")
-    with pytest.raises(ValueError, match=rf"^{name} lacks the columns"):
+    with pytest.raises(ValueError, match=rf"^{name}: the columns .* are missing"):
         load(folder)
 
 
@@ -218,11 +220,11 @@ def test_a_file_that_is_something_else_is_refused_by_name(load, write):
         (load_cmb2020, "trd_b", "2019-05-30 13:22:08", "", r"trd_b\.csv: column 'trx_tm'.*1 rows"),
         (load_cmb2020, "beh_b", "2019-06-30 23", "2019-06-31 23", r"beh_b\.csv: column 'page_tm'"),
         (load_cmb2020, "beh_b", "2019-06-11 22:27:25", "", r"beh_b\.csv: column 'page_tm'.*1 rows"),
-        (load_cmb2020, "beh_b", "page_no", "page", r"beh_b\.csv lacks the columns \['page_no'\]"),
+        (load_cmb2020, "beh_b", "page_no", "page", r"beh_b\.csv: the columns \['page_no'\]"),
         (load_bpic2012, "BPI_Challenge_2012", "</log>", "", r"xes cannot be read"),
-        (load_bpic2012, "BPI_Challenge_2012", "AMOUNT_REQ", "AMT", r"lacks the columns.*AMOUNT"),
+        (load_bpic2012, "BPI_Challenge_2012", "AMOUNT_REQ", "AMT", r"the columns.*AMOUNT"),
         (load_bpic2012, "BPI_Challenge_2012", "20000", "lots", r"column 'AMOUNT_REQ'.*'lots'"),
-        (load_bpic2012, "BPI_Challenge_2012", '"12"', '"11"', r"'concept:name'.*once.*'11'"),
+        (load_bpic2012, "BPI_Challenge_2012", '"12"', '"11"', r"'concept:name'.*unique.*'11'"),
         (load_bpic2012, "BPI_Challenge_2012", "2012-01-02", "2012-01-32", r"'time:timestamp'"),
         (
             load_bpic2012,
@@ -231,12 +233,12 @@ def test_a_file_that_is_something_else_is_refused_by_name(load, write):
             "",
             r"'time:timestamp' must have a time in every row, but 1 rows",
         ),
-        (load_uci_default, "UCI_Credit_Card", "PAY_2", "PAY_1", r"csv lacks the columns.*PAY_2"),
+        (load_uci_default, "UCI_Credit_Card", "PAY_2", "PAY_1", r"csv: the columns.*PAY_2"),
         (load_uci_default, "UCI_Credit_Card", ",24,", ",x,", r"csv: column 'AGE'.*'x'"),
         (load_uci_default, "UCI_Credit_Card", "50,1\n", "50,2\n", r"next month' must be 0 or 1"),
         (load_uci_default, "UCI_Credit_Card", "50,1\n", "50,\n", r"next month' must be 0 or 1"),
-        (load_uci_default, "UCI_Credit_Card", "\n3,", "\n2,", r"csv: column 'ID'.*once"),
-        (load_creditcard, "creditcard", "V7", "W7", r"csv lacks the columns \['V7'\]"),
+        (load_uci_default, "UCI_Credit_Card", "\n3,", "\n2,", r"csv: column 'ID'.*unique"),
+        (load_creditcard, "creditcard", "V7", "W7", r"csv: the columns \['V7'\]"),
         (load_creditcard, "creditcard", "12.5,1", "12.5,3", r"csv: column 'Class' must be 0 or 1"),
     ],
 )
@@ -288,8 +290,8 @@ def test_cmb2020_events(write):
 def test_cmb2020_what_is_odd_is_counted_in_the_description(write):
     descr = load_cmb2020(write(load_cmb2020)).DESCR
     assert "1 have\nneither" in descr
-    assert "2 transactions bear midnight" in descr
-    assert "1 events are like another one" in descr
+    assert "2 transactions are at exactly midnight" in descr
+    assert "1 events repeat another event" in descr
 
 
 def test_cmb2020_header_of_pages_may_be_mended(write, tmp_path):
@@ -378,7 +380,7 @@ def test_uci_default_profile(write):
     assert categories["EDUCATION"].to_list() == [2, 0, 0]
     written = pd.read_csv(io.StringIO(UCI))[data.feature_names]
     assert (applications[data.feature_names].astype("float64") == written).all(axis=None)
-    assert "1 rows are like another one" in data.DESCR
+    assert "1 rows repeat another row" in data.DESCR
 
 
 def test_uci_default_months_as_behaviors_carry_the_same_numbers(write):
@@ -477,7 +479,7 @@ def test_openml_gives_the_same(load, write, openml):
     if load is load_creditcard:
         expected.applications = expected.applications.drop(columns="Time")
         assert data.feature_names == expected.feature_names[1:]
-        assert "which this source leaves out" in data.DESCR
+        assert "which this source does not have" in data.DESCR
     assert_same(data, expected)
     assert openml == [42477 if load is load_uci_default else 1597]
     assert f"Source: OpenML data set {openml[0]}." in data.DESCR

@@ -114,7 +114,7 @@ def test_a_due_date_after_the_application_is_cut_and_still_known(write):
     amys = X.loc[X["user_id"] == "amy", "behaviors"].iloc[0]
     assert amys["operation"].to_list() == ["loan_approved", "first_repaid", "loan_closed"]
     assert amys["due_days"].to_list() == [15, 15, 15]
-    assert "(1 do)" in data.DESCR
+    assert "(1 are)" in data.DESCR
 
 
 def test_each_loan_is_a_session(write):
@@ -169,7 +169,7 @@ def test_no_folder_at_all(monkeypatch, value):
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
-        ("performance", "termdays", "term", r"trainperf\.csv lacks the columns \['termdays'\]"),
+        ("performance", "termdays", "term", r"trainperf\.csv: the columns \['termdays'\]"),
         ("performance", "Bad", "Late", r"'good_bad_flag'.*1 rows.*'Late'"),
         ("performance", "Bad", "", r"'good_bad_flag'.*1 rows"),
         ("performance", "amy,32", "bob,32", r"trainperf\.csv: column 'customerid'.*'bob'"),

@@ -816,7 +816,7 @@ def test_refuses_parameters(parameters):
 
 
 def test_refuses_a_lookback_that_is_none():
-    with pytest.raises(ValueError, match="lookback=30 is no length of time"):
+    with pytest.raises(ValueError, match="lookback=30 is not a valid duration"):
         BehaviorAbstractor(lookback=30).fit(applications(LOG))
     with pytest.raises(ValueError, match="lookback needs applied_at"):
         BehaviorAbstractor(lookback="1D", applied_at=None).fit(applications(LOG))

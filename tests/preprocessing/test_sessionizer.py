@@ -463,9 +463,9 @@ def test_refuses_parameters(wrong):
     ("wrong", "message"),
     [
         ({"max_behaviors": 2}, "max_behaviors=2 is less than min_behaviors=3, so that every"),
-        ({"gap": "x"}, "gap='x' is no length of time. Give a pandas offset string"),
-        ({"gap": 3600}, "gap=3600 is no length of time"),
-        ({"gap": "-1h"}, "gap='-1h' must be a positive length of time"),
+        ({"gap": "x"}, "gap='x' is not a valid duration. Pass a pandas offset string"),
+        ({"gap": 3600}, "gap=3600 is not a valid duration"),
+        ({"gap": "-1h"}, "gap='-1h' must be a positive duration"),
         ({"lookback": "0D"}, "lookback='0D' must be a positive"),
         ({"lookback": "1D", "applied_at": None}, "lookback needs applied_at"),
         ({"session": "contract"}, "no subfield 'contract'; they have"),

@@ -300,12 +300,15 @@ def test_refuses_parameters(wrong):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"windows": ["2 moons"]}, "windows='2 moons' is no length of time. Give a pandas offset"),
-        ({"windows": ["2D", 3]}, "windows=3 is no length of time"),
-        ({"windows": ["0D"]}, "windows='0D' must be a positive length of time"),
-        ({"session_gap": "x"}, "session_gap='x' is no length of time"),
-        ({"session_gap": 3600}, "session_gap=3600 is no length of time"),
-        ({"lookback": 3}, "lookback=3 is no length of time"),
+        (
+            {"windows": ["2 moons"]},
+            "windows='2 moons' is not a valid duration. Pass a pandas offset",
+        ),
+        ({"windows": ["2D", 3]}, "windows=3 is not a valid duration"),
+        ({"windows": ["0D"]}, "windows='0D' must be a positive duration"),
+        ({"session_gap": "x"}, "session_gap='x' is not a valid duration"),
+        ({"session_gap": 3600}, "session_gap=3600 is not a valid duration"),
+        ({"lookback": 3}, "lookback=3 is not a valid duration"),
         ({"applied_at": "at"}, "no column 'at', so nothing could keep events"),
         ({"column": "log"}, "no column 'log'; it has"),
     ],

@@ -1,1 +1,1 @@
-"""The parts of the simulated bank, in the order in which they are made."""
+"""The parts of the simulated bank, in the order in which they are created."""

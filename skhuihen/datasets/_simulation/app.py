@@ -1,4 +1,4 @@
-"""What users do in the app: visits, and the events in them. Times are seconds since the epoch."""
+"""What users do in the app: visits and their events. Times are in seconds since the epoch."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from skhuihen.datasets._simulation.draws import (
 )
 from skhuihen.preprocessing._abstraction.rules import ITEM_CLICK, TRANSFORM_OPERATION
 
-GAP = 3_600  # seconds: the session gap of the paper, at which the last session is measured
-NEVER = np.iinfo(np.int64).max  # when the bank learned of what it never learned of
+GAP = 3_600  # seconds: the session gap of the paper, which defines the last session
+NEVER = np.iinfo(np.int64).max  # recording time of events that the bank never learned of
 
 MEAN_APPETITE = 0.4
 _MONTH = 30 * DAY
@@ -44,20 +44,20 @@ _MOVES_MONEY = FIELD == TRANSFORM_OPERATION
 
 
 class Visits(NamedTuple):
-    """One row for each visit to the app."""
+    """One row per visit to the app."""
 
     user: IntArray
     anchor: IntArray
-    at_end: BoolArray  # whether the anchor is the last event of the visit, or the first
+    at_end: BoolArray  # whether the anchor is the last event of the visit or the first
     length: IntArray
-    pace: FloatArray  # multiplies the intervals; 1 is ordinary
-    wait: IntArray  # at least one interval is as long, in seconds
+    pace: FloatArray  # multiplies the intervals; 1 is normal
+    wait: IntArray  # minimum of the longest interval, in seconds
     topic: IntArray
-    appetite: FloatArray  # chance that an investment product looked at is a risky one
+    appetite: FloatArray  # probability that a viewed investment product is risky
 
 
 class Events(NamedTuple):
-    """One row for each event."""
+    """One row per event."""
 
     user: IntArray
     time: IntArray
@@ -71,7 +71,7 @@ _Columns = TypeVar("_Columns", Visits, Events)
 
 
 def stack(*parts: _Columns) -> _Columns:
-    """Put tables below each other."""
+    """Concatenate tables."""
     return type(parts[0])(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
@@ -82,7 +82,7 @@ def in_order(events: Events) -> Events:
 
 
 def sort_key(user: IntArray, time: IntArray) -> IntArray:
-    """One number that sorts by user, then by time."""
+    """Return one number that sorts by user, then by time."""
     return (user << 32) + time
 
 
@@ -96,12 +96,12 @@ def epoch_seconds(times: pd.Series) -> IntArray:
 
 
 class People(NamedTuple):
-    """What is particular to each user; row ``i`` is the user ``first_id + i``."""
+    """The habits of each user; row ``i`` is the user ``first_id + i``."""
 
     first_id: int
     per_month: FloatArray
     appetite: FloatArray
-    dryness: FloatArray  # how often the salary is used up before the next one
+    dryness: FloatArray  # how often the salary is used up before the next payday
     has_events: BoolArray
 
 
@@ -117,7 +117,7 @@ def make_people(first_id: int, n: int, rng: np.random.Generator) -> People:
 
 
 def draw_dryness(n: int, rng: np.random.Generator) -> FloatArray:
-    """Draw how often users' salaries are used up before the next one."""
+    """Draw how often users have used up their salary before the next payday."""
     return rng.beta(0.6, 1.2, n)
 
 
@@ -126,7 +126,7 @@ def draw_dryness(n: int, rng: np.random.Generator) -> FloatArray:
 
 
 def _lengths(n: int, rng: np.random.Generator) -> IntArray:
-    """Behaviors per visit: many short glances, and a long tail."""
+    """Return behaviors per visit: many short visits, and a long tail."""
     glance = rng.random(n) < 0.26
     long = np.exp(rng.normal(np.log(6.0), 0.82, n)).round()
     return np.where(glance, 1 + (rng.random(n) < 0.42), np.clip(long, 1, 200)).astype(np.int64)
@@ -148,7 +148,7 @@ def _everyday_visits(
     ordinary = anywhere // DAY * DAY + times_of_day(n, rng)
     start = put_late(ordinary, rng.random(n) < 0.6 * dryness[row], rng)
     start = np.where((start >= first[row]) & (start < last[row]), start, ordinary)
-    # Visits come in bursts: some follow another one within hours.
+    # Visits come in bursts: some follow another visit within hours.
     follows = np.flatnonzero((np.diff(row, prepend=-1) == 0) & (rng.random(n) < 0.35))
     hours = 1.0 + np.exp(rng.normal(np.log(2.0), 0.9, len(follows)))
     start[follows] = start[follows - 1] + (hours * 3_600).astype(np.int64)
@@ -175,7 +175,7 @@ def _last_visits(
     n = len(user)
     impulsive = rng.beta(0.8, 1.3, n)
     length = 3 + rng.poisson(np.exp(np.log(12) * (1 - impulsive)) * rng.gamma(4, 0.25, n))
-    # Long enough for the bank to learn of the visit before it has the application.
+    # Early enough for the bank to learn of the visit before the application.
     to_application = np.clip(np.exp(rng.normal(np.log(25), 0.8, n)), 5, 600).astype(np.int64)
     wait = np.clip(np.exp(rng.normal(np.log(480), 0.7, n)), 60, GAP - 60).astype(np.int64)
     return Visits(
@@ -195,13 +195,13 @@ def _last_visits(
 
 
 class App:
-    """Fills visits with events, as one bank's app would log them.
+    """Fills visits with events as the app of one bank would log them.
 
     Parameters
     ----------
     catalog : Catalog
     late_share : float
-        Share of the visits, and of the transactions, that the bank learns of hours or days late.
+        Share of visits, and of transactions, that the bank learns of hours or days late.
     """
 
     def __init__(self, catalog: Catalog, late_share: float) -> None:
@@ -212,7 +212,7 @@ class App:
 
     def events(self, visits: Visits, rng: np.random.Generator) -> Events:
         """Fill visits with events."""
-        # Streams of their own: names and clocks change nothing of what happened.
+        # Separate random streams: names and recording times do not change what happened.
         name_rng, clock_rng = rng.spawn(2)
         visit = np.repeat(np.arange(len(visits.length)), visits.length)
         opens = np.cumsum(visits.length) - visits.length
@@ -240,7 +240,7 @@ class App:
     def single_events(
         self, user: IntArray, time: IntArray, behavior: IntArray, rng: np.random.Generator
     ) -> Events:
-        """Make events about loans that stand alone and are known at once."""
+        """Create events about loans that are not part of a visit and are known at once."""
         topic = np.full(len(user), LOAN_TOPIC)
         return Events(
             user=user,
@@ -260,13 +260,13 @@ class App:
         time: IntArray,
         rng: np.random.Generator,
     ) -> IntArray:
-        """Draw the behavior of every event from what its visit is about."""
+        """Draw the behavior of every event from the topic of its visit."""
         n = len(visit)
         behavior = draw_columns(self._topic_weights, visits.topic[visit], rng)
-        # Salaries come at the beginning of the month; on other days one looks at the account.
+        # Salaries arrive early in the month; on other days users look at the account.
         unpaid = (behavior == CODE["salary"]) & (monthday(time) > PAYDAYS)
         behavior[unpaid] = CODE["accounts"]
-        # Widgets come in their place: one confirms before money moves, and goes back from an item.
+        # Widgets have fixed places: users confirm before money moves, and go back from an item.
         moves, clicks = _MOVES_MONEY[behavior], _IS_CLICK[behavior]
         free = ~(moves | first)
         for name, near, offset, share in (
@@ -286,7 +286,7 @@ class App:
     def _products(
         self, behavior: IntArray, appetite: FloatArray, rng: np.random.Generator
     ) -> NDArray[np.int16]:
-        """Draw the product that an event is about; -1 where it is about none."""
+        """Draw the product of each event; -1 for events without a product."""
         item = np.full(len(behavior), -1, dtype=np.int16)
         about = np.flatnonzero(self._product_row[behavior] >= 0)
         risky = rng.random(len(about)) < appetite[about]
@@ -303,10 +303,10 @@ class App:
         time: IntArray,
         rng: np.random.Generator,
     ) -> IntArray:
-        """Draw when the bank learned of each event: in seconds, or hours to days late.
+        """Draw when the bank learned of each event: within seconds, or hours to days late.
 
-        A phone without a network sends the whole visit later, and a transaction may be posted
-        days after. Whoever applies is in the network, so the last visit is known at once.
+        A phone without a network sends its full visit later, and a transaction may be posted days
+        later. Applicants are online, so their last visit is known at once.
         """
         n = len(visit)
         delay = np.minimum(rng.geometric(0.6, n) - 1, 4)
@@ -326,7 +326,7 @@ class App:
 
 
 def _intervals(first: BoolArray, pace: FloatArray, rng: np.random.Generator) -> IntArray:
-    """Draw whole seconds since the event before in the visit; 0 for the first."""
+    """Draw the whole seconds since the previous event of the visit; 0 for the first event."""
     n = len(first)
     pause = rng.random(n) < np.clip(0.145 * pace, 0.0, 0.3)
     log_seconds = rng.standard_normal(n)
@@ -338,7 +338,7 @@ def _intervals(first: BoolArray, pace: FloatArray, rng: np.random.Generator) -> 
 
 
 def _amounts(behavior: IntArray, rng: np.random.Generator) -> FloatArray:
-    """Draw the money that transactions move, in or out; a few are zero, a few unrecorded."""
+    """Draw the money that transactions move, in or out; a few amounts are zero or missing."""
     negative = np.full(len(BEHAVIORS), np.nan)
     log_median = np.full(len(BEHAVIORS), np.nan)
     for name, (chance, median) in AMOUNTS.items():
@@ -355,7 +355,7 @@ def _amounts(behavior: IntArray, rng: np.random.Generator) -> FloatArray:
 
 
 # --------------------------------------------------------------------------------------------------
-# The history of each applicant, what follows the application, and everybody else
+# The history of each applicant, events after the application, and users who never apply
 
 
 def make_history(
@@ -365,7 +365,7 @@ def make_history(
     max_sessions: int,
     rng: np.random.Generator,
 ) -> Events:
-    """Draw the events before each application, from the one before it on for who came back."""
+    """Draw the events before each application; repeat applicants start at the previous one."""
     user = applications["user_id"].to_numpy()
     applied = epoch_seconds(applications["applied_at"])
     previous = pd.Series(applied).groupby(user).shift(fill_value=0).to_numpy()
@@ -375,7 +375,7 @@ def make_history(
     appetite, dryness = people.appetite[person], people.dryness[person]
     first = np.maximum(applied - _HISTORY_DAYS * DAY, previous)
     last = applied - 2 * GAP
-    # The days before an application are busy, so the last session does not stand alone in them.
+    # The days before an application are busy, so the last session is not isolated.
     days_before = np.maximum(first, applied - 2 * DAY)
     n_before = np.minimum(rng.poisson(1.0, len(user)), max_sessions - 1)
     n_everyday = rng.poisson(people.per_month[person] * np.maximum(last - first, 0) / _MONTH)
@@ -398,7 +398,7 @@ def make_aftermath(
 ) -> Events:
     """Draw what some users do after their last application: visits, then payment or notice.
 
-    It tells the label, as the log of a real bank would to whoever forgets to cut it.
+    These events reveal the label, as in the log of a real bank if nobody cuts them off.
     """
     last_one = ~applications.duplicated("user_id", keep="last").to_numpy()
     stays = np.flatnonzero(last_one & (rng.random(len(y)) < 0.5))
@@ -428,7 +428,7 @@ def make_strangers(
     max_sessions: int,
     rng: np.random.Generator,
 ) -> Events:
-    """Draw a month of app users who never applied."""
+    """Draw one month of app users who never applied."""
     people = make_people(first_id, n, rng)
     user = first_id + np.arange(n)
     last = earliest + rng.integers(days * DAY, size=n)

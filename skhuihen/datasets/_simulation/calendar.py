@@ -11,7 +11,7 @@ PAYDAYS = 5  # salaries come on the first days of the month
 
 
 def _of_month(days: IntArray) -> tuple[IntArray, IntArray]:
-    """Return the first day of the month of each day, and of the next month, since the epoch."""
+    """Return the first day of each day's month and of the next month, in days since the epoch."""
     month = days.astype("datetime64[D]").astype("datetime64[M]")
     first, following = (m.astype("datetime64[D]").astype(np.int64) for m in (month, month + 1))
     return first, following
@@ -22,14 +22,14 @@ def monthday(times: IntArray) -> IntArray:
     days = times // DAY
     if not len(days):
         return days
-    # Many events, few days: one table of days serves them all.
+    # Many events but few days: one table of days is enough.
     earliest = days.min()
     every_day = np.arange(earliest, days.max() + 1)
     return (every_day - _of_month(every_day)[0] + 1)[days - earliest]
 
 
 def put_late(times: IntArray, moved: BoolArray, rng: np.random.Generator) -> IntArray:
-    """Move some times to a late day of their month, at the same time of day."""
+    """Move some times to a late day of their month, keeping the time of day."""
     days, of_day = times // DAY, times % DAY
     first, following = _of_month(days)
     late = first + LATE_FROM - 1

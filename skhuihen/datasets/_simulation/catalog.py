@@ -1,4 +1,4 @@
-"""What a bank's app can log: behaviors, the raw names that they go by, and products."""
+"""What a bank's app can log: behaviors, their raw names, and products."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _MODULES = (*_SHOPS, "insurance", "gold", "currency", "app")
 
 
 class Behavior(NamedTuple):
-    """One behavior: where it is found, what its buttons are called, how many names it has."""
+    """One behavior: its page, the names of its buttons, and its number of names."""
 
     name: str
     field: str
     modules: tuple[str, ...]
     words: tuple[str, ...]
-    n_names: tuple[int, int]  # at bank A and at bank B; 0 where the app does not have it
+    n_names: tuple[int, int]  # at bank A and at bank B; 0 if the app does not have it
 
 
 def _behaviors(field: str, table: dict[str, tuple[str, str, int, int]]) -> list[Behavior]:
@@ -111,9 +111,9 @@ BEHAVIORS = [
 ]
 CODE = {behavior.name: code for code, behavior in enumerate(BEHAVIORS)}
 FIELD = np.array([behavior.field for behavior in BEHAVIORS])
-AFTER_A_LOAN = ("loan_repayment", "overdue_notice")  # seen only once a loan runs
+AFTER_A_LOAN = ("loan_repayment", "overdue_notice")  # occur only during a loan
 
-# Behavior -> (chance that its amount is negative, median amount).
+# Behavior -> (probability of a negative amount, median amount).
 AMOUNTS = {
     "fund_purchase": (1.0, 1_000),
     "fund_redemption": (0.0, 2_500),
@@ -133,8 +133,8 @@ AMOUNTS = {
     "currency_exchange": (0.5, 1_500),
 }
 
-# What each kind of visit is about, by the weight of its behaviors. The kinds are named after the
-# modules of the app whose widgets their visits use.
+# Topics of visits, with weights of their behaviors. Topics are named after the modules of the app
+# that contain their widgets.
 TOPICS: dict[str, dict[str, float]] = {
     "account": {"accounts": 9, "history": 4, "home": 4, "messages": 2.5, "settings": 0.8}
     | {"service": 0.4, "salary": 1.2},
@@ -155,7 +155,7 @@ TOPIC_SHARE = np.array([0.33, 0.12, 0.16, 0.10, 0.04, 0.08, 0.14, 0.03])
 LOAN_TOPIC = list(TOPICS).index("loan")
 _WIDGETS_WEIGHT = 4.0
 _TRICKLE = 0.03
-_OTHER_PAGES = 0.02  # how often a visit uses the widgets of another module's pages
+_OTHER_PAGES = 0.02  # how often a visit uses widgets on the pages of another module
 
 # Behavior -> number of products. Half of the first two kinds are risky.
 _N_PRODUCTS = {
@@ -177,9 +177,9 @@ _KIND_OF_TRADE = {
 # --------------------------------------------------------------------------------------------------
 # Raw names
 
-# The share of the names that say nothing, neither page nor behavior.
+# The share of meaningless names, with neither page nor behavior.
 _OPAQUE_SHARE = {"A": 0.15, "B": 0.30}
-# Seeds of the names: a bank's app is the same in every simulation.
+# Seeds of the names: the app of a bank is the same in every simulation.
 _NAME_SEED = {"A": 452, "B": 367}
 
 
@@ -194,7 +194,7 @@ class _Button(NamedTuple):
 
 
 def _buttons(bank: str, rng: np.random.Generator) -> list[_Button]:
-    """Choose the pages on which each behavior is to be found, popular words first."""
+    """Choose the pages for each behavior, popular words first."""
     buttons = []
     for code, behavior in enumerate(BEHAVIORS):
         options = list(product(behavior.words, behavior.modules, _PAGES))
@@ -207,7 +207,7 @@ def _buttons(bank: str, rng: np.random.Generator) -> list[_Button]:
 
 
 def _names_by_page(buttons: list[_Button], rng: np.random.Generator) -> list[str]:
-    """Name buttons as two teams do: `FundListPage.quickBuy` and `fund/list/quick_buy`."""
+    """Name buttons as two teams would: `FundListPage.quickBuy` and `fund/list/quick_buy`."""
     pages = list(product(_MODULES, _PAGES))
     camel = dict(zip(pages, rng.random(len(pages)) < 0.55, strict=True))
     names = []
@@ -221,9 +221,9 @@ def _names_by_page(buttons: list[_Button], rng: np.random.Generator) -> list[str
 
 
 def _names_by_code(buttons: list[_Button], rng: np.random.Generator) -> list[str]:
-    """Name buttons by module, page and function, as `181-507-813`.
+    """Name buttons by module, page and function, such as `181-507-813`.
 
-    The page has a number of its own in every module; the function has the same one on all pages.
+    A page has a different number in every module; a function has the same number on all pages.
     """
     parts: list[list[Hashable]] = [
         [button.module for button in buttons],
@@ -241,7 +241,7 @@ def _names_by_code(buttons: list[_Button], rng: np.random.Generator) -> list[str
 
 @cache
 def _names(bank: str) -> tuple[list[_Button], list[str]]:
-    """Return everything that a bank's app can log, and under what name."""
+    """Return everything that a bank's app can log, with its names."""
     rng = np.random.default_rng(_NAME_SEED[bank])
     buttons = _buttons(bank, rng)
     make_names, pattern, n_numbers = {
@@ -261,13 +261,13 @@ def _names(bank: str) -> tuple[list[_Button], list[str]]:
 
 
 class Catalog:
-    """What one bank's app logs.
+    """Everything that one bank's app logs.
 
     Parameters
     ----------
     bank : {"A", "B"}
     name_noise : float
-        The share of a behavior's further names that are in use; at 0 it has one, its own.
+        The share of a behavior's additional names in use; at 0 it has a single name.
     """
 
     def __init__(self, bank: str, name_noise: float) -> None:
@@ -295,7 +295,7 @@ class Catalog:
         self._weights = self._name_weights(kept.max())
 
     def _name_weights(self, most: int) -> FloatArray:
-        """Tabulate, for every topic and behavior, how often each name of the behavior is used."""
+        """Tabulate how often each name of a behavior is used, by topic and behavior."""
         weights = np.zeros((len(TOPICS), len(BEHAVIORS), most))
         weights[:, ~self.exists] = 1.0  # never drawn
         for button in self._buttons:
@@ -306,14 +306,14 @@ class Catalog:
         return weights.reshape(-1, most)
 
     def log(self, behavior: IntArray, topic: IntArray, rng: np.random.Generator) -> NDArray:
-        """Draw the raw operation under which each behavior is logged."""
+        """Draw the raw operation that logs each behavior."""
         rank = draw_columns(self._weights, topic * len(BEHAVIORS) + behavior, rng)
         return (self._first[behavior] + rank).astype(np.int16)
 
     def topic_weights(self) -> FloatArray:
-        """Tabulate the weight of every behavior in every kind of visit."""
+        """Tabulate the weight of every behavior in every topic."""
         widgets = [code for code, behavior in enumerate(BEHAVIORS) if behavior.modules == _SHOPS]
-        # A trickle of everything, so that behaviors have a long tail.
+        # Small weights for all behaviors give a long tail.
         weights = np.full((len(TOPICS), len(BEHAVIORS)), _TRICKLE)
         weights[:, widgets] += _WIDGETS_WEIGHT * popularity(len(widgets))
         for row, favored in enumerate(TOPICS.values()):
@@ -324,7 +324,7 @@ class Catalog:
 
 
 def _make_products(bank: str) -> pd.DataFrame:
-    """List every product; risky and safe ones alternate, so that no range of ids tells."""
+    """List every product; risky and safe ones alternate, so ids do not reveal the risk."""
     rows = [
         (
             f"{'ABCDE'[kind]}{number:02d}" if bank == "A" else f"{3 + kind}{number * 37:04d}",
@@ -338,10 +338,10 @@ def _make_products(bank: str) -> pd.DataFrame:
 
 
 def product_weights(products: pd.DataFrame) -> tuple[FloatArray, IntArray]:
-    """Tabulate the popularity of products, and the row of it that each behavior draws from.
+    """Tabulate the popularity of products and the row of this table for each behavior.
 
-    Each kind of product has two rows, safe and risky, alike where it comes in one kind only;
-    -1 stands for behaviors without a product.
+    Each kind of product has two rows, safe and risky, which are equal if the kind has no risky
+    products. -1 stands for behaviors without a product.
     """
     weights = np.zeros((2 * len(_N_PRODUCTS), len(products)))
     row_of_behavior = np.full(len(BEHAVIORS), -1)

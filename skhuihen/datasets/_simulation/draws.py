@@ -1,4 +1,4 @@
-"""Drawing many values at once."""
+"""Vectorized random draws."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ BoolArray = NDArray[np.bool_]
 
 DAY = 86_400  # seconds
 
-# Weight of each hour of the day. Bursts spread visits over the hours that follow, so the weights
-# are steeper than the shares that they make, which are those of a real bank's app log.
+# Weight of each hour of the day. Bursts spread visits over the following hours, so these weights
+# are steeper than the resulting shares, which match a real bank's app log.
 _HOURS = np.array(
     [
         [0.8, 0.1, 0.0, 0.0, 0.0, 0.3, 1.2, 3.2, 6.3, 9.0, 8.2, 6.6],
@@ -23,18 +23,18 @@ _HOURS = np.array(
 
 
 def draw_columns(weights: FloatArray, rows: IntArray, rng: np.random.Generator) -> IntArray:
-    """Draw one column for each entry of ``rows``, by the weights in that row of the table."""
+    """Draw one column index for each entry of ``rows``, with the weights of that table row."""
     n_columns = weights.shape[1]
     cumulative = np.cumsum(weights, axis=1)
     cumulative /= cumulative[:, -1:]
-    # Laid end to end the rows form one increasing line, so one search serves them all.
+    # Concatenated rows form one increasing sequence, so one search is enough.
     line = (cumulative + np.arange(len(weights))[:, None]).ravel()
     drawn = np.searchsorted(line, rows + rng.random(len(rows)), side="right") - rows * n_columns
     return np.minimum(drawn, n_columns - 1)
 
 
 def popularity(n: int, power: float = 1.0) -> FloatArray:
-    """Shares of ``n`` things of falling popularity."""
+    """Return shares of ``n`` things in order of decreasing popularity."""
     share = 1.0 / np.arange(1, n + 1) ** power
     return share / share.sum()
 
@@ -47,11 +47,11 @@ def choose(
 
 
 def times_of_day(n: int, rng: np.random.Generator) -> IntArray:
-    """Draw seconds since midnight, at the hours at which a bank app is used."""
+    """Draw seconds since midnight, at hours when people use a bank app."""
     hours = rng.choice(24, size=n, p=_HOURS / _HOURS.sum())
     return hours * 3_600 + rng.integers(3_600, size=n)
 
 
 def hide(values: pd.Series, share: float, rng: np.random.Generator) -> pd.Series:
-    """Make a share of the values missing."""
+    """Set a share of the values to missing."""
     return values.mask(rng.random(len(values)) < share)

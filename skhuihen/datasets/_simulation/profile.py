@@ -1,4 +1,4 @@
-"""Who applies and for what, and the risk that this carries."""
+"""Who applies for what, and the risk of their profile."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.special import expit
 from skhuihen.datasets._simulation.calendar import put_late
 from skhuihen.datasets._simulation.draws import DAY, FloatArray, choose, hide, times_of_day
 
-# How much the weight of each term of the risk differed in the old days, at a drift of 1.
+# How much the weight of each term of the risk differed for old applications, at a drift of 1.
 _LINEAR_DRIFT = (-0.7, 0.8, -1.0, -0.5, 0.5)
 _NONLINEAR_DRIFT = (-0.6, 0.6, -0.8, -1.6, 0.5, -0.6, 0.6, -1.5)
 
@@ -23,7 +23,7 @@ def _between(
 
 
 def _make_user_profile(n: int, drift: float, rng: np.random.Generator) -> pd.DataFrame:
-    """Draw what the bank knows of its users and their phones."""
+    """Draw what the bank knows about its users and their phones."""
     age = np.clip(rng.gamma(4.5, 4.2, n) + 19, 20, 65).astype(np.int64)
     education = choose(
         ("primary", "secondary", "college", "graduate"),
@@ -68,7 +68,7 @@ def _make_user_profile(n: int, drift: float, rng: np.random.Generator) -> pd.Dat
 def _make_credit_profile(
     users: pd.DataFrame, drift: float, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Draw the credit that each application asks for."""
+    """Draw the credit requested in each application."""
     n = len(users)
     income = users["user__monthly_income"].fillna(5_000.0).to_numpy()
     term = rng.choice([3, 6, 12, 24, 36], size=n, p=[0.15, 0.2, 0.35, 0.2, 0.1])
@@ -92,7 +92,7 @@ def _make_credit_profile(
 def make_applications(
     n: int, n_users: int, first_id: int, drift: float, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Draw who applies and for what; users beyond ``n_users`` rows come back a second time."""
+    """Draw who applies for what; users beyond ``n_users`` rows apply a second time."""
     people = _make_user_profile(n_users, drift, rng)
     user = np.concatenate([np.arange(n_users), rng.permutation(n_users)[: n - n_users]])
     profile = people.iloc[user].reset_index(drop=True)
@@ -109,10 +109,10 @@ def place_in_time(
     first_id: int,
     rng: np.random.Generator,
 ) -> pd.DataFrame:
-    """Give every application its time, and order and number the table by it.
+    """Draw the time of each application, then sort and number the table by time.
 
-    ``dryness`` is how often the applicant's salary is used up before the next one: then the
-    application comes late in the month.
+    ``dryness`` is how often applicants have used up their salary before the next payday; they then
+    apply late in the month.
     """
     n = len(applications)
     seconds = int(start.timestamp()) + rng.integers(days, size=n) * DAY + times_of_day(n, rng)
@@ -124,14 +124,14 @@ def place_in_time(
 
 
 def profile_effects(profile: pd.DataFrame, drift: float = 0.0) -> pd.DataFrame:
-    """Measure the risk that the profile carries, before it is sized.
+    """Compute the risk of the profile, before scaling.
 
-    Read from the table as it stands, missing values included, so that it can be learned from it.
+    It uses the final table including missing values, so it can be learned from that table.
 
     Returns
     -------
     DataFrame of shape (n, 2)
-        `profile`: what a line or a category adds. `nonlinear`: steps, curves and products of
+        `profile`: linear and categorical effects. `nonlinear`: steps, curves and products of
         columns.
     """
     age = profile["user__age"]

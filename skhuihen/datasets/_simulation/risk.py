@@ -1,4 +1,4 @@
-"""The risk, read from the tables as any model could read it."""
+"""The risk, computed from the tables in a way that any model could."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from skhuihen.datasets._simulation.catalog import CODE, RISKY_KINDS, Catalog
 from skhuihen.datasets._simulation.draws import FloatArray, IntArray
 from skhuihen.datasets._simulation.profile import profile_effects
 
-# What the average applicant shows; it stands for those of whom nothing is known.
+# The values of an average applicant, also used for applicants without information.
 _MEAN_IMPULSE = 0.215
 _MEAN_HESITATION = 0.277
 _MEAN_LATE = 0.37
-# Shares of few events are drawn to the mean as if so many average ones stood beside them.
+# Shares of few events shrink to the mean, as if this many average events were added.
 _CLICKS_BESIDE = 3
 _EVENTS_BESIDE = 20
 
-# What an appetite for risk does to the credit applied for: cash can be staked, an advance is paid
-# back out of the next salary.
+# How appetite for risk affects each credit product: cash can be gambled, while an advance is repaid
+# from the next salary.
 _APPETITE_MATTERS = {"cash": 1.5, "installment": 0.7, "salary_advance": -0.7}
 
 
 class _Known(NamedTuple):
-    """The events that were known at each application, in order."""
+    """The events known at each application, in order."""
 
     application: IntArray  # row of the applications
     event: IntArray  # row of the events
 
 
 def _known_events(applications: pd.DataFrame, events: Events) -> _Known:
-    """Find the events that happened, and were recorded, strictly before each application."""
+    """Find the events that happened and were recorded strictly before each application."""
     user = applications["user_id"].to_numpy()
     applied = epoch_seconds(applications["applied_at"])
     key = sort_key(events.user, events.time)
@@ -49,20 +49,20 @@ def _known_events(applications: pd.DataFrame, events: Events) -> _Known:
 
 
 def behavior_measures(applications: pd.DataFrame, events: Events, catalog: Catalog) -> pd.DataFrame:
-    """Measure what is known of each applicant's behavior at the application.
+    """Measure the known behavior of each applicant at the application.
 
     Parameters
     ----------
     applications : DataFrame of shape (n, n_columns)
     events : Events
-        In order.
+        Sorted.
     catalog : Catalog
 
     Returns
     -------
     DataFrame of shape (n, 4)
-        `impulsive`, `hesitant`, `month_end` and `appetite`. Who has no events, or none that
-        count, gets the average.
+        `impulsive`, `hesitant`, `month_end` and `appetite`. Applicants without usable events get
+        the average.
     """
     n = len(applications)
     known = _known_events(applications, events)
@@ -94,15 +94,15 @@ def _last_session(known: _Known, events: Events, n: int) -> tuple[FloatArray, Fl
     Returns
     -------
     impulsive, hesitant : ndarray of shape (n,)
-        Near 1 where the session is both short and fast; near 1 where one interval is long and
-        the others are short.
+        Near 1 if the session is both short and fast; near 1 if one interval is long and the others
+        are short.
     """
     time = events.time[known.event]
     opens = np.diff(known.application, prepend=-1) != 0
     opens |= np.diff(time, prepend=0) > GAP
     session = np.cumsum(opens)
     last = np.zeros(n, dtype=np.int64)
-    last[known.application] = session  # of several sessions the last one stays
+    last[known.application] = session  # keeps the last of several sessions
     kept = np.flatnonzero(session == last[known.application])
     begins = np.flatnonzero(opens[kept])
     length = np.diff(begins, append=len(kept))
@@ -131,7 +131,7 @@ def make_effects(
 
 
 def fit_intercept(log_odds: FloatArray, rate: float) -> float:
-    """Find the constant that makes the mean probability equal to ``rate``."""
+    """Find the constant for which the mean probability equals ``rate``."""
     if not len(log_odds):
         return 0.0
     bound = np.abs(log_odds).max() + 50.0
