@@ -80,7 +80,7 @@ def _last(row):
     [
         ([{"operation": "a"}], r"missing the column 'field'; it has \['operation'\]. The columns"),
         ([1, 2], "missing the column 'operation'"),
-        ([ROWS[1], {**ROWS[1], "operation": None}], "operation is missing in row 1 of rules. Add it"),
+        ([ROWS[1], {**ROWS[1], "operation": None}], "operation is missing in row 1 of rules"),
         ([{**ROWS[1], "behavior": np.nan}], "behavior is missing in row 0"),
         ([{**ROWS[1], "field": None}], "field is missing in row 0"),
         (

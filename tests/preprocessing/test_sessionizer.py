@@ -462,14 +462,14 @@ def test_refuses_parameters(wrong):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"max_behaviors": 2}, "max_behaviors=2 is less than min_behaviors=3, so that every"),
+        ({"max_behaviors": 2}, "max_behaviors=2 is less than min_behaviors=3, so every"),
         ({"gap": "x"}, "gap='x' is no length of time. Give a pandas offset string"),
         ({"gap": 3600}, "gap=3600 is no length of time"),
         ({"gap": "-1h"}, "gap='-1h' must be a positive length of time"),
         ({"lookback": "0D"}, "lookback='0D' must be a positive"),
         ({"lookback": "1D", "applied_at": None}, "lookback needs applied_at"),
         ({"session": "contract"}, "no subfield 'contract'; they have"),
-        ({"time_zone": "Mars"}, "time_zone='Mars' is not known. Give a name such as"),
+        ({"time_zone": "Mars"}, "time_zone='Mars' is not known. Pass a name such as"),
         ({"time_zone": "Europe"}, "time_zone='Europe' is not known"),
         ({"time_zone": "../UTC"}, "time_zone='../UTC' is not known"),
         ({"time_zone": "UTC"}, "time_zone='UTC' was given, but the events' subfield 'time' has no"),
