@@ -45,7 +45,7 @@ class UserItemAwareGRU(nn.Module):
         self.bias = nn.Parameter(torch.empty(3 * hidden_dim))
 
     def reset_parameters(self, generator: torch.Generator) -> None:
-        """Draw all weights anew."""
+        """Draw all weights again."""
         fill_uniform(self, self.hidden_dim, generator)
 
     def forward(self, x: Tensor, context: Tensor, sizes: Sequence[int]) -> Tensor:

@@ -72,7 +72,7 @@ class TimeAwareGRU(nn.Module):
         self.w_numbers = nn.Parameter(torch.empty(n_numbers, 4 * hidden_dim))
 
     def reset_parameters(self, generator: torch.Generator) -> None:
-        """Draw all weights anew."""
+        """Draw all weights again."""
         fill_uniform(self, self.hidden_dim, generator)
 
     def forward(

@@ -69,7 +69,7 @@ class PlainGRU(nn.Module):
         self.gru = nn.GRU(input_dim, hidden_dim, device="meta").to_empty(device="cpu")
 
     def reset_parameters(self, generator: torch.Generator) -> None:
-        """Draw all weights anew."""
+        """Draw all weights again."""
         fill_uniform(self, self.hidden_dim, generator)
 
     def forward(self, x: Tensor, sizes: Sequence[int]) -> Tensor:

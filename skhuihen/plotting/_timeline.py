@@ -359,8 +359,6 @@ class SessionTimelineDisplay:
         room: _Room,
         kwargs: dict[str, Any],
     ) -> None:
-        from matplotlib.lines import Line2D
-
         ax = self.session_ax_
         self.dots_, self.labels_ = [], []
         # One data unit is one inch, so that the space for a text can be computed.
@@ -373,25 +371,14 @@ class SessionTimelineDisplay:
             return
 
         row_height = height / len(latest)
-        above, aside = row_height - _BASE - 0.22, 0.25 * width
-        longest = min(above / math.sin(_SLANT), aside / math.cos(_SLANT))
-        if longest < _SHORTEST:
-            longest = 0.0
+        longest = _longest_name(row_height, width)
         pauses = [session["pause"].to_numpy() for session in latest]
         places = _places(pauses, width - longest * math.cos(_SLANT))
         rows = []
         for k, (session, x) in enumerate(zip(latest, places, strict=True)):
             bottom = height - (k + 1) * row_height
             if k % 2 == 0:
-                ax.axhspan(
-                    bottom,
-                    bottom + row_height,
-                    xmin=-room.left / width,
-                    color=PALE,
-                    linewidth=0,
-                    clip_on=False,
-                    zorder=0,
-                )
+                _shade(ax, bottom, bottom + row_height, -room.left / width)
             y = bottom + min(_BASE, row_height / 2)
             ax.plot(x, np.full(x.size, y), color=FAINT, linewidth=1.5, zorder=1)
             _describe(ax, session, -room.left + 0.1, bottom, row_height, applied_at)
@@ -401,39 +388,15 @@ class SessionTimelineDisplay:
             rows.append(session.assign(x=x, y=y))
 
         dots = pd.concat(rows)
-        for field, style in _FIELD_STYLES.items():
-            of_field = dots[dots["field"] == field]
-            if len(of_field):
-                look = {"color": style.color, "marker": style.marker, "edgecolor": "white"}
-                self.dots_.append(
-                    ax.scatter(
-                        of_field["x"],
-                        of_field["y"],
-                        s=_dot_areas(of_field),
-                        **{**look, "linewidth": 0.8, "zorder": 2, **kwargs},
-                    )
-                )
+        by_field = dict(list(dots.groupby("field")))
+        fields = [field for field in _FIELD_STYLES if field in by_field]
+        self.dots_ = [_draw_dots(ax, by_field[field], field, kwargs) for field in fields]
         which = f"All {n_all} sessions" if n_all > 1 else "The only session"
         if len(latest) < n_all:
             which = f"Latest {len(latest)} of {n_all} sessions"
         _write(ax, -room.left, height + 0.15, which, fontsize=10, fontweight="bold")
-        fields = [style for field, style in _FIELD_STYLES.items() if (dots["field"] == field).any()]
-        if fields != [_FIELD_STYLES[""]]:
-            ax.legend(
-                handles=[
-                    Line2D([], [], color=color, marker=marker, linestyle="", label=label)
-                    for label, color, marker in fields
-                ],
-                loc="upper right" if room.narrow else "lower right",
-                bbox_to_anchor=(1, 0) if room.narrow else (1, 1),
-                ncols=len(fields),
-                frameon=False,
-                fontsize=8.5,
-                labelcolor=INK,
-                borderaxespad=0.1,
-                handletextpad=0.2,
-                columnspacing=1.4,
-            )
+        if fields != [""]:
+            _add_legend(ax, fields, room.narrow)
         if not room.narrow:
             caption = "Order of behaviors, left to right; distances grow with the log of the pause"
             _write(ax, 0, -0.15, caption, fontsize=8, color=GRAY)
@@ -494,43 +457,15 @@ def _check_history(
         history = pd.DataFrame(columns=["time", "session", "behavior", "field", "amount", "pause"])
         return history, None if at is None else at.tz_localize(None)
 
-    for wanted, cure in (
-        ("time", "the timestamps of the behaviors"),
-        ("session", "the number of the session; Sessionizer adds it"),
-    ):
-        if wanted not in events.columns:
-            raise ValueError(
-                f"events need a column {wanted!r}, {cure}; found {list(map(str, events.columns))}."
-            )
-        n_missing = int(events[wanted].isna().sum())
-        if n_missing:
-            raise ValueError(f"events[{wanted!r}] is missing in {n_missing} of {len(events)} rows.")
-    named = next((column for column in ("behavior", "operation") if column in events.columns), None)
-    if named is None:
-        raise ValueError(
-            "events need a column 'behavior' or 'operation'; found "
-            f"{list(map(str, events.columns))}."
-        )
-    if not pd.api.types.is_datetime64_any_dtype(events["time"].dtype):
-        raise ValueError(
-            f"events['time'] must be timestamps, found {events['time'].dtype}. Convert it with "
-            "pandas.to_datetime."
-        )
-
-    time = pd.DatetimeIndex(events["time"])
-    if at is not None and (time.tz is None) != (at.tz is None):
-        raise ValueError(
-            f"events['time'] has time zone {time.tz} and applied_at has {at.tz}. Give both a time "
-            "zone or neither."
-        )
-    if at is not None and time.tz is not None:
-        at = at.tz_convert(time.tz)
+    _check_columns(events)
+    time, at = _on_one_clock(pd.DatetimeIndex(events["time"]), at)
+    named = "behavior" if "behavior" in events.columns else "operation"
     field = (
         events["field"].astype(object) if "field" in events.columns else pd.Series("", events.index)
     )
     history = pd.DataFrame(
         {
-            "time": time.tz_localize(None),
+            "time": time,
             "session": events["session"].to_numpy(),
             "behavior": events[named].astype(object).fillna("missing").astype(str).to_numpy(),
             "field": field.where(field.isin(list(_FIELD_STYLES)), "").to_numpy(),
@@ -542,7 +477,55 @@ def _check_history(
         history["amount"] = events["amount"].to_numpy(dtype=np.float64, na_value=np.nan)
     history = history.sort_values(["session", "time", "seq"], kind="stable", ignore_index=True)
     pause = history.groupby("session")["time"].diff().dt.total_seconds()
-    return history.assign(pause=pause.fillna(0)), None if at is None else at.tz_localize(None)
+    return history.assign(pause=pause.fillna(0)), at
+
+
+def _check_columns(events: pd.DataFrame) -> None:
+    """Reject events without the required columns."""
+    for wanted, cure in (
+        ("time", "the timestamps of the behaviors"),
+        ("session", "the number of the session; Sessionizer adds it"),
+    ):
+        if wanted not in events.columns:
+            raise ValueError(
+                f"events need a column {wanted!r}, {cure}; found {list(map(str, events.columns))}."
+            )
+        n_missing = int(events[wanted].isna().sum())
+        if n_missing:
+            raise ValueError(f"events[{wanted!r}] is missing in {n_missing} of {len(events)} rows.")
+    if not {"behavior", "operation"} & set(events.columns):
+        raise ValueError(
+            "events need a column 'behavior' or 'operation'; found "
+            f"{list(map(str, events.columns))}."
+        )
+    if not pd.api.types.is_datetime64_any_dtype(events["time"].dtype):
+        raise ValueError(
+            f"events['time'] must be timestamps, found {events['time'].dtype}. Convert it with "
+            "pandas.to_datetime."
+        )
+
+
+def _on_one_clock(
+    time: pd.DatetimeIndex, at: pd.Timestamp | None
+) -> tuple[pd.DatetimeIndex, pd.Timestamp | None]:
+    """Return the times of events and of the application without zone, on the events' clock."""
+    if at is None:
+        return time.tz_localize(None), None
+    if (time.tz is None) != (at.tz is None):
+        raise ValueError(
+            f"events['time'] has time zone {time.tz} and applied_at has {at.tz}. Give both a time "
+            "zone or neither."
+        )
+    if time.tz is not None:
+        at = at.tz_convert(time.tz)
+    return time.tz_localize(None), at.tz_localize(None)
+
+
+def _longest_name(row_height: float, width: float) -> float:
+    """Return the inches for a slanted name, or 0 if they are too few to write any."""
+    above, aside = row_height - _BASE - 0.22, 0.25 * width
+    longest = min(above / math.sin(_SLANT), aside / math.cos(_SLANT))
+    return longest if longest >= _SHORTEST else 0.0
 
 
 def _places(pauses: list[NDArray[np.float64]], width: float) -> list[NDArray[np.float64]]:
@@ -640,6 +623,42 @@ def _draw_bars(
                 bbox={"facecolor": "white", "linewidth": 0, "pad": 1},
             )
             left_of_numbers = middle
+
+
+def _shade(ax: Axes, bottom: float, top: float, left: float) -> None:
+    """Shade a row, from the margin on its left (as a fraction of the axes)."""
+    ax.axhspan(bottom, top, xmin=left, color=PALE, linewidth=0, clip_on=False, zorder=0)
+
+
+def _draw_dots(
+    ax: Axes, behaviors: pd.DataFrame, field: str, kwargs: dict[str, Any]
+) -> PathCollection:
+    """Draw the behaviors of one field."""
+    _, color, marker = _FIELD_STYLES[field]
+    look = {"color": color, "marker": marker, "edgecolor": "white", "linewidth": 0.8, "zorder": 2}
+    areas = _dot_areas(behaviors)
+    return ax.scatter(behaviors["x"], behaviors["y"], s=areas, **{**look, **kwargs})
+
+
+def _add_legend(ax: Axes, fields: list[str], is_narrow: bool) -> None:
+    """Explain the fields in the header, or below the sessions if the header is narrow."""
+    from matplotlib.lines import Line2D
+
+    ax.legend(
+        handles=[
+            Line2D([], [], color=color, marker=marker, linestyle="", label=label)
+            for label, color, marker in map(_FIELD_STYLES.__getitem__, fields)
+        ],
+        loc="upper right" if is_narrow else "lower right",
+        bbox_to_anchor=(1, 0) if is_narrow else (1, 1),
+        ncols=len(fields),
+        frameon=False,
+        fontsize=8.5,
+        labelcolor=INK,
+        borderaxespad=0.1,
+        handletextpad=0.2,
+        columnspacing=1.4,
+    )
 
 
 def _write_pauses(ax: Axes, pause: NDArray[np.float64], x: NDArray[np.float64], y: float) -> None:

@@ -347,31 +347,45 @@ class BehaviorAbstractor(BehaviorTransformer):
         self, evidence: Totals, n_clicks: dict[tuple[str, str], int], rules: list[Rule]
     ) -> tuple[list[Rule], list[Merge]]:
         """Return rules for every operation seen, in the order of their names, and the merges."""
-        table = RuleTable(rules)
+        given = RuleTable(rules)
         learned: dict[str, list[Rule]] = {}
-        unnamed: list[int] = []
+        undecided: list[int] = []
         for code in evidence.in_order:
             operation = evidence.operations[code]
-            found = table.of_operation(operation).rules
+            found = given.of_operation(operation).rules
             learned[operation] = [replace(rule, operation=glob.escape(operation)) for rule in found]
             if not found or found[-1].item != ANY:
-                unnamed.append(code)
+                undecided.append(code)
 
-        names = [evidence.operations[code] for code in unnamed]
-        fields = [evidence.field_of(code) for code in unnamed]
-        directions = [evidence.direction_of(code) for code in unnamed]
-        groups = Groups(names, fields, evidence.n_events[unnamed], directions)
+        groups = self._group(evidence, undecided, n_clicks, rules)
+        fields, reasons, sure = groups.fields.tolist(), groups.why.tolist(), groups.sure.round(2)
+        columns = (fields, groups.behaviors(), reasons, sure.tolist())
+        for operation, *outcome in zip(groups.names, *columns, strict=True):
+            learned[operation].append(Rule(glob.escape(operation), ANY, *outcome))
+        return [rule for found in learned.values() for rule in found], groups.merges
+
+    def _group(
+        self,
+        evidence: Totals,
+        codes: list[int],
+        n_clicks: dict[tuple[str, str], int],
+        rules: list[Rule],
+    ) -> Groups:
+        """Group the operations that the given rules do not decide."""
+        groups = Groups(
+            [evidence.operations[code] for code in codes],
+            [evidence.field_of(code) for code in codes],
+            evidence.n_events[codes],
+            [evidence.direction_of(code) for code in codes],
+        )
         named = {(rule.field, rule.behavior) for rule in rules if rule.field != ITEM_CLICK}
         room = None if self.n_behaviors == "auto" else int(self.n_behaviors) - len(named)
         if self.merge == "auto":
             self._merge_types(groups, n_clicks, rules)
-            groups.merge_alike(room, lambda: evidence.count_neighbors(unnamed))
+            groups.merge_alike(room, lambda: evidence.count_neighbors(codes))
         if room is not None and groups.n_behaviors + groups.n_others > room:
             groups.drop_rare(room - 2)  # the two "other"
-        reasons = groups.why.tolist(), groups.sure.round(2).tolist()
-        for name, *rest in zip(names, fields, groups.behaviors(), *reasons, strict=True):
-            learned[name].append(Rule(glob.escape(name), ANY, *rest))
-        return [rule for found in learned.values() for rule in found], groups.merges
+        return groups
 
     def _merge_types(
         self, groups: Groups, n_clicks: dict[tuple[str, str], int], rules: list[Rule]
@@ -392,18 +406,7 @@ class BehaviorAbstractor(BehaviorTransformer):
         self, n_clicks: dict[tuple[str, str], int], learned: list[Rule], rules: list[Rule]
     ) -> list[Rule]:
         """Insert rules for each type's frequent items before the rules for the type."""
-        table = RuleTable(learned)
-        counts: Counter[tuple[str, str]] = Counter()
-        for (operation, item), count in n_clicks.items():
-            rule = table.of_operation(operation).of_item(item)
-            # In a file, an item without a name would look like a rule for any item.
-            if rule is not None and rule.is_type and item:
-                counts[rule.behavior, item] += count
-        named = {rule.behavior for rule in rules if rule.field == ITEM_CLICK and not rule.is_type}
-        room = max(0, self.n_items - len(named))
-        items_of: dict[str, list[str]] = {}
-        for kind, item in sorted(sorted(counts, key=lambda key: (-counts[key], key))[:room]):
-            items_of.setdefault(kind, []).append(item)
+        items_of = self._frequent_items(n_clicks, learned, rules)
         result = []
         for rule in [*learned, *rules]:
             if rule.is_type:
@@ -414,6 +417,25 @@ class BehaviorAbstractor(BehaviorTransformer):
                 ]
             result.append(rule)
         return result
+
+    def _frequent_items(
+        self, n_clicks: dict[tuple[str, str], int], learned: list[Rule], rules: list[Rule]
+    ) -> dict[str, list[str]]:
+        """Return the items to keep of each type, ordered by name."""
+        table = RuleTable(learned)
+        counts: Counter[tuple[str, str]] = Counter()
+        for (operation, item), count in n_clicks.items():
+            rule = table.of_operation(operation).of_item(item)
+            # In a file, an item without a name would look like a rule for any item.
+            if rule is not None and rule.is_type and item:
+                counts[rule.behavior, item] += count
+        named = {rule.behavior for rule in rules if rule.field == ITEM_CLICK and not rule.is_type}
+        room = max(0, self.n_items - len(named))
+        most_frequent = sorted(counts, key=lambda key: (-counts[key], key))[:room]
+        items_of: dict[str, list[str]] = {}
+        for kind, item in sorted(most_frequent):
+            items_of.setdefault(kind, []).append(item)
+        return items_of
 
     def _apply(
         self, behaviors: Behaviors

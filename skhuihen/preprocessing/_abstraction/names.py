@@ -157,13 +157,8 @@ def _read(names: Sequence[str]) -> tuple[list[Words], list[str]]:
     paths = [split(name) for name in names]
     counts = Counter(word for path in paths for word in {word.lower() for word in _flat(path)})
     common = {word for word, count in counts.items() if count > _MOST * len(names)}
-    begins: list[Words] = []
-    ends: list[str] = []
-    for path in paths:
-        telling = _without(path, lambda word: word.lower() in common) or path
-        plain = _without(telling, _VARIANT.fullmatch) or telling
-        begins.append(tuple(word.lower() for word in _flat(telling)))
-        ends.append("_".join(plain[-1]).lower() if plain else "")
+    both = [_begin_and_end(path, common) for path in paths]
+    begins, ends = [begin for begin, _ in both], [end for _, end in both]
     for codes in _codes(names, common):
         halves = {i: code[: (len(code) + 1) // 2] for i, code in codes.items()}
         recurring = len(set(halves.values())) <= _MOST * len(halves)
@@ -175,26 +170,38 @@ def _read(names: Sequence[str]) -> tuple[list[Words], list[str]]:
     return begins, ends
 
 
+def _begin_and_end(path: Path, common: set[str]) -> tuple[Words, str]:
+    """Return the words of a path without common ones, and its last level without variants."""
+    informative = _without(path, lambda word: word.lower() in common) or path
+    plain = _without(informative, _VARIANT.fullmatch) or informative
+    begin = tuple(word.lower() for word in _flat(informative))
+    return begin, "_".join(plain[-1]).lower() if plain else ""
+
+
 def _codes(names: Sequence[str], common: set[str]) -> list[dict[int, str]]:
     """Return the names that are codes, by position, for each code length."""
-    found: dict[int, str] = {}
-    prefixed: dict[int, str] = {}  # the word before the code
-    for i, name in enumerate(names):
-        pieces = [
-            "".join(word for word in _WORD.findall(piece) if word.lower() not in common)
-            for piece in _PIECE.findall(name)
-        ]
-        *before, last = [piece for piece in pieces if piece] or [""]
-        if not before and (_CODE.fullmatch(last) or _IDENTIFIER.fullmatch(last)):
-            found[i] = last
-        elif len(before) == 1 and before[0].isalpha() and _IDENTIFIER.fullmatch(last):
-            found[i], prefixed[i] = last, before[0].lower()
-    if len(set(prefixed.values())) > 1:  # then these words distinguish the names
-        found = {i: code for i, code in found.items() if i not in prefixed}
+    found = {i: code for i, name in enumerate(names) if (code := _code_of(name, common))}
+    # Different words before the codes distinguish the names.
+    has_one_prefix = len({prefix for prefix, _ in found.values() if prefix}) <= 1
     by_length: dict[int, dict[int, str]] = {}
-    for i, code in found.items():
-        by_length.setdefault(len(code), {})[i] = code
+    for i, (prefix, code) in found.items():
+        if has_one_prefix or not prefix:
+            by_length.setdefault(len(code), {})[i] = code
     return list(by_length.values())
+
+
+def _code_of(name: str, common: set[str]) -> tuple[str, str] | None:
+    """Return the word before a name's code, if any, and the code; None if it is not a code."""
+    pieces = [
+        "".join(word for word in _WORD.findall(piece) if word.lower() not in common)
+        for piece in _PIECE.findall(name)
+    ]
+    *before, last = [piece for piece in pieces if piece] or [""]
+    if not before and (_CODE.fullmatch(last) or _IDENTIFIER.fullmatch(last)):
+        return "", last
+    if len(before) == 1 and before[0].isalpha() and _IDENTIFIER.fullmatch(last):
+        return before[0].lower(), last
+    return None
 
 
 def _families(begins: list[Words], ends: list[str], field: str) -> list[Family]:
