@@ -180,7 +180,7 @@ def _begin_and_end(path: Path, common: set[str]) -> tuple[Words, str]:
 
 def _codes(names: Sequence[str], common: set[str]) -> list[dict[int, str]]:
     """Return the names that are codes, by position, for each code length."""
-    found = {i: code for i, name in enumerate(names) if (code := _code_of(name, common))}
+    found = {i: pair for i, name in enumerate(names) if (pair := _code_of(name, common))}
     # Different words before the codes distinguish the names.
     has_one_prefix = len({prefix for prefix, _ in found.values() if prefix}) <= 1
     by_length: dict[int, dict[int, str]] = {}
