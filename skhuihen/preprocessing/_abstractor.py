@@ -79,7 +79,7 @@ class BehaviorAbstractor(BehaviorTransformer):
         The column with the time of the application. Events at or after it are dropped. Pass None
         to disable the cut.
     lookback : str or timedelta, default=None
-        Events longer before the application than this are dropped, for example ``"180D"``.
+        Events older than this at the application are dropped, for example ``"180D"``.
 
     Attributes
     ----------
@@ -90,8 +90,8 @@ class BehaviorAbstractor(BehaviorTransformer):
         columns inform the reader and have no effect. ``why`` gives the reason for an operation's
         place: a ``"rule"``, its ``"name"``, its ``"use"``, too ``"rare"``, or ``"alone"`` if it
         was not merged. ``sure`` gives the confidence, from 0 to 1. For a merged operation it is
-        the share of its links within its group; for one alone, the share that does not go to any
-        one other group; for a rare one, the share that is missing for lack of evidence.
+        the share of its links within its group; for one alone, the share outside its closest other
+        group; for a rare one, the share that is missing for lack of evidence.
     merges_ : DataFrame
         The merges in order, including those after the last one made. The columns are
         ``n_behaviors`` (groups left after the merge, without ``other`` and those named in

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 MOST_KNOTS = 8
 #: Quantiles of `fit` beyond which the columns are constant.
 EDGES = (0.005, 0.995)
-#: Fewer values outside the range of `fit` are ordinary, and so are values up to this share of all.
+#: Fewer values outside the range of `fit` than this are ordinary, and so is up to this share.
 FEW, ORDINARY_SHARE = 5, 0.01
 #: A number of values outside is ordinary unless it is less likely than this without any change.
 CHANCE = 1e-6

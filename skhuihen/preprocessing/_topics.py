@@ -44,7 +44,7 @@ class BehaviorTopics(BehaviorTransformer):
         The column with the time of the application. Events at or after it are dropped. Pass None
         to disable the cut.
     lookback : str or timedelta, default=None
-        Events longer before the application than this are dropped.
+        Events older than this at the application are dropped.
 
     Attributes
     ----------

@@ -54,7 +54,7 @@ class WindowStatistics(BehaviorTransformer):
     applied_at : str, default="applied_at"
         The column with the time of the application. Events at or after it are dropped.
     lookback : str or timedelta, default=None
-        Events longer before the application than this are dropped.
+        Events older than this at the application are dropped.
 
     Attributes
     ----------

@@ -79,7 +79,7 @@ class Evidence:
         Parameters
         ----------
         chosen : list of int
-            Codes of the operations whose items to distinguish.
+            Codes of the operations whose items are distinguished.
 
         Returns
         -------
