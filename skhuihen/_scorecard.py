@@ -1,4 +1,4 @@
-"""make_scorecard: a logistic regression on piecewise-linear columns, which anybody can read."""
+"""make_scorecard: a readable logistic regression on piecewise-linear columns."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from skhuihen.preprocessing import IntervalStatistics, ProfileEncoder, WindowSta
 
 
 def make_scorecard(features: Any = None, *, n_knots: int = 5, C: float = 0.003) -> Pipeline:
-    """Make a scorecard: the sum of a curve of each feature, and nothing else.
+    """Make a scorecard: the sum of one curve per feature.
 
     Each number becomes columns that are linear between quantiles of the training rows and constant
-    outside, so a logistic regression on them draws a curve for each feature, bounded on both sides,
-    and adds the curves up. What depends on two features together it cannot see. It can be used by
-    itself, and as `base_estimator` or `teacher` of `HUIHENClassifier`.
+    outside. A logistic regression on them draws a bounded curve for each feature and adds the
+    curves. It cannot represent interactions between features. Use it alone, or as
+    `base_estimator` or `teacher` of `HUIHENClassifier`.
 
     Parameters
     ----------
     features : transformer, default=None
-        Makes numbers of the table; missing ones are filled with the median, and a column says so.
-        None is the union of `ProfileEncoder`, `WindowStatistics` and `IntervalStatistics`, for
-        tables with events of operations. Name `ProfileEncoder()` for tables without events, and
-        the union with ``by="behavior"`` behind a `BehaviorAbstractor`.
+        Turns the table into numbers. Missing numbers are filled with the median, and a further
+        column marks them. None is the union of `ProfileEncoder`, `WindowStatistics` and
+        `IntervalStatistics`, for tables with events of operations. Pass `ProfileEncoder()` for
+        tables without events, and the union with ``group_by="behavior"`` after a
+        `BehaviorAbstractor`.
     n_knots : int, default=5
-        Quantiles at which a curve may bend, the ends included; two make it a line.
+        Number of quantiles at which a curve may bend, including the ends; two make a line.
     C : float, default=0.003
-        Inverse of the L2 penalty, as in `LogisticRegression`. All columns are scaled to variance 1,
-        and there are hundreds of them, so that a strong penalty is right.
+        Inverse of the L2 penalty, as in `LogisticRegression`. All columns are scaled to variance 1.
+        There are hundreds of them, so a strong penalty is appropriate.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Validation as a bank meets the future: folds by the time of the application."""
+"""Validation that matches a bank's use: folds by the time of the application."""
 
 from __future__ import annotations
 
@@ -20,54 +20,53 @@ from skhuihen._tables.times import application_times, microseconds_of
 __all__ = ["OutOfTimeSplit"]
 
 Rows = NDArray[np.int64]
-#: What becomes of an application in a fold; the first that holds.
+#: The possible fates of an application in a fold; the first that applies counts.
 FATES = ("too_old", "train", "label_unknown", "known_user", "test", "later")
 TRAIN, TEST = FATES.index("train"), FATES.index("test")
 
 
 class OutOfTimeSplit(BaseCrossValidator):
-    """Folds by application time: train on what was known at a cut, test on what came after it.
+    """Folds by application time: train on what was known at a cut and test on what came after it.
 
-    Each fold has a cut. Its test part are the applications from the cut to the next one (of the
-    last fold: all from the cut on). Its training part are those whose label was known at the cut:
-    whether a loan is overdue shows only `gap` after the application, so that a bank that trains
-    today has no label for what it granted yesterday. Rows may stand in any order; applications of
-    one instant are never parted by a cut.
+    Each fold has a cut. Its test part contains the applications from the cut to the next one, or
+    to the end in the last fold. Its training part contains the applications with a label known at
+    the cut. A loan shows only `gap` after the application whether it is overdue, so a bank that
+    trains today has no label for yesterday's loans. Rows may be in any order. A cut never
+    separates applications with the same time.
 
     Parameters
     ----------
     n_splits : int, default=5
-        Number of folds. 1 is a single out-of-time sample.
+        Number of folds. 1 gives a single out-of-time sample.
     gap : str or timedelta, default="0D"
-        How long after an application its label is known, such as ``"90D"``. Training rows have
-        ``applied_at + gap < cut``, so that dates without times are left out for `gap` whole days.
+        Time from an application until its label is known, such as ``"90D"``. Training rows have
+        ``applied_at + gap < cut``, so for dates without times, `gap` whole days are dropped.
     test_size : str or timedelta, default=None
-        Length of each test period; the last one ends with the last application. None takes
-        periods of about equal numbers of applications, ``n // (n_splits + 1)`` each.
+        Length of each test period; the last one ends with the last application. None makes
+        periods with about equal numbers of applications, ``n // (n_splits + 1)`` each.
     max_train_size : str or timedelta, default=None
-        Leave out training rows with ``applied_at < cut - gap - max_train_size``. None takes all.
+        Drop training rows with ``applied_at < cut - gap - max_train_size``. None keeps all.
     applied_at : str, default="applied_at"
         The column with the time of the application.
     by_user : str, default=None
-        The column that says whose application a row is, such as ``"user_id"``. A user then never
-        stands in both parts of a fold: where one is in the training part, the rows of the same
-        user are left out of the test part. None keeps them, as in production, where users come
-        back.
+        The column with the applicant, such as ``"user_id"``. No user is then in both parts of a
+        fold: the test part drops rows of users who are in the training part. None keeps them, as
+        in production, where users come back.
 
     See Also
     --------
-    sklearn.model_selection.TimeSeriesSplit : The same by row numbers.
-    skhuihen.attach_behaviors : Keeps each application's future out of its events.
+    sklearn.model_selection.TimeSeriesSplit : The same by row number.
+    skhuihen.attach_behaviors : Excludes events after each application.
 
     Notes
     -----
-    Users are left out of the test part, not of the training part, for the training part must be
-    what the bank had at the cut. Who comes back later is knowledge from after it, and not a
-    neutral one: who paid may borrow again. So the score is one of users new to the model. Groups
-    passed to `split` do the same as `by_user`.
+    Users are dropped from the test part, not from the training part, because the training part
+    must be what the bank had at the cut. Who comes back later is only known after it, and it is
+    informative: those who paid may borrow again. The score is therefore for users new to the
+    model. Groups passed to `split` have the same effect as `by_user`.
 
-    The cut is one for labels. Behaviors are cut at each application by `attach_behaviors` and
-    every step after it, wherever the application falls.
+    The cut concerns labels. Behaviors are cut at each application by `attach_behaviors` and all
+    later steps, wherever the application falls.
 
     Examples
     --------
@@ -98,7 +97,7 @@ class OutOfTimeSplit(BaseCrossValidator):
         self.max_train_size = max_train_size
         self.applied_at = applied_at
         self.by_user = by_user
-        # Splitters have no fit that could refuse these later.
+        # Splitters have no fit in which to reject these later.
         self._gap = microseconds_of(gap, "gap", or_zero=True)
         self._test_size = None if test_size is None else microseconds_of(test_size, "test_size")
         self._max_train = (
@@ -120,16 +119,16 @@ class OutOfTimeSplit(BaseCrossValidator):
         return self.n_splits
 
     def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[tuple[Rows, Rows]]:
-        """Return the rows of the training part and of the test part of each fold, oldest first.
+        """Return the training rows and the test rows of each fold, oldest first.
 
         Parameters
         ----------
         X : DataFrame or other table of shape (n_applications, n_columns)
-            With the column `applied_at`, and `by_user` if it is named.
+            Must have the column `applied_at`, and `by_user` if set.
         y : array-like of shape (n_applications,), default=None
-            If given, both parts of each fold must hold two classes.
+            If given, both parts of each fold must contain two classes.
         groups : array-like of shape (n_applications,), default=None
-            The user of each application, in place of `by_user`.
+            The user of each application, instead of `by_user`.
 
         Returns
         -------
@@ -138,7 +137,7 @@ class OutOfTimeSplit(BaseCrossValidator):
         Raises
         ------
         ValueError
-            If a part of a fold is empty, or holds one class only; if times or users are missing.
+            If a part of a fold is empty or has one class only, or if times or users are missing.
         """
         periods, fate = self._assign(X, groups)
         label = None if y is None else column_or_1d(y)
@@ -165,22 +164,22 @@ class OutOfTimeSplit(BaseCrossValidator):
         return iter(folds)
 
     def report(self, X: Any, groups: Any = None) -> pd.DataFrame:
-        """Count what becomes of the applications in each fold.
+        """Count the fates of the applications in each fold.
 
         Parameters
         ----------
         X : DataFrame or other table of shape (n_applications, n_columns)
         groups : array-like of shape (n_applications,), default=None
-            The user of each application, in place of `by_user`.
+            The user of each application, instead of `by_user`.
 
         Returns
         -------
         DataFrame
-            A row for each fold. ``cut`` and ``end`` are the test period, its end excluded. The
-            others are numbers of applications, each of one fate: ``train``, ``test``,
-            ``too_old`` (beyond `max_train_size`), ``label_unknown`` (before the cut, by less than
-            `gap`), ``known_user`` (in the test period, by a user in the training part) and
-            ``later`` (after the test period).
+            One row per fold. ``cut`` and ``end`` delimit the test period; ``end`` is excluded. The
+            other columns count applications, each once: ``train``, ``test``, ``too_old`` (beyond
+            `max_train_size`), ``label_unknown`` (less than `gap` before the cut), ``known_user``
+            (in the test period, by a user in the training part) and ``later`` (after the test
+            period).
         """
         periods, fate = self._assign(X, groups)
         counts = pd.DataFrame(_count(fate))
@@ -219,30 +218,32 @@ class OutOfTimeSplit(BaseCrossValidator):
         return list(pairwise(stamps)), np.array(fates)
 
     def _users(self, frame: pd.DataFrame, groups: Any) -> NDArray[np.int64] | None:
-        """Return a number for each user; None if users are not asked for."""
+        """Return a number for each user; None if users are not considered."""
         if groups is None and self.by_user is None:
             return None
         if groups is not None and self.by_user is not None:
-            raise ValueError(f"Both groups and by_user={self.by_user!r} say who is who. Pass one.")
+            raise ValueError(
+                f"Both groups and by_user={self.by_user!r} identify users. Pass only one of them."
+            )
         users = frame[self.by_user] if groups is None else pd.Series(column_or_1d(groups))
         check_consistent_length(frame, users)
         code, _ = pd.factorize(users)
         if (code < 0).any():
             where = "groups" if groups is not None else f"column {self.by_user!r}"
             raise ValueError(
-                f"The {where} has {int((code < 0).sum())} missing users. Fill them in, or leave "
-                "the rows out."
+                f"The {where} has {int((code < 0).sum())} missing users. Fill them in or drop the "
+                "rows."
             )
         return code
 
     def _cuts(self, time: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the cut of each fold, and where the test period of the last one ends."""
+        """Return the cut of each fold, and the end of the last test period."""
         ordered = np.sort(time)
         size = len(time) // (self.n_splits + 1)
         if not size:
             raise ValueError(
-                f"n_splits={self.n_splits} folds want {self.n_splits + 1} applications at least; "
-                f"X has {len(time)}."
+                f"n_splits={self.n_splits} folds require at least {self.n_splits + 1} "
+                f"applications; X has {len(time)}."
             )
         end = ordered[-1] + 1
         back = np.arange(self.n_splits, 0, -1)
@@ -251,9 +252,9 @@ class OutOfTimeSplit(BaseCrossValidator):
         cuts = np.append(ordered[len(time) - back * size], end)
         if (np.diff(cuts) == 0).any():
             raise ValueError(
-                f"So many applications are of one instant that n_splits={self.n_splits} cuts do "
-                f"not fall apart: X has {len(np.unique(time))} distinct times in {len(time)} "
-                "rows. Pass fewer n_splits, or a test_size."
+                f"Too many applications have the same time for {self.n_splits} distinct cuts "
+                f"(n_splits): X has {len(np.unique(time))} distinct times in {len(time)} rows. "
+                "Pass fewer n_splits, or a test_size."
             )
         return cuts
 

@@ -540,7 +540,7 @@ def test_refusals(X: pd.DataFrame, bank: Any, fitted: HUIHENClassifier) -> None:
         quick().fit(X.iloc[:10], np.arange(10) == 0)
     with pytest.raises(ValueError, match="distinct texts"):
         quick().fit(X.assign(user__phone=[f"p{i}" for i in range(300)]), y)
-    with pytest.warns(UserWarning, match="'user__number' is an integer with a value of its own"):
+    with pytest.warns(UserWarning, match="'user__number' is an integer with a distinct value"):
         quick().fit(X.assign(user__number=np.arange(300)), y)
 
 
@@ -657,7 +657,5 @@ def test_the_key_of_the_join_is_no_profile(bank: Any) -> None:
     without = quick().fit(plain.drop(columns="customer"), bank.y)
     keyless = X.drop(columns="customer")
     np.testing.assert_array_equal(without.predict_proba(keyless), model.predict_proba(X))
-    with pytest.warns(
-        UserWarning, match="'customer' is an integer with a value of its own in near"
-    ):
+    with pytest.warns(UserWarning, match="'customer' is an integer with a distinct value in near"):
         assert "customer" in quick().fit(plain, bank.y).feature_names_in_

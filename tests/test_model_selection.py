@@ -321,9 +321,9 @@ def test_refused_folds() -> None:
     X = table([0, 10, 20, 30, 40, 50])
     y = [0, 1, 0, 1, 0, 1]
     assert len(list(OutOfTimeSplit(2).split(X, y))) == 2
-    with pytest.raises(ValueError, match="want 7 applications at least; X has 6"):
+    with pytest.raises(ValueError, match="require at least 7 applications; X has 6"):
         OutOfTimeSplit(6).split(X)
-    with pytest.raises(ValueError, match="want 2 applications at least; X has 0"):
+    with pytest.raises(ValueError, match="require at least 2 applications; X has 0"):
         OutOfTimeSplit(1).split(X.iloc[:0])
     with pytest.raises(
         ValueError, match=r"training part of fold 0 \(cut at 2024-01-01 20:00:00\) has no row"

@@ -1,9 +1,8 @@
-"""What risk teams measure, in scikit-learn's conventions.
+"""Metrics of risk teams, in scikit-learn's conventions.
 
-Scores rise with risk and the positive class is the overdue one. Every function takes plain arrays,
-refuses missing values by name, and counts a row of weight two as two rows. Only the ratios of
-weights matter: multiplying all of them by a constant changes nothing but the sums of weights that
-`lift_table` shows.
+Scores rise with risk and the positive class is overdue. All functions take plain arrays, reject
+missing values by name, and treat a weight of two as two rows. Only the ratios of weights matter:
+multiplying all weights by a constant changes only the sums of weights in `lift_table`.
 """
 
 from skhuihen.metrics._calibration import CalibrationSummary, calibration_summary

@@ -1,4 +1,4 @@
-"""Whether probabilities are what they say."""
+"""Calibration of probabilities."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from skhuihen.metrics._ranking import lift_table
 
 
 class CalibrationSummary(NamedTuple):
-    """How far probabilities are to be believed, see `calibration_summary`."""
+    """Calibration of probabilities, see `calibration_summary`."""
 
     overdue_rate: float
     mean_probability: float
@@ -31,7 +31,7 @@ class CalibrationSummary(NamedTuple):
     brier_skill: float
 
 
-#: Probabilities nearer to 0 or 1 count as this near, where log-odds are looked at.
+#: For log-odds, probabilities closer to 0 or 1 are set to this distance.
 _CERTAIN = 1e-6
 
 
@@ -43,7 +43,7 @@ def calibration_summary(
     pos_label: Label | None = None,
     sample_weight: ArrayLike | None = None,
 ) -> CalibrationSummary:
-    """Tell how far overdue probabilities are to be believed.
+    """Summarize the calibration of overdue probabilities.
 
     Parameters
     ----------
@@ -52,47 +52,48 @@ def calibration_summary(
     y_prob : array-like of shape (n_samples,)
         Probability of the overdue class, between 0 and 1.
     n_bins : int, default=10
-        Number of bins of `expected_error`, at least 2: those of `lift_table`.
+        Number of bins for `expected_error`, at least 2: the bins of `lift_table`.
     pos_label : int, float, bool or str, default=None
-        The overdue class. ``None`` takes the greater of the two labels.
+        The overdue class. ``None`` uses the greater of the two labels.
     sample_weight : array-like of shape (n_samples,), default=None
-        Weights of the rows, none negative.
+        Weights of the rows; must not be negative.
 
     Returns
     -------
     summary : CalibrationSummary
         Named tuple of floats:
 
-        - ``overdue_rate`` and ``mean_probability``, which should be the same;
-        - ``in_the_large``: what must be added to the log-odds of all rows to make them so. Above
-          0, the probabilities are too low as a whole;
-        - ``intercept`` and ``slope`` of the logistic regression of the outcome on the log-odds,
-          0 and 1 at best. A slope below 1 means probabilities too far from each other, as those
-          of an overfitted model are. NaN where the probabilities separate the classes, or are all
-          the same: then no line is the best;
+        - ``overdue_rate`` and ``mean_probability``, which should be equal;
+        - ``in_the_large``: the amount to add to all log-odds to make them equal. Above 0, the
+          probabilities are too low overall;
+        - ``intercept`` and ``slope`` of a logistic regression of the outcome on the log-odds,
+          ideally 0 and 1. A slope below 1 means that probabilities are too extreme, as for an
+          overfitted model. NaN if the probabilities separate the classes or are all equal, because
+          there is no best fit;
         - ``expected_error`` (expected calibration error): mean over the rows of the distance
-          between the overdue rate and the mean probability of their bin. Chance alone makes it
-          positive, the more so in small bins;
-        - ``brier``: mean squared distance of probability and outcome;
-        - ``brier_skill``: 1 less its ratio to that of the overdue rate, given to all rows.
+          between overdue rate and mean probability of their bin. It is positive by chance alone,
+          more so in small bins;
+        - ``brier``: mean squared distance between probability and outcome;
+        - ``brier_skill``: 1 minus the ratio of ``brier`` to that of predicting the overdue rate for
+          all rows.
 
     Raises
     ------
     ValueError
-        If `y_true` has not exactly two classes, anything is missing, a probability is outside
+        If `y_true` does not have exactly two classes, a value is missing, a probability is outside
         [0, 1], or `n_bins` is below 2.
 
     See Also
     --------
-    sklearn.calibration.CalibrationDisplay : The picture of it.
-    sklearn.calibration.CalibratedClassifierCV : What may mend it.
+    sklearn.calibration.CalibrationDisplay : Plots it.
+    sklearn.calibration.CalibratedClassifierCV : May correct it.
 
     Notes
     -----
-    Bins of equal width, which the name expected calibration error often stands for, hold nearly
-    all rows in one or two bins where overdue is rare; these hold the same number each. For
-    intercepts and slope, probabilities below 1e-6 or above 1 - 1e-6 count as that: the log-odds
-    of 0 and 1 are infinite.
+    Expected calibration error often uses bins of equal width. If overdue is rare, one or two of
+    them contain nearly all rows. The bins used here contain equal numbers of rows. For intercepts
+    and slope, probabilities below 1e-6 or above 1 - 1e-6 are set to these limits, because the
+    log-odds of 0 and 1 are infinite.
 
     References
     ----------
@@ -118,7 +119,7 @@ def calibration_summary(
     outside = int(((probability < 0) | (probability > 1)).sum())
     if outside:
         raise ValueError(
-            f"y_prob must lie between 0 and 1; {outside} of {probability.size} values are "
+            f"y_prob must be between 0 and 1; {outside} of {probability.size} values are "
             "outside. Pass predict_proba(X)[:, 1], not a score."
         )
     table = lift_table(is_overdue, probability, n_bins=n_bins, sample_weight=weight)
@@ -126,7 +127,7 @@ def calibration_summary(
 
     log_odds = logit(np.clip(probability, _CERTAIN, 1 - _CERTAIN))
     rate = np.average(is_overdue, weights=weight)
-    # Moved by this much to either side, every probability is beyond the rate.
+    # A shift of this size in either direction moves every probability beyond the rate.
     reach = np.abs(log_odds).max() + abs(logit(rate)) + 1
 
     def excess(shift: float) -> float:
@@ -150,13 +151,13 @@ def _recalibration(
     log_odds: NDArray[np.float64],
     weight: NDArray[np.float64] | None,
 ) -> tuple[float, float]:
-    """Intercept and slope of the outcome on the log-odds, NaN where no line is the best."""
+    """Intercept and slope of the outcome on the log-odds; NaN if there is no best fit."""
     counted = np.full(log_odds.size, True) if weight is None else weight > 0
     overdue, others = log_odds[counted & is_overdue], log_odds[counted & ~is_overdue]
     if others.max() <= overdue.min() or overdue.max() <= others.min():
         return np.nan, np.nan
-    # No penalty to speak of: scikit-learn 1.8 warns where none at all is asked for. What is left of
-    # it must not depend on the scale of the weights.
+    # The penalty is negligible: scikit-learn 1.8 warns if there is none at all. Its effect must not
+    # depend on the scale of the weights.
     model = LogisticRegression(C=1e12, tol=1e-8, max_iter=1000, solver="newton-cholesky")
     if weight is not None:
         weight = weight / weight[counted].mean()

@@ -1,4 +1,4 @@
-"""What scores and labels must be."""
+"""Checks of scores and labels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def check_numbers(values: ArrayLike, name: str) -> NDArray[np.float64]:
         series = pd.Series(np.full(len(series), np.nan))
     if not pd.api.types.is_numeric_dtype(series.dtype):
         raise TypeError(
-            f"{name} must be numbers, found {series.dtype}; convert it with pandas.to_numeric."
+            f"{name} must be numbers, found {series.dtype}. Convert it with pandas.to_numeric."
         )
     if series.empty:
         raise ValueError(f"{name} is empty; at least one value is needed.")
@@ -32,7 +32,7 @@ def check_binary_scores(
     sample_weight: ArrayLike | None,
     name: str = "y_score",
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64] | None]:
-    """Labels as "is overdue", scores as floats, weights as floats (the greatest near 1) or None."""
+    """Return "is overdue", scores as floats, and weights as floats (largest near 1) or None."""
     check_consistent_length(y_true, y_score, sample_weight)
     label = _check_one_column(y_true, "y_true")
     score = np.asarray(_check_one_column(y_score, name), dtype=np.float64)
@@ -41,8 +41,8 @@ def check_binary_scores(
     n_missing = int(pd.isna(label).sum())
     if n_missing:
         raise ValueError(
-            f"y_true has {n_missing} missing labels of {label.size}; drop applications whose "
-            "outcome is not known yet."
+            f"y_true has {n_missing} missing labels of {label.size}. Drop applications with an "
+            "unknown outcome."
         )
     kind = type_of_target(label, input_name="y_true")
     if kind != "binary":
@@ -58,8 +58,8 @@ def check_binary_scores(
         weight = _check_sample_weight(
             sample_weight, score, dtype=np.float64, ensure_non_negative=True
         )
-        # The greatest weight becomes 1 to 2: sums of huge and of tiny weights stay within the range
-        # of floats. A power of two changes no digit.
+        # Scale the largest weight to between 1 and 2, so that sums of huge or tiny weights stay in
+        # the range of floats. A power of two changes no digit.
         weight = np.ldexp(weight, 1 - np.frexp(weight.max())[1])
         counted = weight > 0
     if np.unique(is_overdue[counted]).size < 2:
@@ -75,6 +75,6 @@ def _check_one_column(values: ArrayLike, name: str) -> NDArray:
     shape = np.shape(values)
     if len(shape) == 2 and shape[1] == 2:
         raise ValueError(
-            f"{name} has two columns; pass one of them, such as predict_proba(X)[:, 1]."
+            f"{name} has two columns. Pass one of them, such as predict_proba(X)[:, 1]."
         )
     return column_or_1d(values, input_name=name)

@@ -1,4 +1,4 @@
-"""Intervals and tests of AUCs."""
+"""Confidence intervals and tests of AUCs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class AUCInterval(NamedTuple):
 
 
 class PairedTest(NamedTuple):
-    """The difference of two models, see `delong_test` and `corrected_resampled_ttest`."""
+    """The difference between two models, see `delong_test` and `corrected_resampled_ttest`."""
 
     difference: float
     low: float
@@ -42,41 +42,40 @@ def auc_interval(
     confidence_level: float = 0.95,
     pos_label: Label | None = None,
 ) -> AUCInterval:
-    """AUC of a score with its confidence interval, by DeLong's standard error.
+    """AUC of a score with a confidence interval by DeLong's standard error.
 
     Parameters
     ----------
     y_true : array-like of shape (n_samples,)
-        Two classes, each with two rows at least.
+        Two classes, each with at least two rows.
     y_score : array-like of shape (n_samples,)
         A probability or any score that rises with risk; only its order counts.
     confidence_level : float, default=0.95
-        How often intervals like this one hold the true AUC, strictly between 0 and 1.
+        How often such intervals contain the true AUC, strictly between 0 and 1.
     pos_label : int, float, bool or str, default=None
-        The overdue class. ``None`` takes the greater of the two labels.
+        The overdue class. ``None`` uses the greater of the two labels.
 
     Returns
     -------
     interval : AUCInterval
         Named tuple of floats: ``auc``, ``low``, ``high`` and ``standard_error``. The bounds are
-        NaN where the score separates the classes: nothing then tells how far off the AUC is.
+        NaN if the score separates the classes, because its error is then unknown.
 
     Raises
     ------
     ValueError
-        If `y_true` has not exactly two classes of two rows, anything is missing or infinite, or
-        `confidence_level` is not between 0 and 1.
+        If `y_true` does not have exactly two classes with two rows each, a value is missing or
+        infinite, or `confidence_level` is not between 0 and 1.
 
     See Also
     --------
-    delong_test : Compares two scores; overlapping intervals do not.
+    delong_test : Compares two scores; overlapping intervals cannot do this.
 
     Notes
     -----
     The interval is symmetric in the log-odds of the AUC, so it stays between 0 and 1 [2]_. It
-    holds what other applications would change, the model being as it is, and nothing of what
-    other training rows would change. There are no sample weights: they do not tell how many
-    independent rows there are.
+    covers variation from other applications for a fixed model, not variation from other training
+    rows. Sample weights are not supported, because they do not say how many rows are independent.
 
     References
     ----------
@@ -118,28 +117,28 @@ def delong_test(
     Parameters
     ----------
     y_true : array-like of shape (n_samples,)
-        Two classes, each with two rows at least.
+        Two classes, each with at least two rows.
     y_score, other_score : array-like of shape (n_samples,)
-        Probabilities or any scores that rise with risk, of the same rows in the same order.
+        Probabilities or any scores that rise with risk, for the same rows in the same order.
     confidence_level : float, default=0.95
-        Of the interval, strictly between 0 and 1.
+        Confidence level of the interval, strictly between 0 and 1.
     pos_label : int, float, bool or str, default=None
-        The overdue class. ``None`` takes the greater of the two labels.
+        The overdue class. ``None`` uses the greater of the two labels.
 
     Returns
     -------
     test : PairedTest
-        Named tuple of floats: ``difference`` (AUC of `y_score` less that of `other_score`), its
+        Named tuple of floats: ``difference`` (AUC of `y_score` minus that of `other_score`), its
         interval ``low`` and ``high``, its ``standard_error``, ``statistic`` (difference over
-        standard error, standard normal if the AUCs are the same) and the two-sided ``pvalue``.
-        Scores of the same order have a p-value of 1. Where the difference has no spread but is
-        not 0, interval, statistic and p-value are NaN.
+        standard error, standard normal if the AUCs are equal) and the two-sided ``pvalue``. Scores
+        with the same order have a p-value of 1. If the difference has no spread but is not 0,
+        interval, statistic and p-value are NaN.
 
     Raises
     ------
     ValueError
-        If `y_true` has not exactly two classes of two rows, anything is missing or infinite, or
-        `confidence_level` is not between 0 and 1.
+        If `y_true` does not have exactly two classes with two rows each, a value is missing or
+        infinite, or `confidence_level` is not between 0 and 1.
 
     See Also
     --------
@@ -147,9 +146,9 @@ def delong_test(
 
     Notes
     -----
-    The rows must be new to both models, and independent. What other training rows would change is
-    not in it; a test on the pooled rows of a cross-validation takes each row's model as given.
-    There are no sample weights: they do not tell how many independent rows there are.
+    The rows must be new to both models, and independent. The test does not cover variation from
+    other training rows; on pooled rows of a cross-validation it treats each row's model as fixed.
+    Sample weights are not supported, because they do not say how many rows are independent.
 
     References
     ----------
@@ -172,7 +171,7 @@ def delong_test(
     is_overdue, score, _ = check_binary_scores(y_true, y_score, pos_label, None)
     other = check_binary_scores(y_true, other_score, pos_label, None, name="other_score")[1]
     ours, others = _placements(is_overdue, score), _placements(is_overdue, other)
-    # Taken row by row, so that scores of one order differ by nothing, not by a rounding error.
+    # Row by row, so that scores with the same order differ by exactly 0, without rounding error.
     difference = [a - b for a, b in zip(ours, others, strict=True)]
     return _paired_test(*_mean_and_error(*difference), stats.norm, confidence_level)
 
@@ -184,36 +183,36 @@ def corrected_resampled_ttest(
     test_size: float,
     confidence_level: float = 0.95,
 ) -> PairedTest:
-    """Test whether two ways to train score the same, over folds or repeated splits.
+    """Test whether two ways to train have the same score, over folds or repeated splits.
 
     The folds share training rows, so their scores are not independent, and the usual paired t
-    test finds differences where there are none. Nadeau and Bengio's correction widens it.
+    test finds too many differences. Nadeau and Bengio's correction widens it.
 
     Parameters
     ----------
     scores, other_scores : array-like of shape (n_splits,)
-        Any score of the two, such as AUC, on the same splits in the same order; two splits at
-        least. Those of repeated cross-validation stand one after the other.
+        Any score of the two, such as AUC, on the same splits in the same order; at least two
+        splits. Concatenate those of repeated cross-validation.
     test_size : float
-        Share of the rows that each split holds out, strictly between 0 and 1: 0.2 in five-fold
+        Share of rows held out by each split, strictly between 0 and 1: 0.2 in five-fold
         cross-validation.
     confidence_level : float, default=0.95
-        Of the interval, strictly between 0 and 1.
+        Confidence level of the interval, strictly between 0 and 1.
 
     Returns
     -------
     test : PairedTest
-        Named tuple of floats: ``difference`` (mean of `scores` less that of `other_scores`), its
+        Named tuple of floats: ``difference`` (mean of `scores` minus that of `other_scores`), its
         interval ``low`` and ``high``, its ``standard_error``, ``statistic`` (difference over
         standard error) and the two-sided ``pvalue`` by Student's t with ``n_splits - 1`` degrees
-        of freedom. Scores that are the same on all splits have a p-value of 1. Where they differ
-        by the same on all, interval, statistic and p-value are NaN.
+        of freedom. Scores that are equal on all splits have a p-value of 1. If all splits have the
+        same nonzero difference, interval, statistic and p-value are NaN.
 
     Raises
     ------
     ValueError
-        If the two differ in length, have less than two splits, are missing or infinite, or
-        `test_size` or `confidence_level` is not between 0 and 1.
+        If the two differ in length, have fewer than two splits, or contain missing or infinite
+        values, or `test_size` or `confidence_level` is not between 0 and 1.
 
     See Also
     --------
@@ -249,10 +248,10 @@ def corrected_resampled_ttest(
     difference = columns[0] - columns[1]
     n = difference.size
     if n < 2:
-        raise ValueError(f"scores has {n} split; two at least are needed to see a spread.")
+        raise ValueError(f"scores has {n} split; at least two are needed to estimate a spread.")
     spread = difference.std(ddof=1)
     if spread <= 1e-12 * np.abs(columns).max():
-        spread = 0.0  # a rounding error, which would pass for certainty
+        spread = 0.0  # a rounding error, which would look like certainty
     error = spread * np.sqrt(1 / n + test_size / (1 - test_size))
     return _paired_test(difference.mean(), error, stats.t(n - 1), confidence_level)
 
@@ -260,16 +259,16 @@ def corrected_resampled_ttest(
 def _placements(
     is_overdue: NDArray[np.bool_], score: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Of each overdue row the share of others below it, of each other row of overdue ones above.
+    """Return the share of others below each overdue row, and of overdue rows above each other row.
 
-    Equal scores count half. The mean of either is the AUC, which depends on both samples of rows.
+    Equal scores count half. The mean of either is the AUC. It depends on both samples of rows.
     """
     n_overdue = int(is_overdue.sum())
     n_others = is_overdue.size - n_overdue
     if min(n_overdue, n_others) < 2:
         raise ValueError(
-            f"y_true has {n_overdue} overdue and {n_others} other rows; two of each at least are "
-            "needed to see a spread."
+            f"y_true has {n_overdue} overdue and {n_others} other rows; at least two of each are "
+            "needed to estimate a spread."
         )
     rank = stats.rankdata(score)
     others_below = (rank[is_overdue] - stats.rankdata(score[is_overdue])) / n_others

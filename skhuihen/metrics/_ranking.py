@@ -1,4 +1,4 @@
-"""How well scores order applications."""
+"""Metrics of how well scores rank applications."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def ks_score(
     """Kolmogorov-Smirnov distance between the scores of the two classes.
 
     The largest gap, over all thresholds, between the share of overdue applications at or above
-    the threshold and the share of the others. Equal scores stand or fall together.
+    the threshold and the share of the others. Equal scores are never split.
 
     Parameters
     ----------
@@ -36,10 +36,10 @@ def ks_score(
     y_score : array-like of shape (n_samples,)
         A probability or any score; only its order counts.
     pos_label : int, float, bool or str, default=None
-        The overdue class. ``None`` takes the greater of the two labels, as
-        :func:`sklearn.metrics.roc_auc_score` does. The distance is the same for either.
+        The overdue class. ``None`` uses the greater of the two labels, as
+        :func:`sklearn.metrics.roc_auc_score` does. The distance is the same for both.
     sample_weight : array-like of shape (n_samples,), default=None
-        Weights of the rows, none negative.
+        Weights of the rows; must not be negative.
 
     Returns
     -------
@@ -49,12 +49,12 @@ def ks_score(
     Raises
     ------
     ValueError
-        If `y_true` has not exactly two classes, or anything is missing or infinite.
+        If `y_true` does not have exactly two classes, or a value is missing or infinite.
 
     See Also
     --------
-    gini_score : Tells a score from its reverse; the distance, being absolute, does not.
-    skhuihen.plotting.KSDisplay : The picture of it.
+    gini_score : Distinguishes a score from its reverse; the absolute distance does not.
+    skhuihen.plotting.KSDisplay : Plots it.
 
     Examples
     --------
@@ -84,25 +84,25 @@ def ks_curve(
     y_score : array-like of shape (n_samples,)
         A probability or any score.
     pos_label : int, float, bool or str, default=None
-        The overdue class. ``None`` takes the greater of the two labels.
+        The overdue class. ``None`` uses the greater of the two labels.
     sample_weight : array-like of shape (n_samples,), default=None
-        Weights of the rows, none negative.
+        Weights of the rows; must not be negative.
 
     Returns
     -------
     population : ndarray of shape (n_thresholds,)
-        Share of all rows that score at or above each threshold.
+        Share of all rows with a score at or above each threshold.
     overdue : ndarray of shape (n_thresholds,)
         The same share among overdue rows.
     not_overdue : ndarray of shape (n_thresholds,)
         The same share among the others.
     thresholds : ndarray of shape (n_thresholds,)
-        Distinct scores, falling, behind an infinite one that no row reaches.
+        Distinct scores in falling order, after an infinite one that no row reaches.
 
     Raises
     ------
     ValueError
-        If `y_true` has not exactly two classes, or anything is missing or infinite.
+        If `y_true` does not have exactly two classes, or a value is missing or infinite.
 
     Examples
     --------
@@ -136,10 +136,10 @@ def gini_score(
     y_score : array-like of shape (n_samples,)
         A probability or any score that rises with risk; only its order counts.
     pos_label : int, float, bool or str, default=None
-        The overdue class. ``None`` takes the greater of the two labels, as
+        The overdue class. ``None`` uses the greater of the two labels, as
         :func:`sklearn.metrics.roc_auc_score` does.
     sample_weight : array-like of shape (n_samples,), default=None
-        Weights of the rows, none negative.
+        Weights of the rows; must not be negative.
 
     Returns
     -------
@@ -149,7 +149,7 @@ def gini_score(
     Raises
     ------
     ValueError
-        If `y_true` has not exactly two classes, or anything is missing or infinite.
+        If `y_true` does not have exactly two classes, or a value is missing or infinite.
 
     Examples
     --------
@@ -169,9 +169,10 @@ gini_scorer = make_scorer(gini_score, response_method=_RESPONSE)
 
 
 def expected_auc(probability: ArrayLike, y_score: ArrayLike | None = None) -> float:
-    r"""AUC to expect of a score where the true probability is known.
+    r"""Return the expected AUC of a score if the true probability is known.
 
-    Labels are drawn independently, row `i` overdue with probability `p[i]`, and `s` is the score:
+    Labels are drawn independently. Row `i` is overdue with probability `p[i]`, and `s` is the
+    score:
 
     .. math::
 
@@ -184,7 +185,7 @@ def expected_auc(probability: ArrayLike, y_score: ArrayLike | None = None) -> fl
     probability : array-like of shape (n_samples,)
         True probability of being overdue, between 0 and 1.
     y_score : array-like of shape (n_samples,), default=None
-        The score. None takes the probability itself: the best that any score can reach.
+        The score. None uses the probability itself, the best possible score.
 
     Returns
     -------
@@ -198,11 +199,10 @@ def expected_auc(probability: ArrayLike, y_score: ArrayLike | None = None) -> fl
 
     Notes
     -----
-    Both sums are exact, in O(n log n). Their quotient is the ratio of two expectations: the
-    correctly ordered pairs to be expected over the pairs to be expected. The expectation of the
-    ratio, which is the mean AUC over draws with both classes, differs from it by a term that falls
-    with n: some 0.004 at ten rows, and from a hundred rows on less than 0.0005, the noise of
-    20,000 draws.
+    Both sums are exact, in O(n log n). Their quotient is the ratio of two expectations: correctly
+    ordered pairs over all pairs. The mean AUC over draws with both classes is instead the
+    expectation of the ratio. The two differ by a term that falls with n: about 0.004 at ten rows,
+    and less than 0.0005, the noise of 20,000 draws, from a hundred rows on.
 
     Examples
     --------
@@ -213,19 +213,19 @@ def expected_auc(probability: ArrayLike, y_score: ArrayLike | None = None) -> fl
     p = np.asarray(probability, dtype=np.float64)
     if p.ndim != 1:
         raise ValueError(
-            f"probability has shape {p.shape}; pass one number per row, such as "
+            f"probability has shape {p.shape}. Pass one number per row, such as "
             "predict_proba(X)[:, 1]."
         )
     outside = int((~((p >= 0) & (p <= 1))).sum())
     if outside:
         raise ValueError(
-            f"probability must lie between 0 and 1; {outside} of {p.size} values are missing or "
+            f"probability must be between 0 and 1; {outside} of {p.size} values are missing or "
             "outside."
         )
     if p.size < 2 or (p == 0).all() or (p == 1).all():
         raise ValueError(
-            "probability leaves no pair of an overdue row and another one, so its AUC is not "
-            "defined: at least two rows are needed, not all of them 0 and not all of them 1."
+            "probability allows no pair of an overdue row and another row, so its AUC is not "
+            "defined: at least two rows are needed, not all 0 and not all 1."
         )
     score = p if y_score is None else check_numbers(y_score, "y_score")
     check_consistent_length(p, score)
@@ -234,7 +234,7 @@ def expected_auc(probability: ArrayLike, y_score: ArrayLike | None = None) -> fl
     overdue = np.bincount(group, weights=p)
     others = np.bincount(group, weights=1 - p)
     others_below = np.cumsum(others) - others
-    # A row makes no pair with itself, though its own group contains it.
+    # A row forms no pair with itself, although it is in its own group.
     itself = float(p @ (1 - p))
     ordered = overdue @ (others_below + others / 2) - itself / 2
     pairs = overdue.sum() * others.sum() - itself
@@ -255,7 +255,7 @@ def lift_table(
     pos_label: Label | None = None,
     sample_weight: ArrayLike | None = None,
 ) -> pd.DataFrame:
-    """Deciles of a score, riskiest first, with what each one catches.
+    """Deciles of a score, riskiest first, with the overdue share captured by each.
 
     Parameters
     ----------
@@ -265,32 +265,32 @@ def lift_table(
         A probability or any score that rises with risk.
     n_bins : int, default=10
         Number of bins, at least 2, each with the same share of the population. Equal scores stay
-        in one bin, the one that holds their middle, so tied scores make bins uneven.
+        in one bin, the one that contains their middle, so tied scores make bins uneven.
     pos_label : int, float, bool or str, default=None
-        The overdue class. ``None`` takes the greater of the two labels.
+        The overdue class. ``None`` uses the greater of the two labels.
     sample_weight : array-like of shape (n_samples,), default=None
-        Weights of the rows, none negative. A row of weight 0 counts nowhere.
+        Weights of the rows; must not be negative. Rows of weight 0 are ignored.
 
     Returns
     -------
     table : DataFrame of shape (n_bins, 11)
-        Index ``bin``, 1 the riskiest. Of each bin: ``score_min``, ``score_mean``, ``score_max``,
-        ``count`` (sum of weights), ``overdue``, ``rate`` (overdue / count), ``lift`` (rate over
-        the rate of all).
-        Of this and all riskier bins: ``cumulative_population`` and ``cumulative_capture`` (shares
+        Index ``bin``; 1 is the riskiest. For each bin: ``score_min``, ``score_mean``,
+        ``score_max``, ``count`` (sum of weights), ``overdue``, ``rate`` (overdue / count) and
+        ``lift`` (rate over the overall rate).
+        For this and all riskier bins: ``cumulative_population`` and ``cumulative_capture`` (shares
         of all rows and of all overdue rows), ``cumulative_lift`` (their ratio) and ``ks``
-        (``cumulative_capture`` less the same share of the others, signed).
+        (``cumulative_capture`` minus the same share of the others, signed).
         A bin that ties leave empty has count 0 and no rate.
 
     Raises
     ------
     ValueError
-        If `y_true` has not exactly two classes, anything is missing or infinite, or `n_bins` is
-        below 2.
+        If `y_true` does not have exactly two classes, a value is missing or infinite, or `n_bins`
+        is below 2.
 
     See Also
     --------
-    skhuihen.plotting.LiftDisplay : The picture of it.
+    skhuihen.plotting.LiftDisplay : Plots it.
 
     Examples
     --------
@@ -326,8 +326,8 @@ def lift_table(
     of_score = rows.groupby("score").sum().sort_index(ascending=False).reset_index()
     total = of_score["count"].sum()
     middle = of_score["count"].cumsum() - of_score["count"] / 2
-    # A middle that is an edge belongs to the bin behind it. Sums of weights such as 0.1 are not
-    # exact, and their rounding error must not decide which bin that is.
+    # A middle exactly on an edge belongs to the bin after it. Sums of weights such as 0.1 are not
+    # exact; their rounding error must not decide the bin.
     bin_number = np.floor(middle / total * n_bins + _ROUNDING).astype(np.int64) + 1
 
     by_bin = of_score.groupby(np.minimum(bin_number, n_bins))
@@ -355,5 +355,5 @@ def lift_table(
     return table
 
 
-#: Sums of the weights of millions of rows are exact to this part.
+#: Sums of the weights of millions of rows are exact to this relative error.
 _ROUNDING = 1e-9

@@ -1,4 +1,4 @@
-"""Whether a score or column is still distributed as it was."""
+"""Stability of the distribution of a score or feature."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ from skhuihen.metrics._ranking import check_share
 
 
 def stability_bins(expected: ArrayLike, *, n_bins: int = 10) -> pd.DataFrame:
-    """Bins of a reference sample and its share of each, to be kept for later samples.
+    """Bins of a reference sample and the share in each, to be stored for later samples.
 
-    The bins are quantiles; the two outer ones are open, so that nothing falls outside. Missing
-    values have a bin of their own, and so has every value that more than one in `n_bins` of the
-    numbers have (the zeros of an amount).
+    The bins are quantiles. The outer two are open, so nothing falls outside. Missing values have
+    their own bin, and so does every value that makes up more than one in `n_bins` of the numbers
+    (such as the zeros of an amount).
 
     Parameters
     ----------
     expected : array-like of shape (n_expected,)
-        Numbers at the time of reference, such as the training sample. May have missing values.
+        Numbers from the reference period, such as the training sample. Missing values are allowed.
     n_bins : int, default=10
         Number of quantile bins, at least 2.
 
     Returns
     -------
     bins : DataFrame
-        One row per bin, rising, with ``low`` (not in the bin), ``high`` (in it) and ``share``;
-        then one for missing values, named ``missing``, without bounds.
+        One row per bin in rising order, with ``low`` (excluded), ``high`` (included) and
+        ``share``. The last row, ``missing``, is for missing values and has no bounds.
 
     Raises
     ------
     TypeError
         If the values are not numbers.
     ValueError
-        If there is no value or all are missing, or `n_bins` is below 2.
+        If there are no values or all are missing, or `n_bins` is below 2.
 
     See Also
     --------
-    population_stability_index : Takes the bins in the place of the sample.
+    population_stability_index : Accepts the bins in place of the sample.
 
     Notes
     -----
-    A bound lies one part in eight million beyond the value that it follows, though never more than
-    halfway to the next value of the sample. So values that have been stored as 32-bit floats fall
-    into the bins of the numbers that they were.
+    A bound lies one part in eight million beyond the value before it, but at most halfway to the
+    next value of the sample. Values stored as 32-bit floats therefore fall into the bins of the
+    original numbers.
 
-    The frame remembers the number of values in ``bins.attrs["n_expected"]``, by which
-    `population_stability_index` tells how uncertain it is. Parquet and pickle keep that number;
-    CSV does not.
+    The frame keeps the number of values in ``bins.attrs["n_expected"]``.
+    `population_stability_index` uses it to judge its own uncertainty. Parquet and pickle keep that
+    number; CSV does not.
 
     Examples
     --------
@@ -93,57 +93,55 @@ def population_stability_index(
     n_bins: int = 10,
     floor: float = 1e-4,
 ) -> float:
-    """How far the distribution of a score or feature has moved.
+    """Measure how far the distribution of a score or feature has moved.
 
-    The bins are those of `stability_bins`: learned from `expected`, and the same for every
+    The bins are those of `stability_bins`, learned from `expected` and the same for every
     `actual`.
 
     Parameters
     ----------
-    expected : array-like of shape (n_expected,), or DataFrame that `stability_bins` made
-        Numbers at the time of reference, such as the training sample, or the bins learned from
-        them then. May have missing values.
+    expected : array-like of shape (n_expected,), or DataFrame from `stability_bins`
+        Numbers from the reference period, such as the training sample, or the bins learned from
+        them. Missing values are allowed.
     actual : array-like of shape (n_actual,)
-        Numbers of the time to be judged. May have missing values.
+        Numbers from the period to check. Missing values are allowed.
     n_bins : int, default=10
-        Number of quantile bins, at least 2. Of no effect where `expected` is bins.
+        Number of quantile bins, at least 2. No effect if `expected` is bins.
     floor : float, default=1e-4
-        Smallest share that a bin counts with, above 0 and below 1. An empty bin would make the
-        index infinite. The floor does not depend on the sample sizes, so figures of large and
-        small months compare, and a bin empty on both sides adds nothing.
+        Smallest share used for a bin, above 0 and below 1. An empty bin would make the index
+        infinite. The floor does not depend on the sample sizes, so large and small months are
+        comparable, and a bin that is empty in both samples adds nothing.
 
     Returns
     -------
     psi : float
         Sum over bins of ``(actual - expected) * log(actual / expected)``, in shares. By rule of
-        thumb, below 0.1 is stable and above 0.25 has moved.
+        thumb, below 0.1 is stable and above 0.25 has shifted.
 
     Raises
     ------
     TypeError
         If the values are not numbers.
     ValueError
-        If a sample is empty, all of `expected` is missing, the bins are not those of
+        If a sample is empty, all of `expected` is missing, the bins do not come from
         `stability_bins`, `n_bins` is below 2 or `floor` is not between 0 and 1.
 
     Warns
     -----
     UserWarning
         If the samples are so small that chance alone often moves the index above 0.1. The warning
-        says how far: the value that the index exceeds in 5% of samples of these sizes although
-        nothing has moved.
+        states the value that the index exceeds in 5% of unchanged samples of these sizes.
 
     See Also
     --------
-    stability_bins : Learns the bins once, for samples of many months.
+    stability_bins : Learns the bins once for samples of many months.
 
     Notes
     -----
-    By chance alone, two samples of one distribution have an index of about
-    ``(n_bins - 1) * (1 / n_expected + 1 / n_actual)`` on average, and one above 1.9 times that in
-    5% of cases if there are ten bins [2]_: about 0.1 for two samples of 340 rows each. Where
-    `expected` is bins that have been through a CSV file, the number of their rows is not known, and
-    only the chance in `actual` counts.
+    By chance alone, two samples of one distribution have an average index of about
+    ``(n_bins - 1) * (1 / n_expected + 1 / n_actual)``. With ten bins, 5% of cases exceed 1.9 times
+    that [2]_: about 0.1 for two samples of 340 rows each. If `expected` is bins that were stored
+    as CSV, their number of rows is unknown, and only the chance in `actual` counts.
 
     References
     ----------
@@ -176,9 +174,9 @@ def population_stability_index(
     if psi > 0 and by_chance > 0.1:
         against = "" if n_expected is None else f" and expected {n_expected}"
         warnings.warn(
-            f"A stability index of {psi:.2f} is uncertain here, for actual has {values.size} "
-            f"rows{against}: in 5% of samples of this size the index is above {by_chance:.2f} "
-            "although nothing has moved. Pass more rows, or fewer n_bins.",
+            f"A stability index of {psi:.2f} is uncertain: actual has {values.size} rows{against}. "
+            f"Samples of this size exceed {by_chance:.2f} in 5% of cases without any change. Pass "
+            "more rows or fewer n_bins.",
             UserWarning,
             stacklevel=2,
         )
@@ -188,7 +186,7 @@ def population_stability_index(
 def _index(
     expected: NDArray[np.float64], actual: NDArray[np.float64], floor: float
 ) -> NDArray[np.float64]:
-    """Return the stability index of shares, the bins of which lie along the last axis."""
+    """Return the stability index of shares; the last axis is for the bins."""
     expected, actual = np.maximum(expected, floor), np.maximum(actual, floor)
     return ((actual - expected) * np.log(actual / expected)).sum(axis=-1)
 
@@ -196,9 +194,9 @@ def _index(
 def _index_by_chance(
     share: NDArray[np.float64], n_expected: int | None, n_actual: int, floor: float
 ) -> float:
-    """Return what the index exceeds in 5% of samples if nothing moves; None is free of chance.
+    """Return the index exceeded in 5% of unchanged samples; None means a size without chance.
 
-    By simulation, because formulas do not hold where few rows leave bins empty.
+    This is simulated, because formulas fail if few rows leave bins empty.
     """
     rng = np.random.default_rng(0)
     expected, actual = (
@@ -209,7 +207,7 @@ def _index_by_chance(
 
 
 def _check_stability_bins(bins: pd.DataFrame) -> pd.DataFrame:
-    """Refuse what did not come whole from `stability_bins`, through a file or not."""
+    """Reject bins that are not an intact result of `stability_bins`, stored or not."""
     lacking = [name for name in ("low", "high", "share") if name not in bins]
     if not lacking:
         low, high, share = (bins[name].to_numpy(np.float64) for name in ("low", "high", "share"))
@@ -224,32 +222,32 @@ def _check_stability_bins(bins: pd.DataFrame) -> pd.DataFrame:
             and share[:-1].any()
         ):
             return bins
-    found = f"it lacks {lacking}" if lacking else "rows were changed, lost or put in another order"
+    found = f"{lacking} is missing" if lacking else "rows were changed, lost or reordered"
     raise ValueError(
-        f"expected is a DataFrame, but not the bins of stability_bins: {found}. Pass them as they "
-        "were made, or one column of numbers."
+        f"expected is a DataFrame, but not the bins of stability_bins: {found}. Pass the unchanged "
+        "bins, or one column of numbers."
     )
 
 
 def _quantile_edges(values: NDArray[np.float64], n_bins: int) -> NDArray[np.float64]:
     """Upper edges, each included in its bin; the last bin is open and has none.
 
-    Each stands right behind or before a value of the sample: interpolation would cut inside gaps,
-    and infinite values cannot be interpolated.
+    Each edge is directly after or before a value of the sample: interpolation would cut inside
+    gaps, and infinite values cannot be interpolated.
     """
     value, count = np.unique(values, return_counts=True)
-    # Ranks are whole numbers: a share such as 0.3 is not exact, and would be a row off.
+    # Ranks are whole numbers: a share such as 0.3 is not exact and would be off by a row.
     last_rank = -(-np.arange(1, n_bins) * values.size // n_bins)
     quantile = np.searchsorted(np.cumsum(count), last_rank)
     heavy = np.flatnonzero(count * n_bins > values.size)
 
-    # A float of 32 bits lies within half of this from what it was.
+    # A 32-bit float differs from the original by less than half of this.
     slack = np.where(np.isfinite(value), np.abs(value) * 2.0**-23 + 2.0**-149, 0.0)
     below, above = np.append(-np.inf, value[:-1]), np.append(value[1:], np.inf)
     with np.errstate(over="ignore", invalid="ignore"):
         behind = np.fmin(value + slack, value / 2 + above / 2)
         before = np.fmax(value - slack, value / 2 + below / 2)
-    # Neighbors may have no float between them.
+    # There may be no float between neighbors.
     behind = np.maximum(value, np.minimum(behind, np.nextafter(above, -np.inf)))
     before = np.maximum(below, np.minimum(before, np.nextafter(value, -np.inf)))
     edges = np.unique(np.concatenate([behind[quantile], behind[heavy], before[heavy]]))

@@ -1,4 +1,4 @@
-"""The shape of the network: what it is by default, and how a part is left out."""
+"""The network's architecture: its defaults, and how to change or disable parts."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
-#: Parameters of `HUIHEN` and what they are by default. ``net_params`` of `HUIHENClassifier` may
-#: name each of them as skorch does, such as ``module__habit_dim``.
+#: Parameters of `HUIHEN` and their defaults in a classifier. ``net_params`` of `HUIHENClassifier`
+#: can set each of them in skorch's way, such as ``module__habit_dim``.
 ARCHITECTURE: dict[str, Any] = {
     "behavior_dim": 10,
     "intention_dim": 30,
@@ -24,7 +24,7 @@ _PREFIX = "module__"
 
 
 def architecture_of(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the shape of the network that a classifier asks for.
+    """Return the architecture of a classifier's network.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def architecture_of(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_architecture(net_params: Mapping[str, Any]) -> None:
-    """Refuse a shape that there is not.
+    """Reject an invalid architecture.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def check_architecture(net_params: Mapping[str, Any]) -> None:
     Raises
     ------
     ValueError
-        If a ``module__`` parameter is not known, or its value is not what it must be.
+        If a ``module__`` parameter is unknown or its value is invalid.
     """
     for key, value in net_params.items():
         if not key.startswith(_PREFIX):
@@ -61,8 +61,8 @@ def check_architecture(net_params: Mapping[str, Any]) -> None:
         name = key.removeprefix(_PREFIX)
         if name not in {*ARCHITECTURE, "fused"}:
             raise ValueError(
-                f"net_params names {key!r}, but the network has no such parameter, or the "
-                f"classifier sets it. It must be one of {[_PREFIX + n for n in ARCHITECTURE]}."
+                f"net_params has {key!r}, which is not a parameter of the network or is set by the "
+                f"classifier. It must be one of {[_PREFIX + n for n in ARCHITECTURE]}."
             )
         if name == "hidden_units":
             widths = list(value) if isinstance(value, Sequence) else [value]

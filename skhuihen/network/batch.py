@@ -1,4 +1,4 @@
-"""From rows to tensors: the one door between the frames and the network."""
+"""From arrays to tensors: the only connection between frames and network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-#: The arrays of `Batch` that have one value for each behavior.
+#: The arrays of `Batch` with one value per behavior.
 OF_EVENTS = ("behavior", "scale", "interval", "weekday", "monthday", "numbers")
 
 
@@ -20,35 +20,34 @@ OF_EVENTS = ("behavior", "scale", "interval", "weekday", "monthday", "numbers")
 class Batch:
     """Some applications with their behaviors, packed.
 
-    Behaviors stand in packed order over sessions (see `skhuihen.network.recurrence`), the
-    longest session first; sessions stand in packed order over applicants, the one with most
-    sessions first.
+    Behaviors are in packed order over sessions (see `skhuihen.network.recurrence`), longest
+    session first. Sessions are in packed order over applicants, those with most sessions first.
 
     Attributes
     ----------
     profile : float Tensor of shape (n_applications, n_encoded_columns)
     topics : float Tensor of shape (n_applications, n_topics)
-        What each application's behaviors are about.
+        Topics of each application's behaviors.
     weight : float Tensor of shape (n_applications,)
         Weight of each application in the loss.
     behavior : int64 Tensor of shape (n_behaviors,)
         Row of the behavior in the embedding table; one past the end if unknown.
     scale : float Tensor of shape (n_behaviors,)
-        ``log1p(|amount|)`` of a transform operation, else 1.
+        ``log1p(|amount|)`` for a transform operation, otherwise 1.
     interval : float Tensor of shape (n_behaviors,)
-        Seconds since the behavior before in the session.
+        Seconds since the previous behavior of the session.
     weekday, monthday : int64 Tensor of shape (n_behaviors,)
-        0 to 6, and day of the month less one, 0 to 30.
+        0 to 6, and day of the month minus one, 0 to 30.
     numbers : float Tensor of shape (n_behaviors, n_numbers)
         Further numbers of the behavior.
     session : int64 Tensor of shape (n_sessions,)
         For each session in packed order over applicants, its rank by length.
     applicants : int64 Tensor of shape (n_applicants,)
-        The applications that have a behavior, most sessions first.
+        The applications with at least one behavior, most sessions first.
     last_session : int64 Tensor of shape (n_applicants,)
-        Rank by length of the last session of each applicant.
+        Rank by length of each applicant's last session.
     event_steps, session_steps : list of int
-        Sequences still running at each step of the two scans.
+        Number of sequences still running at each step of the two scans.
     guidance : float Tensor of shape (n_applications,), default=None
         A teacher's probability of overdue, if there is one.
     """
@@ -73,7 +72,7 @@ class Batch:
         return len(self.profile)
 
     def target(self, label: Tensor) -> Tensor:
-        """Return what a loss compares with: the labels, beside the guidance if there is one."""
+        """Return the target of the loss: the labels, and the guidance if there is one."""
         if self.guidance is None:
             return label
         return torch.stack([label.to(self.guidance), self.guidance], dim=1)
@@ -90,7 +89,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Events:
-    """The behaviors of many applications as flat arrays, in order of application and session.
+    """The behaviors of many applications as flat arrays, sorted by application and session.
 
     Attributes
     ----------
@@ -137,7 +136,7 @@ class Events:
 
 
 class ApplicationDataset(Dataset):
-    """Applications from which batches are cut without a Python loop.
+    """Applications from which batches are taken without a Python loop.
 
     Parameters
     ----------
@@ -148,8 +147,8 @@ class ApplicationDataset(Dataset):
     weight : float ndarray of shape (n_applications,), default=None
         Ones if None.
     device : str or torch.device, default="cpu"
-        Where the flat arrays lie and the batches are cut; only positions travel there for each
-        batch.
+        Device of the flat arrays, on which batches are made. Only positions are sent there for
+        each batch.
     """
 
     def __init__(
@@ -170,7 +169,7 @@ class ApplicationDataset(Dataset):
         of_applications = {name: getattr(self, name) for name in ("profile", "weight", "y")}
         of_applications["topics"] = events.topics
         self._on_device = {
-            name: self._send(np.require(array, requirements="W"))  # torch warns of other arrays
+            name: self._send(np.require(array, requirements="W"))  # torch warns about read-only
             for name, array in (of_events | of_applications).items()
         }
         self._session_start = _starts(events.session_lengths)
@@ -183,7 +182,7 @@ class ApplicationDataset(Dataset):
         return self.__getitems__([index])
 
     def __getitems__(self, indices: Sequence[int]) -> tuple[Batch, Tensor]:
-        """Cut one batch: the applications at ``indices``, and their labels."""
+        """Return one batch: the applications at ``indices``, and their labels."""
         rows = np.asarray(indices, dtype=np.int64)
         events = self.events
         n_sessions = events.n_sessions[rows]
@@ -235,7 +234,7 @@ def pack(
     steps : list of int
         Number of sequences still running at each step.
     order : int64 ndarray of shape (n_sequences,)
-        The sequences, longest first, equal lengths in their given order.
+        The sequences, longest first; ties keep their given order.
     """
     order = np.argsort(-lengths, kind="stable")
     if not len(order):
@@ -247,7 +246,7 @@ def pack(
 
 
 def _starts(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return where each of several adjoining pieces starts."""
+    """Return the start of each of several adjacent pieces."""
     return np.cumsum(lengths) - lengths
 
 

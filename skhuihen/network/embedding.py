@@ -1,7 +1,7 @@
 """EN: the Embedding and Normalization Layer (section 3.2).
 
-Profiles arrive here encoded and normalized (`skhuihen.preprocessing.ProfileEncoder`); what is
-left of this layer is the embedding of behaviors and of time periods.
+Profiles are encoded and normalized before (`skhuihen.preprocessing.ProfileEncoder`). This layer
+only embeds behaviors and time periods.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from torch import Tensor, nn
 
 N_WEEKDAYS = 7
 N_MONTHDAYS = 31
-#: Spread of new vectors. With torch's own 1, behaviors drown the profile and are learned by heart
-#: (see docs/choices.md); the frameworks of the paper's day start near 0.1.
+#: Standard deviation of new vectors. With torch's default of 1, behaviors dominate the profile and
+#: are memorized (see docs/choices.md); the frameworks of the paper's time start near 0.1.
 SPREAD = 0.1
 
 
 class BehaviorEmbedding(nn.Module):
-    """One vector per behavior, the behaviors of one field standing side by side.
+    """One vector per behavior, with the behaviors of one field next to each other.
 
-    An amount scales the vector of a transform operation: the paper writes
-    ``embedding * log(value)``. A logarithm of small or missing amounts is of no use, so the
-    factor is ``log1p(|amount|)``, and 1 where there is no amount. It is applied behind the field
-    matrix, where it means the same (see `skhuihen.network.field_aware`).
+    An amount scales the vector of a transform operation. The paper writes
+    ``embedding * log(value)``. This logarithm fails for small or missing amounts, so the factor
+    is ``log1p(|amount|)``, and 1 if there is no amount. It is applied after the field matrix,
+    which is equivalent (see `skhuihen.network.field_aware`).
 
     Parameters
     ----------

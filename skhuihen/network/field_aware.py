@@ -1,8 +1,8 @@
 """FAN: the Field Aware Network Layer (section 3.3, equation 1).
 
-Equation 1 is ``relu(w_i e)``, without a bias. So ``relu(w_i (a e)) = a relu(w_i e)`` for every
-``a >= 0``: whole embedding tables are mapped once per batch, rows are gathered afterwards, and
-the amount scales what was gathered. This is exact, and saves one product per behavior.
+Equation 1 is ``relu(w_i e)``, without a bias. Hence ``relu(w_i (a e)) = a relu(w_i e)`` for every
+``a >= 0``. Each batch therefore maps the whole embedding tables once, then selects rows and scales
+them by amount. This is exact, and saves one product per behavior.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 class FieldAware(nn.Module):
-    """One transformation matrix per field, all fields mapped to one dimension.
+    """One transformation matrix per field; all fields are mapped to one dimension.
 
     Parameters
     ----------

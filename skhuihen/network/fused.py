@@ -1,13 +1,13 @@
-"""The fast form of the recurrent layers: the scan and its gradient, written out by hand.
+"""The fast form of the recurrent layers, with a hand-written gradient.
 
 Autograd would record every product and every gate of every step. Here one function runs a whole
-layer and keeps only gates and states; its gradient goes back through the steps once. That of the
-two layers of HUIHEN needs no further array of the size of the batch. The plain form of the same
-equations stands in `skhuihen.network.intention` and `skhuihen.network.habit`, that of the
-traditional GRU in torch; tests hold the two together.
+layer and keeps only gates and states. Its gradient goes back through the steps once; for the two
+layers of HUIHEN it needs no further array of batch size. The plain form of the same equations is
+in `skhuihen.network.intention` and `skhuihen.network.habit`, and in torch for the traditional GRU.
+Tests compare the two forms.
 
-Every gate has an array of its own: on slices of a common one, elementwise operations are several
-times slower.
+Every gate has its own array: elementwise operations on slices of a shared array are several times
+slower.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import embedding_bag, hardshrink
 
-#: Gradients by a state that are closer to 0 than this are taken for 0. They fade on their way back
-#: through a history, and below 1e-38 a processor takes up to ten times as long for each product.
-#: Nothing can be learned from them: Adam divides what is left by 1e-8 at the least.
+#: Gradients by a state are set to 0 if they are closer to 0 than this. They fade on their way back
+#: through a history, and below 1e-38 each product takes a processor up to ten times as long.
+#: Nothing can be learned from them, because Adam adds at least 1e-8 to the denominator.
 FADED = 1e-20
 
 
 class Gates(NamedTuple):
-    """What enters the gates, or their values, or the gradients by either.
+    """The inputs of the gates, or their values, or the gradients by either.
 
     Each is a Tensor of shape (n_positions, hidden_dim), in packed order.
     """
@@ -35,18 +35,18 @@ class Gates(NamedTuple):
     update: Tensor
     reset: Tensor
     proposal: Tensor
-    #: Of equation 5; None in a GRU without a time gate.
+    #: For equation 5; None in a GRU without a time gate.
     time: Tensor | None = None
 
 
 class StateWeights(NamedTuple):
-    """The matrices in front of the state, each of shape (hidden_dim, hidden_dim)."""
+    """The matrices multiplied by the state, each of shape (hidden_dim, hidden_dim)."""
 
     update: Tensor
     reset: Tensor
-    #: In front of the state that enters the proposal after reset.
+    #: For the state that enters the proposal after reset.
     after_reset: Tensor
-    #: In front of the state that enters the proposal plain (equation 4), or None.
+    #: For the state that enters the proposal without reset (equation 4), or None.
     plain: Tensor | None = None
 
     def zeros(self) -> StateWeights:
@@ -55,23 +55,23 @@ class StateWeights(NamedTuple):
 
 
 def scan(gates: Gates, weights: StateWeights, sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Run all steps of a layer from states of zero.
+    """Run all steps of a layer from zero states.
 
     Parameters
     ----------
     gates : Gates
-        Update, reset and proposal hold what enters them besides the state, and are overwritten by
+        Update, reset and proposal hold their inputs other than the state, and are overwritten with
         their values; the time gate holds its values.
     weights : StateWeights
     sizes : sequence of int
-        How many sequences are still running at each step; never increasing.
+        Number of sequences still running at each step; never increasing.
 
     Returns
     -------
     last : Tensor of shape (sizes[0], hidden_dim)
         The last state of each sequence, longest first.
     states : Tensor of shape (n_positions, hidden_dim)
-        The state that each position starts from.
+        The state before each position.
     """
     states = torch.empty_like(gates.update)
     last = states.new_empty(sizes[0], states.shape[1])
@@ -80,7 +80,7 @@ def scan(gates: Gates, weights: StateWeights, sizes: Sequence[int]) -> tuple[Ten
     for size, running in zip(sizes, [*sizes[1:], 0], strict=True):
         stop = start + size
         u, r, p = (gate[start:stop] for gate in gates[:3])
-        if start:  # the first state is zero, and adds nothing
+        if start:  # the first state is zero and adds nothing
             u.addmm_(h, weights.update)
             r.addmm_(h, weights.reset)
             if weights.plain is not None:
@@ -116,7 +116,7 @@ def reverse(
     states : Tensor of shape (n_positions, hidden_dim)
     weights : StateWeights
     by_weights : StateWeights
-        To which the gradients by the weights are added.
+        The gradients by the weights are added to these.
     sizes : sequence of int
 
     Yields
@@ -124,14 +124,14 @@ def reverse(
     here : slice
         The positions of a step, the last step first.
     by_gates : Gates
-        Gradients there, by what enters the gates (the time gate: by what enters its sigmoid).
+        Gradients there, by the inputs of the gates (for the time gate, of its sigmoid).
     """
     stop = len(states)
     grad = by_last[:0]
     for size in reversed(sizes):
         here = slice(stop - size, stop)
         stop = here.start
-        # Sequences that end here join those that went on.
+        # Sequences that end here join those still running.
         grad = torch.cat([grad, by_last[len(grad) : size]])
         u, r, p = (gate[here] for gate in gates[:3])
         h = states[here]
@@ -167,10 +167,10 @@ def reverse(
 
 
 class TimeAwareScan(torch.autograd.Function):
-    """`TimeAwareGRU` where behaviors and periods come from tables.
+    """`TimeAwareGRU` with behaviors and periods from tables.
 
-    What a behavior or a period adds to the gates is a row of a table, so that the only products
-    computed for an event are those with its state and its interval.
+    The contribution of a behavior or period to the gates is a row of a table. Each event then only
+    needs products with its state and its interval.
     """
 
     @staticmethod
@@ -197,20 +197,21 @@ class TimeAwareScan(torch.autograd.Function):
         Parameters
         ----------
         by_behavior, by_period : Tensor of shape (4, n_rows, hidden_dim)
-            What each row adds to update, reset, proposal and time gate; biases are in the latter.
+            Contribution of each row to update, reset, proposal and time gate; the latter table
+            includes the biases.
         q, w_time : Tensor of shape (input_dim,) and (input_dim, hidden_dim)
-            Of equation 5.
+            The parameters of equation 5.
         w_update, w_reset, w_plain, w_after_reset : Tensor of shape (hidden_dim, hidden_dim)
             See `StateWeights`.
         w_numbers : Tensor of shape (4, n_numbers, hidden_dim)
-            What a number adds to update, reset, proposal and time gate.
+            Contribution of each number to update, reset, proposal and time gate.
         behavior, period : int64 Tensor of shape (n_behaviors,)
             Rows of the tables.
         scale, wait : Tensor of shape (n_behaviors,)
-            Factor of the behavior's row; interval, as it enters equation 5.
+            Factor for the behavior's row; interval as used in equation 5.
         numbers : Tensor of shape (n_behaviors, n_numbers)
         sizes : sequence of int
-            How many sessions are still running at each step.
+            Number of sessions still running at each step.
         """
         rows = torch.stack([behavior, period + by_behavior.shape[1]], dim=1)
         factors = torch.stack([scale, torch.ones_like(scale)], dim=1)
@@ -252,7 +253,7 @@ class TimeAwareScan(torch.autograd.Function):
             by_w_time.addmm_(passed.T, by_gates.time)
             by_passed = (by_gates.time @ w_time.T).mul_(passed).mul_(1 - passed)
             by_q.addmv_(by_passed.T, wait[here])
-            # index_add_, unlike +=, repeats to the bit on two threads.
+            # Unlike +=, index_add_ is reproducible to the bit on two threads.
             for k, by_gate in enumerate(cast("tuple[Tensor, ...]", by_gates)):
                 by_period[k].index_add_(0, period[here], by_gate)
                 if numbers.shape[1]:
@@ -266,7 +267,7 @@ class TimeAwareScan(torch.autograd.Function):
 
 
 class UserItemAwareScan(torch.autograd.Function):
-    """`UserItemAwareGRU`, but for the products that do not depend on its state."""
+    """`UserItemAwareGRU` without the products that do not depend on its state."""
 
     @staticmethod
     def forward(
@@ -279,16 +280,16 @@ class UserItemAwareScan(torch.autograd.Function):
         w_after_reset: Tensor,
         sizes: Sequence[int],
     ) -> Tensor:
-        """Return the last state of each applicant, the one with most sessions first.
+        """Return the last state of each applicant, those with most sessions first.
 
         Parameters
         ----------
         update, reset, proposal : Tensor of shape (n_sessions, hidden_dim)
-            What enters the gates besides the state.
+            Inputs of the gates other than the state.
         w_update, w_reset, w_after_reset : Tensor of shape (hidden_dim, hidden_dim)
             See `StateWeights`.
         sizes : sequence of int
-            How many applicants' sessions are still running at each step.
+            Number of applicants whose sessions are still running at each step.
         """
         gates = Gates(update.clone(), reset.clone(), proposal.clone())
         weights = StateWeights(w_update, w_reset, w_after_reset)
@@ -300,7 +301,7 @@ class UserItemAwareScan(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, by_last: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients by what enters the gates and by the weights."""
+        """Return the gradients by the inputs of the gates and by the weights."""
         saved = ctx.saved_tensors
         gates, states, weights = Gates(*saved[:3]), saved[3], StateWeights(*saved[4:])
         by_weights = weights.zeros()
@@ -311,10 +312,10 @@ class UserItemAwareScan(torch.autograd.Function):
 
 
 class PlainScan(torch.autograd.Function):
-    """`torch.nn.GRU`, but for the products that do not depend on its state.
+    """`torch.nn.GRU` without the products that do not depend on its state.
 
-    Torch's own gradient makes an array of the size of the batch at each step, so its time grows
-    with the square of the length.
+    Torch's own gradient makes an array of batch size at each step, so its time grows with the
+    square of the sequence length.
     """
 
     @staticmethod
@@ -334,13 +335,13 @@ class PlainScan(torch.autograd.Function):
         Parameters
         ----------
         reset, keep, proposal : Tensor of shape (n_positions, hidden_dim)
-            What enters the gates besides the state.
+            Inputs of the gates other than the state.
         w_reset, w_keep, w_proposal : Tensor of shape (hidden_dim, hidden_dim)
-            In front of the state.
+            Multiplied by the state.
         b_proposal : Tensor of shape (hidden_dim,)
-            Added to the state's part of the proposal before it is reset.
+            Added to the state's part of the proposal before reset.
         sizes : sequence of int
-            How many sequences are still running at each step.
+            Number of sequences still running at each step.
         """
         reset, keep, proposal = reset.clone(), keep.clone(), proposal.clone()
         states = torch.empty_like(keep)
@@ -351,7 +352,7 @@ class PlainScan(torch.autograd.Function):
             stop = start + size
             r, z, p = (gate[start:stop] for gate in (reset, keep, proposal))
             inner = b_proposal
-            if start:  # the first state is zero, and adds nothing
+            if start:  # the first state is zero and adds nothing
                 r.addmm_(h, w_reset)
                 z.addmm_(h, w_keep)
                 inner = torch.addmm(b_proposal, h, w_proposal)
@@ -371,9 +372,9 @@ class PlainScan(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, by_last: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients by what enters the gates, by the weights and the bias."""
+        """Return the gradients by the inputs of the gates, the weights and the bias."""
         r, z, p, states, w_reset, w_keep, w_proposal, b_proposal = ctx.saved_tensors
-        # What each gate's gradient is of that by the new state, at all positions at once.
+        # Each gate's gradient as a share of that by the new state, at all positions at once.
         to_p = (1 - z).mul_(1 - p * p)
         to_inner = to_p * r
         to_r = torch.addmm(b_proposal, states, w_proposal).mul_(to_inner).mul_(1 - r)
@@ -384,7 +385,7 @@ class PlainScan(torch.autograd.Function):
         for size in reversed(ctx.sizes):
             here = slice(stop - size, stop)
             stop = here.start
-            # Sequences that end here join those that went on.
+            # Sequences that end here join those still running.
             now = torch.cat([grad, by_last[len(grad) : size]], out=by_new[here])
             if not stop:
                 break

@@ -12,7 +12,7 @@ from skhuihen.network.recurrence import fill_uniform, packed_scan
 
 
 class UserItemAwareGRU(nn.Module):
-    """A GRU over intentions that knows the user and the product applied for.
+    """A GRU over intentions that uses the user and the product applied for.
 
     For intention ``x_t`` and the context ``c = [x_user; x_item]``::
 
@@ -21,15 +21,15 @@ class UserItemAwareGRU(nn.Module):
         p_t = tanh(W_p [x_t; c; r_t * h_{t-1}] + b_p)               (10)
         h_t = (1 - u_t) * h_{t-1} + p_t * u_t                       (11)
 
-    and the habit is the last ``h`` (12). Unlike equation 4, equation 10 takes the state only
-    reset; both are followed as printed.
+    The habit is the last ``h`` (12). Unlike equation 4, equation 10 uses the state only after
+    reset; both are implemented as printed.
 
     Parameters
     ----------
     input_dim : int
         Length of an intention vector.
     context_dim : int
-        Length of the field-wise user and item profile together; 0 where neither exists.
+        Length of the field-wise user and item profiles together; 0 if neither exists.
     hidden_dim : int
         Length of the habit vector.
     """
@@ -37,7 +37,7 @@ class UserItemAwareGRU(nn.Module):
     def __init__(self, input_dim: int, context_dim: int, hidden_dim: int) -> None:
         super().__init__()
         self.hidden_dim = hidden_dim
-        # W_u, W_r, W_p side by side, cut into the columns for x, for c and for h (or r * h).
+        # W_u, W_r, W_p next to each other, split into the columns for x, c and h (or r * h).
         self.w_input = nn.Parameter(torch.empty(input_dim, 3 * hidden_dim))
         self.w_context = nn.Parameter(torch.empty(context_dim, 3 * hidden_dim))
         self.w_state = nn.Parameter(torch.empty(hidden_dim, 2 * hidden_dim))
@@ -45,18 +45,18 @@ class UserItemAwareGRU(nn.Module):
         self.bias = nn.Parameter(torch.empty(3 * hidden_dim))
 
     def reset_parameters(self, generator: torch.Generator) -> None:
-        """Draw all weights anew."""
+        """Draw all weights again."""
         fill_uniform(self, self.hidden_dim, generator)
 
     def forward(self, x: Tensor, context: Tensor, sizes: Sequence[int]) -> Tensor:
-        """Return the habit of each applicant, the one with most sessions first.
+        """Return the habit of each applicant, those with most sessions first.
 
         Parameters
         ----------
         x : Tensor of shape (n_sessions, input_dim)
             Intentions in packed order.
         context : Tensor of shape (sizes[0], context_dim)
-            Field-wise user and item profile of each applicant, most sessions first.
+            Field-wise user and item profiles of each applicant, most sessions first.
         sizes : sequence of int
             Number of applicants whose sessions are still running at each step.
 
@@ -66,7 +66,7 @@ class UserItemAwareGRU(nn.Module):
         """
         n = self.hidden_dim
         gates = x @ self.w_input
-        # The context is the same at each of an applicant's sessions: one product serves all.
+        # The context is the same in all of an applicant's sessions, so one product is enough.
         constant = torch.addmm(self.bias, context, self.w_context)
 
         def step(h: Tensor, gate: Tensor) -> Tensor:
@@ -78,10 +78,10 @@ class UserItemAwareGRU(nn.Module):
         return packed_scan(step, [gates], sizes, x.new_zeros(sizes[0], n))
 
     def forward_fused(self, x: Tensor, context: Tensor, sizes: Sequence[int]) -> Tensor:
-        """Return what `forward` returns, faster (see `skhuihen.network.fused`)."""
+        """Return the same as `forward`, faster (see `skhuihen.network.fused`)."""
         n = self.hidden_dim
         constant = torch.addmm(self.bias, context, self.w_context)
-        # At each step the applicants still running are the first ones.
+        # The applicants still running at each step are the first ones.
         applicant = torch.cat([torch.arange(size, device=x.device) for size in sizes])
         gates = torch.addmm(constant.index_select(0, applicant), x, self.w_input)
         return UserItemAwareScan.apply(

@@ -1,4 +1,4 @@
-"""HUIHEN, the whole network (section 3.1, Figure 1)."""
+"""The whole HUIHEN network (section 3.1, Figure 1)."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class HUIHEN(nn.Module):
     Parameters
     ----------
     behavior_sizes : sequence of 3 int
-        Number of item clicks, transform operations and function widgets that have a vector.
+        Number of item clicks, transform operations and function widgets with a vector.
     profile_sizes : sequence of 3 int
-        Number of encoded columns of the user, device and item profile. A field without columns
-        is left out of the network.
+        Number of encoded columns of the user, device and item profiles. The network omits fields
+        without columns.
     behavior_dim : int, default=10
         Length of behavior, time period and field-wise profile vectors.
     intention_dim, habit_dim : int, default=30
@@ -36,21 +36,20 @@ class HUIHEN(nn.Module):
     dropout : float, default=0.6
         Dropout rate in the interaction layer.
     log_interval : bool, default=True
-        Logarithms of seconds, not seconds, in equation 5.
+        Use logarithms of seconds instead of seconds in equation 5.
     time_aware, user_item_aware, field_aware, hierarchical : bool, default=True
-        The ablations. Without `hierarchical` one plain GRU reads all behaviors of an
-        application, its last state is H, and there is no T; each application must then come as
-        one session.
+        The ablations. Without `hierarchical`, one plain GRU reads all behaviors of an application.
+        Its last state is H, and there is no T. Each application must then be one session.
     n_numbers : int, default=0
         Further numbers of each behavior, for the time-aware GRU.
     mean_intention : bool, default=False
-        Let the mean of the intentions of all sessions enter the interaction layer too, beside
-        that of the last session and the habit. Of no effect without `hierarchical`.
+        Pass the mean intention of all sessions to the interaction layer too, in addition to the
+        last session's intention and the habit. No effect without `hierarchical`.
     n_topics : int, default=0
-        Numbers that say what an application's behaviors are about, for the interaction layer.
+        Number of topics that summarize an application's behaviors, for the interaction layer.
     fused : bool, default=True
-        Run the GRUs in their fast form; False runs the plain form of the same equations. Off
-        the CPU a traditional GRU is torch's own in either case.
+        Run the GRUs in their fast form; False runs the plain form of the same equations. On other
+        devices than the CPU, a traditional GRU always uses torch's implementation.
     """
 
     def __init__(
@@ -111,19 +110,19 @@ class HUIHEN(nn.Module):
         )
 
     def reset_parameters(self, generator: torch.Generator) -> None:
-        """Draw all weights anew, and let dropout draw from ``generator`` from now on."""
+        """Draw all weights again, and let dropout use ``generator`` from now on."""
         for layer in self.children():
             cast(Any, layer).reset_parameters(generator)
         self.seed_dropout(generator)
 
     def seed_dropout(self, generator: torch.Generator) -> None:
-        """Let dropout draw from ``generator``."""
+        """Let dropout use ``generator``."""
         for module in self.modules():
             if isinstance(module, Dropout):
                 module.generator = generator
 
     def map_profile(self, profile: Tensor) -> list[Tensor | None]:
-        """Return the field-wise user, device and item profile; None where a field is empty."""
+        """Return the field-wise user, device and item profiles; None for an empty field."""
         fields = profile.split(self.profile_sizes, dim=1)
         mapped = iter(self.profile_field_aware([field for field in fields if field.shape[1]]))
         return [next(mapped) if field.shape[1] else None for field in fields]
@@ -131,19 +130,19 @@ class HUIHEN(nn.Module):
     def map_distinct_behaviors(self) -> Tensor:
         """Return the field-wise vector of each distinct behavior."""
         table = torch.cat(self.behavior_field_aware(self.behavior_embedding()))
-        # The row behind the last is for behaviors never seen in training: no vector, only time.
+        # The extra last row is for behaviors not seen in training: no vector, only time.
         return torch.cat([table, table.new_zeros(1, table.shape[1])])
 
     def map_behaviors(self, batch: Batch) -> Tensor:
         """Return the field-wise behaviors in packed order, scaled by their amounts."""
         table = self.map_distinct_behaviors()
-        # index_select, unlike table[...], has a gradient that repeats to the bit on two threads.
+        # Unlike table[...], index_select has a gradient reproducible to the bit on two threads.
         return table.index_select(0, batch.behavior) * batch.scale[:, None]
 
     def read_traditionally(self, gru: nn.Module, x: Tensor, sizes: Sequence[int]) -> Tensor:
         """Return the last state of a traditional GRU for each sequence, longest first."""
         assert isinstance(gru, PlainGRU)
-        # A GPU has a kernel of its own for it, which needs no steps.
+        # A GPU has its own kernel for it, which needs no steps.
         return gru.forward_fused(x, sizes) if self.fused and x.is_cpu else gru(x, sizes)
 
     def read_sessions(self, batch: Batch) -> Tensor:
@@ -168,15 +167,15 @@ class HUIHEN(nn.Module):
     def read_behaviors(
         self, batch: Batch, user: Tensor | None, item: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return intention T (of the last session), habit H and mean intention of each application.
+        """Return intention T (of the last session), habit H and mean intention of applications.
 
-        All are zero where an application has no behavior.
+        All are zero for an application without behaviors.
 
         Parameters
         ----------
         batch : Batch
         user, item : Tensor of shape (n, behavior_dim) or None
-            Field-wise user and item profile.
+            Field-wise user and item profiles.
 
         Returns
         -------
@@ -205,7 +204,7 @@ class HUIHEN(nn.Module):
         else:
             habit = self.read_traditionally(self.habit, sessions, batch.session_steps)
         if self.mean_dim:
-            # Packed order: those still running at each step are the first applicants.
+            # In packed order, the applicants still running at each step are the first ones.
             owner = torch.cat([batch.applicants[:size] for size in batch.session_steps])
             n_sessions = torch.bincount(owner, minlength=len(batch)).clamp(min=1)
             mean = mean.index_add(0, owner, sessions) / n_sessions[:, None]
@@ -221,6 +220,6 @@ class HUIHEN(nn.Module):
         return self.interaction(torch.cat([*vectors, batch.topics, *profiles], dim=1))
 
     def represent(self, batch: Batch) -> Tensor:
-        """Return T and H side by side, shape (n, intention_dim + habit_dim)."""
+        """Return T and H concatenated, shape (n, intention_dim + habit_dim)."""
         user, _, item = self.map_profile(batch.profile)
         return torch.cat(self.read_behaviors(batch, user, item)[:2], dim=1)

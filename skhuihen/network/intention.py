@@ -13,9 +13,9 @@ from skhuihen.network.recurrence import fill_uniform, packed_scan
 
 
 class TimeAwareGRU(nn.Module):
-    """A GRU that knows how long the user waited, on which weekday and on which day of the month.
+    """A GRU that uses the waiting time, the weekday and the day of the month.
 
-    For behavior ``x_t`` of a session, interval ``d_t`` in front of it, and time period vectors
+    For behavior ``x_t`` of a session, the interval ``d_t`` before it, and time period vectors
     ``w`` (week) and ``m`` (month)::
 
         u_t = sigmoid(W_u [x_t; h_{t-1}; w; m] + b_u)                       (2)
@@ -24,13 +24,13 @@ class TimeAwareGRU(nn.Module):
         T_t = sigmoid(W_m [x_t + sigmoid(Q d_t)] + b_m)                     (5)
         h_t = (1 - u_t) * h_{t-1} + p_t * T_t * u_t                         (6)
 
-    and the intention of a session is its last ``h`` (7). Equation 4 is followed as printed: the
-    state enters it both plain and reset. The paper leaves open which interval enters with which
-    behavior; here it is the one before it, and 0 for the first of a session.
+    The intention of a session is its last ``h`` (7). Equation 4 is implemented as printed: the
+    state enters it both before and after reset. The paper does not state which interval belongs to
+    which behavior. Here it is the previous one, and 0 for the first behavior of a session.
 
-    The paper lets an amount scale the vector of a behavior, and an interval bear on one gate.
-    Further numbers ``n_t`` of a behavior are added, through a matrix of their own, to what stands
-    in the brackets of equations 2 to 5. Without any, the equations are those above.
+    In the paper an amount scales a behavior's vector, and an interval affects one gate. Here
+    further numbers ``n_t`` of a behavior can be added, through their own matrix, inside the
+    brackets of equations 2 to 5. Without them the equations are those above.
 
     Parameters
     ----------
@@ -41,9 +41,9 @@ class TimeAwareGRU(nn.Module):
     hidden_dim : int
         Length of the intention vector.
     log_interval : bool, default=True
-        Feed ``log1p(d_t)`` instead of seconds to equation 5. Half of the intervals in a banking
-        app are longer than 7 s, where the sigmoid of seconds has no slope left. False is the
-        literal form.
+        Use ``log1p(d_t)`` instead of seconds in equation 5. Half of the intervals in a banking app
+        are longer than 7 s, where the sigmoid of seconds is flat. False gives the paper's literal
+        form.
     n_numbers : int, default=0
         Further numbers of each behavior.
     """
@@ -60,7 +60,7 @@ class TimeAwareGRU(nn.Module):
         super().__init__()
         self.hidden_dim = hidden_dim
         self.log_interval = log_interval
-        # W_u, W_r, W_p side by side, cut into the columns for [x; w; m], for h and for r * h.
+        # W_u, W_r, W_p next to each other, split into the columns for [x; w; m], h and r * h.
         self.w_input = nn.Parameter(torch.empty(input_dim + 2 * period_dim, 3 * hidden_dim))
         self.w_state = nn.Parameter(torch.empty(hidden_dim, 3 * hidden_dim))
         self.w_reset = nn.Parameter(torch.empty(hidden_dim, hidden_dim))
@@ -68,11 +68,11 @@ class TimeAwareGRU(nn.Module):
         self.q = nn.Parameter(torch.empty(input_dim))
         self.w_time = nn.Parameter(torch.empty(input_dim, hidden_dim))
         self.b_time = nn.Parameter(torch.empty(hidden_dim))
-        # For what enters W_u, W_r, W_p and W_m, side by side.
+        # For the inputs of W_u, W_r, W_p and W_m, next to each other.
         self.w_numbers = nn.Parameter(torch.empty(n_numbers, 4 * hidden_dim))
 
     def reset_parameters(self, generator: torch.Generator) -> None:
-        """Draw all weights anew."""
+        """Draw all weights again."""
         fill_uniform(self, self.hidden_dim, generator)
 
     def forward(
@@ -91,7 +91,7 @@ class TimeAwareGRU(nn.Module):
         x : Tensor of shape (n_behaviors, input_dim)
             Field-wise behaviors in packed order.
         interval : Tensor of shape (n_behaviors,)
-            Seconds since the behavior before, 0 for the first of a session.
+            Seconds since the previous behavior, 0 for the first of a session.
         week, month : Tensor of shape (n_behaviors, period_dim)
             Field-wise time periods.
         numbers : Tensor of shape (n_behaviors, n_numbers)
@@ -102,7 +102,7 @@ class TimeAwareGRU(nn.Module):
         -------
         Tensor of shape (sizes[0], hidden_dim)
         """
-        # Whatever does not depend on h is computed for all behaviors at once.
+        # Everything that does not depend on h is computed for all behaviors at once.
         n = self.hidden_dim
         of_numbers, of_numbers_in_time = (numbers @ self.w_numbers).split([3 * n, n], dim=1)
         gates = torch.addmm(self.bias, torch.cat([x, week, month], dim=1), self.w_input)
@@ -124,7 +124,7 @@ class TimeAwareGRU(nn.Module):
         return packed_scan(step, [gates, time_gate], sizes, x.new_zeros(sizes[0], n))
 
     def forward_fused(self, behaviors: Tensor, week: Tensor, month: Tensor, batch: Batch) -> Tensor:
-        """Return what `forward` returns, faster (see `skhuihen.network.fused`).
+        """Return the same as `forward`, faster (see `skhuihen.network.fused`).
 
         Parameters
         ----------

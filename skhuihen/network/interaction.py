@@ -11,14 +11,15 @@ from torch import Tensor, nn
 
 
 class Dropout(nn.Module):
-    """Dropout that draws from a generator of its own.
+    """Dropout with its own random generator.
 
-    The stock layer draws from the global random state, which threads share and callers own.
+    The standard layer uses the global random state, which belongs to the caller and is shared by
+    threads.
 
     Parameters
     ----------
     rate : float
-        Probability of a unit to be dropped while training.
+        Probability that a unit is dropped in training.
     """
 
     def __init__(self, rate: float) -> None:
@@ -27,7 +28,7 @@ class Dropout(nn.Module):
         self.generator: torch.Generator | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Drop units and scale what is left, so that the mean stays the same."""
+        """Drop units and scale the rest, so that the mean stays the same."""
         if not self.training or self.rate == 0:
             return x
         keep = torch.empty_like(x).bernoulli_(1 - self.rate, generator=self.generator)
@@ -35,10 +36,10 @@ class Dropout(nn.Module):
 
 
 class JoiningLinear(nn.Module):
-    """A linear layer that keeps the weights of the first inputs and of the others apart.
+    """A linear layer that stores the weights of the first inputs and of the others separately.
 
-    After a warm start the weights of intention and habit are new and those of the profile are
-    not; as two parameters, they can be trained at two rates.
+    After a warm start, the weights of intention and habit are new and those of the profile are
+    not. As two parameters, they can be trained at two learning rates.
 
     Parameters
     ----------
@@ -60,7 +61,7 @@ class JoiningLinear(nn.Module):
         return torch.cat([self.of_vectors, self.of_profile], dim=1)
 
     def reset_parameters(self, generator: torch.Generator) -> None:
-        """Draw the whole matrix as that of any layer."""
+        """Initialize the whole matrix like that of any layer."""
         weight = torch.empty_like(self.weight)
         nn.init.kaiming_uniform_(weight, a=0.5, generator=generator)
         nn.init.zeros_(self.bias)
@@ -74,23 +75,23 @@ class JoiningLinear(nn.Module):
 
 
 class UserPropertyInteraction(nn.Module):
-    """The fully connected layers that join intention, habit and profile.
+    """The fully connected layers that combine intention, habit and profile.
 
-    Each hidden layer is linear, then PReLU with one slope of its own, learned from 0.5
-    (equation 14), then dropout. The last layer has two units, and the overdue probability is
-    their softmax: equation 13 prints a PReLU and a sigmoid behind the last layer, which for two
-    units (section 5.2) would be neither a probability nor free to be negative.
+    Each hidden layer is linear, then PReLU with its own slope, learned from 0.5 (equation 14), then
+    dropout. The last layer has two units; their softmax is the overdue probability. Equation 13
+    prints a PReLU and a sigmoid after the last layer. For two units (section 5.2), the result would
+    not be a probability, and could not be negative.
 
     Parameters
     ----------
     n_vectors : int
-        Length of intention, habit and what joins them together.
+        Total length of intention, habit and the vectors concatenated with them.
     n_profile : int
-        Length of the field-wise profiles together.
+        Total length of the field-wise profiles.
     hidden_units : sequence of int
         Widths of the hidden layers.
     dropout : float
-        Rate of the dropout behind each hidden layer.
+        Dropout rate after each hidden layer.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class UserPropertyInteraction(nn.Module):
         self.logits: nn.Linear | JoiningLinear = linear[-1]
 
     def reset_parameters(self, generator: torch.Generator) -> None:
-        """Draw weights as He et al. (2015) do for PReLU; biases start at 0."""
+        """Draw weights as in He et al. (2015) for PReLU; biases start at 0."""
         for layer in [*self.hidden, self.logits]:
             if isinstance(layer, JoiningLinear):
                 layer.reset_parameters(generator)
@@ -117,13 +118,13 @@ class UserPropertyInteraction(nn.Module):
 
     @property
     def joint(self) -> JoiningLinear:
-        """The layer that intention, habit and profile enter."""
+        """The layer whose inputs are intention, habit and profile."""
         return cast(JoiningLinear, self.hidden[0] if len(self.hidden) else self.logits)
 
     def start_at(self, log_odds: float) -> None:
-        """Let the log-odds of overdue of an untrained network scatter about a value.
+        """Center the log-odds of overdue of an untrained network at a value.
 
-        Overdue is rare: from even odds, hundreds of steps would go into learning just that.
+        Overdue is rare: starting from even odds, hundreds of steps would only learn that.
         """
         with torch.no_grad():
             self.logits.bias.copy_(torch.tensor([-log_odds / 2, log_odds / 2]))

@@ -1,11 +1,11 @@
-"""The packed scan that both recurrent layers share.
+"""The packed scan of both recurrent layers.
 
 Sequences of different lengths are laid out time-major, longest first, as in
 `torch.nn.utils.rnn.PackedSequence`: the first elements of all sequences, then the second
-elements of those that have one, and so on. Nothing is padded, so no bias and no gate ever runs
-over a position that holds no behavior, and the work is the real number of behaviors. The paper
-fills the heads of short sessions with zero vectors (section 5.2); there the gates' biases move
-the state before the first behavior. That is the one difference.
+elements of those that have one, and so on. Nothing is padded, so no bias or gate is applied to a
+position without a behavior, and the work is proportional to the number of behaviors. The paper
+pads short sessions at the start with zero vectors (section 5.2), so the gates' biases change the
+state before the first behavior. This is the only difference.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def packed_scan(
     step : callable
         ``step(h, *inputs_of_this_step)`` returns the next state, of the shape of ``h``.
     inputs : sequence of Tensor, each of shape (sum(sizes), ...)
-        What enters at each position, in packed order.
+        The inputs at each position, in packed order.
     sizes : sequence of int
-        How many sequences are still running at each step; never increasing.
+        Number of sequences still running at each step; never increasing.
     initial : Tensor of shape (sizes[0], hidden_dim)
         The first state of each sequence, longest sequence first.
 
@@ -44,7 +44,7 @@ def packed_scan(
     """
     h = initial
     finished = []
-    # split, not x[t]: indexing would allocate a full-size gradient at every step.
+    # split instead of x[t]: indexing would allocate a full-size gradient at every step.
     for size, *xs in zip(sizes, *(x.split(list(sizes)) for x in inputs), strict=True):
         if size < len(h):
             h, done = h.split([size, len(h) - size])
@@ -65,11 +65,11 @@ class PlainGRU(nn.Module):
     def __init__(self, input_dim: int, hidden_dim: int) -> None:
         super().__init__()
         self.hidden_dim = hidden_dim
-        # By way of "meta": elsewhere the constructor draws from the global random state.
+        # Via "meta": otherwise the constructor draws from the global random state.
         self.gru = nn.GRU(input_dim, hidden_dim, device="meta").to_empty(device="cpu")
 
     def reset_parameters(self, generator: torch.Generator) -> None:
-        """Draw all weights anew."""
+        """Draw all weights again."""
         fill_uniform(self, self.hidden_dim, generator)
 
     def forward(self, x: Tensor, sizes: Sequence[int]) -> Tensor:
@@ -78,7 +78,7 @@ class PlainGRU(nn.Module):
         return self.gru(packed)[1][0]
 
     def forward_fused(self, x: Tensor, sizes: Sequence[int]) -> Tensor:
-        """Return what `forward` returns, faster (see `skhuihen.network.fused`)."""
+        """Return the same as `forward`, faster (see `skhuihen.network.fused`)."""
         n = self.hidden_dim
         w_input, w_state, b_input, b_state = self.gru.parameters()
         b_reset_keep, b_proposal = b_state.split([2 * n, n])
@@ -90,7 +90,7 @@ class PlainGRU(nn.Module):
 
 
 def fill_uniform(module: nn.Module, hidden_dim: int, generator: torch.Generator) -> None:
-    """Draw every parameter from U(-1/sqrt(hidden_dim), 1/sqrt(hidden_dim)), as torch's GRU does."""
+    """Draw every parameter from U(-1/sqrt(hidden_dim), 1/sqrt(hidden_dim)), like torch's GRU."""
     bound = hidden_dim**-0.5
     for parameter in module.parameters():
         nn.init.uniform_(parameter, -bound, bound, generator=generator)

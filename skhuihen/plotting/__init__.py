@@ -1,6 +1,6 @@
-"""Pictures, in the form of scikit-learn's displays.
+"""Plots, as displays in scikit-learn's style.
 
-matplotlib is an extra, and loads only when something is drawn.
+matplotlib is an extra. It is imported only when something is drawn.
 """
 
 from skhuihen.plotting._merging import MergingDisplay

@@ -14,14 +14,14 @@ from skhuihen.plotting._style import BLUE, GRAY, INK, VERMILLION, import_pyplot
 
 
 class MergingDisplay:
-    """What merging operations costs, against the number of behaviors that it leaves.
+    """The cost of merging operations, by the number of behaviors left.
 
-    Make one with :meth:`from_estimator`.
+    Create one with :meth:`from_estimator`.
 
     Parameters
     ----------
     merges : DataFrame
-        The merges of a `BehaviorAbstractor`, its ``merges_``.
+        The ``merges_`` of a `BehaviorAbstractor`.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class MergingDisplay:
     line_ : matplotlib Line2D
         The cost.
     points_ : dict of str to matplotlib PathCollection
-        The merges by ``"name"`` and by ``"use"``, as far as there are any.
+        The merges by ``"name"`` and by ``"use"``, if there are any.
     chosen_ : matplotlib Line2D or None
         Where merging ended; None if nothing was merged.
 
@@ -61,7 +61,7 @@ class MergingDisplay:
         abstractor : BehaviorAbstractor
             Fitted with ``merge="auto"``.
         ax : matplotlib Axes, default=None
-            Where to draw; a new figure if None.
+            Where to draw. None makes a figure.
 
         Returns
         -------
@@ -70,12 +70,12 @@ class MergingDisplay:
         return cls(abstractor.merges_).plot(ax=ax)
 
     def plot(self, *, ax: Axes | None = None) -> Self:
-        """Draw.
+        """Draw the plot.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; a new figure if None.
+            Where to draw. None makes a figure.
 
         Returns
         -------

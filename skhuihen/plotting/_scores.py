@@ -22,7 +22,7 @@ from skhuihen.plotting._style import BLUE, GRAY, INK, VERMILLION, import_pyplot
 
 
 class _ScoreDisplayMixin:
-    """What displays of a score have in common."""
+    """Code shared by the displays of a score."""
 
     @classmethod
     def from_estimator(
@@ -45,17 +45,17 @@ class _ScoreDisplayMixin:
         estimator : estimator instance
             Fitted binary classifier, or a pipeline that ends in one.
         X : array-like or DataFrame of shape (n_samples, n_features)
-            What the estimator takes.
+            Input of the estimator.
         y : array-like of shape (n_samples,)
-            Outcomes, two classes.
+            Outcomes of two classes.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
         response_method : {'auto', 'predict_proba', 'decision_function'}, default='auto'
             ``'auto'`` tries `predict_proba` first.
         pos_label : int, float, bool or str, default=None
-            The overdue class. ``None`` takes ``estimator.classes_[1]``.
+            The overdue class. ``None`` uses ``estimator.classes_[1]``.
         name : str, default=None
-            Name of the model. ``None`` takes the class name of the estimator.
+            Name of the model. ``None`` uses the class name of the estimator.
         ax : matplotlib Axes, default=None
             Where to draw. ``None`` makes a figure.
         **kwargs : dict
@@ -71,7 +71,7 @@ class _ScoreDisplayMixin:
         ImportError
             If matplotlib is not installed.
         ValueError
-            If `y` has not exactly two classes, or anything is missing or infinite.
+            If `y` does not have exactly two classes, or a value is missing or infinite.
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
         y_score, pos_label = _get_response_values_binary(
@@ -89,9 +89,9 @@ class _ScoreDisplayMixin:
 
 
 class KSDisplay(_ScoreDisplayMixin):
-    """Kolmogorov-Smirnov chart: how far a score pulls overdue and other applications apart.
+    """Kolmogorov-Smirnov chart: how well a score separates overdue and other applications.
 
-    Make one with :meth:`from_estimator` or :meth:`from_predictions`.
+    Create one with :meth:`from_estimator` or :meth:`from_predictions`.
 
     Parameters
     ----------
@@ -111,13 +111,13 @@ class KSDisplay(_ScoreDisplayMixin):
     line_ : list of matplotlib Line2D
         The curve of the overdue applications and the curve of the others.
     gap_ : matplotlib Line2D
-        Mark where the gap is largest.
+        Mark at the largest gap.
     text_ : matplotlib Text
         Its value.
 
     See Also
     --------
-    skhuihen.metrics.ks_score : The number alone.
+    skhuihen.metrics.ks_score : Only the number.
 
     Examples
     --------
@@ -168,23 +168,23 @@ class KSDisplay(_ScoreDisplayMixin):
         ax : matplotlib Axes, default=None
             Where to draw. ``None`` makes a figure.
         name : str, default=None
-            Name of the model. ``None`` takes the one given before.
+            Name of the model. ``None`` keeps the earlier one.
         x_axis : {'population', 'score'}, default='population'
-            Share of applications, riskiest first, or the score itself, falling.
+            Share of applications, riskiest first, or the score itself in falling order.
         **kwargs : dict
             Passed to both curves, see :meth:`matplotlib.axes.Axes.plot`.
 
         Returns
         -------
         display : KSDisplay
-            Itself.
+            The display itself.
 
         Raises
         ------
         ImportError
             If matplotlib is not installed.
         ValueError
-            If `x_axis` is neither of the two.
+            If `x_axis` is another value.
         """
         plt = import_pyplot("KSDisplay.plot")
         from matplotlib.ticker import PercentFormatter
@@ -203,7 +203,7 @@ class KSDisplay(_ScoreDisplayMixin):
             ax.set(xlabel="Share of applications, riskiest first", xlim=(0, 1))
             ax.xaxis.set_major_formatter(PercentFormatter(1))
         else:
-            # No row reaches the infinite threshold, and the plot has no place for it.
+            # No row reaches the infinite threshold, and it cannot be plotted.
             x = np.append(self.thresholds[1], self.thresholds[1:])
             drawstyle = "steps-post"
             ax.set(xlabel="Score threshold, riskiest first")
@@ -218,14 +218,14 @@ class KSDisplay(_ScoreDisplayMixin):
         ):
             self.line_ += ax.plot(x, shares, **{**style, "drawstyle": drawstyle, **kwargs})
 
-        # Of equal gaps the first, whatever the rounding error.
+        # The first of equal gaps, regardless of rounding errors.
         widest = int(np.abs(self.overdue - self.not_overdue).round(9).argmax())
         low, high = sorted((self.overdue[widest], self.not_overdue[widest]))
         (self.gap_,) = ax.plot(
             [x[widest]] * 2, [low, high], color=INK, linewidth=1.5, marker="_", markersize=9
         )
-        # Curves rise to the right, so the place at the upper left of the mark is free; a mark near
-        # the left edge has its room inside the gap.
+        # Curves rise to the right, so there is space to the upper left of the mark. Near the left
+        # edge there is space inside the gap.
         left, right = ax.get_xlim()
         at_top = (x[widest] - left) / (right - left) > 0.3
         self.text_ = ax.annotate(
@@ -256,18 +256,18 @@ class KSDisplay(_ScoreDisplayMixin):
         ax: Axes | None = None,
         **kwargs: Any,
     ) -> KSDisplay:
-        """Draw the chart of scores at hand.
+        """Draw the chart from given scores.
 
         Parameters
         ----------
         y_true : array-like of shape (n_samples,)
-            Outcomes, two classes.
+            Outcomes of two classes.
         y_score : array-like of shape (n_samples,)
             A probability or any score that rises with risk.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
         pos_label : int, float, bool or str, default=None
-            The overdue class. ``None`` takes the greater of the two labels.
+            The overdue class. ``None`` uses the greater of the two labels.
         name : str, default=None
             Name of the model, for the legend.
         ax : matplotlib Axes, default=None
@@ -285,7 +285,7 @@ class KSDisplay(_ScoreDisplayMixin):
         ImportError
             If matplotlib is not installed.
         ValueError
-            If `y_true` has not exactly two classes, or anything is missing or infinite.
+            If `y_true` does not have exactly two classes, or a value is missing or infinite.
         """
         import_pyplot("KSDisplay.from_predictions")
         population, overdue, not_overdue, thresholds = ks_curve(
@@ -302,9 +302,9 @@ class KSDisplay(_ScoreDisplayMixin):
 
 
 class LiftDisplay(_ScoreDisplayMixin):
-    """Lift chart: how many times the overdue rate of all is that of the riskiest applications.
+    """Lift chart: the overdue rate of the riskiest applications relative to the overall rate.
 
-    Make one with :meth:`from_estimator` or :meth:`from_predictions`.
+    Create one with :meth:`from_estimator` or :meth:`from_predictions`.
 
     Parameters
     ----------
@@ -320,8 +320,8 @@ class LiftDisplay(_ScoreDisplayMixin):
     figure_ : matplotlib Figure
         Figure with the axes.
     bars_ : matplotlib BarContainer
-        The lift of each bin, as wide as its share of the applications. A bin that ties leave
-        empty has no width.
+        The lift of each bin, as wide as its share of the applications. A bin left empty by ties
+        has no width.
     line_ : matplotlib Line2D
         The lift of each bin together with all riskier ones.
 
@@ -355,14 +355,14 @@ class LiftDisplay(_ScoreDisplayMixin):
         ax : matplotlib Axes, default=None
             Where to draw. ``None`` makes a figure.
         name : str, default=None
-            Name of the model. ``None`` takes the one given before.
+            Name of the model. ``None`` keeps the earlier one.
         **kwargs : dict
             Passed to the bars, see :meth:`matplotlib.axes.Axes.bar`.
 
         Returns
         -------
         display : LiftDisplay
-            Itself.
+            The display itself.
 
         Raises
         ------
@@ -400,7 +400,7 @@ class LiftDisplay(_ScoreDisplayMixin):
         ax.set(
             xlabel="Share of applications, riskiest first",
             xlim=(0, 1),
-            ylabel="Lift (overdue rate over that of all)",
+            ylabel="Lift (overdue rate / overall rate)",
         )
         ax.margins(y=0.1)
         ax.set_ylim(bottom=0)
@@ -422,21 +422,21 @@ class LiftDisplay(_ScoreDisplayMixin):
         ax: Axes | None = None,
         **kwargs: Any,
     ) -> Self:
-        """Draw the chart of scores at hand.
+        """Draw the chart from given scores.
 
         Parameters
         ----------
         y_true : array-like of shape (n_samples,)
-            Outcomes, two classes.
+            Outcomes of two classes.
         y_score : array-like of shape (n_samples,)
             A probability or any score that rises with risk.
         n_bins : int, default=10
-            Number of bins, at least 2, each with the same share of the applications where scores
-            are distinct.
+            Number of bins, at least 2, each with the same share of the applications if scores are
+            distinct.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
         pos_label : int, float, bool or str, default=None
-            The overdue class. ``None`` takes the greater of the two labels.
+            The overdue class. ``None`` uses the greater of the two labels.
         name : str, default=None
             Name of the model, for the legend.
         ax : matplotlib Axes, default=None
@@ -454,8 +454,8 @@ class LiftDisplay(_ScoreDisplayMixin):
         ImportError
             If matplotlib is not installed.
         ValueError
-            If `y_true` has not exactly two classes, anything is missing or infinite, or `n_bins`
-            is below 2.
+            If `y_true` does not have exactly two classes, a value is missing or infinite, or
+            `n_bins` is below 2.
         """
         import_pyplot("LiftDisplay.from_predictions")
         table = lift_table(

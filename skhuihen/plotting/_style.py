@@ -1,4 +1,4 @@
-"""Colors and marks that all plots share, and matplotlib, imported when one is drawn."""
+"""Shared colors and markers of all plots, and the import of matplotlib when one is drawn."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Style(NamedTuple):
     marker: str
 
 
-# Okabe and Ito's palette, which color-blind readers tell apart; markers say it a second time.
+# Okabe and Ito's palette, which is safe for color-blind readers; markers repeat the distinction.
 BLUE, VERMILLION, GREEN, GRAY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"
 INK, FAINT, PALE = "#333333", "#CCCCCC", "#F4F4F4"
 
@@ -24,6 +24,6 @@ def import_pyplot(caller: str) -> ModuleType:
         import matplotlib.pyplot as plt
     except ImportError as error:
         raise ImportError(
-            f"{caller} needs matplotlib, which is not installed: pip install skhuihen[plots]"
+            f"{caller} requires matplotlib. Install it: pip install skhuihen[plots]"
         ) from error
     return plt

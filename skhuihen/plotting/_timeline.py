@@ -41,19 +41,20 @@ _FIELD_STYLES = {
 
 
 class SessionTimelineDisplay:
-    """The sessions of one application, as a picture.
+    """A picture of the sessions of one application.
 
-    Above, a calendar: one bar per session, as wide as it lasted and as high as it has behaviors,
-    and the time of the application as a line. Below, the latest sessions, one to a row, latest on
-    top: their behaviors as dots in order, colored by field. The distance between two dots grows
-    with the logarithm of the pause, so that a burst of clicks stays readable beside a long wait.
+    The upper part is a calendar with one bar per session. Its width is the duration, its height the
+    number of behaviors. A line marks the application. The lower part has one row for each of the
+    latest sessions, the latest on top. Dots show the behaviors in order, colored by field. The
+    distance between two dots grows with the logarithm of the pause, so that bursts of clicks stay
+    readable next to long waits.
 
-    Make one with :meth:`from_events` or :meth:`from_frame`.
+    Create one with :meth:`from_events` or :meth:`from_frame`.
 
     Parameters
     ----------
     events : DataFrame
-        The behaviors of one application, as :meth:`from_events` takes them.
+        The behaviors of one application, as in :meth:`from_events`.
     applied_at : Timestamp, default=None
         Time of the application.
     name : str, default=None
@@ -62,17 +63,17 @@ class SessionTimelineDisplay:
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Axes that hold the whole picture.
+        Axes with the whole picture.
     calendar_ax_, session_ax_ : matplotlib Axes
-        The two parts inside.
+        The two parts within it.
     figure_ : matplotlib Figure
         Figure with the axes.
     line_ : matplotlib Line2D or None
         The time of the application, if there is one.
     dots_ : list of matplotlib PathCollection
-        The behaviors of the sessions drawn, one collection per field.
+        The behaviors of the drawn sessions, one collection per field.
     labels_ : list of matplotlib Text
-        Names of behaviors. A run of equal ones has one name; names without room are left out.
+        Names of behaviors. A run of equal names has one label; names that do not fit are omitted.
 
     Examples
     --------
@@ -122,7 +123,7 @@ class SessionTimelineDisplay:
         ax: Axes | None = None,
         **kwargs: Any,
     ) -> SessionTimelineDisplay:
-        """Draw the sessions of one row of a frame that went through a `Sessionizer`.
+        """Draw the sessions of one row of a frame that a `Sessionizer` has transformed.
 
         Parameters
         ----------
@@ -131,13 +132,13 @@ class SessionTimelineDisplay:
         row : int, default=0
             Position of the application.
         column : str, default='behaviors'
-            The nested column.
+            Name of the nested column.
         applied_at : str, default='applied_at'
             Column with the time of the application. ``None`` draws none.
         n_sessions : int, default=6
             Number of the latest sessions to draw one by one.
         name : str, default=None
-            Title. ``None`` names the row by its index label.
+            Title. ``None`` uses the row's index label.
         ax : matplotlib Axes, default=None
             Where to draw. ``None`` makes a figure.
         **kwargs : dict
@@ -146,14 +147,14 @@ class SessionTimelineDisplay:
         Returns
         -------
         display : SessionTimelineDisplay
-            The picture. An empty or missing history makes one that says so.
+            The picture. For an empty or missing history it says so.
 
         Raises
         ------
         ImportError
             If matplotlib is not installed.
         IndexError
-            If there is no such row.
+            If the row does not exist.
         ValueError
             If a column is missing, or as in :meth:`from_events`.
         """
@@ -162,7 +163,7 @@ class SessionTimelineDisplay:
             if wanted is not None and wanted not in X.columns:
                 raise ValueError(
                     f"X has no column {wanted!r}; found {list(map(str, X.columns))}. Name the "
-                    "columns with `column` and `applied_at` (None for no time of application)."
+                    "columns with `column` and `applied_at` (None draws no time of application)."
                 )
         if not -len(X) <= row < len(X):
             raise IndexError(f"row={row} is outside X, which has {len(X)} rows.")
@@ -195,10 +196,10 @@ class SessionTimelineDisplay:
         Parameters
         ----------
         events : DataFrame of shape (n_behaviors, n_columns)
-            One behavior per row, in any order: ``time``, ``session`` (0 the oldest), and
-            ``behavior`` or else ``operation``; optionally ``field`` (``item_click``,
-            ``transform_operation`` or ``function_widget``), ``amount``, and ``seq``, the order
-            within one instant. Other columns are not looked at. May be empty.
+            One behavior per row, in any order, with ``time``, ``session`` (0 is the oldest), and
+            ``behavior`` or else ``operation``. Optional columns are ``field`` (``item_click``,
+            ``transform_operation`` or ``function_widget``), ``amount``, and ``seq``, the order of
+            simultaneous events. Other columns are ignored. May be empty.
         applied_at : Timestamp or str, default=None
             Time of the application, with a time zone if `events` have one.
         n_sessions : int, default=6
@@ -206,7 +207,7 @@ class SessionTimelineDisplay:
         name : str, default=None
             Title of the picture.
         ax : matplotlib Axes, default=None
-            Where to draw. ``None`` makes a figure as high as the sessions need.
+            Where to draw. ``None`` makes a figure that is high enough for the sessions.
         **kwargs : dict
             Passed to :meth:`plot`.
 
@@ -240,10 +241,10 @@ class SessionTimelineDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; it becomes the frame of the picture. Names of behaviors need some 9 x 6
-            inches. ``None`` makes a figure as high as the sessions need.
+            Where to draw; it becomes the frame of the picture. Names of behaviors need about 9 x 6
+            inches. ``None`` makes a figure that is high enough for the sessions.
         name : str, default=None
-            Title of the picture. ``None`` takes the one given before.
+            Title of the picture. ``None`` keeps the earlier one.
         n_sessions : int, default=6
             Number of the latest sessions to draw one by one.
         **kwargs : dict
@@ -252,7 +253,7 @@ class SessionTimelineDisplay:
         Returns
         -------
         display : SessionTimelineDisplay
-            Itself.
+            The display itself.
 
         Raises
         ------
@@ -311,11 +312,11 @@ class SessionTimelineDisplay:
             ax.set_axis_off()
             return
 
-        # At least an hour, so that one short session is still a bar and not a wall.
+        # At least an hour, so that one short session is a thin bar.
         length = max(max(days) - min(days), 1 / 24)
         first = (min(days) + max(days) - length) / 2
         ax.set_xlim(first - 0.02 * length, first + 1.02 * length)
-        # Fewer ticks at most need fewer at least, or some spans fit neither and matplotlib warns.
+        # With a lower maximum of ticks, the minimum must be lower too, or matplotlib may warn.
         locator = AutoDateLocator(minticks=2, maxticks=5) if room.narrow else AutoDateLocator()
         ax.xaxis.set_major_locator(locator)
         ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
@@ -358,11 +359,9 @@ class SessionTimelineDisplay:
         room: _Room,
         kwargs: dict[str, Any],
     ) -> None:
-        from matplotlib.lines import Line2D
-
         ax = self.session_ax_
         self.dots_, self.labels_ = [], []
-        # One data unit is one inch, so that the room of a text can be reckoned.
+        # One data unit is one inch, so that the space for a text can be computed.
         width, height = room.width, room.height
         ax.set(xlim=(0, width), ylim=(0, height))
         ax.set_axis_off()
@@ -372,25 +371,14 @@ class SessionTimelineDisplay:
             return
 
         row_height = height / len(latest)
-        above, aside = row_height - _BASE - 0.22, 0.25 * width
-        longest = min(above / math.sin(_SLANT), aside / math.cos(_SLANT))
-        if longest < _SHORTEST:
-            longest = 0.0
+        longest = _longest_name(row_height, width)
         pauses = [session["pause"].to_numpy() for session in latest]
         places = _places(pauses, width - longest * math.cos(_SLANT))
         rows = []
         for k, (session, x) in enumerate(zip(latest, places, strict=True)):
             bottom = height - (k + 1) * row_height
             if k % 2 == 0:
-                ax.axhspan(
-                    bottom,
-                    bottom + row_height,
-                    xmin=-room.left / width,
-                    color=PALE,
-                    linewidth=0,
-                    clip_on=False,
-                    zorder=0,
-                )
+                _shade(ax, bottom, bottom + row_height, -room.left / width)
             y = bottom + min(_BASE, row_height / 2)
             ax.plot(x, np.full(x.size, y), color=FAINT, linewidth=1.5, zorder=1)
             _describe(ax, session, -room.left + 0.1, bottom, row_height, applied_at)
@@ -400,39 +388,15 @@ class SessionTimelineDisplay:
             rows.append(session.assign(x=x, y=y))
 
         dots = pd.concat(rows)
-        for field, style in _FIELD_STYLES.items():
-            of_field = dots[dots["field"] == field]
-            if len(of_field):
-                look = {"color": style.color, "marker": style.marker, "edgecolor": "white"}
-                self.dots_.append(
-                    ax.scatter(
-                        of_field["x"],
-                        of_field["y"],
-                        s=_dot_areas(of_field),
-                        **{**look, "linewidth": 0.8, "zorder": 2, **kwargs},
-                    )
-                )
+        by_field = dict(list(dots.groupby("field")))
+        fields = [field for field in _FIELD_STYLES if field in by_field]
+        self.dots_ = [_draw_dots(ax, by_field[field], field, kwargs) for field in fields]
         which = f"All {n_all} sessions" if n_all > 1 else "The only session"
         if len(latest) < n_all:
             which = f"Latest {len(latest)} of {n_all} sessions"
         _write(ax, -room.left, height + 0.15, which, fontsize=10, fontweight="bold")
-        fields = [style for field, style in _FIELD_STYLES.items() if (dots["field"] == field).any()]
-        if fields != [_FIELD_STYLES[""]]:
-            ax.legend(
-                handles=[
-                    Line2D([], [], color=color, marker=marker, linestyle="", label=label)
-                    for label, color, marker in fields
-                ],
-                loc="upper right" if room.narrow else "lower right",
-                bbox_to_anchor=(1, 0) if room.narrow else (1, 1),
-                ncols=len(fields),
-                frameon=False,
-                fontsize=8.5,
-                labelcolor=INK,
-                borderaxespad=0.1,
-                handletextpad=0.2,
-                columnspacing=1.4,
-            )
+        if fields != [""]:
+            _add_legend(ax, fields, room.narrow)
         if not room.narrow:
             caption = "Order of behaviors, left to right; distances grow with the log of the pause"
             _write(ax, 0, -0.15, caption, fontsize=8, color=GRAY)
@@ -442,7 +406,7 @@ _Box = tuple[float, float, float, float]
 
 
 class _Room(NamedTuple):
-    """Inches of the part with the sessions, and of the margin on its left."""
+    """Size of the sessions' part and of the margin on its left, in inches."""
 
     width: float
     height: float
@@ -450,29 +414,29 @@ class _Room(NamedTuple):
 
     @property
     def narrow(self) -> bool:
-        """Whether header and legend need a line each."""
+        """Whether header and legend need separate lines."""
         return self.left + self.width < 9
 
 
-# Inches of a figure of our own: its width, a row, what stands above the rows without and with a
-# title, and below them.
+# Inches of a new figure: its width, a row, the space above the rows without a title, the title,
+# and the space below the rows.
 _WIDTH, _ROW, _HEAD, _TITLE, _FOOT = 13.0, 1.35, 2.1, 0.3, 0.35
-# Inches of the dots above the bottom of their row, and slant of their names.
+# Inches from the bottom of a row to its dots, and slant of their names.
 _BASE, _SLANT = 0.25, math.radians(30)
 _FONT_SIZE = 8
-# Names side by side at this slant need this many inches from dot to dot.
+# Adjacent names at this slant require this distance between dots, in inches.
 _NAME_ROOM = 1.3 * _FONT_SIZE / 72 / math.sin(_SLANT)
-# From line to line of other text.
+# Line spacing of other text.
 _LINE = 0.17
-# Where fewer inches are left for a name, it says too little to be written.
+# With less space than this, in inches, a name is not written.
 _SHORTEST = 0.6
 
 
 def _divide(ax: Axes, head: float) -> tuple[_Box, _Box, _Room]:
-    """Boxes of the calendar and of the sessions in axes fractions, and the latter in inches."""
+    """Return the calendar and the sessions as boxes in axes fractions, and the latter in inches."""
     extent = ax.get_window_extent()
     width, height = extent.width / ax.figure.dpi, extent.height / ax.figure.dpi
-    # In small axes everything shrinks except the text.
+    # In small axes everything except the text shrinks.
     squeeze = min(1.0, 0.6 * height / (head + _FOOT))
     left = min(2.2, 0.3 * width)
     room = _Room(width - left, height - squeeze * (head + _FOOT), left)
@@ -488,48 +452,20 @@ def _check_history(
     """Give the columns to draw in order of time, and the application on the same clock."""
     at = None if applied_at is None else pd.Timestamp(applied_at)
     if at is pd.NaT:
-        raise ValueError("applied_at is missing; pass None to draw no time of application.")
+        raise ValueError("applied_at is missing. Pass None to draw no time of application.")
     if events.empty:
         history = pd.DataFrame(columns=["time", "session", "behavior", "field", "amount", "pause"])
         return history, None if at is None else at.tz_localize(None)
 
-    for wanted, cure in (
-        ("time", "the timestamps of the behaviors"),
-        ("session", "the number of the session; Sessionizer adds it"),
-    ):
-        if wanted not in events.columns:
-            raise ValueError(
-                f"events need a column {wanted!r}, {cure}; found {list(map(str, events.columns))}."
-            )
-        n_missing = int(events[wanted].isna().sum())
-        if n_missing:
-            raise ValueError(f"events[{wanted!r}] is missing in {n_missing} of {len(events)} rows.")
-    named = next((column for column in ("behavior", "operation") if column in events.columns), None)
-    if named is None:
-        raise ValueError(
-            "events need a column 'behavior' or 'operation'; found "
-            f"{list(map(str, events.columns))}."
-        )
-    if not pd.api.types.is_datetime64_any_dtype(events["time"].dtype):
-        raise ValueError(
-            f"events['time'] must be timestamps, found {events['time'].dtype}; convert it with "
-            "pandas.to_datetime."
-        )
-
-    time = pd.DatetimeIndex(events["time"])
-    if at is not None and (time.tz is None) != (at.tz is None):
-        raise ValueError(
-            f"events['time'] has time zone {time.tz} and applied_at has {at.tz}; give both a time "
-            "zone or neither."
-        )
-    if at is not None and time.tz is not None:
-        at = at.tz_convert(time.tz)
+    _check_columns(events)
+    time, at = _on_one_clock(pd.DatetimeIndex(events["time"]), at)
+    named = "behavior" if "behavior" in events.columns else "operation"
     field = (
         events["field"].astype(object) if "field" in events.columns else pd.Series("", events.index)
     )
     history = pd.DataFrame(
         {
-            "time": time.tz_localize(None),
+            "time": time,
             "session": events["session"].to_numpy(),
             "behavior": events[named].astype(object).fillna("missing").astype(str).to_numpy(),
             "field": field.where(field.isin(list(_FIELD_STYLES)), "").to_numpy(),
@@ -541,14 +477,62 @@ def _check_history(
         history["amount"] = events["amount"].to_numpy(dtype=np.float64, na_value=np.nan)
     history = history.sort_values(["session", "time", "seq"], kind="stable", ignore_index=True)
     pause = history.groupby("session")["time"].diff().dt.total_seconds()
-    return history.assign(pause=pause.fillna(0)), None if at is None else at.tz_localize(None)
+    return history.assign(pause=pause.fillna(0)), at
+
+
+def _check_columns(events: pd.DataFrame) -> None:
+    """Reject events without the required columns."""
+    for wanted, cure in (
+        ("time", "the timestamps of the behaviors"),
+        ("session", "the number of the session; Sessionizer adds it"),
+    ):
+        if wanted not in events.columns:
+            raise ValueError(
+                f"events need a column {wanted!r}, {cure}; found {list(map(str, events.columns))}."
+            )
+        n_missing = int(events[wanted].isna().sum())
+        if n_missing:
+            raise ValueError(f"events[{wanted!r}] is missing in {n_missing} of {len(events)} rows.")
+    if not {"behavior", "operation"} & set(events.columns):
+        raise ValueError(
+            "events need a column 'behavior' or 'operation'; found "
+            f"{list(map(str, events.columns))}."
+        )
+    if not pd.api.types.is_datetime64_any_dtype(events["time"].dtype):
+        raise ValueError(
+            f"events['time'] must be timestamps, found {events['time'].dtype}. Convert it with "
+            "pandas.to_datetime."
+        )
+
+
+def _on_one_clock(
+    time: pd.DatetimeIndex, at: pd.Timestamp | None
+) -> tuple[pd.DatetimeIndex, pd.Timestamp | None]:
+    """Return the times of events and of the application without zone, on the events' clock."""
+    if at is None:
+        return time.tz_localize(None), None
+    if (time.tz is None) != (at.tz is None):
+        raise ValueError(
+            f"events['time'] has time zone {time.tz} and applied_at has {at.tz}. Give both a time "
+            "zone or neither."
+        )
+    if time.tz is not None:
+        at = at.tz_convert(time.tz)
+    return time.tz_localize(None), at.tz_localize(None)
+
+
+def _longest_name(row_height: float, width: float) -> float:
+    """Return the inches for a slanted name, or 0 if they are too few to write any."""
+    above, aside = row_height - _BASE - 0.22, 0.25 * width
+    longest = min(above / math.sin(_SLANT), aside / math.cos(_SLANT))
+    return longest if longest >= _SHORTEST else 0.0
 
 
 def _places(pauses: list[NDArray[np.float64]], width: float) -> list[NDArray[np.float64]]:
-    """Inches of each dot from the left, on one scale for all sessions.
+    """Return the distance of each dot from the left in inches, on one scale for all sessions.
 
-    A step is a fixed part, so that behaviors of one instant do not cover each other, and a part
-    that grows with the logarithm of the pause.
+    A step has a fixed part, so that simultaneous behaviors do not overlap, and a part that grows
+    with the logarithm of the pause.
     """
     width -= 0.3
     most = max(pause.size for pause in pauses) - 1
@@ -565,7 +549,7 @@ def _places(pauses: list[NDArray[np.float64]], width: float) -> list[NDArray[np.
 
 
 def _write(ax: Axes, x: float, y: float, text: str, **kwargs: Any) -> Text:
-    """Write text as it is: names of behaviors and rows may hold dollar signs."""
+    """Write text literally: names of behaviors and rows may contain dollar signs."""
     look = {"color": INK, "va": "center", "parse_math": False}
     return ax.text(x, y, text, **{**look, **kwargs})
 
@@ -578,7 +562,7 @@ def _describe(
     row_height: float,
     applied_at: pd.Timestamp | None,
 ) -> None:
-    """Write number, start, length and distance to the application, as far as the row is high."""
+    """Write number, start, length and time to the application, as many as fit into the row."""
     start, end = session["time"].iloc[0], session["time"].iloc[-1]
     n = _count(len(session), "behavior")
     lines = [
@@ -603,7 +587,7 @@ def _draw_bars(
     drawn_below: set[Any],
     days_per_inch: float,
 ) -> None:
-    """Draw a bar per session, stacked by field, with a number over those drawn below."""
+    """Draw one bar per session, stacked by field, with numbers over those drawn below."""
     highest = max((len(session) for session in sessions), default=1)
     ax.set_ylim(0, 1.3 * highest)
     left_of_numbers = np.inf
@@ -621,14 +605,14 @@ def _draw_bars(
                 align="edge",
                 color=style.color,
                 alpha=1.0 if number in drawn_below else 0.4,
-                # Long sessions that follow on each other would melt into one wall.
+                # Without edges, consecutive long sessions would look like one block.
                 edgecolor="white",
                 linewidth=0.8 if width > 0.2 * days_per_inch else 0,
             )
             bottom += counts.get(field, 0)
         middle = start + width / 2
         if number in drawn_below and left_of_numbers - middle > 0.22 * days_per_inch:
-            # All numbers on one line: beside a higher bar there would be no room.
+            # All numbers are on one line, because there is no space next to a higher bar.
             _write(
                 ax,
                 middle,
@@ -641,8 +625,44 @@ def _draw_bars(
             left_of_numbers = middle
 
 
+def _shade(ax: Axes, bottom: float, top: float, left: float) -> None:
+    """Shade a row, from the margin on its left (as a fraction of the axes)."""
+    ax.axhspan(bottom, top, xmin=left, color=PALE, linewidth=0, clip_on=False, zorder=0)
+
+
+def _draw_dots(
+    ax: Axes, behaviors: pd.DataFrame, field: str, kwargs: dict[str, Any]
+) -> PathCollection:
+    """Draw the behaviors of one field."""
+    _, color, marker = _FIELD_STYLES[field]
+    look = {"color": color, "marker": marker, "edgecolor": "white", "linewidth": 0.8, "zorder": 2}
+    areas = _dot_areas(behaviors)
+    return ax.scatter(behaviors["x"], behaviors["y"], s=areas, **{**look, **kwargs})
+
+
+def _add_legend(ax: Axes, fields: list[str], is_narrow: bool) -> None:
+    """Explain the fields in the header, or below the sessions if the header is narrow."""
+    from matplotlib.lines import Line2D
+
+    ax.legend(
+        handles=[
+            Line2D([], [], color=color, marker=marker, linestyle="", label=label)
+            for label, color, marker in map(_FIELD_STYLES.__getitem__, fields)
+        ],
+        loc="upper right" if is_narrow else "lower right",
+        bbox_to_anchor=(1, 0) if is_narrow else (1, 1),
+        ncols=len(fields),
+        frameon=False,
+        fontsize=8.5,
+        labelcolor=INK,
+        borderaxespad=0.1,
+        handletextpad=0.2,
+        columnspacing=1.4,
+    )
+
+
 def _write_pauses(ax: Axes, pause: NDArray[np.float64], x: NDArray[np.float64], y: float) -> None:
-    """Write pauses of a minute and more under the line, where they fit."""
+    """Write pauses of at least a minute under the line, where they fit."""
     right = -np.inf
     for k in range(1, x.size):
         text = _duration(pause[k])
@@ -655,7 +675,7 @@ def _write_pauses(ax: Axes, pause: NDArray[np.float64], x: NDArray[np.float64], 
 def _write_names(
     ax: Axes, session: pd.DataFrame, x: NDArray[np.float64], y: float, longest: float
 ) -> list[Text]:
-    """Write the names of behaviors, one for each run of equal ones, where they fit."""
+    """Write the names of behaviors, one for each run of equal names, where they fit."""
     moved = (session["field"] == "transform_operation") & np.isfinite(session["amount"])
     tails = [
         f" {_amount(amount)}" if known else ""
@@ -688,7 +708,7 @@ def _write_names(
 
 
 def _shorten(text: Text, name: str, tail: str, longest: float, dpi: float) -> None:
-    """Cut the name, never the amount or the count behind it, to the inches there are."""
+    """Shorten the name, but not the amount or count after it, to the available inches."""
     slant = text.get_rotation()
     text.set_rotation(0)
     while len(name) > 1 and text.get_window_extent().width > longest * dpi:
@@ -698,7 +718,7 @@ def _shorten(text: Text, name: str, tail: str, longest: float, dpi: float) -> No
 
 
 def _dot_areas(behaviors: pd.DataFrame) -> NDArray[np.float64]:
-    """Areas in square points: transform operations by log amount, all others alike."""
+    """Areas in square points: by log amount for transform operations, equal for all others."""
     log_amount = np.log1p(behaviors["amount"].abs().to_numpy())
     sized = (behaviors["field"] == "transform_operation").to_numpy() & np.isfinite(log_amount)
     largest = log_amount[sized].max(initial=1.0)
@@ -727,6 +747,6 @@ def _amount(amount: float) -> str:
         ((one, unit) for one, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")) if size >= one), (1, "")
     )
     size /= one
-    # Three digits, but no exponent where rounding reaches the next thousand.
+    # Three digits, without an exponent if rounding reaches the next thousand.
     text = f"{size:.0f}{unit}" if size >= 100 else f"{size:.3g}{unit}"
     return f"−{text}" if amount < 0 else text

@@ -1,4 +1,4 @@
-"""Transformers in front of the network: frames in, frames out."""
+"""Transformers for use before the network; input and output are frames."""
 
 from skhuihen.preprocessing._abstractor import BehaviorAbstractor
 from skhuihen.preprocessing._intervals import IntervalStatistics

@@ -1,4 +1,4 @@
-"""BehaviorAbstractor: hundreds of raw operations become some forty behaviors (section 3.2)."""
+"""BehaviorAbstractor: merges hundreds of raw operations into about forty behaviors (3.2)."""
 
 from __future__ import annotations
 
@@ -42,60 +42,60 @@ from skhuihen.utils.fitting import all_or_nothing
 class BehaviorAbstractor(BehaviorTransformer):
     """Merge raw operations into behaviors, each in one of the paper's three fields.
 
-    An *item click* names its type and its item (``fund_click:A17``), a *transform operation*
-    moves money and drops the item, a *function widget* is all the rest and drops the page. What
-    `rules` name is done as they say. For any other operation, `fit` looks at the evidence: if
-    most of its events have an amount, it is a transform operation; else, if most have an item,
-    an item click; else a function widget. Within its field, it is merged with those that it
-    belongs with by its name and by its use, that is by what comes before and after it in sessions:
-    names propose, and use refutes them where it is known well enough. What is too rare to place
-    becomes the ``other`` of its field. Labels are never looked at.
+    An *item click* names its type and its item (``fund_click:A17``). A *transform operation* moves
+    money and drops the item. A *function widget* is anything else and drops the page. `rules`
+    decide first. For any other operation, `fit` looks at the evidence: if most of its events have
+    an amount, it is a transform operation; else, if most have an item, an item click; else a
+    function widget. Within its field it is merged with operations of similar name and similar
+    use. Use means what comes before and after it in sessions. Names propose groups; use rejects
+    them where it is known well enough. Operations too rare to place become the ``other`` of their
+    field. Labels are never used.
 
-    Each event gets two subfields, ``field`` and ``behavior``; nothing else changes, except that
-    events at or after the application are cut off and time order is restored.
+    Each event gets two subfields, ``field`` and ``behavior``. Events at or after the application
+    are dropped and time order is restored; nothing else changes.
 
     Parameters
     ----------
     rules : DataFrame, path of a CSV file, or list of dict, default=None
         A table with the columns ``operation`` (a name, or a glob such as ``fund_*``), ``field``
         (``item_click``, ``transform_operation`` or ``function_widget``) and ``behavior``. The
-        first rule that matches wins. A fourth column ``item`` is optional: a rule for item
-        clicks that names an item (or a glob) gives the behavior as it stands; one that does not
-        gives the type, and `fit` adds the frequent items to it.
+        first rule that matches wins. A fourth column ``item`` is optional. A rule for item clicks
+        with an item (or a glob) gives the complete behavior; without one it gives the type, and
+        `fit` adds the frequent items to it.
     n_behaviors : int or "auto", default=45
-        Most transform operations and function widgets, the two ``other`` included. What `rules`
-        name is always kept, and counts. The paper has 42 and 37. ``"auto"`` takes the number at
-        which merging costs least; `skhuihen.plotting.MergingDisplay` shows it.
+        Maximum number of transform operations and function widgets, including the two ``other``.
+        Behaviors named in `rules` are always kept, and they count. The paper has 42 and 37.
+        ``"auto"`` merges to the lowest cost; see `skhuihen.plotting.MergingDisplay`.
     n_items : int, default=200
-        Most items to tell apart, over all types of item clicks. The rest, and an item that is an
-        empty text, become ``<type>:other``. What `rules` name is always kept, and counts.
+        Maximum number of distinct items over all types of item clicks. Further items and empty
+        texts become ``<type>:other``. Items named in `rules` are always kept, and they count.
     merge : {"auto", "frequency"}, default="auto"
-        How to merge what `rules` do not name. ``"auto"`` weighs names and use, as the notes say.
-        ``"frequency"`` keeps the most frequent operations; all
-        others become the ``other`` of their field, and each item click is a type of its own.
+        How to merge operations without a rule. ``"auto"`` uses names and use (see the notes).
+        ``"frequency"`` keeps the most frequent operations, moves all others to the ``other`` of
+        their field, and makes each item click a type of its own.
     behaviors : str, default="behaviors"
-        The nested column.
+        Name of the nested column.
     applied_at : str or None, default="applied_at"
-        The column with the time of the application; events at or after it are cut off. None,
-        said on purpose, cuts nothing.
+        The column with the time of the application. Events at or after it are dropped. Pass None
+        to disable the cut.
     lookback : str or timedelta, default=None
-        Events longer before the application than this are cut off, for example ``"180D"``.
+        Events older than this at the application are dropped, for example ``"180D"``.
 
     Attributes
     ----------
     rules_ : DataFrame
-        The complete learned table, in the form of `rules`, with the columns ``operation``,
-        ``item``, ``field`` and ``behavior``. Passed back as `rules` it gives the same behaviors.
-        A wildcard character that belongs to a name stands in brackets, as in `glob.escape`. Two
-        more columns are for the reader and change nothing. ``why`` says why an operation is where
-        it is: by a ``"rule"``, by its ``"name"``, by its ``"use"``, because it is ``"rare"``, or
-        ``"alone"`` because it was not merged. ``sure`` says how sure that is, from 0 to 1: the
-        share of its links that stay inside its group; for what is alone, that do not go to one
-        other group; for what is rare, that too little is known of.
+        The complete learned table in the form of `rules`, with the columns ``operation``,
+        ``item``, ``field`` and ``behavior``. Passing it back as `rules` gives the same behaviors.
+        Wildcard characters that belong to a name are in brackets, as in `glob.escape`. Two more
+        columns inform the reader and have no effect. ``why`` gives the reason for an operation's
+        place: a ``"rule"``, its ``"name"``, its ``"use"``, too ``"rare"``, or ``"alone"`` if it
+        was not merged. ``sure`` gives the confidence, from 0 to 1. For a merged operation it is
+        the share of its links within its group; for one alone, the share outside its closest other
+        group; for a rare one, the share that is missing for lack of evidence.
     merges_ : DataFrame
-        The merges step by step, also those that would come after the last one made, with the
-        columns ``n_behaviors`` (how many groups are left behind it, without ``other`` and what
-        rules name), ``cost``, ``by`` (``"name"``, ``"use"``, or ``"rare"``, which has no cost),
+        The merges in order, including those after the last one made. The columns are
+        ``n_behaviors`` (groups left after the merge, without ``other`` and those named in
+        `rules`), ``cost``, ``by`` (``"name"``, ``"use"``, or ``"rare"``, which has no cost),
         ``strength``, ``one`` and ``other`` (the most frequent operation of each) and ``made``.
     n_behaviors_ : int
         Number of transform operations and function widgets among the behaviors.
@@ -104,7 +104,7 @@ class BehaviorAbstractor(BehaviorTransformer):
     feature_names_in_ : ndarray of str
         Columns seen in `fit`.
     n_features_in_ : int
-        Their number.
+        Number of these columns.
 
     See Also
     --------
@@ -113,55 +113,55 @@ class BehaviorAbstractor(BehaviorTransformer):
     Notes
     -----
     With ``merge="auto"``, operations that fit into `n_behaviors` stay as they are. Otherwise
-    operations of a field are linked in two ways. Only those that move money opposite ways never
-    are, nor are they ever in one group: nearly all amounts of the one are above 0 (at least 90%,
-    after one of each sign is added to those seen), and of the other below.
+    operations of a field are linked in two ways. Operations that move money in opposite ways are
+    never linked and never in one group. This means nearly all amounts of one are above 0 and of
+    the other below: at least 90%, after adding one of each sign to those seen.
 
-    1. By *use*. For each operation it is counted how many applications have each of the 256 most
+    1. By *use*. For each operation, `fit` counts how many applications have each of the 256 most
        frequent operations directly before it, and directly after, within an hour. A correspondence
-       analysis of these counts, with 20 axes, puts operations near each other that are used alike,
-       and each is linked to the 5 nearest, fewer in a field of fewer than 60. Those seen beside
-       few others have weak links.
-    2. By *names*, read as paths from the product or page to the button or action. Widgets with
-       an end that three or more share are a button that stands on many pages; transform operations
-       are of one product and action, or one product; other widgets are of one page. Codes
-       (``CQA``, ``0132``) go by their first half, if such halves recur. These links weigh twice as
-       much as those by use, but only as far as use does not refute them: where those that share a
-       word with an operation are among the nearest no more often than by chance, its name does
-       not speak, and where a whole family is spread over the app by use, it is none.
+       analysis of these counts, with 20 axes, places operations of similar use near each other.
+       Each is linked to the 5 nearest, or fewer in a field of fewer than 60. Operations with few
+       neighbors have weak links.
+    2. By *names*, read as paths from the product or page to the button or action. Three or more
+       widgets with the same end are one button that appears on many pages. Transform operations
+       are grouped by product and action, or by product; other widgets by page. Codes (``CQA``,
+       ``0132``) are grouped by their first half, if such halves recur. These links weigh twice as
+       much as links by use, unless use contradicts them. If operations that share a word with an
+       operation are among its nearest no more often than by chance, its name is uninformative. If
+       the use of a whole family is spread over the app, it is not a family.
 
-    Then, again and again, those two groups are merged between which the links have the largest
-    weight, divided by the geometric mean of the weights of all links of each. It ends at
-    `n_behaviors`, or, with ``"auto"``, where the cost is least: the share of the links that lie
-    between groups, plus 3 times the sum of the squared shares of the groups in all links (the
-    modularity of the grouping, at a resolution of 3, with its sign changed, up to a constant).
+    Each step then merges the two groups with the strongest link: the weight of the links between
+    them, divided by the geometric mean of the total link weights of the two. Merging stops at
+    `n_behaviors` or, with ``"auto"``, at the lowest cost. The cost is the share of the links
+    between groups, plus 3 times the sum of the squared shares of the groups in all links. This is
+    the negative modularity of the grouping at a resolution of 3, up to a constant.
 
-    An operation whose name shares nothing with others, or only what most of its field share, and
-    that has fewer than 5 neighbors and less than 1% of the events, is too rare to place: the
-    rarest become ``other`` before anything is merged, as far as needed. If no links are left and
-    there are still too many groups, the rarest become ``other`` too. Of more than 1,000
-    operations, the less frequent ones go by their names alone.
+    An operation is too rare to place if its name shares nothing with others, or only what most of
+    its field share, and if it has fewer than 5 neighbors and less than 1% of the events. The
+    rarest of these become ``other`` before merging, only as many as needed. If no links are left
+    and there are still too many groups, the rarest groups become ``other`` too. If there are more
+    than 1,000 operations, the less frequent ones are grouped by name alone.
 
-    Ties are settled by name, so the order of rows does not matter, and nobody who uses the app
-    a lot rules the rest, as a pair of neighbors counts once for each application. Events of one
-    instant stand in the order of ``seq``, or, without it, of their names.
+    Names break ties, so the order of rows does not matter. A pair of neighbors counts once per
+    application, so heavy users do not dominate. Simultaneous events are ordered by ``seq`` or,
+    without it, by name.
 
-    Each item click is a type of its own, as long as all items fit into `n_items`. Otherwise those
-    whose names begin with the same product are one type, as the paper divides them, if they have
-    items in common: the closest first, and no more than needed. A verb in front, as in
-    ``view_fund``, is no product, nor is a word in most names. Since catalogs may use the same
-    numbers for different items, `report` counts the events whose item was pooled over several
-    operations. Types do not count for `n_behaviors`.
+    Each item click is its own type as long as all items fit into `n_items`. Otherwise item clicks
+    whose names begin with the same product become one type, as in the paper, if they have items in
+    common: the closest first, and no more than needed. A leading verb, as in ``view_fund``, is not
+    a product, nor is a word in most names. Catalogs may use the same numbers for different items;
+    `report` therefore counts the events whose item was pooled over several operations. Types do
+    not count towards `n_behaviors`.
 
-    A merged group is called by the words that most of it shares, if it has most of the operations
-    that share them, with ``_click`` or ``_transform`` behind them; otherwise by its most frequent
-    operation. ``_etc`` behind it says that it holds others too. A name that would come twice gets
-    a number. Operations that stay alone keep their names.
+    A merged group is named after the words that most of it shares, if it has most of the
+    operations that share them, with ``_click`` or ``_transform`` appended. Otherwise it is named
+    after its most frequent operation. ``_etc`` is appended if it also contains others. Duplicate
+    names get a numeric suffix. Unmerged operations keep their names.
 
-    `transform` never learns. An operation that `fit` did not see goes, by the evidence of the
-    event alone, to the ``other`` of its field; a `UserWarning` tells if this happens to more
-    than 5% of the events, and `report` counts it. A missing operation is the operation
-    ``"missing"``, and an item click without an item has the item ``"missing"``.
+    `transform` never learns. An operation that `fit` did not see goes to the ``other`` of its
+    field, judged by the event alone. A `UserWarning` reports if this affects more than 5% of the
+    events, and `report` counts it. A missing operation is the operation ``"missing"``, and an item
+    click without an item has the item ``"missing"``.
 
     References
     ----------
@@ -234,9 +234,9 @@ class BehaviorAbstractor(BehaviorTransformer):
         Parameters
         ----------
         X : DataFrame, other table or Parquet of shape (n_applications, n_columns)
-            Applications with the nested column. Of Parquet (a path, a glob, a folder or a list of
-            files) some applications are in memory at a time; counts are added up, so that the
-            table is that of all events. It is read twice where items are to be counted.
+            Applications with the nested column. Parquet (a path, a glob, a folder or a list of
+            files) is read in pieces, and the counts are summed, so all events contribute. It is
+            read twice if items must be counted.
         y : None
             Ignored: the table never depends on labels.
 
@@ -250,7 +250,7 @@ class BehaviorAbstractor(BehaviorTransformer):
         totals = Totals(self._optional.learn(read()))
         n_clicks = self._count_items(read, totals, RuleTable(rules))
         learned, merges = self._learn_operations(totals, n_clicks, rules)
-        # The given rules come last: their globs are for operations not seen yet.
+        # Given rules come last: their globs apply to operations not seen yet.
         columns = [*COLUMNS, *REASONS]
         rows = map(attrgetter(*columns), self._learn_items(n_clicks, learned, rules))
         table = pd.DataFrame(rows, columns=columns)
@@ -272,7 +272,7 @@ class BehaviorAbstractor(BehaviorTransformer):
         Returns
         -------
         DataFrame
-            X with the events of the nested column cut, ordered and abstracted.
+            X with the events of the nested column cut, sorted and abstracted.
         """
         check_is_fitted(self)
         frame, pieces = self._read_piecewise(X)
@@ -284,8 +284,7 @@ class BehaviorAbstractor(BehaviorTransformer):
         if n_unseen > 0.05 * n_used:
             warnings.warn(
                 f"{n_unseen} of {n_used} events have operations that BehaviorAbstractor did not "
-                "see in fit; they become the 'other' of their field. Add rules for them, or fit "
-                "it anew.",
+                "see in fit; they become the 'other' of their field. Add rules for them, or refit.",
                 stacklevel=2,
             )
         return self._with_events(frame, abstracted)
@@ -300,14 +299,14 @@ class BehaviorAbstractor(BehaviorTransformer):
         Returns
         -------
         Series of int
-            ``events`` are ``events_used`` and what was cut off: ``events_too_late`` (at or after
-            the application) and ``events_before_lookback``. Among those used,
-            ``unseen_operations`` went to the ``other`` of a field because no rule knows their
+            ``events`` is the sum of ``events_used`` and the dropped ones: ``events_too_late`` (at
+            or after the application) and ``events_before_lookback``. Of the used events,
+            ``unseen_operations`` went to the ``other`` of a field because no rule matches their
             operation, and ``items_not_kept`` to the ``other`` of a type. ``placed_by_rule``,
-            ``placed_by_name``, ``placed_by_use`` and ``placed_as_rare`` count events by why their
-            operation is where it is; the rest was not merged. ``items_pooled`` share
-            their item and behavior with events of another operation: check that these operations
-            are of one catalog.
+            ``placed_by_name``, ``placed_by_use`` and ``placed_as_rare`` count events by the reason
+            for their operation's place; the rest was not merged. ``items_pooled`` counts events
+            that share item and behavior with another operation: check that these operations use
+            one catalog.
         """
         check_is_fitted(self)
         counts = []
@@ -348,36 +347,50 @@ class BehaviorAbstractor(BehaviorTransformer):
         self, evidence: Totals, n_clicks: dict[tuple[str, str], int], rules: list[Rule]
     ) -> tuple[list[Rule], list[Merge]]:
         """Return rules for every operation seen, in the order of their names, and the merges."""
-        table = RuleTable(rules)
+        given = RuleTable(rules)
         learned: dict[str, list[Rule]] = {}
-        unnamed: list[int] = []
+        undecided: list[int] = []
         for code in evidence.in_order:
             operation = evidence.operations[code]
-            found = table.of_operation(operation).rules
+            found = given.of_operation(operation).rules
             learned[operation] = [replace(rule, operation=glob.escape(operation)) for rule in found]
             if not found or found[-1].item != ANY:
-                unnamed.append(code)
+                undecided.append(code)
 
-        names = [evidence.operations[code] for code in unnamed]
-        fields = [evidence.field_of(code) for code in unnamed]
-        directions = [evidence.direction_of(code) for code in unnamed]
-        groups = Groups(names, fields, evidence.n_events[unnamed], directions)
+        groups = self._group(evidence, undecided, n_clicks, rules)
+        fields, reasons, sure = groups.fields.tolist(), groups.why.tolist(), groups.sure.round(2)
+        columns = (fields, groups.behaviors(), reasons, sure.tolist())
+        for operation, *outcome in zip(groups.names, *columns, strict=True):
+            learned[operation].append(Rule(glob.escape(operation), ANY, *outcome))
+        return [rule for found in learned.values() for rule in found], groups.merges
+
+    def _group(
+        self,
+        evidence: Totals,
+        codes: list[int],
+        n_clicks: dict[tuple[str, str], int],
+        rules: list[Rule],
+    ) -> Groups:
+        """Group the operations that the given rules do not decide."""
+        groups = Groups(
+            [evidence.operations[code] for code in codes],
+            [evidence.field_of(code) for code in codes],
+            evidence.n_events[codes],
+            [evidence.direction_of(code) for code in codes],
+        )
         named = {(rule.field, rule.behavior) for rule in rules if rule.field != ITEM_CLICK}
         room = None if self.n_behaviors == "auto" else int(self.n_behaviors) - len(named)
         if self.merge == "auto":
             self._merge_types(groups, n_clicks, rules)
-            groups.merge_alike(room, lambda: evidence.count_neighbors(unnamed))
+            groups.merge_alike(room, lambda: evidence.count_neighbors(codes))
         if room is not None and groups.n_behaviors + groups.n_others > room:
             groups.drop_rare(room - 2)  # the two "other"
-        reasons = groups.why.tolist(), groups.sure.round(2).tolist()
-        for name, *rest in zip(names, fields, groups.behaviors(), *reasons, strict=True):
-            learned[name].append(Rule(glob.escape(name), ANY, *rest))
-        return [rule for found in learned.values() for rule in found], groups.merges
+        return groups
 
     def _merge_types(
         self, groups: Groups, n_clicks: dict[tuple[str, str], int], rules: list[Rule]
     ) -> None:
-        """Merge item clicks into types as far as their items do not fit beside those of rules."""
+        """Merge item clicks into types if their items do not fit next to those of rules."""
         table = RuleTable(rules)
         items: dict[str, set[str]] = {name: set() for name in groups.names}
         given = {rule.outcome for rule in rules if rule.field == ITEM_CLICK and not rule.is_type}
@@ -392,23 +405,12 @@ class BehaviorAbstractor(BehaviorTransformer):
     def _learn_items(
         self, n_clicks: dict[tuple[str, str], int], learned: list[Rule], rules: list[Rule]
     ) -> list[Rule]:
-        """Put rules for the frequent items of each type in front of the rules for the type."""
-        table = RuleTable(learned)
-        counts: Counter[tuple[str, str]] = Counter()
-        for (operation, item), count in n_clicks.items():
-            rule = table.of_operation(operation).of_item(item)
-            # A file could not tell an item without a name from a rule for any item.
-            if rule is not None and rule.is_type and item:
-                counts[rule.behavior, item] += count
-        named = {rule.behavior for rule in rules if rule.field == ITEM_CLICK and not rule.is_type}
-        room = max(0, self.n_items - len(named))
-        items_of: dict[str, list[str]] = {}
-        for kind, item in sorted(sorted(counts, key=lambda key: (-counts[key], key))[:room]):
-            items_of.setdefault(kind, []).append(item)
+        """Insert rules for each type's frequent items before the rules for the type."""
+        items_of = self._frequent_items(n_clicks, learned, rules)
         result = []
         for rule in [*learned, *rules]:
             if rule.is_type:
-                # Whichever of the type's operations an item was seen with, it is that item.
+                # An item is the same item with any of the type's operations.
                 result += [
                     replace(rule, item=glob.escape(item), behavior=f"{rule.behavior}:{item}")
                     for item in items_of.get(rule.behavior, [])
@@ -416,13 +418,32 @@ class BehaviorAbstractor(BehaviorTransformer):
             result.append(rule)
         return result
 
+    def _frequent_items(
+        self, n_clicks: dict[tuple[str, str], int], learned: list[Rule], rules: list[Rule]
+    ) -> dict[str, list[str]]:
+        """Return the items to keep of each type, ordered by name."""
+        table = RuleTable(learned)
+        counts: Counter[tuple[str, str]] = Counter()
+        for (operation, item), count in n_clicks.items():
+            rule = table.of_operation(operation).of_item(item)
+            # In a file, an item without a name would look like a rule for any item.
+            if rule is not None and rule.is_type and item:
+                counts[rule.behavior, item] += count
+        named = {rule.behavior for rule in rules if rule.field == ITEM_CLICK and not rule.is_type}
+        room = max(0, self.n_items - len(named))
+        most_frequent = sorted(counts, key=lambda key: (-counts[key], key))[:room]
+        items_of: dict[str, list[str]] = {}
+        for kind, item in sorted(most_frequent):
+            items_of.setdefault(kind, []).append(item)
+        return items_of
+
     def _apply(
         self, behaviors: Behaviors
     ) -> tuple[Behaviors, dict[str, int], dict[tuple[str, str, str], int]]:
-        """Return the events with field and behavior, and counts.
+        """Return the events with field and behavior, and two counts.
 
-        These are of what was not known, and of the clicks on items that are kept, by behavior,
-        item and operation.
+        The first reports unseen operations and the reasons for the rest. The second counts clicks
+        on kept items by behavior, item and operation.
         """
         evidence = Evidence(behaviors)
         # The first three tokens are for unseen operations, in the order of FIELDS.

@@ -1,4 +1,4 @@
-"""What the transformers of raw events have in common."""
+"""Code shared by the transformers of raw events."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ COLUMN_CONSTRAINTS: Constraints = {
 
 
 class BehaviorTransformer(TransformerMixin, BaseEstimator):
-    """Base of the transformers that read raw events.
+    """Base class of the transformers that read raw events.
 
     Subclasses have the parameters ``behaviors``, ``applied_at`` and ``lookback``.
     """
@@ -46,17 +46,17 @@ class BehaviorTransformer(TransformerMixin, BaseEstimator):
     lookback: Any
 
     def _read(self, X: Any) -> tuple[pd.DataFrame, AsOf]:
-        """Return X as a frame, and its events cut to what was known, in order."""
+        """Return X as a frame, and the events known at the application, in time order."""
         frame = as_frame(X, self.behaviors)
         return frame, read_as_of(frame, self.behaviors, self.applied_at, self._lookback())
 
     def _read_piecewise(self, X: Any) -> tuple[pd.DataFrame, Iterator[AsOf]]:
-        """Do what `_read` does, for some applications at a time."""
+        """Do the same as `_read`, for some applications at a time."""
         frame = as_frame(X, self.behaviors)
         return frame, read_piecewise(frame, self.behaviors, self.applied_at, self._lookback())
 
     def _read_again(self, X: Any) -> tuple[Iterable[Any], Callable[[], Iterable[Behaviors]]]:
-        """Return the columns, and what reads the cut events piece by piece at each call."""
+        """Return the columns, and a function that reads the cut events piece by piece."""
         if is_parquet(X):
             source = NestedParquet(X, "X")
             columns = [c for c in (self.behaviors, self.applied_at) if c is not None]
@@ -80,16 +80,16 @@ class BehaviorTransformer(TransformerMixin, BaseEstimator):
         return self
 
     def _with_events(self, frame: pd.DataFrame, pieces: Iterable[Behaviors]) -> pd.DataFrame:
-        """Return a frame that differs in its nested column alone."""
+        """Return a frame in which only the nested column is replaced."""
         return frame.assign(**{self.behaviors: join(pieces)})
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
-        """Return the names of the columns that `transform` returns: those of X.
+        """Return the names of the columns that `transform` returns, which are those of X.
 
         Parameters
         ----------
         input_features : array-like of str, default=None
-            Must equal the columns seen in `fit`, if given.
+            If given, must equal the columns seen in `fit`.
 
         Returns
         -------
@@ -106,7 +106,7 @@ class BehaviorTransformer(TransformerMixin, BaseEstimator):
 
 
 def unique_names(names: Iterable[str]) -> NDArray[np.object_]:
-    """Give a number to names that occur again."""
+    """Add a numeric suffix to duplicate names."""
     result: list[str] = []
     taken: set[str] = set()
     for name in names:
@@ -120,18 +120,18 @@ def unique_names(names: Iterable[str]) -> NDArray[np.object_]:
 
 
 def as_feature_names(names: Iterable[Any]) -> NDArray[np.object_]:
-    """Make names that LightGBM and XGBoost take, all different.
+    """Make unique names that LightGBM and XGBoost accept.
 
-    Some characters become underscores, and a name that occurs again gets a number.
+    Some characters become underscores, and duplicate names get a numeric suffix.
     """
-    # LightGBM refuses those of JSON and no name at all, and makes spaces underscores itself, after
-    # which names may be alike; XGBoost refuses brackets and "<".
+    # LightGBM rejects empty names and JSON's special characters. It also replaces spaces by
+    # underscores, which can make names equal. XGBoost rejects brackets and "<".
     unfit = re.compile(r'[",:<>\[\]{}\\\x00-\x1f\x7f]|\s')
     return unique_names([unfit.sub("_", str(name)) or "_" for name in names])
 
 
 def weigh_rows(frame: pd.DataFrame, sample_weight: Any) -> tuple[pd.DataFrame, NDArray[np.float64]]:
-    """Return the rows that have a weight, and their weights."""
+    """Return the rows with a positive weight, and their weights."""
     if sample_weight is None:
         return frame, np.ones(len(frame))
     weight = _check_sample_weight(
@@ -145,20 +145,20 @@ def weigh_rows(frame: pd.DataFrame, sample_weight: Any) -> tuple[pd.DataFrame, N
 
 
 def most_frequent(behaviors: Behaviors, by: str, n: int, weight: NDArray[np.float64]) -> list[str]:
-    """Return the `n` most frequent texts of a subfield, equally frequent ones by name.
+    """Return the `n` most frequent texts of a subfield; names break ties.
 
-    An event counts by the weight of its application.
+    Each event counts with the weight of its application.
     """
     code, names = behaviors.texts(by)
     counts = np.bincount(code, weights=weight[behaviors.rows], minlength=len(names))
-    # Sums of the same weights in another order may differ in the last digits.
+    # Summing the same weights in another order may change the last digits.
     counts = np.round(counts / max(counts.sum(), 1e-300), 12)
     by_frequency = sorted(range(len(names)), key=lambda i: (-counts[i], names[i]))
     return [names[i] for i in by_frequency[:n]]
 
 
 def positions(behaviors: Behaviors, by: str, names: list[str]) -> NDArray[np.int64]:
-    """Return where in `names` the text of each event stands, or the position behind its end."""
+    """Return the position in `names` of each event's text, or ``len(names)`` if it is missing."""
     code, found = behaviors.texts(by)
     position = {name: i for i, name in enumerate(names)}
     lookup = np.array([position.get(name, len(names)) for name in found], dtype=np.int64)

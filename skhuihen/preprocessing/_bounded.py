@@ -1,4 +1,4 @@
-"""Numbers that stay bounded: piecewise-linear columns, the range seen in `fit`, and codes in it."""
+"""Bounded numbers: piecewise-linear columns, the range seen in `fit`, and codes in it."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-#: Knots of the piecewise-linear columns of a number, at most.
+#: Maximum number of knots for the piecewise-linear columns of a number.
 MOST_KNOTS = 8
-#: Quantiles in `fit` beyond which the columns are constant.
+#: Quantiles of `fit` beyond which the columns are constant.
 EDGES = (0.005, 0.995)
-#: Fewer values outside the range of `fit` are ordinary, and so is up to this share of all.
+#: Fewer values outside the range of `fit` than this are ordinary, and so is up to this share.
 FEW, ORDINARY_SHARE = 5, 0.01
-#: So are as many as come about by chance, more rarely than this, where nothing has changed.
+#: A number of values outside is ordinary unless it is less likely than this without any change.
 CHANCE = 1e-6
-#: How many times as far from the median as the extreme of `fit` a value must be to be far outside.
+#: A value is far outside if it is this many times as far from the median as the extreme of `fit`.
 LEAST_FAR, MOST_FAR = 5.0, 10.0
-#: Weights are compared up to rounding: a weight of two must count as exactly two rows.
+#: Rounding tolerance for weights, so that a weight of two equals exactly two rows.
 ROUNDING = 1e-9
 
 
 def weighted_quantiles(
     values: NDArray[np.float64], weight: NDArray[np.float64], probabilities: ArrayLike
 ) -> NDArray[np.float64]:
-    """Return quantiles that are values themselves; a weight of two is the same as two rows.
+    """Return quantiles that are actual values; a weight of two equals two rows.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def weighted_quantiles(
     Returns
     -------
     ndarray of shape (n_quantiles,)
-        The smallest values at or below which these shares of the weight are.
+        The smallest values at or below which at least these shares of the weight lie.
     """
     order = np.argsort(values, kind="stable")
     share = np.cumsum(weight[order]) / weight.sum()
@@ -47,7 +47,7 @@ def weighted_quantiles(
 
 
 def weighted_median(values: NDArray[np.float64], weight: NDArray[np.float64]) -> float:
-    """Return the median, the mean of the two middle values if there are two; 0 of no values."""
+    """Return the median (the mean of the two middle values if there are two), or 0 if empty."""
     if not len(values):
         return 0.0
     low = weighted_quantiles(values, weight, 0.5)
@@ -56,10 +56,10 @@ def weighted_median(values: NDArray[np.float64], weight: NDArray[np.float64]) ->
 
 
 def find_knots(values: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return where the piecewise-linear columns of a number bend, in ascending order.
+    """Return the knots of a number's piecewise-linear columns, in ascending order.
 
-    All values if they are few; otherwise quantiles, of which the first and the last are such that
-    some extreme values do not stretch the columns for all others.
+    These are all values if there are few, and quantiles otherwise. The first and the last quantile
+    are chosen so that a few extreme values do not stretch the columns for all others.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def find_knots(values: NDArray[np.float64], weight: NDArray[np.float64]) -> NDAr
     probabilities = np.linspace(0, 1, MOST_KNOTS)
     probabilities[[0, -1]] = EDGES
     knots = np.unique(weighted_quantiles(values, weight, probabilities))
-    if len(knots) == 1:  # what differs from it is rare, and may matter all the more
+    if len(knots) == 1:  # other values are rare, and may matter all the more
         knots = np.unique([distinct[0], knots[0], distinct[-1]])
     return knots
 
@@ -85,22 +85,22 @@ def find_knots(values: NDArray[np.float64], weight: NDArray[np.float64]) -> NDAr
 class PiecewiseLinear:
     """Turn numbers into columns that are linear between knots and constant outside.
 
-    Each number has a column for each two knots that follow each other, which rises from 0 at the
-    one to 1 at the other. Any function that is linear between the knots and constant outside is a
+    Each number has one column for each pair of consecutive knots. It rises from 0 at the first to
+    1 at the second. Every function that is linear between the knots and constant outside is a
     weighted sum of these columns.
 
     Parameters
     ----------
     knots : list of ndarray
-        The knots of each number, in ascending order. A number with fewer than two has one column,
-        which is 0.
+        The knots of each number, in ascending order. A number with fewer than two knots has one
+        column of zeros.
 
     Attributes
     ----------
     source : int64 ndarray of shape (n_columns,)
-        The number that each column is made of.
+        The number from which each column is made.
     start, stop : ndarray of shape (n_columns,)
-        Where each column rises.
+        Where each column starts and stops rising.
     """
 
     def __init__(self, knots: list[NDArray[np.float64]]) -> None:
@@ -125,7 +125,7 @@ class PiecewiseLinear:
         ndarray of shape (n_rows, n_columns)
             From 0 to 1.
         """
-        # Cut before anything else: a difference of huge numbers would overflow.
+        # Clip first, because a difference of huge numbers would overflow.
         columns = np.clip(numbers[:, self.source], self.start, self.stop)
         columns -= self.start
         columns /= self._width
@@ -133,19 +133,19 @@ class PiecewiseLinear:
 
 
 # --------------------------------------------------------------------------------------------------
-# What lies outside.
+# Values outside the range.
 
 
 @dataclass
 class Outside:
-    """How many of some values lie outside a range.
+    """Counts of values outside a range.
 
     Attributes
     ----------
     n : int
-        Values, missing ones left out.
+        Number of values that are not missing.
     n_outside, n_far : int
-        Values outside the range, and of these the ones far outside.
+        Number of values outside the range, and number of these that are far outside.
     lowest, highest : float
     """
 
@@ -156,7 +156,7 @@ class Outside:
     highest: float = -np.inf
 
     def add(self, other: Outside) -> None:
-        """Count further values."""
+        """Add the counts of further values."""
         self.n += other.n
         self.n_outside += other.n_outside
         self.n_far += other.n_far
@@ -168,18 +168,18 @@ class Outside:
 class Range:
     """The range of a number in `fit`.
 
-    A new value a little outside it is ordinary, and so are a few of many. Unusual is a single value
-    that is far outside, and are values outside that are more than they should be: at least 5, more
-    than 1% of all, and more than there are by chance, once in a million, where nothing has changed.
+    A new value a little outside is ordinary, and so are a few of many. A single value far outside
+    is unusual. So are too many values outside: at least 5, more than 1% of all, and so many that
+    chance alone would give them less than once in a million.
 
     Attributes
     ----------
     low, high : float
         The smallest and the largest value.
     low_far, high_far : float
-        A value beyond these is far outside.
+        Values beyond these are far outside.
     n : float
-        How many values there were.
+        Number of values.
     """
 
     low: float
@@ -190,11 +190,11 @@ class Range:
 
     @classmethod
     def of_values(cls, values: NDArray[np.float64], weight: NDArray[np.float64]) -> Self:
-        """Return the range of values of which there is at least one.
+        """Return the range of at least one value.
 
-        A value is far if it is more than five times as far from the median as the largest one.
-        Where that one is itself far from the others (from the median more than five times as far
-        as the 99.5% quantile), then so many times; ten times at most. The same below.
+        A value is far outside if it is more than five times as far from the median as the largest
+        one. If the largest value is itself far out (more than five times as far from the median as
+        the 99.5% quantile), its own multiple is used instead, up to ten. The same holds below.
         """
         low, high = values.min(), values.max()
         middle = weighted_median(values, weight)
@@ -203,18 +203,18 @@ class Range:
         for end, edge in zip((low, high), edges, strict=True):
             times = (end - middle) / (edge - middle) if edge != middle else 0.0
             far.append(middle + (end - middle) * min(max(times, LEAST_FAR), MOST_FAR))
-        if low == high:  # nothing was learned of it, so nothing can go wrong
+        if low == high:  # nothing was learned from a constant, so nothing can go wrong
             far = [-np.inf, np.inf]
         return cls(float(low), float(high), float(far[0]), float(far[1]), float(len(values)))
 
     @classmethod
     def of_events(cls, low: float, high: float, n: int) -> Self:
-        """Return the range of a subfield with `n` values: ten times the largest size is far."""
+        """Return the range of a subfield with `n` values; ten times the largest size is far."""
         far = 10 * max(abs(low), abs(high))
         return cls(low, high, -far, far, float(n))
 
     def look(self, values: NDArray[np.float64]) -> Outside:
-        """Count the values outside; NaN is none."""
+        """Count the values outside; NaN is ignored."""
         n = int(np.count_nonzero(~np.isnan(values)))
         outside = (values < self.low) | (values > self.high)
         if not outside.any():
@@ -224,14 +224,14 @@ class Range:
         return Outside(n, len(beyond), n_far, float(beyond.min()), float(beyond.max()))
 
     def is_unusual(self, found: Outside) -> bool:
-        """Tell whether what was found outside should be looked at."""
-        # In an order by chance, each of the outermost values is a new one by the share of these.
+        """Return whether the values outside deserve attention."""
+        # In random order, this is the probability that so many of the extremes are new values.
         chance = (found.n / (found.n + self.n)) ** found.n_outside
         many = found.n_outside >= max(FEW, ORDINARY_SHARE * found.n) and chance < CHANCE
         return found.n_far > 0 or many
 
     def describe(self, found: Outside, source: str = "fit") -> str:
-        """Say what was found outside the range of `source`."""
+        """Describe the values outside the range of `source`."""
         ends = [
             f"{word} {value:.6g}"
             for word, value, is_outside in (
@@ -246,7 +246,7 @@ class Range:
         )
 
     def farthest(self, found: Outside) -> float:
-        """Return the value that is farthest outside."""
+        """Return the value farthest outside."""
         return max(found.lowest, found.highest, key=lambda v: max(self.low - v, v - self.high))
 
 
@@ -254,17 +254,17 @@ class Range:
 # Codes for missing values.
 
 
-#: Repeated so often, a value at one end of the others may be a code.
+#: An extreme value that occurs this often may be a code.
 REPEATED, REPEATED_SHARE = 3, 0.001
-#: Negative codes of credit bureaus, besides those of nines only.
+#: Negative codes of credit bureaus, in addition to those made of nines.
 SMALL_CODES = {-1.0, -7.0, -8.0, -9.0}
 
 
 class Extremes:
     """The few smallest and largest distinct values, and how often each occurs.
 
-    That is enough to see a code for missing values, which stands at one end of all others, without
-    keeping or sorting them.
+    A code for missing values lies at one end of all others. These values are enough to find it
+    without storing or sorting the rest.
     """
 
     N_KEPT = 6
@@ -275,7 +275,7 @@ class Extremes:
         self.highest: dict[float, int] = {}
 
     def add(self, values: NDArray[np.float64]) -> Self:
-        """Look at further values; NaN is none."""
+        """Add further values; NaN is ignored."""
         values = values[~np.isnan(values)]
         self.n += len(values)
         self.lowest = self._merge(self.lowest, values, np.min)
@@ -285,7 +285,7 @@ class Extremes:
     def _merge(
         self, known: dict[float, int], values: NDArray[np.float64], end: Callable[[Any], Any]
     ) -> dict[float, int]:
-        """Keep the values at one end; what is among them is so in all parts where it occurs."""
+        """Keep the values at one end; an overall extreme is also extreme in each part."""
         counts = dict(known)
         for _ in range(self.N_KEPT):
             if not len(values):
@@ -297,13 +297,13 @@ class Extremes:
         return dict(sorted(counts.items(), reverse=end is np.max)[: self.N_KEPT])
 
     def find_codes(self) -> dict[float, int]:
-        """Return the values that look like codes for missing ones, and how often each occurs.
+        """Return the values that look like codes for missing values, and how often each occurs.
 
-        They occur at least three times, in 0.1% of the values at least, and are
+        They occur at least three times, in at least 0.1% of the values, and are either
 
-        - -1, -7, -8, -9 or negative nines, where no other value is below 0;
-        - or nines, such as 999 or -9999999, farther from all others than these are apart;
-        - or any value ten times as far, in 1% of the values at least.
+        - -1, -7, -8, -9 or negative nines, if no other value is below 0;
+        - nines, such as 999 or -9999999, if farther from all others than the others' range;
+        - or any value ten times as far, if it makes up at least 1% of the values.
         """
         counts = self.lowest | self.highest
         often = max(REPEATED, REPEATED_SHARE * self.n)
@@ -333,21 +333,21 @@ class Extremes:
 
 
 def _is_nines(value: float) -> bool:
-    """Tell 99, 999, -9999999 and the like, in tenths and hundredths too."""
+    """Return whether a value is 99, 999, -9999999 or similar, also with decimals."""
     digits = f"{abs(value):.15g}".replace(".", "")
     return abs(value) >= 99 and set(digits) == {"9"}
 
 
 def tell_codes(extremes: Extremes, what: str, cure: str, stacklevel: int) -> None:
-    """Warn of values that look like codes for missing ones.
+    """Warn about values that look like codes for missing values.
 
     Parameters
     ----------
     extremes : Extremes
     what : str
-        The column, for the message.
+        The column's name for the message.
     cure : str
-        What mends it, with ``{}`` in the place of the code or codes.
+        Code that fixes it, with ``{}`` in place of the code or codes.
     stacklevel : int
     """
     found = extremes.find_codes()
@@ -358,7 +358,7 @@ def tell_codes(extremes: Extremes, what: str, cure: str, stacklevel: int) -> Non
     one = codes[0] if len(codes) == 1 else codes
     warnings.warn(
         f"{what} holds {listed} among {extremes.n} values, apart from all others. This looks like "
-        "a code for missing values, but is read as a number. If it is a code, replace it by a "
+        "a code for missing values but is read as a number. If it is a code, replace it with a "
         f"missing value: {cure.format(one)}.",
         stacklevel=stacklevel + 1,
     )

@@ -1,4 +1,4 @@
-"""Correspondence analysis of applications by behaviors: who does the same things."""
+"""Correspondence analysis of applications by behaviors, which places similar ones together."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 from scipy.sparse import csr_array, diags_array, vstack
 
-#: Behaviors of fewer applications say nothing of what goes together; nor are more looked at.
+#: Behaviors with fewer applications are uninformative; at most this many behaviors are used.
 FEWEST, MOST = 20, 1_000
-#: What stands of the average application beside each one's own behaviors, in roots of counts.
+#: Weight of the average application added to each one's own behaviors, in roots of counts.
 BESIDE = 20.0
-#: Coordinates are cut at so many standard deviations.
+#: Coordinates are clipped at this many standard deviations.
 FARTHEST = 5.0
-#: Applications whose counts are summed at once: always so many, for sums that are the same to the
-#: bit in whatever tables the events come.
+#: Number of applications summed at once. It is fixed, so that sums are equal to the bit however
+#: the events are split into tables.
 BLOCK = 4_096
-#: Axes of less variance, or a smaller part of the whole, are rounding; loadings nearer are equal.
+#: Axes with less variance, or a smaller share of it, are rounding; loadings this close are equal.
 _NOTHING, _NO_PART, _EQUAL = 1e-12, 1e-9, 1e-6
 
 
 class Table(NamedTuple):
-    """The events of some applications, by the number of their behavior."""
+    """The events of some applications, by the number of each behavior."""
 
     row: NDArray[np.int64]
     behavior: NDArray[np.int64]
@@ -34,31 +34,31 @@ class Table(NamedTuple):
 
     @property
     def weights(self) -> NDArray[np.float64]:
-        """How many applications each one counts as."""
+        """The weight of each application."""
         return np.ones(self.n_rows) if self.weight is None else self.weight
 
 
 class Correspondence:
-    """Place applications by what they do, so that those who do the same things are near.
+    """Place applications by their behaviors, so that similar applications are near each other.
 
-    What an application does is its profile: the shares of its behaviors, of which it has the square
-    roots of the counts, so that a burst of one behavior does not count for too much, and 20 of the
-    average application beside, so that few events are near the average. The axes are those along
-    which profiles differ most by chi-squared distances, in which rare behaviors count as much as
-    frequent ones. Labels are never looked at.
+    An application's profile is the shares of its behaviors, computed from square roots of counts,
+    so that a burst of one behavior does not count too much. The average application is added with
+    a weight of 20, so that applications with few events are near the average. The axes are the
+    directions in which profiles differ most by chi-squared distance, which weighs rare behaviors
+    as much as frequent ones. Labels are never used.
 
     Parameters
     ----------
     n_behaviors : int
-        Behaviors have the numbers below it; this one and above are not known.
+        Behaviors are numbered below it; this number and higher ones are unknown.
     n_axes : int
-        Coordinates of each application; those beyond the rank of the table are 0.
+        Number of coordinates per application; those beyond the rank of the table are 0.
 
     Attributes
     ----------
     loadings_ : ndarray of shape (n_behaviors, n_axes)
-        Where each behavior is; 0 for those of fewer than 20 applications, and those beyond the
-        1,000 of most applications, which are left out like those not known.
+        Position of each behavior. It is 0 for behaviors with fewer than 20 applications and for
+        those beyond the 1,000 with most applications; both are ignored, like unknown behaviors.
 
     References
     ----------
@@ -73,13 +73,13 @@ class Correspondence:
         self.n_axes = n_axes
 
     def fit(self, read: Callable[[], Iterable[Table]]) -> Self:
-        """Find the axes; tables are added up, so that not all must be in memory.
+        """Find the axes; tables are summed, so they need not all be in memory.
 
         Parameters
         ----------
         read : callable
-            Called twice, returns the same tables, each of other applications. A weight of two is
-            two applications, also where behaviors of few are left out.
+            Called twice; must return the same tables, each of different applications. A weight of
+            two equals two applications, also when rare behaviors are dropped.
 
         Returns
         -------
@@ -98,7 +98,7 @@ class Correspondence:
         variance, axes = variance[::-1], axes[:, ::-1]
         real = variance > max(_NOTHING, _NO_PART * np.trace(distance))
         loadings = axes / root[:, None] / np.sqrt(np.where(real, variance, 1))
-        # An axis may point either way: its farthest behavior, of equal ones the first, is above 0.
+        # An axis has no sign of its own: make its farthest behavior positive (the first if tied).
         size = np.abs(loadings)
         farthest = (size >= (1 - _EQUAL) * size.max(axis=0)).argmax(axis=0)
         loadings *= np.sign(loadings[farthest, np.arange(n_axes)])
@@ -106,17 +106,17 @@ class Correspondence:
         return self
 
     def tell_nothing_found(self, column: str, *, stacklevel: int) -> None:
-        """Warn if there was something to place applications by, and nothing to tell them apart."""
+        """Warn if there were events and behaviors, but no axis that distinguishes applications."""
         if self.n_axes and self.n_behaviors and not self.loadings_.any():
             warnings.warn(
-                f"The events in column {column!r} tell no applications apart, so all topics are 0: "
-                f"behaviors of fewer than {FEWEST} applications are left out, and the others are "
-                "done by all alike. Fit on more applications, or go without topics.",
+                f"The events in column {column!r} do not distinguish applications, so all topics "
+                f"are 0: behaviors of fewer than {FEWEST} applications are dropped, and the others "
+                "are the same in all. Fit on more applications, or do not use topics.",
                 stacklevel=stacklevel + 1,
             )
 
     def transform(self, table: Table) -> NDArray[np.float64]:
-        """Return the coordinates of applications: of mean 0 and standard deviation 1 in `fit`.
+        """Return the coordinates of applications, with mean 0 and standard deviation 1 in `fit`.
 
         Parameters
         ----------
@@ -133,18 +133,18 @@ class Correspondence:
         return (total / (roots.sum(axis=1) + BESIDE)[:, None]).clip(-FARTHEST, FARTHEST)
 
     def _find_used(self, tables: Iterable[Table]) -> NDArray[np.int64]:
-        """Return the behaviors of enough applications, ascending."""
+        """Return the behaviors with enough applications, in ascending order."""
         n_applications = np.zeros(self.n_behaviors)
         for table in tables:
             n_applications += (self._roots(table) > 0).T @ table.weights
-        n_applications = n_applications.round(6)  # sums in another order differ in the last digits
+        n_applications = n_applications.round(6)  # the order of a sum may change the last digits
         most = np.argsort(-n_applications, kind="stable")[:MOST]
         return np.sort(most[n_applications[most] >= FEWEST])
 
     def _covariance(
         self, tables: Iterable[Table]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the average profile, and the covariance of what profiles differ from it."""
+        """Return the average profile and the covariance of deviations from it."""
         n_used = len(self._used)
         all_weight, of_total, of_square = 0.0, 0.0, 0.0
         of_roots, of_both = np.zeros(n_used), np.zeros(n_used)
@@ -159,16 +159,16 @@ class Correspondence:
             of_roots += profile.T @ weight
             of_both += profile.T @ (weight * share)
             together += (profile.T @ (diags_array(weight) @ profile)).toarray()
-        # A profile differs by (roots - total * average) / (total + BESIDE), so by 0 in the mean.
+        # A profile deviates by (roots - total * average) / (total + BESIDE), which has mean 0.
         average = of_roots / of_total
         cross = np.outer(of_both, average)
         together += of_square * np.outer(average, average) - cross - cross.T
         return average, together / all_weight
 
     def _blocks(self, tables: Iterable[Table]) -> Iterator[tuple[Any, NDArray[np.float64]]]:
-        """Yield the roots of counts of `BLOCK` applications at a time, and at last of the rest.
+        """Yield the roots of counts of `BLOCK` applications at a time, and finally of the rest.
 
-        And the weights of these applications.
+        The weights of these applications are yielded with them.
         """
         waiting: list[Any] = []
         weights: list[NDArray[np.float64]] = []
@@ -188,7 +188,7 @@ class Correspondence:
             yield vstack(waiting, format="csr"), np.concatenate(weights)
 
     def _roots(self, table: Table) -> Any:
-        """Return the square roots of how often each application has each behavior in use."""
+        """Return the square roots of each application's counts of the used behaviors."""
         position = np.full(self.n_behaviors + 1, -1)
         position[self._used] = np.arange(len(self._used))
         column = position[np.minimum(table.behavior, self.n_behaviors)]

@@ -1,4 +1,4 @@
-"""IntervalStatistics: how long after one operation another came."""
+"""IntervalStatistics: the time from one operation to another."""
 
 from __future__ import annotations
 
@@ -34,40 +34,40 @@ STATISTICS = ("mean", "last", "most")
 class IntervalStatistics(BehaviorTransformer):
     """Turn each applicant's sessions into a flat table of times between operations.
 
-    An expert of lending computes how late a loan was paid: the time from ``due`` to ``repaid``,
-    negative if it came early. This computes such times for every two of the most frequent
-    operations, without the expert, for tree models, to which `WindowStatistics` tells nothing of
-    order. Only events of one session are paired: where days lie between them, say by `session`
-    which belong together.
+    A lending expert computes how late a loan was paid: the time from ``due`` to ``repaid``,
+    negative if it came early. This transformer computes such times for every pair of the most
+    frequent operations, without an expert. They suit tree models, for which `WindowStatistics`
+    contains no order. Only events of one session are paired. If related events lie days apart, name
+    the subfield that connects them in `session`.
 
     Parameters
     ----------
     n_operations : int, default=8
-        Number of operations to pair, the most frequent; ``n * (n - 1) / 2`` pairs.
+        Number of operations to pair, the most frequent ones; they give ``n * (n - 1) / 2`` pairs.
     group_by : str, default="operation"
-        The subfield to tell events apart by; ``"behavior"`` behind a `BehaviorAbstractor`.
+        The subfield that distinguishes events; use ``"behavior"`` after a `BehaviorAbstractor`.
     session_gap : str or timedelta, default="1h"
-        An interval longer than this starts a new session, as in `Sessionizer`; not used where
-        `session` is given.
+        A longer interval starts a new session, as in `Sessionizer`. Not used if `session` is
+        given.
     session : str, default=None
-        A subfield that says which session an event belongs to, such as a loan, instead of
-        `session_gap`; ``"session"`` behind a `Sessionizer`.
+        A subfield that identifies each event's session, such as a loan, instead of `session_gap`.
+        Use ``"session"`` after a `Sessionizer`.
     behaviors : str, default="behaviors"
-        The nested column.
+        Name of the nested column.
     applied_at : str or None, default="applied_at"
-        The column with the time of the application; events at or after it are cut off. None,
-        said on purpose, cuts nothing.
+        The column with the time of the application. Events at or after it are dropped. Pass None
+        to disable the cut.
     lookback : str or timedelta, default=None
-        Events longer before the application than this are cut off.
+        Events older than this at the application are dropped.
 
     Attributes
     ----------
     operations_ : list of str
-        The operations paired, the most frequent first.
+        The paired operations, most frequent first.
     feature_names_in_ : ndarray of str
         Columns seen in `fit`.
     n_features_in_ : int
-        Their number.
+        Number of these columns.
 
     See Also
     --------
@@ -75,12 +75,13 @@ class IntervalStatistics(BehaviorTransformer):
 
     Notes
     -----
-    For operations ``a`` and ``b``, ``a`` the more frequent one in `fit`, the days from the first
-    ``a`` of a session to its first ``b``, negative where ``b`` came first: ``days_mean_a_to_b``,
-    ``days_last_a_to_b`` and ``days_most_a_to_b`` are the mean over the sessions with both, that of
-    the last such session, and the greatest; NaN where no session has both. Known sessions are
-    ordered by their last event. A missing operation is one of its own, ``missing``. Names are made
-    fit for LightGBM as in `WindowStatistics`.
+    For operations ``a`` and ``b``, where ``a`` is more frequent in `fit`, the statistics use the
+    days from the first ``a`` of a session to its first ``b``, negative if ``b`` came first.
+    ``days_mean_a_to_b``, ``days_last_a_to_b`` and ``days_most_a_to_b`` are the mean over the
+    sessions with both, the value of the last such session, and the largest value. They are NaN if
+    no session has both. Sessions given by `session` are ordered by their last event. A missing
+    operation counts as the operation ``missing``. Names are adapted to LightGBM as in
+    `WindowStatistics`.
 
     Examples
     --------
@@ -138,8 +139,8 @@ class IntervalStatistics(BehaviorTransformer):
         y : None
             Ignored.
         sample_weight : array-like of shape (n_applications,), default=None
-            An operation is frequent by the weights of its applications: a weight of two is two
-            rows, one of 0 is none.
+            Frequencies are weighted by application: a weight of two equals two rows, and rows of
+            weight 0 are ignored.
 
         Returns
         -------
@@ -192,7 +193,7 @@ class IntervalStatistics(BehaviorTransformer):
         behaviors, start = Sessionizer(self.session_gap, session=self.session)._split(behaviors)
         row, session = behaviors.rows, np.cumsum(start) - 1
         operation = positions(behaviors, self.group_by, self.operations_)
-        # The last column is for all operations that are not paired.
+        # The last column holds all operations that are not paired.
         first = np.full((int(start.sum()), len(self.operations_) + 1), np.nan)
         np.fmin.at(first, (session, operation), behaviors.times().astype(np.float64))
         columns = list(self._of_pairs(first, row[start], len(behaviors)))

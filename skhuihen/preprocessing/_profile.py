@@ -35,15 +35,16 @@ from skhuihen.preprocessing._bounded import (
 from skhuihen.utils.fitting import all_or_nothing
 
 PROFILE_FIELDS = ("user", "device", "item")
-#: Below this many rows, distinct values say nothing about a column.
+#: With fewer rows, distinct values reveal nothing about a column.
 FEW_ROWS = 20
-#: Below this many values, the extremes say little about where the next ones will be.
+#: With fewer values, the extremes say little about the range of future values.
 FEW_FOR_RANGE = 100
-#: A smaller variance is rounding.
+#: A smaller variance is due to rounding.
 NO_VARIANCE = 1e-20
-#: Below this many rows of a class, a column may separate it by chance.
+#: With fewer rows of a class, a column may separate the classes by chance.
 FEW_OF_A_CLASS = 5
-#: An integer with more distinct values than this share of so many rows may say who applied.
+#: An integer with more distinct values than this share, in at least this many rows, may be an
+#: identifier.
 NEAR_UNIQUE, MANY_ROWS = 0.95, 100
 
 
@@ -51,54 +52,53 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
     """Encode the profile columns of applications and normalize them by mean and variance.
 
     A number becomes up to seven columns that are linear between quantiles of the training rows and
-    constant outside: a value beyond the quantiles counts as the last of them, whatever its size.
-    Booleans and other numbers of two values have one column. Where a number is missing, it is
-    filled with the median, and a further column says so. Texts and categories become one column per
-    category, where a missing value is a category and rare or unseen ones share one. All columns are
-    then scaled to mean 0 and variance 1.
+    constant outside. A value beyond the outermost quantiles counts as the nearest of them, whatever
+    its size. Booleans and other numbers with two values have one column. Missing numbers are filled
+    with the median, and a further column marks them. Texts and categories become one column per
+    category. Missing values are a category, and rare or unseen categories share one. All columns
+    are then scaled to mean 0 and variance 1.
 
     Parameters
     ----------
     profile_fields : mapping of str to sequence of str, default=None
-        The columns of the fields ``"user"``, ``"device"`` and ``"item"``. None finds them: if
-        any column's name begins with ``user__``, ``device__`` or ``item__``, the columns that do
-        are the profile, and a warning names the others; otherwise every column left is the
-        user's.
+        The columns of the fields ``"user"``, ``"device"`` and ``"item"``. None finds them by name.
+        If any column begins with ``user__``, ``device__`` or ``item__``, these columns are the
+        profile, and a warning names the others. Otherwise all remaining columns belong to the
+        user.
     id_columns : sequence of str, default=("user_id", "application_id")
-        Columns that are never profile, as no datetime column and no nested column is, nor one that
-        `attach_behaviors` has joined by, as long as the table is the frame that it returned or was
-        made of it by pandas.
+        Columns that are never part of the profile. Datetime columns, nested columns and the columns
+        that `attach_behaviors` joined on are not part of it either. The last are known only if X
+        is the frame that it returned, or was derived from it in pandas.
     min_frequency : float, default=0.01
-        Categories in a smaller share of the rows are pooled; rows count by their weights.
+        Categories in a smaller share of the rows are pooled; rows count with their weights.
     dtype : dtype, default=float64
-        Of the result.
+        Data type of the result.
 
     Attributes
     ----------
     fields_ : dict of str to list of str
         The columns of each profile field.
     field_sizes_ : tuple of 3 int
-        Number of encoded columns of the user, device and item field.
+        Number of encoded columns of the user, device and item fields.
     feature_names_in_ : ndarray of str
         The profile columns.
     n_features_in_ : int
-        Their number.
+        Number of these columns.
 
     Notes
     -----
-    The columns of a number bend at the 0.5% quantile, six quantiles at equal distances and the
-    99.5% quantile, or at all its values if there are eight or fewer. Between two bends a column
-    rises from 0 to 1. So a few huge values move nothing, and a score beyond the 99.5% quantile
-    equals the score there.
+    The columns of a number have knots at the 0.5% quantile, six quantiles at equal distances and
+    the 99.5% quantile, or at all its values if there are eight or fewer. Between two knots a column
+    rises from 0 to 1. A few huge values therefore change nothing, and a score beyond the 99.5%
+    quantile equals the score there.
 
-    `transform` warns of a number with values outside the range of `fit`, but not of ordinary ones:
-    it warns if a value is far outside (more than five times as far from the median as the farthest
-    one in `fit`; up to ten times, where that one is itself far from the others), or if more values
-    are outside than there should be (at least 5, 1% of all, and more than there are by chance,
-    once in a million, where nothing has changed). Nothing is said where `fit` saw fewer than 100
-    values.
+    `transform` warns about numbers with unusual values outside the range of `fit`. A single value
+    is unusual if it is more than five times as far from the median as the extreme in `fit` (up to
+    ten times, if that extreme is itself far out). Values outside are also unusual if there are too
+    many: at least 5, at least 1% of all, and so many that chance alone would give them less than
+    once in a million. There is no warning if `fit` saw fewer than 100 values.
 
-    A date is never a number by itself: what is left out is told by a warning, except for a column
+    Dates are never used as numbers. A warning names those that are dropped, except a column
     ``applied_at``.
 
     References
@@ -151,7 +151,7 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         y : None
             Ignored.
         sample_weight : array-like of shape (n_applications,), default=None
-            Weight of each row: a row of weight two counts as two rows, one of weight 0 as none.
+            Weight of each row. A weight of two equals two rows, and rows of weight 0 are ignored.
 
         Returns
         -------
@@ -160,17 +160,17 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a text column has a value of its own in most rows, or a number is infinite.
+            If most values of a text column are distinct, or a number is infinite.
 
         Warns
         -----
         UserWarning
-            If a number holds what looks like a code for missing values, texts read as numbers, a
-            date is left out, or an integer may name rows.
+            If a number contains what looks like a code for missing values, texts look like
+            numbers, a date is dropped, or an integer may be an identifier.
         """
         frame = _read(X)
         if not len(frame):
-            raise ValueError("X has no rows, and there is nothing to fit on. Pass at least one.")
+            raise ValueError("X has no rows. Pass at least one row to fit.")
         frame, weight = weigh_rows(frame, sample_weight)
         kinds = kinds_of(frame)
         self.fields_ = self._find_fields(frame, kinds)
@@ -179,7 +179,7 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         self.feature_names_in_ = np.asarray(columns, dtype=object)
         self.n_features_in_ = len(columns)
         self._is_number = {column: _is_number(frame[column]) for column in columns}
-        # Of a number that was always missing nothing is known: what comes later stays missing.
+        # A number that was always missing is unknown: later values stay missing.
         self._without_value = {
             column for column in columns if self._is_number[column] and frame[column].isna().all()
         }
@@ -194,7 +194,7 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         encoded = self._encode(frame)
         self._mean = np.average(encoded, axis=0, weights=weight)
         variance = np.average((encoded - self._mean) ** 2, axis=0, weights=weight)
-        # All columns are from 0 to 1; of a constant one, rounding alone would make a variance.
+        # All columns are from 0 to 1; the variance of a constant one would be pure rounding.
         self._scale = np.sqrt(np.where(variance > NO_VARIANCE, variance, 1.0))
         return self
 
@@ -204,7 +204,7 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : DataFrame or other table of shape (n_applications, n_columns)
-            With the profile columns of `fit`, in any order; others are ignored.
+            Must have the profile columns of `fit`, in any order; others are ignored.
 
         Returns
         -------
@@ -218,11 +218,11 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         return encoded
 
     def encode(self, frame: pd.DataFrame) -> NDArray[np.floating]:
-        """Do what `transform` does, for a frame that `as_frame` has read already."""
+        """Do the same as `transform`, for a frame that `as_frame` has already read."""
         lacking = [column for column in self.feature_names_in_ if column not in frame.columns]
         if lacking:
             raise ValueError(
-                f"X has no profile column {lacking[0]!r}, which was there in fit (lacking in all: "
+                f"X has no profile column {lacking[0]!r}, which was present in fit (all missing: "
                 f"{lacking}). Add it, with missing values if they are not known."
             )
         if not self.n_features_in_ or not len(frame):
@@ -231,17 +231,17 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         return scaled.astype(self.dtype, copy=False)
 
     def tell_unusual(self, frame: pd.DataFrame, stacklevel: int, source: str = "fit") -> None:
-        """Warn of columns that may mean something else than in `fit`.
+        """Warn about columns whose meaning may have changed since `fit`.
 
-        These are numbers with values far outside, or too many outside the range of `fit`, and
-        texts of which no value was there in `fit`.
+        These are numbers with values far outside the range of `fit`, or too many outside it, and
+        texts without any value seen in `fit`.
 
         Parameters
         ----------
         frame : DataFrame
         stacklevel : int
         source : str, default="fit"
-            What the message calls the table that this encoder was fitted on.
+            The message's name for the table on which this encoder was fitted.
         """
         if not self.n_features_in_ or not len(frame):
             return
@@ -254,9 +254,9 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
             if known_range.is_unusual(outside):
                 warnings.warn(
                     f"Profile column {column!r} holds {known_range.describe(outside, source)}. "
-                    "They are scored as if they were at its end. Check the unit of the column, "
-                    "and replace codes for missing values by NaN, as "
-                    f"X[{column!r}].replace({known_range.farthest(outside):.15g}, np.nan) does.",
+                    "They are scored as if they were at its end. Check the unit of the column, and "
+                    "replace codes for missing values with NaN, for example: "
+                    f"X[{column!r}].replace({known_range.farthest(outside):.15g}, np.nan).",
                     stacklevel=stacklevel + 1,
                 )
         if len(frame) < FEW_ROWS:
@@ -264,21 +264,21 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         for column, n_values, known, found in self.unknown_columns(frame):
             if n_values >= FEW_ROWS:
                 warnings.warn(
-                    f"None of the {n_values} values of profile column {column!r} was there in "
-                    f"{source}, so all are one unknown category. It had {known}, X has {found}. "
-                    "Code both alike.",
+                    f"None of the {n_values} values of profile column {column!r} was seen in "
+                    f"{source}, so all are one unknown category. The column had {known} there and "
+                    f"has {found} in X. Use the same codes in both.",
                     stacklevel=stacklevel + 1,
                 )
 
     def unknown_columns(
         self, frame: pd.DataFrame
     ) -> Iterator[tuple[Any, int, list[str], list[Any]]]:
-        """Find the columns of texts in which no value was there in `fit`.
+        """Find the text columns without any value seen in `fit`.
 
         Yields
         ------
         column, n_values, known, found : str, int, list of str, list
-            How many values it has, and the first of those known and of those found.
+            Name and number of values, and the first known and the first found values.
         """
         for column, (row_of, _) in self._one_hot.items():
             values = frame[column].dropna()
@@ -287,7 +287,7 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
                 yield column, len(values), list(row_of)[:5], found[:5].tolist()
 
     def tell_leaks(self, frame: pd.DataFrame, label: NDArray[np.int64], stacklevel: int) -> None:
-        """Warn of columns that separate the labels perfectly: they were hardly known beforehand.
+        """Warn about columns that separate the labels perfectly, which suggests a leak.
 
         Parameters
         ----------
@@ -311,20 +311,20 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
                     separating.append(column)
         if separating:
             warnings.warn(
-                f"Profile columns {separating} separate the labels perfectly, each by itself. What "
-                "is so sure was hardly known at the application: look whether it was recorded "
-                "afterwards, and leave it out if so (with id_columns, for example).",
+                f"Profile columns {separating} separate the labels perfectly, each on its own. "
+                "Such a column was probably not known at the application. Check whether it was "
+                "recorded afterwards and, if so, drop it (for example with id_columns).",
                 stacklevel=stacklevel + 1,
             )
 
     def check_types(self, frame: pd.DataFrame) -> None:
-        """Refuse numbers where texts were in `fit`; scoring takes them for texts of digits."""
+        """Reject numbers where `fit` saw texts; scoring would read them as texts of digits."""
         for column, is_number in self._is_number.items():
             values = frame[column]
             if not is_number and not values.isna().all() and _is_number(values):
                 raise TypeError(
-                    f"Profile column {column!r} held texts or categories in fit and is of dtype "
-                    f"{values.dtype} now. Convert it with .astype(str)."
+                    f"Profile column {column!r} held texts or categories in fit but now has dtype "
+                    f"{values.dtype}. Convert it with .astype(str)."
                 )
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
@@ -361,7 +361,7 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         return [c for c, kind in kinds.items() if c not in reserved and kind == "value"]
 
     def _tell_what_is_left_out(self, frame: pd.DataFrame, kinds: Mapping[Any, str]) -> None:
-        """Warn of dates, and of columns that are no profile as only others are named by field."""
+        """Warn about dates, and about columns dropped because only others have a field."""
         if self.profile_fields is not None:
             return
         taken = {column for columns in self.fields_.values() for column in columns}
@@ -372,10 +372,10 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         ]
         if dates:
             warnings.warn(
-                f"Columns {dates} hold dates or times, which are no profile, and are left out. "
-                "Turn one that matters into a number, such as the days from it to the application: "
-                f"(X['applied_at'] - X[{dates[0]!r}]).dt.days. Name the others in id_columns, or "
-                "drop them, to silence this warning.",
+                f"Columns {dates} hold dates or times. They are not used in the profile. If one "
+                "matters, turn it into a number, such as the days from it to the application: "
+                f"(X['applied_at'] - X[{dates[0]!r}]).dt.days. To silence this warning, name the "
+                "others in id_columns or drop them.",
                 stacklevel=4,
             )
         left_out = [
@@ -386,9 +386,9 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         if left_out:
             warnings.warn(
                 f"Columns {left_out} are left out of the profile: other names begin with 'user__', "
-                "'device__' or 'item__', and theirs do not. Rename them (for example to "
-                f"'user__{left_out[0]}') or name all columns in profile_fields to have them in; "
-                "drop them, or name them in id_columns, to be rid of this warning.",
+                "'device__' or 'item__', and theirs do not. To include them, rename them (for "
+                f"example to 'user__{left_out[0]}') or name all columns in profile_fields. To "
+                "silence this warning, drop them or name them in id_columns.",
                 stacklevel=4,
             )
 
@@ -397,24 +397,24 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         for field, columns in self.profile_fields.items():
             if field not in PROFILE_FIELDS:
                 raise ValueError(
-                    f"profile_fields names the field {field!r}; it must be one of {PROFILE_FIELDS}."
+                    f"profile_fields has the field {field!r}; it must be one of {PROFILE_FIELDS}."
                 )
             if isinstance(columns, str):
                 raise ValueError(
-                    f"profile_fields[{field!r}] is the text {columns!r}; a list of columns is "
-                    f"wanted: [{columns!r}]."
+                    f"profile_fields[{field!r}] is the text {columns!r}; it must be a list of "
+                    f"columns: [{columns!r}]."
                 )
             for column in columns:
                 if column not in frame.columns:
                     raise ValueError(
-                        f"profile_fields[{field!r}] names the column {column!r}, which X does not "
-                        f"have; it has {list(frame.columns)}."
+                        f"profile_fields[{field!r}] names the column {column!r}, which is missing "
+                        f"from X; X has {list(frame.columns)}."
                     )
                 if kinds[column] != "value":
                     raise ValueError(
                         f"profile_fields[{field!r}] names the column {column!r} of dtype "
                         f"{frame[column].dtype}; numbers, booleans, texts or categories are "
-                        "wanted. Turn a date into a number, such as days before the application."
+                        "required. Turn a date into a number, such as days before the application."
                     )
         fields = {field: list(self.profile_fields.get(field, ())) for field in PROFILE_FIELDS}
         columns = [column for field in PROFILE_FIELDS for column in fields[field]]
@@ -424,10 +424,10 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         return fields
 
     def _fit_encoders(self, frame: pd.DataFrame, weight: NDArray[np.float64]) -> None:
-        """Learn what becomes of each value.
+        """Learn how each value is encoded.
 
-        Everything is kept as arrays of all columns together: encoders of single columns would take
-        longer than all the rest of scoring a single application.
+        Everything is stored as arrays over all columns: separate encoders for each column would
+        take longer than all other work for scoring a single application.
         """
         self._numbers = [c for c, is_number in self._is_number.items() if is_number]
         self._categories = [c for c, is_number in self._is_number.items() if not is_number]
@@ -449,7 +449,7 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
                 stacklevel=4,
             )
         self._medians = np.array(medians)
-        # Together, for all columns without a range too: most rows have nothing outside.
+        # For all columns at once, even those without a range: most rows have nothing outside.
         known_ranges = [self._ranges.get(column) for column in self._numbers]
         self._low = np.array([-np.inf if known is None else known.low for known in known_ranges])
         self._high = np.array([np.inf if known is None else known.high for known in known_ranges])
@@ -485,7 +485,7 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         filled = np.where(missing, self._medians, numbers)
         encoded = [self._piecewise.transform(filled), missing[:, self._with_indicator]]
         for column, (row_of, table) in self._one_hot.items():
-            # The last row is that of what is not known.
+            # The last row is for unknown texts.
             rows = [row_of.get(text, -1) for text in _texts(frame[column])]
             encoded.append(table[np.array(rows, dtype=np.int64)])
         return np.hstack(encoded)[:, self._order]
@@ -510,7 +510,7 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
 
 
 def _read(X: Any) -> pd.DataFrame:
-    """Return X as a frame in which each column has a name of its own."""
+    """Return X as a frame with unique column names."""
     frame = as_frame(X)
     names = frame.columns.map(str)
     if not names.is_unique:
@@ -522,10 +522,10 @@ def _read(X: Any) -> pd.DataFrame:
 
 
 def is_datetime(column: pd.Series) -> bool:
-    """Tell whether a column holds dates or times."""
+    """Return whether a column holds dates or times."""
     if isinstance(column.dtype, pd.ArrowDtype):
         return column.dtype.kind == "M" or pa.types.is_date(column.dtype.pyarrow_dtype)
-    if pd.api.types.is_object_dtype(column.dtype):  # dates, as pyarrow and polars hand them over
+    if pd.api.types.is_object_dtype(column.dtype):  # dates, as pyarrow and polars return them
         return pd.api.types.infer_dtype(column, skipna=True) in ("date", "datetime", "datetime64")
     return pd.api.types.is_datetime64_any_dtype(column.dtype)
 
@@ -546,7 +546,7 @@ def kinds_of(frame: pd.DataFrame) -> dict[Any, str]:
 
 
 def _is_number(column: pd.Series) -> bool:
-    """Tell numbers and booleans from texts and categories; refuse anything else."""
+    """Return True for numbers and booleans, False for texts and categories; reject the rest."""
     with _refusing_broken_text(column.name):
         dtype = column.infer_objects().dtype
     if isinstance(dtype, pd.CategoricalDtype):
@@ -566,50 +566,50 @@ def _is_number(column: pd.Series) -> bool:
         return kind == "empty"
     raise TypeError(
         f"Profile column {column.name!r} is of dtype {column.dtype} and holds {kind} values; "
-        "numbers, booleans, texts or categories are wanted. Convert it, or leave it out with "
+        "numbers, booleans, texts or categories are required. Convert it, or drop it with "
         "id_columns or profile_fields."
     )
 
 
 @contextmanager
 def _refusing_broken_text(column: Any) -> Iterator[None]:
-    """Name the column whose text is no Unicode, which pandas' text dtype cannot hold."""
+    """Report the column with invalid Unicode, which pandas' text dtype cannot hold."""
     try:
         yield
     except UnicodeEncodeError as error:
         raise ValueError(
             f"Profile column {column!r} holds text that is not valid Unicode ({error}). Read it "
-            "with the right encoding, or replace what is broken."
+            "with the right encoding, or replace the broken text."
         ) from error
 
 
 def is_plain(dtype: Any) -> bool:
-    """Tell numbers and booleans of numpy, which need no look to know that they are."""
+    """Return whether a dtype is a number or boolean of numpy, so values need no check."""
     return isinstance(dtype, np.dtype) and dtype.kind in "fiub"
 
 
 def is_clear(dtype: Any) -> bool:
-    """Tell dtypes that say by themselves that they are neither times nor events."""
+    """Return whether a dtype alone rules out times and events."""
     return is_plain(dtype) or isinstance(dtype, pd.StringDtype)
 
 
 def _numbers(column: pd.Series) -> NDArray[np.float64]:
-    """Return a numeric or boolean column of any dtype as floats; refuse texts."""
+    """Return a numeric or boolean column of any dtype as floats; reject texts."""
     if is_plain(column.dtype):
         return column.to_numpy(dtype=np.float64)
     if column.isna().all():  # then the dtype says nothing
         return np.full(len(column), np.nan)
     if not _is_number(column):
         raise TypeError(
-            f"Profile column {column.name!r} held numbers or booleans in fit and is of dtype "
-            f"{column.dtype} now. Convert it with pandas.to_numeric, or booleans written as text "
-            "with .map({'True': True, 'False': False})."
+            f"Profile column {column.name!r} held numbers or booleans in fit but now has dtype "
+            f"{column.dtype}. Convert it with pandas.to_numeric, or convert booleans written as "
+            "text with .map({'True': True, 'False': False})."
         )
     return column.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
 def _texts(column: pd.Series) -> list[str]:
-    """Return texts or categories as Python strings, ``"missing"`` where there is none."""
+    """Return texts or categories as Python strings; missing values become ``"missing"``."""
     with _refusing_broken_text(column.name):
         values = column.to_numpy(object)
         return [
@@ -619,7 +619,7 @@ def _texts(column: pd.Series) -> list[str]:
 
 
 def _separates(values: NDArray[np.float64], label: NDArray[np.int64]) -> bool:
-    """Tell whether all values of one label are below those of the other; NaN is left out."""
+    """Return whether all values of one label are below those of the other; NaN is ignored."""
     parts = [values[(label == of) & ~np.isnan(values)] for of in (0, 1)]
     if min(map(len, parts)) < FEW_OF_A_CLASS or sum(map(len, parts)) < FEW_ROWS:
         return False
@@ -629,13 +629,13 @@ def _separates(values: NDArray[np.float64], label: NDArray[np.int64]) -> bool:
 def _pool(
     texts: list[str], weight: NDArray[np.float64], min_frequency: float
 ) -> tuple[dict[str, int], NDArray[np.float64], list[str]]:
-    """Learn the categories of a column; rare ones share one, also with unseen ones.
+    """Learn the categories of a column; rare and unseen ones share one.
 
     Returns
     -------
     row_of, table, names : dict of str to int, ndarray, list of str
-        Of each text its row in the table of encoded columns, of which the last row is that of
-        unseen texts, and the names of the columns.
+        The row of each text in the table of encoded columns, the table itself (its last row is for
+        unseen texts), and the names of the columns.
     """
     known = sorted(set(texts))
     row_of = {text: row for row, text in enumerate(known)}
@@ -647,13 +647,13 @@ def _pool(
     table = np.zeros((len(known) + 1, len(frequent) + is_rare.any()))
     table[frequent, np.arange(len(frequent))] = 1.0
     if is_rare.any():
-        names.append("infrequent_sklearn")  # the name that scikit-learn gives it
+        names.append("infrequent_sklearn")  # scikit-learn's name for it
         table[np.append(is_rare, True), -1] = 1.0
     return row_of, table, names
 
 
 def _refuse_identifier(column: pd.Series, is_number: bool) -> None:
-    """Refuse a text that names rows; warn of an integer that may."""
+    """Reject a text column that identifies rows; warn about an integer that may do so."""
     n_rows = len(column)
     if n_rows < FEW_ROWS:
         return
@@ -663,26 +663,26 @@ def _refuse_identifier(column: pd.Series, is_number: bool) -> None:
         numbers = _numbers_as_texts(column)
         if numbers is not None:
             raise ValueError(
-                f"{found}, which read as numbers, such as {numbers[0]!r}. {numbers[1]}"
+                f"{found}, which look like numbers, such as {numbers[0]!r}. {numbers[1]}"
             )
         raise ValueError(
-            f"{found}: it names applications rather than describing them. Leave it out with "
+            f"{found}: it identifies applications rather than describing them. Drop it with "
             "id_columns or profile_fields, or group its values."
         )
     is_unique = n_distinct == n_rows
     is_nearly = n_rows >= MANY_ROWS and n_distinct > NEAR_UNIQUE * n_rows
     if (is_unique or is_nearly) and pd.api.types.is_integer_dtype(column.dtype):
         warnings.warn(
-            f"Profile column {column.name!r} is an integer with a value of its own in "
-            f"{'' if is_unique else 'nearly '}each of {n_rows} rows. If it is an "
-            f"identifier, leave it out with id_columns=[..., {column.name!r}]; if it is an amount, "
-            "convert it with .astype(float).",
+            f"Profile column {column.name!r} is an integer with a distinct value in "
+            f"{'' if is_unique else 'nearly '}each of {n_rows} rows. If it is an identifier, drop "
+            f"it with id_columns=[..., {column.name!r}]. If it is an amount, convert it with "
+            ".astype(float).",
             stacklevel=4,
         )
 
 
-#: How numbers are written: with a currency or percent, with separators of thousands, with a decimal
-#: comma, and by digits alone.
+#: Ways to write numbers: with a currency or percent sign, with thousands separators, with a decimal
+#: comma, and with digits only.
 _UNIT = r"[$\u00a3\u00a5\u20ac\u20a6\u20b9%]"
 _WITH_COMMAS = re.compile(r"\d{1,3}(,\d{3})+(\.\d+)?")
 _WITH_SPACES = re.compile(r"\d{1,3}([\s'\u2019]\d{3})+([.,]\d+)?")
@@ -691,9 +691,9 @@ _PLAIN = re.compile(r"(0|[1-9]\d*)?(\.\d+)?([eE][-+]?\d+)?")
 
 
 def _numbers_as_texts(column: pd.Series) -> tuple[str, str] | None:
-    """Return an example and the cure, if a column of texts holds numbers; None if it does not.
+    """Return an example and the fix if a text column holds numbers; None otherwise.
 
-    Whole numbers of few values may well be codes, and a categorical column says that it is one.
+    Few distinct whole numbers may be codes, and a categorical column is taken as such.
     """
     dtype = column.dtype
     if isinstance(dtype, pd.CategoricalDtype) or (
@@ -718,12 +718,12 @@ def _numbers_as_texts(column: pd.Series) -> tuple[str, str] | None:
     }[kind]
     return str(example), (
         f"Convert it: X[{column.name!r}] = pd.to_numeric({clean}, errors='coerce'). If it is a "
-        "code and no number, .astype('category') says so."
+        "code, use .astype('category')."
     )
 
 
 def _kind_of_number(text: str) -> str | None:
-    """Tell how a number is written in a text; None if it holds none."""
+    """Return how a text writes a number; None if it is not a number."""
     bare = text.strip()
     number = re.sub(_UNIT, "", bare).strip()
     number = re.sub(r"^[-+]\s*|^\((?=.*\)$)|(?<=\d)\)$", "", number).strip()
@@ -741,12 +741,12 @@ def _kind_of_number(text: str) -> str | None:
 
 
 def _tell_numbers_as_texts(column: pd.Series) -> None:
-    """Warn of numbers that would become categories."""
+    """Warn about numbers that would become categories."""
     found = _numbers_as_texts(column)
     if found is not None:
         example, cure = found
         warnings.warn(
-            f"Profile column {column.name!r} holds texts that read as numbers, such as "
+            f"Profile column {column.name!r} holds texts that look like numbers, such as "
             f"{example!r}, and each becomes a category. {cure}",
             stacklevel=4,
         )

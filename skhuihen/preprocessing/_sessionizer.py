@@ -21,59 +21,58 @@ from skhuihen.utils.fitting import all_or_nothing
 
 
 class Sessionizer(BehaviorTransformer):
-    """Cut behaviors into sessions, and keep the latest.
+    """Cut behaviors into sessions and keep the latest.
 
-    A new session begins where more than `session_gap` lies between two behaviors, or, if `session`
-    names a subfield, where sessions are known: behaviors that share its value are one session.
-    Short sessions are dropped as noise, then the latest sessions and the latest behaviors of each
-    are kept.
+    A new session begins after a gap longer than `session_gap`. If `session` names a subfield,
+    behaviors with the same value form a session instead. Short sessions are dropped as noise. Then
+    the latest sessions and the latest behaviors of each are kept.
 
     Each event gets the subfields ``session`` (0 is the oldest kept session of the row),
-    ``interval`` (seconds since the kept behavior before it in the session, 0 for the first),
-    ``weekday`` (0 is Monday) and ``monthday`` (1 to 31). Nothing is learned: what becomes of an
-    application depends on that application alone.
+    ``interval`` (seconds since the previous kept behavior of the session, 0 for the first),
+    ``weekday`` (0 is Monday) and ``monthday`` (1 to 31). Nothing is learned: the result for an
+    application depends on that application only.
 
     Parameters
     ----------
     session_gap : str or timedelta, default="1h"
-        An interval longer than this starts a new session. Not used if `session` is given.
+        A longer interval starts a new session. Not used if `session` is given.
     session : str, default=None
-        A subfield that says which session an event belongs to, such as a loan's number. Sessions
-        may overlap in time; they are ordered by their last event. Events without a value are one
+        A subfield that identifies each event's session, such as a loan number. Sessions may
+        overlap in time; they are ordered by their last event. Events without a value form one
         session together.
     min_behaviors : int, default=3
         Shorter sessions are dropped.
     max_sessions : int or None, default=50
-        Number of sessions to keep, the latest. None keeps all.
+        Maximum number of sessions to keep, the latest ones. None keeps all.
     max_behaviors : int or None, default=25
-        Number of behaviors to keep of each session, the latest; at least `min_behaviors`. None
-        keeps all.
+        Maximum number of behaviors to keep in each session, the latest ones; must be at least
+        `min_behaviors`. None keeps all.
     time_zone : str, default=None
-        Zone in which weekday and day of the month are read, such as ``"Asia/Shanghai"``. None
-        reads them in the zone of the timestamps, or as they stand if these have none.
+        Time zone for weekday and day of the month, such as ``"Asia/Shanghai"``. None uses the zone
+        of the timestamps, or reads them as they are if they have none.
     behaviors : str, default="behaviors"
-        The nested column.
+        Name of the nested column.
     applied_at : str or None, default="applied_at"
-        The column with the time of the application; events at or after it are cut off. None,
-        said on purpose, cuts nothing.
+        The column with the time of the application. Events at or after it are dropped. Pass None
+        to disable the cut.
     lookback : str or timedelta, default=None
-        Events longer before the application than this are cut off, for example ``"180D"``.
+        Events older than this at the application are dropped, for example ``"180D"``.
 
     Attributes
     ----------
     feature_names_in_ : ndarray of str
         Columns seen in `fit`.
     n_features_in_ : int
-        Their number.
+        Number of these columns.
 
     See Also
     --------
-    BehaviorAbstractor : Merges raw operations; may stand before or behind.
+    BehaviorAbstractor : Merges raw operations; may come before or after.
 
     Notes
     -----
-    With a gap, applying the transformer to its own result changes nothing. The paper uses one
-    hour, at least 3 behaviors, the 50 latest sessions and the 25 latest behaviors of each.
+    With `session_gap`, applying the transformer to its own result changes nothing. The paper uses
+    one hour, at least 3 behaviors, the 50 latest sessions and the 25 latest behaviors of each.
 
     References
     ----------
@@ -155,7 +154,7 @@ class Sessionizer(BehaviorTransformer):
 
     @all_or_nothing
     def fit_transform(self, X: Any, y: Any = None) -> pd.DataFrame:
-        """Do what `fit` and `transform` do, reading X once.
+        """Do the same as `fit` and `transform`, but read X once.
 
         Parameters
         ----------
@@ -197,12 +196,12 @@ class Sessionizer(BehaviorTransformer):
         Returns
         -------
         Series of int
-            Every event has one fate: ``events`` = ``events_too_late`` +
+            Every event is counted once: ``events`` = ``events_too_late`` +
             ``events_before_lookback`` + ``events_in_short_sessions`` +
             ``events_in_older_sessions`` (beyond `max_sessions`) + ``events_truncated`` (beyond
-            `max_behaviors`) + ``events_kept``; and ``sessions`` = ``sessions_short`` +
-            ``sessions_older`` + ``sessions_kept``, of which ``sessions_truncated`` lost events.
-            ``applications`` and ``applications_without_sessions`` count rows.
+            `max_behaviors`) + ``events_kept``. In the same way ``sessions`` = ``sessions_short`` +
+            ``sessions_older`` + ``sessions_kept``; of the kept ones, ``sessions_truncated`` lost
+            events. ``applications`` and ``applications_without_sessions`` count rows.
         """
         self._validate_params()
         counts = [
@@ -216,12 +215,12 @@ class Sessionizer(BehaviorTransformer):
         return self._with_events(frame, (self._cut(as_of.behaviors)[0] for as_of in pieces))
 
     def _cut(self, behaviors: Behaviors) -> tuple[Behaviors, dict[str, int]]:
-        """Return the kept events with their subfields, and the counts of what was done."""
+        """Return the kept events with their subfields, and the counts for the report."""
         if self.max_behaviors is not None and self.max_behaviors < self.min_behaviors:
             raise ValueError(
                 f"max_behaviors={self.max_behaviors} is less than "
-                f"min_behaviors={self.min_behaviors}, so that every session kept would be too "
-                "short. Raise the one or lower the other."
+                f"min_behaviors={self.min_behaviors}, so every kept session would be too short. "
+                "Raise max_behaviors or lower min_behaviors."
             )
         if self.time_zone is not None:
             _check_zone(self.time_zone)
@@ -233,7 +232,7 @@ class Sessionizer(BehaviorTransformer):
         row = behaviors.rows[start]
 
         long_enough = length >= self.min_behaviors
-        # How many sessions that are long enough come after this one in its row.
+        # Number of long enough sessions that come after this one in its row.
         rank = np.cumsum(long_enough)
         last_of_row = np.searchsorted(row, row, side="right") - 1
         later: NDArray[np.int64] = rank[last_of_row] - rank
@@ -260,20 +259,20 @@ class Sessionizer(BehaviorTransformer):
             "applications": len(behaviors),
             "applications_without_sessions": len(behaviors) - len(np.unique(row[kept])),
         }
-        # Kept sessions of a row are numbered from 0: those before it in the row.
+        # Kept sessions are numbered from 0 within each row.
         number = np.cumsum(kept) - 1
         first_of_row = np.searchsorted(row[kept], row)
         session_number = (number - first_of_row)[session][keep]
         return self._describe(behaviors.filter(keep), session_number), report
 
     def _split(self, behaviors: Behaviors) -> tuple[Behaviors, NDArray[np.bool_]]:
-        """Return all events, session by session, and which of them start one."""
+        """Return all events, session by session, and whether each starts a session."""
         if self.session is not None:
             return self._cut_where_known(behaviors)
         return behaviors, self._cut_at_gaps(behaviors)
 
     def _cut_at_gaps(self, behaviors: Behaviors) -> NDArray[np.bool_]:
-        """Return which events start a session."""
+        """Return whether each event starts a session."""
         gap = microseconds_of(self.session_gap, "session_gap")
         first = np.ones(behaviors.n_events, dtype=bool)
         first[1:] = np.diff(behaviors.times()) > gap
@@ -281,7 +280,7 @@ class Sessionizer(BehaviorTransformer):
         return first
 
     def _cut_where_known(self, behaviors: Behaviors) -> tuple[Behaviors, NDArray[np.bool_]]:
-        """Bring the events of each known session together; return which events start one."""
+        """Sort events by known session; return whether each starts a session."""
         assert self.session is not None
         if not behaviors.n_events:
             return behaviors, np.ones(0, dtype=bool)
@@ -291,15 +290,15 @@ class Sessionizer(BehaviorTransformer):
         if pa.types.is_nested(values.type):
             raise TypeError(
                 f"Subfield {self.session!r} is of type {values.type}; texts, numbers or times that "
-                "say which session an event belongs to are wanted."
+                "identify each event's session are required."
             )
-        if pa.types.is_floating(values.type):  # NaN is no value either
+        if pa.types.is_floating(values.type):  # NaN counts as missing too
             values = pc.if_else(pc.is_nan(values), None, values)
         encoded = values.dictionary_encode(null_encoding="encode").indices.to_numpy()
         pair = behaviors.rows * (encoded.max() + 1) + encoded
         _, group = np.unique(pair, return_inverse=True)
         last = np.empty(group.max() + 1, dtype=np.int64)
-        last[group] = np.arange(len(group))  # events stand in time order: the last one stays
+        last[group] = np.arange(len(group))  # events are in time order: the last one wins
         order = np.lexsort([np.arange(len(group)), last[group], behaviors.rows])
         return behaviors.reorder(order), np.append(True, np.diff(group[order]) != 0)
 
@@ -329,11 +328,11 @@ class Sessionizer(BehaviorTransformer):
 
 
 def _in_zone(stamps: pa.Array, time_zone: str) -> pa.Array:
-    """Return the same instants, to be read in another zone."""
+    """Return the same instants in another time zone."""
     if stamps.type.tz is None:
         raise ValueError(
             f"time_zone={time_zone!r} was given, but the events' subfield 'time' has no zone to "
-            "convert from. Leave time_zone=None, or use tz_localize on the times."
+            "convert from. Pass time_zone=None, or set a zone with tz_localize."
         )
     return stamps.cast(pa.timestamp("us", time_zone))
 
@@ -343,5 +342,5 @@ def _check_zone(time_zone: str) -> None:
         ZoneInfo(time_zone)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise ValueError(
-            f"time_zone={time_zone!r} is not known. Give a name such as 'Asia/Shanghai'."
+            f"time_zone={time_zone!r} is not known. Pass a name such as 'Asia/Shanghai'."
         ) from error

@@ -1,4 +1,4 @@
-"""BehaviorTopics: what an applicant's behaviors are about, in a few numbers."""
+"""BehaviorTopics: summarizes an applicant's behaviors in a few numbers."""
 
 from __future__ import annotations
 
@@ -24,60 +24,61 @@ from skhuihen.utils.fitting import all_or_nothing
 
 
 class BehaviorTopics(BehaviorTransformer):
-    """Turn each applicant's events into a few numbers that say what they are about.
+    """Summarize each applicant's events in a few numbers.
 
-    Which of hundreds of items and operations go together, such as the risky funds among all, is
-    much to learn from some hundred overdue applications. But how often each applicant has each of
-    them tells it without any label. This finds the directions along which applicants differ most,
-    and places each applicant on them.
+    Which of hundreds of items and operations occur together, such as the risky funds, is hard to
+    learn from some hundred overdue applications. The counts of each applicant show it without
+    labels. This transformer finds the directions in which applicants differ most, and places each
+    applicant on them.
 
     Parameters
     ----------
     n_topics : int, default=10
-        Numbers of each applicant.
+        Number of topics.
     group_by : str, default="operation"
-        The subfield to tell events apart by; ``"behavior"`` behind a `BehaviorAbstractor`, which
-        tells the frequent items apart.
+        The subfield that distinguishes events; use ``"behavior"`` after a `BehaviorAbstractor`,
+        which keeps the frequent items distinct.
     behaviors : str, default="behaviors"
-        The nested column.
+        Name of the nested column.
     applied_at : str or None, default="applied_at"
-        The column with the time of the application; events at or after it are cut off. None,
-        said on purpose, cuts nothing.
+        The column with the time of the application. Events at or after it are dropped. Pass None
+        to disable the cut.
     lookback : str or timedelta, default=None
-        Events longer before the application than this are cut off.
+        Events older than this at the application are dropped.
 
     Attributes
     ----------
     loadings_ : DataFrame of shape (n_behaviors, n_topics)
-        Where each behavior seen in `fit` is on each topic: those at one end go together, and
-        apart from those at the other; all 0 for those that are left out (see the notes). Topics
-        come by how much applicants differ on them. A copy to look at: `transform` does not read it.
+        Position of each behavior seen in `fit` on each topic. Behaviors at one end occur together,
+        and apart from those at the other end. Dropped behaviors (see the notes) have 0. Topics are
+        sorted by how much applicants differ on them. This is a copy; `transform` does not read it.
     feature_names_in_ : ndarray of str
         Columns seen in `fit`.
     n_features_in_ : int
-        Their number.
+        Number of these columns.
 
     See Also
     --------
-    WindowStatistics : How often, how much and how long ago, to stand beside these.
-    HUIHENClassifier : Takes such numbers in by itself, with ``n_topics=10``.
+    WindowStatistics : How often, how much and how long ago; use it next to these.
+    HUIHENClassifier : Uses such topics directly with ``n_topics=10``.
 
     Notes
     -----
-    By correspondence analysis of the square roots of counts. If an applicant has behavior ``j``
-    ``n_j`` times, a topic is ``sum_j(sqrt(n_j) loading_j) / (sum_j sqrt(n_j) + 20)``: the mean of
-    the loadings, drawn to the average as if that stood beside; a burst of one behavior counts
-    little more than a few. Behaviors that `fit` did not see are left out of both sums, and so are
-    those of fewer than 20 applicants and all but the 1,000 of most applicants. A missing text is a
-    behavior of its own, ``missing``. The loadings are the leading principal axes of such profiles
-    by chi-squared distances, scaled so that topics have mean 0 and standard deviation 1 in `fit`;
-    topics are cut at 5. Who has no events is average, at 0. Where there are fewer axes than
-    `n_topics`, the rest is 0 for all: on few applications, all are.
+    The topics come from a correspondence analysis of the square roots of counts. If an applicant
+    has behavior ``j`` ``n_j`` times, a topic is
+    ``sum_j(sqrt(n_j) loading_j) / (sum_j sqrt(n_j) + 20)``. This is the mean of the loadings,
+    shrunk towards the average; a burst of one behavior counts little more than a few. Both sums
+    ignore behaviors that `fit` did not see, those of fewer than 20 applicants, and all but the
+    1,000 with most applicants. A missing text counts as the behavior ``missing``.
 
-    `fit` looks at no label, and does not depend on the order of rows but for rounding; axes of
-    equal variance, of which any rotation is as good, may come rotated then. On other rows topics
-    may come in another order, or with the other sign: a name holds for one fit. An applicant counts
-    once for each application.
+    The loadings are the leading principal axes of such profiles by chi-squared distance. They are
+    scaled so that topics have mean 0 and standard deviation 1 in `fit`; topics are clipped at 5.
+    Applicants without events are average, at 0. If there are fewer axes than `n_topics`, the
+    remaining topics are 0 for all applicants. On few applications all topics are 0.
+
+    `fit` uses no labels, and the order of rows has no effect except through rounding, which may
+    rotate axes of equal variance. On other rows, topics may come in another order or with opposite
+    sign, so their names are valid for one fit only. An applicant counts once per application.
 
     References
     ----------
@@ -132,8 +133,8 @@ class BehaviorTopics(BehaviorTransformer):
         y : None
             Ignored.
         sample_weight : array-like of shape (n_applications,), default=None
-            A row of weight two counts as two rows, also where behaviors of fewer than 20 are left
-            out; one of weight 0 counts as none.
+            A weight of two equals two rows, also when behaviors of fewer than 20 applicants are
+            dropped. Rows of weight 0 are ignored.
 
         Returns
         -------
@@ -142,7 +143,7 @@ class BehaviorTopics(BehaviorTransformer):
         Warns
         -----
         UserWarning
-            If there are events, but no topic is found in them: all are 0 then.
+            If there are events but no topics in them. All topics are then 0.
         """
         frame, weight = weigh_rows(as_frame(X, self.behaviors), sample_weight)
         frame, as_of = self._read(frame)

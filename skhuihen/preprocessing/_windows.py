@@ -27,65 +27,69 @@ from skhuihen.preprocessing._base import (
 from skhuihen.utils.fitting import all_or_nothing
 
 OTHER = "other"
-#: The hours at which the parts of a day begin.
+#: The hours at which the parts of the day begin.
 PARTS_OF_DAY = (0, 6, 12, 18)
 
 
 class WindowStatistics(BehaviorTransformer):
     """Turn each applicant's events into a flat table of window statistics.
 
-    This is the usual way to give behaviors to a tree model, and the baseline that a sequence
-    model has to beat: it knows how often and how much, but not in what order.
+    This is the usual way to pass behaviors to a tree model, and the baseline for a sequence model.
+    It captures how often and how much, but not in what order.
 
     Parameters
     ----------
     windows : sequence of str or timedelta, default=("2D", "21D", "60D")
-        Lengths of the windows that end at the application. The whole history is always added,
-        under the name ``all``.
+        Lengths of the windows that end at the application. The whole history is always added as
+        ``all``.
     group_by : str, default="operation"
-        The subfield to tell events apart by; ``"behavior"`` behind a `BehaviorAbstractor`.
+        The subfield that distinguishes events; use ``"behavior"`` after a `BehaviorAbstractor`.
     n_operations : int, default=50
-        Number of operations to tell apart, the most frequent; the rest, and those not seen in
-        `fit`, are counted as ``other``.
+        Number of operations to count separately, the most frequent ones. All others, and those not
+        seen in `fit`, are counted as ``other``.
     session_gap : str, timedelta or None, default="1h"
-        An interval longer than this starts a new session, for the statistics on sessions. None
-        leaves these out.
+        A longer interval starts a new session, for the session statistics. None omits these.
     behaviors : str, default="behaviors"
-        The nested column.
+        Name of the nested column.
     applied_at : str, default="applied_at"
-        The column with the time of the application; events at or after it are cut off.
+        The column with the time of the application. Events at or after it are dropped.
     lookback : str or timedelta, default=None
-        Events longer before the application than this are cut off.
+        Events older than this at the application are dropped.
 
     Attributes
     ----------
     operations_ : list of str
-        The operations told apart, the most frequent first.
+        The operations counted separately, most frequent first.
     feature_names_in_ : ndarray of str
         Columns seen in `fit`.
     n_features_in_ : int
-        Their number.
+        Number of these columns.
 
     See Also
     --------
-    ProfileEncoder : The profile as numbers, to stand beside these in a `FeatureUnion`.
+    ProfileEncoder : The profile as numbers; combine both in a `FeatureUnion`.
     IntervalStatistics : The times between operations.
 
     Notes
     -----
-    The columns, for each window ``w`` and operation ``o``: ``count_w``, ``days_w`` (UTC days with
-    an event), ``amount_sum_w``, ``amount_mean_w``, ``count_w_o``, and ``amount_sum_w_o`` and
-    ``amount_mean_w_o`` where ``o`` had amounts in `fit`. Over the whole history: ``recency`` and
-    ``recency_o`` (days from the last event to the application), ``age`` (days from the first),
-    ``interval_mean``, ``interval_std``, ``interval_least``, ``interval_most`` and
-    ``interval_latest`` (of log1p seconds between events), ``hours_0``, ``hours_6``, ``hours_12``
-    and ``hours_18`` (share of the events in the six hours of the day that begin then, in UTC) and
-    ``hour_latest`` (of the last event, with its minutes as a fraction). With `session_gap` also
-    ``sessions``, ``session_length`` and ``session_length_most`` (mean and greatest number of
-    events), ``session_seconds`` and ``session_seconds_most``, and of the last session
-    ``last_length``, ``last_seconds`` and ``last_interval`` (mean of log1p seconds). What does not
-    exist is NaN; counts and sums are 0. Spaces, and characters that LightGBM refuses in names, are
-    replaced by an underscore; names that are then alike get a number.
+    For each window ``w`` and operation ``o``, the columns are ``count_w``, ``days_w`` (UTC days
+    with an event), ``amount_sum_w``, ``amount_mean_w``, ``count_w_o``, and, if ``o`` had amounts in
+    `fit`, ``amount_sum_w_o`` and ``amount_mean_w_o``.
+
+    For the whole history they are ``recency`` and ``recency_o`` (days from the last event to the
+    application), ``age`` (days from the first), ``interval_mean``, ``interval_std``,
+    ``interval_least``, ``interval_most`` and ``interval_latest`` (of log1p seconds between events),
+    ``hours_0``, ``hours_6``, ``hours_12`` and ``hours_18`` (share of the events in the six hours
+    of the day that begin then, in UTC), and ``hour_latest`` (of the last event, with its minutes as
+    a fraction).
+
+    With `session_gap` there are also ``sessions``, ``session_length`` and ``session_length_most``
+    (mean and largest number of events), ``session_seconds`` and ``session_seconds_most``, and of
+    the last session ``last_length``, ``last_seconds`` and ``last_interval`` (mean of log1p
+    seconds).
+
+    Statistics that do not exist are NaN; counts and sums are 0. In names, spaces and characters
+    that LightGBM rejects become underscores. Duplicate names get a numeric suffix.
 
     Examples
     --------
@@ -136,7 +140,7 @@ class WindowStatistics(BehaviorTransformer):
 
     @all_or_nothing
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Choose the operations to tell apart.
+        """Choose the operations to count separately.
 
         Parameters
         ----------
@@ -145,8 +149,8 @@ class WindowStatistics(BehaviorTransformer):
         y : None
             Ignored.
         sample_weight : array-like of shape (n_applications,), default=None
-            An operation is frequent by the weights of its applications: a weight of two is two
-            rows, one of 0 is none.
+            Frequencies are weighted by application: a weight of two equals two rows, and rows of
+            weight 0 are ignored.
 
         Returns
         -------
@@ -227,7 +231,7 @@ class WindowStatistics(BehaviorTransformer):
         return as_feature_names(names)
 
     def _window_lengths(self) -> dict[str, int]:
-        """Return the length of each window in microseconds by its name."""
+        """Return the length of each window in microseconds, by name."""
         lengths = {str(window): microseconds_of(window, "windows") for window in self.windows}
         return {**lengths, "all": np.iinfo(np.int64).max}
 
@@ -256,7 +260,7 @@ class WindowStatistics(BehaviorTransformer):
         self, behaviors: Behaviors, operation: NDArray[np.int64], age: NDArray[np.int64]
     ) -> list[NDArray[Any]]:
         n, n_codes, row = len(behaviors), len(self.operations_) + 1, behaviors.rows
-        # Events stand in time order, so that the last to be written is the latest.
+        # Events are in time order, so the last one written is the latest.
         latest = np.full((n, n_codes), np.nan)
         latest[row, operation] = age / DAY
         recency, oldest = np.full(n, np.nan), np.full(n, np.nan)
@@ -308,7 +312,7 @@ def _interval_statistics(
     least, most, latest = np.full((3, n), np.nan)
     np.fmin.at(least, at, value)
     np.fmax.at(most, at, value)
-    latest[at] = value  # events stand in time order
+    latest[at] = value  # events are in time order
     return [mean, np.sqrt(_divide(square, count)), least, most, latest]
 
 
@@ -324,6 +328,6 @@ def _hours(row: NDArray[np.int64], time: NDArray[np.int64], n: int) -> list[NDAr
 
 
 def _divide(total: NDArray[Any], count: NDArray[Any]) -> NDArray[Any]:
-    """Divide, NaN where there is nothing to divide by."""
+    """Divide; NaN where the divisor is 0."""
     result = np.full(len(total), np.nan)
     return np.divide(total, count, out=result, where=np.asarray(count) > 0)

@@ -1,1 +1,1 @@
-"""Tools for those who build estimators on applications with behaviors."""
+"""Tools for developers of estimators on applications with behaviors."""

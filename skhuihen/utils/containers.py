@@ -1,8 +1,8 @@
-"""One table of applications in the containers that a bank may hand over.
+"""A table of applications in each container that a bank may use.
 
-Each function takes a pandas frame with a nested column ``behaviors`` of the dtype of
-nested_pandas, and keeps rows and columns; what has no index loses it. They serve tests: two of
-them build an object for each row.
+Each function takes a pandas frame with a nested column ``behaviors`` of nested_pandas' dtype, and
+keeps rows and columns. Containers without an index lose it. The functions are meant for tests: two
+of them build an object for each row.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ def as_nested_frame(X: pd.DataFrame) -> Any:
 
 
 def as_arrow_column(X: pd.DataFrame) -> Any:
-    """Give pandas an Arrow ``list<struct>`` column."""
+    """Return a frame with an Arrow ``list<struct>`` column."""
     return X.assign(behaviors=X["behaviors"].array.to_arrow_ext_array(list_struct=True))
 
 
 def as_lists_of_dicts(X: pd.DataFrame) -> Any:
-    """Give pandas a column of Python lists, with one dict per event."""
+    """Return a frame with a column of Python lists, with one dict per event."""
     histories = as_arrow(X)["behaviors"].to_pylist()
     return X.assign(behaviors=pd.Series(histories, X.index, dtype=object))
 
 
 def as_frames(X: pd.DataFrame) -> Any:
-    """Give pandas a column of frames, with one row per event."""
+    """Return a frame with a column of frames, with one row per event."""
     frames = [
         pa.Table.from_struct_array(history.values).to_pandas() if history.is_valid else None
         for history in as_arrow(X)["behaviors"]
@@ -54,11 +54,11 @@ def as_polars(X: pd.DataFrame) -> Any:
 
 
 def as_arrow(X: pd.DataFrame) -> Any:
-    """Return a table whose nested column is a ``large_list``, without what pandas noted."""
+    """Return a table with a ``large_list`` as nested column, without pandas' metadata."""
     return pa.Table.from_pandas(X, preserve_index=False).replace_schema_metadata()
 
 
-#: By name, those that can be made here.
+#: The available containers by name.
 CONTAINERS: dict[str, Callable[[pd.DataFrame], Any]] = {
     "pandas, nested": as_it_is,
     "nested_pandas": as_nested_frame,

@@ -1,10 +1,10 @@
 """Checks for estimators that read applications with a nested column of events.
 
-scikit-learn's own checks feed arrays, and test little of what reads tables. These say the same
-things, and a few more, of tables whose column ``behaviors`` holds events. They are called as
-scikit-learn's are, and imbalanced-learn's: in a test by `parametrize_with_checks`, without pytest
-by `check_estimator`. They can run on any estimator for such tables, a step of your own included,
-that has the usual names of columns; give it few epochs or trees, for it is fitted some forty times.
+scikit-learn's own checks use arrays, and test little of estimators that read tables. These make the
+same demands, and a few more, on tables with events in a column ``behaviors``. They are called like
+those of scikit-learn and imbalanced-learn: in a test with `parametrize_with_checks`, without pytest
+with `check_estimator`. They run on any estimator for such tables with the usual column names,
+including your own steps. Use few epochs or trees: the estimator is fitted about forty times.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ from skhuihen.datasets import make_loan_data
 from skhuihen.preprocessing import Sessionizer
 from skhuihen.utils.containers import CONTAINERS, as_lists_of_dicts
 
-#: What is asked of an estimator, as far as it has it.
+#: The methods to check, if the estimator has them.
 METHODS = ("transform", "predict", "predict_proba", "decision_function")
-#: Positions of an application whose history is null, and of one whose history is empty.
+#: Positions of an application with a null history, and of one with an empty history.
 NULL, EMPTY = 3, 5
 
 
@@ -59,12 +59,12 @@ def estimator_checks_generator(
     Parameters
     ----------
     estimator : estimator
-        Any that is fitted on applications with a nested column ``behaviors``, be it a
-        transformer, a classifier or a pipeline. It is cloned, never fitted itself.
+        A transformer, classifier or pipeline to be fitted on applications with a nested column
+        ``behaviors``. It is cloned and never fitted itself.
     expected_failed_checks : dict of str to str, default=None
-        Names of checks that must fail, and why.
+        Names of the checks that must fail, with the reasons.
     mark : {"xfail"}, default=None
-        Mark these for pytest, strictly: that they pass is an error.
+        Mark these for pytest, strictly: it is an error if they pass.
 
     Yields
     ------
@@ -74,15 +74,15 @@ def estimator_checks_generator(
     Raises
     ------
     ValueError
-        If a check that is expected to fail does not exist, or does not apply.
+        If a check that is expected to fail does not exist or does not apply.
     """
     expected = expected_failed_checks or {}
     checks = [*CHECKS, *(TRANSFORMER_CHECKS if hasattr(estimator, "transform") else ())]
     unknown = sorted(set(expected) - {check.__name__ for check in checks})
     if unknown:
         raise ValueError(
-            f"expected_failed_checks names {unknown[0]!r}, which is no check of "
-            f"{type(estimator).__name__}; take it out, or name one of "
+            f"expected_failed_checks names {unknown[0]!r}, which is not a check of "
+            f"{type(estimator).__name__}. Remove it, or use one of "
             f"{[check.__name__ for check in checks]}."
         )
     for check in checks:
@@ -102,18 +102,18 @@ def parametrize_with_checks(
     *,
     expected_failed_checks: Callable[[Any], dict[str, str]] | None = None,
 ) -> Any:
-    """Return a pytest decorator that gives a test every check of every estimator.
+    """Return a pytest decorator that runs a test with every check of every estimator.
 
     Parameters
     ----------
     estimators : sequence of estimators
     expected_failed_checks : callable, default=None
-        Takes an estimator, and returns names of checks that must fail, and why.
+        Takes an estimator and returns names of the checks that must fail, with the reasons.
 
     Returns
     -------
     pytest.MarkDecorator
-        For a test that takes ``estimator`` and ``check``.
+        For a test with the arguments ``estimator`` and ``check``.
 
     Examples
     --------
@@ -149,19 +149,19 @@ def check_estimator(
     estimator : estimator
         See `estimator_checks_generator`.
     expected_failed_checks : dict of str to str, default=None
-        Names of checks that must fail, and why.
+        Names of the checks that must fail, with the reasons.
 
     Returns
     -------
     list of dict
-        Of each check ``check_name``, ``status`` (``"passed"`` or ``"xfail"``), ``exception`` and
-        ``expected_to_fail_reason``, as scikit-learn's function of this name has them.
+        For each check ``check_name``, ``status`` (``"passed"`` or ``"xfail"``), ``exception`` and
+        ``expected_to_fail_reason``, as in scikit-learn's function of the same name.
 
     Raises
     ------
     AssertionError or other
-        What the first check raises that fails and is not expected to, or that a check passes
-        which is expected to fail.
+        The error of the first check that fails unexpectedly, or an AssertionError if a check
+        passes that is expected to fail.
 
     Examples
     --------
@@ -195,11 +195,11 @@ def check_estimator(
     return results
 
 
-# ---- what a score depends on
+# ---- independence of scores
 
 
 def check_subset_invariance(name: str, estimator: Any) -> None:
-    """Check that rows give the same one by one, in batches and together."""
+    """Check that rows give the same results one by one, in batches and together."""
     X, y = make_applications()
     model = _fit(estimator, X, y)
     whole = _results(model, X)
@@ -209,7 +209,7 @@ def check_subset_invariance(name: str, estimator: Any) -> None:
 
 
 def check_order_invariance(name: str, estimator: Any) -> None:
-    """Check that each row gives the same wherever it stands."""
+    """Check that each row gives the same result at any position."""
     X, y = make_applications()
     model = _fit(estimator, X, y)
     order = np.random.default_rng(0).permutation(len(X))
@@ -251,11 +251,11 @@ def check_future_events(name: str, estimator: Any) -> None:
         )
 
 
-# ---- none, one and many
+# ---- no, one and many rows
 
 
 def check_few_rows(name: str, estimator: Any) -> None:
-    """Check that no row and one row give as many results, of the same width and columns."""
+    """Check that no row and one row give as many results, with the same width and columns."""
     X, y = make_applications()
     model = _fit(estimator, X, y)
     whole = _results(model, X)
@@ -264,18 +264,18 @@ def check_few_rows(name: str, estimator: Any) -> None:
 
 
 def check_fit_on_one_row(name: str, estimator: Any) -> None:
-    """Check that one row is enough to learn from, with events and without (two classes are not)."""
+    """Check that fit works on one row, with and without events (except for classifiers)."""
     if is_classifier(estimator):
         return
     X, y = make_applications()
     for row in (0, NULL, EMPTY):
         one = X.iloc[[row]]
         for method, result in _results(_fit(estimator, one, y[[row]]), one).items():
-            assert len(result) == 1, f"{name}.{method} of one row, fitted on it"
+            assert len(result) == 1, f"{name}.{method} fails on one row after fit on it"
 
 
 def check_many_rows(name: str, estimator: Any) -> None:
-    """Check that thousands of rows give what each gives in a small table."""
+    """Check that each of thousands of rows gives the same result as in a small table."""
     X, y = make_applications()
     model = _fit(estimator, X, y)
     rows = np.tile(np.arange(len(X)), 50)
@@ -285,29 +285,29 @@ def check_many_rows(name: str, estimator: Any) -> None:
 
 
 def check_empty_and_missing_histories(name: str, estimator: Any) -> None:
-    """Check that no history is ordinary, in fit and afterwards, and null the same as empty."""
+    """Check that empty histories work in fit and afterwards, and null equals empty."""
     X, y = make_applications()
     empty, missing = _with_histories(X, [[]] * len(X)), _with_histories(X, [None] * len(X))
     model = _fit(estimator, X, y)
     without = _results(model, empty)
-    _assert_alike(_results(model, missing), without, f"{name} tells null from empty histories")
+    _assert_alike(_results(model, missing), without, f"{name} treats null and empty differently")
     _assert_alike(
         _taken(_results(model, X), [NULL, EMPTY]),
         _taken(without, [NULL, EMPTY]),
-        f"{name} gives a row without history what depends on the others",
+        f"{name} makes the result of a row without history depend on other rows",
     )
     _assert_alike(
         _results(_fit(estimator, missing, y), missing),
         _results(_fit(estimator, empty, y), empty),
-        f"{name} learns other things from null than from empty histories",
+        f"{name} learns differently from null and from empty histories",
     )
 
 
-# ---- what goes in stays as it is, and may come in any container
+# ---- inputs are unchanged, in any container
 
 
 def check_containers(name: str, estimator: Any) -> None:
-    """Check that a table gives the same from any container, in fit and afterwards."""
+    """Check that a table gives the same results in any container, in fit and afterwards."""
     X, y = make_applications()
     model = _fit(estimator, X, y)
     wanted = _results(model, X)
@@ -331,7 +331,7 @@ def check_input_not_mutated(name: str, estimator: Any) -> None:
 
 
 def check_parameters_not_mutated(name: str, estimator: Any) -> None:
-    """Check that parameters stay what they are."""
+    """Check that parameters do not change."""
     X, y = make_applications()
     model = _fresh(estimator)
     before = joblib.hash(clone(model))
@@ -343,7 +343,7 @@ def check_parameters_not_mutated(name: str, estimator: Any) -> None:
 
 
 def check_cloned(name: str, estimator: Any) -> None:
-    """Check that the clone of a fitted estimator is not fitted, and learns the same."""
+    """Check that the clone of a fitted estimator is not fitted and learns the same."""
     X, y = make_applications()
     model = _fit(estimator, X, y)
     twin = clone(model)
@@ -351,12 +351,12 @@ def check_cloned(name: str, estimator: Any) -> None:
     with raises(NotFittedError, err_msg=f"The clone of {name} is fitted"):
         check_is_fitted(twin, None if get_tags(twin).requires_fit else "n_features_in_")
     _assert_alike(
-        _results(twin.fit(X, y), X), _results(model, X), f"The clone of {name} learns other things"
+        _results(twin.fit(X, y), X), _results(model, X), f"The clone of {name} learns differently"
     )
 
 
 def check_pickled(name: str, estimator: Any) -> None:
-    """Check that an estimator comes back from a pickle as it was, fitted or not."""
+    """Check that pickling does not change an estimator, fitted or not."""
     X, y = make_applications()
     model = _fit(estimator, X, y)
     wanted = _results(model, X)
@@ -367,7 +367,7 @@ def check_pickled(name: str, estimator: Any) -> None:
 
 
 def check_refitted(name: str, estimator: Any) -> None:
-    """Check that nothing of one fit is left after the next, on other rows and columns."""
+    """Check that fit keeps nothing from an earlier fit on other rows and columns."""
     X, y = make_applications()
     model = _fit(estimator, X.iloc[:45].drop(columns=X.columns[3]), y[:45])
     _assert_alike(
@@ -376,7 +376,7 @@ def check_refitted(name: str, estimator: Any) -> None:
 
 
 def check_unfitted(name: str, estimator: Any) -> None:
-    """Check that what must be fitted says so, and what need not be gives the same."""
+    """Check that an unfitted estimator raises, or gives the same results if it needs no fit."""
     X, y = make_applications()
     requires_fit = get_tags(estimator).requires_fit
     fitted = _fit(estimator, X, y)
@@ -394,11 +394,11 @@ def check_unfitted(name: str, estimator: Any) -> None:
             _fresh(estimator).get_feature_names_out()
 
 
-# ---- the data of the user, and what is around
+# ---- the user's data and environment
 
 
 def check_keys_are_no_features(name: str, estimator: Any) -> None:
-    """Check that who applied, and the number of the application, change nothing."""
+    """Check that user and application numbers change nothing."""
     X, y = make_applications()
     model = _fit(estimator, X, y)
     keys = ["user_id", "application_id"]
@@ -406,12 +406,12 @@ def check_keys_are_no_features(name: str, estimator: Any) -> None:
     _assert_alike(
         _without(_results(model, other), keys),
         _without(_results(model, X), keys),
-        f"{name} takes a key for a feature",
+        f"{name} uses a key as a feature",
     )
 
 
 def check_missing_path(name: str, estimator: Any) -> None:
-    """Check that a path to nothing is refused, by its name or because paths are not taken."""
+    """Check that a missing path is rejected, by its name or because paths are not accepted."""
     X, y = make_applications()
     model = _fit(estimator, X, y)
     path = os.path.join("no_such_folder", "applications.parquet")
@@ -426,7 +426,7 @@ def check_missing_path(name: str, estimator: Any) -> None:
 
 
 def check_scale_of_weights(name: str, estimator: Any) -> None:
-    """Check that only the ratios of weights matter, and that equal ones are none."""
+    """Check that only the ratios of weights matter, and that equal weights change nothing."""
     if not has_fit_parameter(estimator, "sample_weight"):
         return
     X, y = make_applications()
@@ -443,9 +443,9 @@ def check_scale_of_weights(name: str, estimator: Any) -> None:
 
 
 def check_global_state(name: str, estimator: Any) -> None:
-    """Check that random states, warnings, threads and other settings stay as they are."""
+    """Check that random states, warnings, threads and other settings do not change."""
     X, y = make_applications()
-    # The first time, modules are loaded, which may change settings of their own.
+    # The first run imports modules, which may change their own settings.
     for shared in (_random_states, _settings):
         before = shared()
         _results(_fit(estimator, X, y), X)
@@ -453,11 +453,11 @@ def check_global_state(name: str, estimator: Any) -> None:
             assert value == before[what], f"{name} changes {what}"
 
 
-# ---- scikit-learn's ways
+# ---- scikit-learn's interfaces
 
 
 def check_metadata_routing(name: str, estimator: Any) -> None:
-    """Check that weights reach fit through a pipeline, if asked for, and only then."""
+    """Check that weights reach fit through a pipeline if and only if requested."""
     X, y = make_applications()
     plain = _results(_fit(estimator, X, y), X)
     with config_context(enable_metadata_routing=True):
@@ -470,23 +470,23 @@ def check_metadata_routing(name: str, estimator: Any) -> None:
         asking = _fresh(estimator).set_fit_request(sample_weight=True)
         routed = _results(Pipeline([("step", asking)]).fit(X, y, sample_weight=weight), X)
         weighted = _results(_fresh(estimator).fit(X, y, sample_weight=weight), X)
-        _assert_alike(routed, weighted, f"{name} with weights that were routed")
+        _assert_alike(routed, weighted, f"{name} with routed weights")
         with raises(AssertionError, err_msg=f"Weights change nothing in {name}"):
             _assert_alike(weighted, plain, "")
-        with raises(UnsetMetadataPassedError, err_msg=f"{name} takes weights unasked"):
+        with raises(UnsetMetadataPassedError, err_msg=f"{name} accepts weights without a request"):
             Pipeline([("step", _fresh(estimator))]).fit(X, y, sample_weight=weight)
 
 
 def check_html_repr(name: str, estimator: Any) -> None:
-    """Check that the HTML picture is drawn, and links to no page that is not there.
+    """Check that the HTML picture is drawn and contains no dead links.
 
-    scikit-learn's pages are there for scikit-learn's estimators alone; any other link must be one
-    that the estimator's own package gives.
+    scikit-learn only has pages for its own estimators. Any other link must come from the
+    estimator's own package.
     """
     X, y = make_applications()
     for model in (_fresh(estimator), _fit(estimator, X, y)):
         html = estimator_html_repr(model)
-        assert name in html, f"The picture of {name} does not show its name"
+        assert name in html, f"The HTML picture of {name} does not show its name"
         pages = set()
         for part in [model, *model.get_params().values()]:
             link = part._get_doc_link() if hasattr(part, "_get_doc_link") else ""
@@ -494,7 +494,7 @@ def check_html_repr(name: str, estimator: Any) -> None:
                 continue
             pages.add(link)
             own = type(part).__module__.split(".")[0] == "sklearn"
-            assert own or "//scikit-learn.org/" not in link, f"{link} is not there"
+            assert own or "//scikit-learn.org/" not in link, f"{link} does not exist"
         linked = {href.split("#")[0] for href in re.findall(r'href="([^"]*)"', html)}
         assert linked <= pages, f"{name} links to {linked - pages}"
 
@@ -503,7 +503,7 @@ def check_html_repr(name: str, estimator: Any) -> None:
 
 
 def check_fit_transform(name: str, estimator: Any) -> None:
-    """Check that fit_transform is fit and transform."""
+    """Check that fit_transform equals fit and transform."""
     X, y = make_applications()
     _assert_alike(
         _fresh(estimator).fit_transform(X, y),
@@ -513,7 +513,7 @@ def check_fit_transform(name: str, estimator: Any) -> None:
 
 
 def check_index_kept(name: str, estimator: Any) -> None:
-    """Check that frames keep the index, whatever it is, even with labels that recur."""
+    """Check that frames keep any index, even with duplicate labels."""
     X, y = make_applications()
     index = pd.Index([f"application {i // 2}" for i in range(len(X))], name="number")
     X = X.set_index(index)
@@ -523,22 +523,22 @@ def check_index_kept(name: str, estimator: Any) -> None:
 
 
 def check_get_feature_names_out(name: str, estimator: Any) -> None:
-    """Check that the names are those of the columns, all text and no two alike."""
+    """Check that the names are those of the columns, all texts and unique."""
     X, y = make_applications()
     model = _fit(estimator, X, y)
     names = model.get_feature_names_out()
-    assert isinstance(names, np.ndarray), f"{name} gives its names as a {type(names)}"
-    assert names.dtype == object, f"{name} gives names of dtype {names.dtype}"
-    assert all(isinstance(column, str) for column in names), f"{name} has names that are no text"
-    assert len(set(names)) == len(names), f"{name} has two columns of one name"
+    assert isinstance(names, np.ndarray), f"{name} returns its names as a {type(names)}"
+    assert names.dtype == object, f"{name} returns names of dtype {names.dtype}"
+    assert all(isinstance(column, str) for column in names), f"{name} has names that are not texts"
+    assert len(set(names)) == len(names), f"{name} has duplicate column names"
     result = model.transform(X)
     assert result.shape == (len(X), len(names)), f"{name} has {len(names)} names"
     framed = _fresh(estimator).set_output(transform="pandas").fit(X, y).transform(X)
-    assert framed.columns.tolist() == names.tolist(), f"The columns of {name} are called otherwise"
+    assert framed.columns.tolist() == names.tolist(), f"The columns of {name} have other names"
 
 
 def check_set_output(name: str, estimator: Any) -> None:
-    """Check that frames come out as asked for, of the estimator or of all, with equal values."""
+    """Check that set_output and the global setting return such frames, with equal values."""
     X, y = make_applications()
     model = _fit(estimator, X, y)
     plain = model.transform(X)
@@ -550,15 +550,15 @@ def check_set_output(name: str, estimator: Any) -> None:
             by_all = model.transform(X)
         by_itself = _fit(estimator, X, y).set_output(transform=kind).transform(X)
         for result in (by_all, by_itself):
-            assert type(result).__module__.split(".")[0] == kind, f"{name} gives {type(result)}"
-            _assert_alike(as_frame(result, "behaviors"), values, f"{name} gives {kind}")
+            assert type(result).__module__.split(".")[0] == kind, f"{name} returns {type(result)}"
+            _assert_alike(as_frame(result, "behaviors"), values, f"{name} with output {kind}")
     again = model.set_output(transform="default").transform(X)
     assert type(again) is type(plain)
     _assert_alike(again, plain, f"{name} after set_output(transform='default')")
 
 
 def check_column_transformer(name: str, estimator: Any) -> None:
-    """Check that an estimator does the same inside a ColumnTransformer."""
+    """Check that an estimator returns the same inside a ColumnTransformer."""
     X, y = make_applications()
     table = ColumnTransformer(
         [("step", _fresh(estimator), X.columns.tolist())], verbose_feature_names_out=False
@@ -570,9 +570,9 @@ def check_column_transformer(name: str, estimator: Any) -> None:
 
 
 def check_weights_are_rows(name: str, estimator: Any) -> None:
-    """Check that a weight of two is two rows, if fit takes weights, and one of 0 is none.
+    """Check that a weight of two equals two rows and a weight of 0 none, if fit accepts weights.
 
-    Not asked of classifiers: what is trained in batches depends on how many rows there are.
+    Classifiers are exempt, because training in batches depends on the number of rows.
     """
     if is_classifier(estimator) or not has_fit_parameter(estimator, "sample_weight"):
         return
@@ -617,17 +617,17 @@ TRANSFORMER_CHECKS = (
 )
 
 
-# ---- what the checks share
+# ---- shared by the checks
 
 
 def make_applications() -> tuple[pd.DataFrame, NDArray[np.int64]]:
-    """Make the table of the checks, and its labels.
+    """Make the table of the checks and its labels.
 
     Returns
     -------
     X : DataFrame of shape (60, 23)
-        Simulated applications, cut into sessions, so that any step can read them. Two have no
-        history: a null one, and an empty one.
+        Simulated applications, cut into sessions so that any step can read them. One has a null
+        history and one an empty history.
     y : int64 ndarray of shape (60,)
     """
     X, y = _simulated()
@@ -668,12 +668,12 @@ def _fit(estimator: Any, X: Any, y: Any) -> Any:
 
 
 def _results(model: Any, X: Any) -> dict[str, Any]:
-    """Return what each method gives."""
+    """Return the result of each method."""
     return {name: getattr(model, name)(X) for name in METHODS if hasattr(model, name)}
 
 
 def _without(results: dict[str, Any], columns: Sequence[str]) -> dict[str, Any]:
-    """Drop columns of frames, as far as they are there."""
+    """Drop columns of frames where present."""
     return {
         name: result.drop(columns=columns, errors="ignore")
         if isinstance(result, pd.DataFrame)
@@ -683,7 +683,7 @@ def _without(results: dict[str, Any], columns: Sequence[str]) -> dict[str, Any]:
 
 
 def _random_states() -> dict[str, Any]:
-    """Return the random states that a process shares, in forms that can be compared."""
+    """Return the random states of the process, in comparable forms."""
     kind, keys, *rest = np.random.get_state()  # noqa: NPY002
     return {
         "the state of random": random.getstate(),
@@ -693,12 +693,12 @@ def _random_states() -> dict[str, Any]:
 
 
 def _settings() -> dict[str, Any]:
-    """Return other things that a process shares."""
+    """Return other settings of the process."""
     return {
         "the number of torch threads": torch.get_num_threads(),
         "the default dtype of torch": torch.get_default_dtype(),
         "whether torch is deterministic": torch.are_deterministic_algorithms_enabled(),
-        # As many as all threads share.
+        # Enough numbers for all threads to take part.
         "denormal numbers": int((torch.full((1_000_000,), 1e-39) / 2).count_nonzero()),
         "the filters of warnings": list(warnings.filters),
         "how NumPy treats errors": np.geterr(),
@@ -723,7 +723,7 @@ def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _assert_alike(result: Any, expected: Any, what: str) -> None:
-    """Compare results by value and position, numbers to 1e-5; their dtypes may differ."""
+    """Compare results by value and position, with tolerance 1e-5; dtypes may differ."""
     if isinstance(expected, dict):
         assert list(result) == list(expected), what
         for name, values in expected.items():
@@ -741,7 +741,7 @@ def _assert_alike(result: Any, expected: Any, what: str) -> None:
 
 
 def _plain(frame: pd.DataFrame) -> list[pd.DataFrame]:
-    """Return a frame without its events and index, and one of the events, None for missing."""
+    """Return the frame without events and index, and the frame of events; None for missing."""
     nested = [name for name in frame.columns if is_nested(frame[name])]
     frames = [frame.drop(columns=nested)]
     for name in nested:

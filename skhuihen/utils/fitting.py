@@ -1,4 +1,4 @@
-"""A fit that succeeds as a whole, or changes nothing."""
+"""Make fit succeed completely or change nothing."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ Result = TypeVar("Result")
 def all_or_nothing(
     method: Callable[Concatenate[Self, Params], Result],
 ) -> Callable[Concatenate[Self, Params], Result]:
-    """Decorate a method that fits, so that a failure or Ctrl-C leaves the estimator as it was.
+    """Decorate a method that fits, so that errors and Ctrl-C leave the estimator unchanged.
 
-    An estimator that was fitted before can still be used then, and one that was not is not
-    fitted. A `fit` that succeeds keeps nothing that an earlier one learned. Parameters are
-    validated first, as scikit-learn's own decorator does, and those of inner estimators are not;
-    both in one decorator add only one frame between a warning and the line that it is about.
+    An estimator that was fitted before remains usable; one that was not stays unfitted. A
+    successful `fit` keeps nothing from an earlier one. Parameters are validated first, as in
+    scikit-learn's own decorator; those of inner estimators are not. One decorator for both adds
+    only one frame between a warning and the line that causes it.
 
     Parameters
     ----------
     method : function
-        `fit`, `fit_transform` or `partial_fit`. What the last of these changes in place, it must
-        put back itself.
+        `fit`, `fit_transform` or `partial_fit`. `partial_fit` must restore its own changes in
+        place.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Parameters of estimators in a form that can be kept, compared and looked up."""
+"""Parameters of estimators in a form that can be stored, compared and looked up."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sklearn.frozen import FrozenEstimator
 
 
 def frozen(value: Any) -> Any:
-    """Return a parameter in a form that stays as it is.
+    """Return a parameter in an immutable form.
 
-    Estimators are alike if their parameters are, and fitted ones if they are the same throughout.
+    Estimators are equal if their parameters are. Fitted ones are equal if their whole state is.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def frozen(value: Any) -> Any:
     if isinstance(value, FrozenEstimator):
         try:
             return "fitted", joblib.hash(value.estimator)
-        except Exception:  # what cannot be pickled is like itself alone
+        except Exception:  # what cannot be pickled equals only itself
             return "fitted", id(value.estimator)
     if isinstance(value, BaseEstimator):
         return type(value), frozen(value.get_params())

@@ -440,7 +440,7 @@ def test_columns_lacking_extra_and_unlike(warm: HUIHENClassifier, bank: Any, X: 
         model = clone(warm).fit(wider, y)
     np.testing.assert_array_equal(model.predict_proba(wider), wanted)
     with pytest.warns(
-        UserWarning, match=r"None of the 240 values of .*'device__brand' was there in old_X"
+        UserWarning, match=r"None of the 240 values of .*'device__brand' was seen in old_X"
     ):
         clone(warm).fit(X.assign(device__brand="never seen"), y)
     some = X["device__brand"].mask(np.arange(len(X)) % 2 == 0, "never seen")

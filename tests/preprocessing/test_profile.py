@@ -510,7 +510,7 @@ def test_refuses_what_is_no_number_where_fit_saw_numbers(values):
 @pytest.mark.parametrize("make", [list, pd.Categorical, lambda v: arrow(v)])
 def test_refuses_texts_that_name_rows(make):
     texts = [f"customer {i % 21}" for i in range(40)]
-    message = "'name' holds 21 distinct texts in 40 rows: it names .* Leave it out with id_columns"
+    message = "'name' holds 21 distinct texts in 40 rows: it identifies .* Drop it with id_columns"
     with pytest.raises(ValueError, match=message):
         ProfileEncoder().fit(pd.DataFrame({"name": make(texts)}))
     ProfileEncoder().fit(pd.DataFrame({"name": make(texts[:20] * 2)}))  # half of the rows
@@ -519,7 +519,7 @@ def test_refuses_texts_that_name_rows(make):
 
 def test_warns_of_integers_that_may_name_rows():
     for column in (range(30), pd.array(range(30), dtype="Int64"), arrow(list(range(30))).array):
-        with pytest.warns(UserWarning, match="'number' is an integer with a value of its own in"):
+        with pytest.warns(UserWarning, match="'number' is an integer with a distinct value in"):
             ProfileEncoder().fit(pd.DataFrame({"number": column}))
     ProfileEncoder().fit(pd.DataFrame({"number": range(19)}))
     ProfileEncoder().fit(pd.DataFrame({"number": np.arange(30.0)}))
@@ -529,7 +529,9 @@ def test_warns_of_integers_that_may_name_rows():
 def test_warns_of_integers_that_name_nearly_every_row():
     # Some customers apply twice.
     repeated = np.append(np.arange(1000), np.arange(40))
-    with pytest.warns(UserWarning, match="'key' .* of its own in nearly each of 1040 rows.*astype"):
+    with pytest.warns(
+        UserWarning, match="'key' .* a distinct value in nearly each of 1040 rows.*astype"
+    ):
         ProfileEncoder().fit(pd.DataFrame({"key": repeated}))
     ProfileEncoder().fit(pd.DataFrame({"key": repeated}).astype(float))
     ProfileEncoder().fit(pd.DataFrame({"key": np.append(repeated, np.arange(100))}))
@@ -539,8 +541,11 @@ def test_warns_of_integers_that_name_nearly_every_row():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"users": ["age"]}, "names the field 'users'; it must be one of"),
-        ({"user": ["agee"]}, r"profile_fields\['user'\] names the column 'agee', which X does not"),
+        ({"users": ["age"]}, "has the field 'users'; it must be one of"),
+        (
+            {"user": ["agee"]},
+            r"profile_fields\['user'\] names the column 'agee', which is missing from X",
+        ),
         ({"user": ["at"]}, r"profile_fields\['user'\] names the column 'at' of dtype datetime64"),
         ({"user": ["age", "age"]}, "names the column 'age' more than once"),
         ({"user": ["age"], "item": ["age"]}, "names the column 'age' more than once"),
@@ -794,8 +799,8 @@ def test_several_codes_are_told_together():
 def test_numbers_written_as_text_are_told_with_a_cure_that_works(write, distinct):
     numbers = (np.arange(400) % distinct) * 97.5 + 1000
     X = pd.DataFrame({"income": [write(v) for v in numbers]})
-    refused = pytest.raises(ValueError, match=r"which read as numbers, such as .* Convert it: ")
-    told = pytest.warns(UserWarning, match="'income' holds texts that read as numbers, such as ")
+    refused = pytest.raises(ValueError, match=r"which look like numbers, such as .* Convert it: ")
+    told = pytest.warns(UserWarning, match="'income' holds texts that look like numbers, such as ")
     with refused if distinct == 400 else told as caught:
         ProfileEncoder().fit(X)
     message = str(caught.value if distinct == 400 else caught[0].message)

@@ -78,11 +78,11 @@ def _last(row):
 @pytest.mark.parametrize(
     ("rules", "message"),
     [
-        ([{"operation": "a"}], r"no column 'field'; it has \['operation'\]. Wanted are operation"),
-        ([1, 2], "no column 'operation'"),
-        ([ROWS[1], {**ROWS[1], "operation": None}], "no operation in row 1. Fill it in or remove"),
-        ([{**ROWS[1], "behavior": np.nan}], "no behavior in row 0"),
-        ([{**ROWS[1], "field": None}], "no field in row 0"),
+        ([{"operation": "a"}], r"missing the column 'field'; it has \['operation'\]. The columns"),
+        ([1, 2], "missing the column 'operation'"),
+        ([ROWS[1], {**ROWS[1], "operation": None}], "operation is missing in row 1 of rules"),
+        ([{**ROWS[1], "behavior": np.nan}], "behavior is missing in row 0"),
+        ([{**ROWS[1], "field": None}], "field is missing in row 0"),
         (
             [ROWS[1], {**ROWS[1], "field": "click"}],
             "field 'click' in row 1; it must be one of item",
@@ -93,7 +93,7 @@ def _last(row):
         ),
         (
             pd.DataFrame([["a"] * 4], columns=["operation", "operation", "field", "behavior"]),
-            "columns of one name",
+            "duplicate column names",
         ),
     ],
 )
@@ -105,9 +105,9 @@ def test_refuses_bad_rules(rules, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("operation;field;behavior\na;item_click;b\n", "no column 'operation'"),
-        ("operation,field,behavior\na,,b\n", "no field in row 0"),
-        ("operation,field,behavior\na,item_click,\n", "no behavior in row 0"),
+        ("operation;field;behavior\na;item_click;b\n", "missing the column 'operation'"),
+        ("operation,field,behavior\na,,b\n", "field is missing in row 0"),
+        ("operation,field,behavior\na,item_click,\n", "behavior is missing in row 0"),
     ],
 )
 def test_refuses_bad_files(text, message, tmp_path):

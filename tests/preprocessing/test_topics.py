@@ -25,7 +25,7 @@ from skhuihen.preprocessing import _correspondence as correspondence
 from skhuihen.preprocessing._correspondence import Correspondence, Table
 from tests.preprocessing.strategies import applications, drawn, event, tables
 
-NOTHING = "tell no applications apart, so all topics are 0"
+NOTHING = "do not distinguish applications, so all topics are 0"
 
 # ---- against the definition
 

@@ -286,7 +286,7 @@ def test_marks_are_strict() -> None:
 
 
 def test_unknown_expected_failures_are_refused() -> None:
-    with pytest.raises(ValueError, match="'check_nothing', which is no check of Sessionizer"):
+    with pytest.raises(ValueError, match="'check_nothing', which is not a check of Sessionizer"):
         list(
             estimator_checks_generator(
                 Sessionizer(), expected_failed_checks={"check_nothing": "because"}

@@ -1,4 +1,4 @@
-"""What events say about their operations: of one piece of them, and added up over all pieces."""
+"""What events reveal about their operations, for one piece of the data and summed over all."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from skhuihen.preprocessing._abstraction.rules import (
     TRANSFORM_OPERATION,
 )
 
-#: Operations that are told apart as neighbors; the rarer ones are counted together.
+#: Operations counted separately as neighbors; the rarer ones are counted together.
 MOST_NEIGHBORS = 256
-#: An operation moves money one way if at least so large a share of its amounts have one sign.
+#: An operation moves money one way if at least this share of its amounts has the same sign.
 ONE_WAY = 0.9
-#: Microseconds. The paper ends a session where more lies between two behaviors.
+#: Microseconds. The paper starts a new session after a longer gap between two behaviors.
 SESSION_GAP = 3_600_000_000
 
 
 class Evidence:
-    """What the events of one piece say.
+    """Evidence from the events of one piece of the data.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class Evidence:
 
     @cached_property
     def item(self) -> tuple[np.ndarray, list[str]]:
-        """Item of each event, as a code, and the distinct items."""
+        """Code of each event's item, and the distinct items."""
         if "item" not in self._behaviors.fields:
             return np.zeros(self._behaviors.n_events, dtype=np.int64), [MISSING]
         return self._behaviors.texts("item")
@@ -57,16 +57,16 @@ class Evidence:
 
     @property
     def field(self) -> np.ndarray:
-        """Position in FIELDS of each event, by the event alone."""
+        """Position in FIELDS of each event, judged by the event alone."""
         return np.where(self.has_amount, 1, np.where(self.has_item, 0, 2))
 
     def beside(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return row and operations of each two events of a session that follow one another."""
+        """Return row and operations of each pair of consecutive events within a session."""
         row, time, operation = self._behaviors.rows, self._behaviors.times(), self.operation
         same = np.diff(row) == 0
         elapsed = np.diff(time)
         if "seq" not in self._behaviors.fields and (same & (elapsed == 0)).any():
-            # Nothing tells the order of events of one instant; that in which they came must not.
+            # Simultaneous events have no known order; their order in the input must not matter.
             rank = np.empty(len(self.operations), dtype=np.int64)
             rank[sorted(range(len(rank)), key=self.operations.__getitem__)] = np.arange(len(rank))
             operation = operation[np.lexsort([rank[operation], time, row])]
@@ -74,17 +74,17 @@ class Evidence:
         return row[:-1][near], operation[:-1][near], operation[1:][near]
 
     def item_pairs(self, chosen: list[int]) -> tuple[np.ndarray, list[tuple[int, str]]]:
-        """Return the distinct pairs of operation and item of some operations.
+        """Return the distinct pairs of operation and item for some operations.
 
         Parameters
         ----------
         chosen : list of int
-            Codes of the operations of which items are told apart.
+            Codes of the operations whose items are distinguished.
 
         Returns
         -------
         pair : int64 ndarray of shape (n_events,)
-            The pair of each event, -1 where the operation is not chosen.
+            The pair of each event; -1 if its operation is not in `chosen`.
         pairs : list of (int, str)
             Codes of operations, and items.
         """
@@ -109,10 +109,10 @@ class Evidence:
 
 
 class Totals:
-    """What the events of all pieces say, added up: pieces need not be in memory together.
+    """Evidence summed over all pieces, which need not be in memory together.
 
-    What is kept grows with the distinct operations and those that stand beside one another, not
-    with the events.
+    Memory grows with the number of distinct operations and of neighboring pairs, not with the
+    number of events.
 
     Parameters
     ----------
@@ -121,14 +121,15 @@ class Totals:
     Attributes
     ----------
     operations : list of str
-        All that were seen; positions in it are their codes.
+        All operations seen. An operation's position is its code.
     n_events : int64 ndarray of shape (n_operations,)
-        Number of events of each.
+        Number of events of each operation.
     """
 
     def __init__(self, pieces: Iterable[Behaviors]) -> None:
         codes: dict[str, int] = {}
-        # Events, and those with an amount, an item, an amount above and below 0, of each operation.
+        # For each operation: events in all, with an amount, with an item, with an amount above 0,
+        # and below 0.
         counts = np.zeros((5, 0), dtype=np.int64)
         pairs = csr_array((0, 0), dtype=np.int64)
         for piece in pieces:
@@ -148,8 +149,8 @@ class Totals:
             counts = found
             row, before, after = evidence.beside()
             before, after = code_of[before], code_of[after]
-            # What resembles an operation stands beside itself, so that says nothing. A pair counts
-            # once for each application, so that nobody who is busy rules the rest.
+            # Similar operations often follow themselves, so such pairs carry no information. Each
+            # pair counts once per application, so that heavy users do not dominate.
             differ = before != after
             row, before, after = row[differ], before[differ], after[differ]
             once = np.unique((row * n + before) * n + after)
@@ -163,12 +164,12 @@ class Totals:
 
     @cached_property
     def in_order(self) -> list[int]:
-        """Codes of the operations in the order of their names."""
-        # An array of texts would give each name the room of the longest.
+        """Codes of the operations, ordered by name."""
+        # An array of texts would give every name the width of the longest.
         return sorted(range(len(self.operations)), key=self.operations.__getitem__)
 
     def field_of(self, code: int) -> str:
-        """Return the field of an operation, by what most of its events have."""
+        """Return the field of an operation, judged by the majority of its events."""
         if 2 * self._n_with_amount[code] > self.n_events[code]:
             return TRANSFORM_OPERATION
         if 2 * self._n_with_item[code] > self.n_events[code]:
@@ -176,10 +177,10 @@ class Totals:
         return FUNCTION_WIDGET
 
     def direction_of(self, code: int) -> int:
-        """Return which way an operation moves money: 1 is in, -1 out, and 0 both or not known.
+        """Return which way an operation moves money: 1 in, -1 out, 0 both or unknown.
 
-        One amount of each sign is added to those seen, so that a few that are alike by chance do
-        not decide.
+        One amount of each sign is added to the counts. Otherwise a few amounts of the same sign
+        could decide by chance.
         """
         if self.field_of(code) != TRANSFORM_OPERATION:
             return 0
@@ -187,7 +188,7 @@ class Totals:
         return int(n_in >= ONE_WAY * (n_in + n_out)) - int(n_out >= ONE_WAY * (n_in + n_out))
 
     def count_neighbors(self, codes: list[int]) -> NDArray[np.int64]:
-        """Count what stands beside some operations, once for each application.
+        """Count the neighbors of some operations, once per application.
 
         Parameters
         ----------
@@ -197,9 +198,9 @@ class Totals:
         Returns
         -------
         int64 ndarray of shape (n_codes, n_columns)
-            How many applications have each of the most frequent operations directly behind the
+            How many applications have each of the most frequent operations directly after the
             operation, within an hour, and how many directly before. The last column of each half
-            is for all other operations.
+            counts all other operations.
         """
         by_frequency = sorted(self.in_order, key=lambda code: -self.n_events[code])
         column = np.empty(len(by_frequency), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Grouping operations into behaviors: by names and use together, or by frequency."""
+"""Group operations into behaviors, by names and use together or by frequency."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from skhuihen.preprocessing._abstraction.rules import (
 )
 from skhuihen.preprocessing._base import unique_names
 
-#: An operation that shares words with none, or with most of its field, and that has fewer
-#: neighbors than this, is too rare to place ...
+#: An operation is too rare to place if it shares no words, or only those of most of its field,
+#: and has fewer neighbors than this ...
 FEW_NEIGHBORS = 5
-#: ... unless so large a share of all events are its own.
+#: ... unless it has at least this share of all events.
 COMMON = 0.01
-#: Most operations to compare with one another; bounds memory and time.
+#: Maximum number of operations compared with one another; limits memory and time.
 MOST_COMPARED = 1000
-#: The weight of large groups in the cost; more of it gives more and smaller ones.
+#: Weight of large groups in the cost; a higher weight gives more and smaller groups.
 RESOLUTION = 3.0
 _ENDING = {ITEM_CLICK: "_click", TRANSFORM_OPERATION: "_transform", FUNCTION_WIDGET: ""}
 _ETC = "_etc"
@@ -42,17 +42,17 @@ class Merge(NamedTuple):
     Attributes
     ----------
     n_behaviors : int
-        Number of groups behind it.
+        Number of groups left after the merge.
     cost : float
         See `Groups.merge_alike`.
     by : {"name", "use", "rare"}
-        What most of the links between the two come from.
+        The source of most links between the two groups.
     strength : float
-        How strong these links are, from 0 to 1; of what is rare 0.
+        Strength of these links, from 0 to 1; 0 for rare operations.
     one, other : str
-        The most frequent operation of each.
+        The most frequent operation of each group.
     made : bool
-        Whether it was made, or would come next.
+        Whether the merge was made; False if it would come later.
     """
 
     n_behaviors: int
@@ -65,10 +65,10 @@ class Merge(NamedTuple):
 
 
 class Groups:
-    """Operations, at first each a group of its own, that are merged step by step.
+    """Operations that are merged step by step; at first each is its own group.
 
-    Groups of item clicks are types. They do not count as behaviors here, since their items do.
-    Ties are settled by the order of names, so that the order of rows never matters.
+    Groups of item clicks are types. They do not count as behaviors here, because their items do.
+    Names break ties, so the order of rows never matters.
 
     Parameters
     ----------
@@ -77,10 +77,10 @@ class Groups:
     fields : sequence of str
         The field of each.
     n_events : int64 ndarray of shape (n_operations,)
-        How often each was seen.
+        Number of events of each operation.
     directions : sequence of int, default=None
-        Which way each moves money: 1 is in, -1 out, and 0 both, neither or not known. No group has
-        operations of both ways.
+        Which way each operation moves money: 1 in, -1 out, 0 both, neither or unknown. A group
+        never contains both ways.
     """
 
     def __init__(
@@ -93,13 +93,13 @@ class Groups:
         self.names = names
         self.fields = np.array(fields, dtype=object)
         self.directions = np.array(directions or np.zeros(len(names)), dtype=np.int64)
-        #: Number of each operation's group, which is the position of the group's first member.
+        #: Each operation's group, numbered by the position of the group's first member.
         self.group = np.arange(len(names))
-        # Of the groups, by number:
+        # By group number:
         self.n_events = np.array(n_events, dtype=np.int64)
         self.titles = list(names)
         self.kept = self.fields != ITEM_CLICK
-        # Of the operations: why each is where it is, and how sure that is, from 0 to 1.
+        # By operation: why it is in its group, and how sure that is, from 0 to 1.
         self.why = np.full(len(names), ALONE, dtype=object)
         self.sure = np.ones(len(names))
         self.merges: list[Merge] = []
@@ -116,18 +116,18 @@ class Groups:
     ) -> None:
         """Merge transform operations and function widgets by their names and their use.
 
-        Operations of a field are linked, unless they move money opposite ways (see
-        `links`). Again and again, those two groups are merged between
-        which the links have the largest weight, divided by the geometric mean of the weights of
-        all links of the one and of the other. The cost of a grouping is the share of the links
-        between groups, plus 3 times the sum of the squared shares of the groups in all links.
+        Operations of a field are linked, unless they move money in opposite ways (see `links`).
+        Each step merges the two groups with the strongest link: the weight of the links between
+        them, divided by the geometric mean of the total link weights of the two. The cost of a
+        grouping is the share of the links between groups, plus 3 times the sum of the squared
+        shares of the groups in all links.
 
         Parameters
         ----------
         room : int or None
-            It ends where no more than so many groups are left. None ends where the cost is least.
+            Maximum number of groups to leave. None stops at the lowest cost.
         count_neighbors : callable
-            Returns how often each operation was seen beside each of some others, as an int64
+            Returns how often each operation occurs next to each of some others, as an int64
             ndarray of shape (n_operations, n_columns).
         """
         mine = np.flatnonzero(self.kept)
@@ -151,7 +151,7 @@ class Groups:
             for family in found:
                 members = of_field[list(family.members)]
                 self._families.append((family, members))
-                # What most of a field shares tells nobody where to go.
+                # Words shared by most of a field say nothing about where to go.
                 is_named[members] |= 2 * len(members) <= len(of_field)
         self._unknown[mine[compared]] = links.unknown
         self._follow(mine[by_frequency[MOST_COMPARED:]])
@@ -168,7 +168,7 @@ class Groups:
         self._agglomerate(mine[left], links.among(left), room)
 
     def _follow(self, numbers: NDArray[np.int64]) -> None:
-        """Put operations that are too many to compare where their names say, or nowhere."""
+        """Group operations beyond the compared ones by their names, or drop them."""
         for _, members in sorted(self._families, key=lambda of: (-len(of[0].words), of[0])):
             is_rest = np.isin(members, numbers)
             for direction in (-1, 0, 1):
@@ -184,7 +184,7 @@ class Groups:
         self._let_go(numbers[self.group[numbers] == numbers])
 
     def _drop_few(self, numbers: NDArray[np.int64], room: int | None) -> None:
-        """Drop what is too rare to place, the rarest first, and no more than needed."""
+        """Drop operations that are too rare to place, rarest first, only as many as needed."""
         numbers = self._by_frequency(numbers)
         for number in numbers.tolist():
             if room is not None and self.n_behaviors + self.n_others <= room:
@@ -241,7 +241,7 @@ class Groups:
                 self._merge(members, self._title(everyone))
 
     def _explain(self, numbers: NDArray[np.int64], group: NDArray[np.int64], links: Links) -> None:
-        """Say why each operation is in its group: by which links, and by what share of them."""
+        """Record why each operation is in its group: the kind of its links, and their share."""
         together = group[:, np.newaxis] == group
         name = np.where(together, links.by_name, 0.0).sum(axis=1)
         use = np.where(together, links.by_use, 0.0).sum(axis=1)
@@ -258,9 +258,9 @@ class Groups:
         self.sure[follow] = self.sure[self.group[follow]]
 
     def _title(self, members: NDArray[np.int64]) -> str:
-        """Return what to call some operations together.
+        """Return a name for some operations together.
 
-        That is by the words that most of them share, if most of those that share them are here.
+        It consists of the words that most of them share, if they are most of those that share them.
         """
         is_here = np.zeros(len(self.names), dtype=bool)
         is_here[members] = True
@@ -276,11 +276,11 @@ class Groups:
         return self.names[members[np.argmax(self.n_events[members])]] + _ETC
 
     def merge_types(self, room: int, items: Sequence[set[str]]) -> None:
-        """Make one type of item clicks on one product, as long as their items are too many.
+        """Merge item clicks on one product into one type, while there are too many items.
 
-        It ends where no more than ``room`` items are left, those of each type counted apart.
-        Those whose names share most words come first. Item clicks without an item in common stay
-        apart: to merge them would save nothing.
+        This stops when at most ``room`` items are left, counting those of each type separately.
+        Operations whose names share the most words come first. Item clicks without a common item
+        stay separate, because merging them would save nothing.
 
         Parameters
         ----------
@@ -305,14 +305,14 @@ class Groups:
                 excess -= saved
 
     def drop_rare(self, room: int) -> None:
-        """Drop the rarest groups, until no more than ``room`` are left."""
+        """Drop the rarest groups until at most ``room`` are left."""
         self._drop(np.flatnonzero(self.kept), room)
 
     def behaviors(self) -> list[str]:
-        """Return the behavior of each operation, or, for an item click, its type."""
+        """Return the behavior of each operation, or the type of an item click."""
         numbers, group, sizes = np.unique(self.group, return_inverse=True, return_counts=True)
         others = [other_of(field) for field in FIELDS]
-        # Operations that stay alone keep their names; a group that has one already gets a number.
+        # Unmerged operations keep their names; a group whose name is taken gets a numeric suffix.
         order = np.argsort(sizes > 1, kind="stable")
         names = np.empty(len(numbers), dtype=object)
         names[order] = unique_names([*others, *(self.titles[numbers[i]] for i in order)])[3:]
@@ -321,34 +321,34 @@ class Groups:
         return names[group].tolist()
 
     def _merge(self, numbers: NDArray[np.int64], title: str) -> None:
-        """Make some groups of one field one."""
+        """Merge groups of one field."""
         numbers = np.unique(numbers)
         first, rest = numbers[0], numbers[1:]
         self.group[np.isin(self.group, rest)] = first
         self.n_events[first] = self.n_events[numbers].sum()
         self.kept[rest] = False
-        if len(rest):  # else they were one group before, by a longer name
+        if len(rest):  # otherwise a longer name has already merged them
             self.titles[first] = title
 
     def _drop(self, numbers: NDArray[np.int64], room: int) -> None:
-        """Drop groups, the rarest first, until no more than ``room`` are left."""
+        """Drop groups, rarest first, until at most ``room`` are left."""
         rarest = self._by_frequency(numbers)[: max(0, self.n_behaviors - max(0, room))]
         self._let_go(rarest)
 
     def _let_go(self, numbers: NDArray[np.int64]) -> None:
-        """Make groups the ``other`` of their field."""
+        """Move groups to the ``other`` of their field."""
         self.kept[numbers] = False
         members = np.isin(self.group, numbers)
         self.why[members] = RARE
         self.sure[members] = self._unknown[members]
 
     def _by_frequency(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Put groups in order, the rarest first."""
+        """Sort groups, rarest first."""
         return numbers[np.lexsort([-numbers, self.n_events[numbers]])]
 
 
 class _Step(NamedTuple):
-    """Two groups that are merged, as positions of their first members."""
+    """Two groups to merge, as positions of their first members."""
 
     keep: int
     gone: int
@@ -358,14 +358,14 @@ class _Step(NamedTuple):
 
 
 def _cost(both: NDArray[np.float64]) -> float:
-    """Return the cost of leaving all apart."""
+    """Return the cost of merging nothing."""
     total = max(both.sum(), np.finfo(float).tiny)
     return float(both.sum() / total + RESOLUTION * (both.sum(axis=1) ** 2).sum() / total**2)
 
 
 def _steps(links: Links, directions: NDArray[np.int64]) -> list[_Step]:
-    """Merge those two groups whose links are strongest, until none are left that may be merged."""
-    # Links lie between opposite ways too, once what moves money both ways is merged with one.
+    """Merge the two groups with the strongest links until no permitted pair is left."""
+    # After merging an operation that moves money both ways, opposite ways may be linked too.
     moves_in, moves_out = directions > 0, directions < 0
     name, both = links.by_name.copy(), links.by_name + links.by_use
     weight, degree = links.weight.copy(), both.sum(axis=1)
@@ -403,7 +403,7 @@ def _steps(links: Links, directions: NDArray[np.int64]) -> list[_Step]:
 def _strength(
     links: NDArray[np.float64], one: float | NDArray[np.float64], other: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the weight of links, relative to all that their two ends have."""
+    """Return the weight of links, relative to the total weights of their two ends."""
     scale = np.sqrt(np.multiply.outer(one, other))
-    # Rounded, so that what is alike but for the last digits is settled by name.
+    # Rounded, so that names break ties between values that differ only in the last digits.
     return np.divide(links, scale, out=np.zeros_like(links), where=scale > 0).round(12)

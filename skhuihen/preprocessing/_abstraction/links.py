@@ -1,4 +1,4 @@
-"""How operations are linked: by what stands beside them in sessions, and by their names."""
+"""How operations are linked: by their neighbors in sessions, and by their names."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from scipy.special import expit, logit
 
 from skhuihen.preprocessing._abstraction.names import find_families, first_and_last
 
-#: Each operation is linked to as many others of its field, those that are used most like it ...
+#: Each operation is linked to this many others of its field, those with the most similar use ...
 N_NEAREST = 5
-#: ... but to no more than this share of the field: that a few are among few says nothing.
+#: ... but to at most this share of the field: in a small field, being nearest says little.
 MOST_OF_FIELD = 1 / 12
-#: Neighbors of average operations that are added to those of each, against chance.
+#: Average neighbors added to those of each operation, to dampen chance.
 AVERAGE = 20.0
 #: Axes of the correspondence analysis.
 N_AXES = 20
-#: With so many neighbors, an operation's use is half known.
+#: With this many neighbors, an operation's use is half known.
 HALF_KNOWN = 30.0
-#: The weight of the links of a family, relative to those by use; and of one that shares a word.
+#: Weight of a family's links, relative to links by use; and the factor for one shared word.
 NAME_WEIGHT, ONE_WORD = 2.0, 0.5
-#: If a family is one in use too, at least so many of the nearest are of it, above chance ...
+#: In a family whose use is also alike, at least this share of the nearest are members, beyond
+#: chance ...
 OF_FAMILY = 0.15
-#: ... and so likely it is before use is looked at, as log-odds.
+#: ... and this is the prior log-odds of such a family, before use is examined.
 PRIOR = 1.0
 
 Floats = NDArray[np.float64]
@@ -39,7 +40,8 @@ class Links(NamedTuple):
     by_use, by_name : float64 ndarray of shape (n_operations, n_operations)
         The weight of the links, symmetric.
     weight : float64 ndarray of shape (n_operations,)
-        That of all links of each, and of those that it lacks because too little is known.
+        Total weight of each operation's links, plus the weight it misses because too little is
+        known.
     """
 
     by_use: Floats
@@ -48,12 +50,12 @@ class Links(NamedTuple):
 
     @property
     def unknown(self) -> Floats:
-        """Share of the weight of each that it lacks because too little is known."""
+        """Share of each operation's weight that is missing because too little is known."""
         known = (self.by_use + self.by_name).sum(axis=1)
         return 1.0 - np.divide(known, self.weight, out=np.zeros_like(known), where=known > 0)
 
     def among(self, chosen: NDArray[np.int64]) -> Links:
-        """Return the links among some operations; those to the rest count as lacking."""
+        """Return the links among some operations; links to the rest count as missing."""
         both = np.ix_(chosen, chosen)
         return Links(self.by_use[both], self.by_name[both], self.weight[chosen])
 
@@ -64,7 +66,7 @@ def link(
     neighbors: NDArray[np.int64],
     opposed: NDArray[np.bool_] | None = None,
 ) -> Links:
-    """Link operations of a field by their names and their use.
+    """Link the operations of each field by their names and their use.
 
     Parameters
     ----------
@@ -73,9 +75,9 @@ def link(
     fields : object ndarray of shape (n_operations,)
         The field of each.
     neighbors : int64 ndarray of shape (n_operations, n_columns)
-        How often each was seen beside each of some others.
+        How often each operation occurs next to each of some others.
     opposed : bool ndarray of shape (n_operations, n_operations), default=None
-        Which must not be linked, whatever else they share; it is symmetric.
+        Pairs that must never be linked; symmetric.
 
     Returns
     -------
@@ -83,16 +85,17 @@ def link(
 
     Notes
     -----
-    *Use.* The shares of the neighbors, shrunk towards the average operation's, are mapped by a
-    correspondence analysis: square roots, centered, 20 axes. Each operation is linked to the 5
-    nearest of its field, or to a twelfth of a small one; with few neighbors the links weigh less.
+    *Use.* The shares of each operation's neighbors are shrunk towards those of the average
+    operation. A correspondence analysis maps them: square roots, centered, 20 axes. Each operation
+    is linked to the 5 nearest of its field, or to a twelfth of a small field. Few neighbors make
+    weak links.
 
-    *Names.* Families are proposed by `names.find_families`, and refuted by
-    use. An operation's name is refuted if those that share a word with it are among the nearest
-    no more often than by chance: it is a mixture of names that speak and names that do not, each
-    binomial, fitted by expectation and maximization. A family is refuted likewise, as a whole, by
-    a likelihood ratio. Evidence grows with the neighbors, so that names rule where use is
-    unknown. The links of a family weigh as much as the trust in it and in its members.
+    *Names.* `names.find_families` proposes families; use can reject them. An operation's name is
+    rejected if those that share a word with it are among its nearest no more often than by chance.
+    This is a mixture model: some names are informative and some are not. Both parts are binomial
+    and fitted by expectation and maximization. A likelihood ratio rejects whole families in the
+    same way. Evidence grows with the number of neighbors, so names decide where use is unknown. A
+    family's links weigh as much as the confidence in it and in its members.
     """
     apart = fields[:, np.newaxis] != fields
     if opposed is not None:
@@ -132,7 +135,7 @@ def link(
 
 
 def _nearest(fields: NDArray[np.object_], apart: NDArray[np.bool_], counts: Floats) -> Floats:
-    """Return 1 where another operation is among the nearest of one, by use."""
+    """Return 1 for each operation's nearest others by use, and 0 elsewhere."""
     n = len(fields)
     nearest = np.zeros((n, n))
     total = counts.sum()
@@ -144,7 +147,7 @@ def _nearest(fields: NDArray[np.object_], apart: NDArray[np.bool_], counts: Floa
     place = left[:, :N_AXES] * size[:N_AXES]
     norm = (place**2).sum(axis=1)
     distance = np.add.outer(norm, norm) - 2 * place @ place.T
-    # Rounded, so that what is alike but for the last digits is settled by name.
+    # Rounded, so that names break ties between values that differ only in the last digits.
     distance = distance.round(12)
     distance[apart] = np.inf
     np.fill_diagonal(distance, np.inf)
@@ -158,7 +161,7 @@ def _nearest(fields: NDArray[np.object_], apart: NDArray[np.bool_], counts: Floa
 
 
 def _speaks(names: Sequence[str], nearest: Floats, known: Floats) -> Floats:
-    """Return how likely each name speaks of the use of its operation."""
+    """Return how likely each name is to be informative about the use of its operation."""
     share = np.zeros(nearest.shape, dtype=bool)
     for words in first_and_last(names):
         codes: dict[str | int, int] = {}
@@ -171,7 +174,7 @@ def _speaks(names: Sequence[str], nearest: Floats, known: Floats) -> Floats:
     n_nearest = nearest.sum(axis=1)
     found = (nearest * share).sum(axis=1)
     chance = np.clip(share.sum(axis=1) / (len(names) - 1), 1e-3, 0.9)
-    speaking, above = 0.5, 0.4  # share of the names that speak, and what they add to chance
+    speaking, above = 0.5, 0.4  # share of informative names, and what they add to chance
     for _ in range(50):
         ratio = known * _log_ratio(found, n_nearest, chance, above)
         result = has_kin * expit(ratio + logit(speaking))
@@ -184,7 +187,7 @@ def _speaks(names: Sequence[str], nearest: Floats, known: Floats) -> Floats:
 
 
 def _log_ratio(found: Floats, n: Floats, chance: float | Floats, above: float | Floats) -> Floats:
-    """Return the log-likelihood ratio of a share above chance against chance."""
+    """Return the log-likelihood ratio of a share above chance to one at chance."""
     share = chance + (1 - chance) * above
     return np.asarray(
         found * np.log(share / chance) + (n - found) * np.log((1 - share) / (1 - chance))

@@ -1,4 +1,4 @@
-"""What the names of operations share: words, codes, and the families that follow from them."""
+"""What operation names share: words, codes and the families that result."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from itertools import dropwhile, pairwise, takewhile
 
 from skhuihen.preprocessing._abstraction.rules import FUNCTION_WIDGET, ITEM_CLICK
 
-#: What stands between separators: without the underscore among them, and with it.
+#: The text between separators, where the underscore is not a separator, and where it is.
 _LEVEL, _PIECE = re.compile(r"\w+"), re.compile(r"[^\W_]+")
-#: A version, a run of capitals (but not the first letter of a word), a word, or a run of digits.
+#: A version, a run of capitals (without the first letter of a word), a word, or a run of digits.
 _WORD = re.compile(r"(?<![^\W_])[vV]\d+|[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+")
-#: Capitals and digits, which may be a code, such as ``CQA`` or ``0132``.
+#: Capitals and digits that may be a code, such as ``CQA`` or ``0132``.
 _CODE = re.compile(r"[A-Z0-9]{3,}")
-#: Digits beside words tell variants of one thing, as in ``confirm_2`` and ``confirm.v3`` ...
+#: Digits next to words mark variants of one operation: ``confirm_2`` and ``confirm.v3`` ...
 _VARIANT = re.compile(r"[vV]?\d+")
-#: ... but so many of them, or digits amid letters, are an identifier: ``00535``, ``u0aa0b1``.
+#: ... but many digits, or digits amid letters, are an identifier: ``00535``, ``u0aa0b1``.
 _IDENTIFIER = re.compile(r"(\D*\d){3,}\D*|(\D*\d){2}\D+|\D*\d\D+\d")
-#: The same end of so many names is a button that stands on many pages.
+#: If this many names share an end, they are one button that appears on many pages.
 _MANY = 3
-#: A word in a larger share of the names of a field tells nothing apart.
+#: A word in more than this share of a field's names distinguishes nothing.
 _MOST = 0.75
-#: What users do with an item of any catalog. In front of a name, these are no type of product.
+#: Verbs for any catalog. At the start of a name they do not name a type of product.
 _VERBS = frozenset(
     [
         *("browse", "check", "choose", "click", "discover", "display", "enter", "expose", "fetch"),
@@ -45,9 +45,9 @@ class Family:
     Attributes
     ----------
     is_button : bool
-        Whether this is a button that stands on many pages.
+        Whether this is a button that appears on many pages.
     words : tuple of str
-        What the names share.
+        The words that the names share.
     members : tuple of int
         Positions of the operations, at least two.
     """
@@ -58,16 +58,16 @@ class Family:
 
     @property
     def title(self) -> str:
-        """The shared words as one name; numbers keep a hyphen between them."""
+        """The shared words as one name; numbers are joined by hyphens."""
         return ("-" if all(word.isdigit() for word in self.words) else "_").join(self.words)
 
 
 def split(name: str) -> Path:
-    """Split a name into the levels of its path, and these into words.
+    """Split a name into the levels of its path, and each level into words.
 
-    Levels stand between separators: all characters but letters, digits and the underscore. The
-    words of a level stand between underscores, changes of case, and letters and digits. In a
-    name without separators each word is a level.
+    Separators between levels are all characters except letters, digits and the underscore. Words
+    within a level are separated by underscores, changes of case, and changes between letters and
+    digits. In a name without separators each word is a level.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def split(name: str) -> Path:
 
 
 def find_families(names: Sequence[str], field: str) -> list[Family]:
-    """Find the operations of a field that belong together by their names.
+    """Find the operations of a field whose names belong together.
 
     Parameters
     ----------
@@ -106,26 +106,29 @@ def find_families(names: Sequence[str], field: str) -> list[Family]:
     Returns
     -------
     list of Family
-        In no particular order. Families lie inside one another or apart.
+        In no particular order. Two families are either nested or disjoint.
 
     Notes
     -----
-    A name is read as a path, from the product or page to the button or action. If three or more
-    function widgets end alike, they are a button that stands on many pages, and the page is
-    dropped. All others belong together by how they begin: transform operations and item clicks by
-    the type of product, widgets by the page. Within such a family those that also end alike are
-    closer, whatever the page between (``fund/list/buy`` and ``FundDetail.buy``); those whose end
-    no other has are the closer, the longer they begin alike. An operation whose first word no
-    other has may still end as another does, unless it is an item click. Of item clicks, verbs in
-    front are passed over: ``view_fund`` and ``view_offer`` are of different catalogs, ``view_fund``
-    and ``open_fund`` of one.
+    A name is read as a path, from the product or page to the button or action. Three or more
+    function widgets with the same end are a button that appears on many pages; the page is
+    dropped. All others are grouped by how they begin: transform operations and item clicks by the
+    type of product, widgets by the page.
 
-    Case is ignored. So are words in more than three quarters of the names, since they tell
-    nothing apart, and, in ends, digits and versions behind words. A name of which nothing is left
-    but capitals and digits (``CQA``, ``0132``), an identifier (``u0aa0b1``), or an identifier
-    behind a word that is the same in all such names (``event_00535``), is a code. Codes of one
-    length belong together by their first half, rounded up, if there are at most three quarters
-    as many halves as codes. Otherwise they say nothing, or are words, if they have no digits.
+    Within such a family, operations with the same end are closer, whatever page is in between
+    (``fund/list/buy`` and ``FundDetail.buy``). Operations with a unique end are closer the longer
+    they begin alike. An operation with a unique first word may still share its end with another,
+    unless it is an item click. Leading verbs of item clicks are skipped: ``view_fund`` and
+    ``view_offer`` belong to different catalogs, ``view_fund`` and ``open_fund`` to one.
+
+    Case is ignored. Words in more than three quarters of the names are ignored too, because they
+    distinguish nothing. In ends, digits and versions after words are ignored.
+
+    A name is a code if nothing remains but capitals and digits (``CQA``, ``0132``), an identifier
+    (``u0aa0b1``), or an identifier after a word that is the same in all such names
+    (``event_00535``). Codes of one length are grouped by their first half, rounded up, if there
+    are at most three quarters as many halves as codes. Otherwise they are uninformative, or are
+    read as words if they have no digits.
     """
     begins, ends = _read(names)
     if field == ITEM_CLICK:
@@ -134,7 +137,7 @@ def find_families(names: Sequence[str], field: str) -> list[Family]:
 
 
 def first_and_last(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the first telling word of each name, and its end; empty if they say nothing.
+    """Return the first informative word of each name, and its end; empty if there is none.
 
     Parameters
     ----------
@@ -150,17 +153,12 @@ def first_and_last(names: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _read(names: Sequence[str]) -> tuple[list[Words], list[str]]:
-    """Return the words with which names begin, and their ends; empty if they say nothing."""
+    """Return the words with which names begin, and their ends; empty if uninformative."""
     paths = [split(name) for name in names]
     counts = Counter(word for path in paths for word in {word.lower() for word in _flat(path)})
     common = {word for word, count in counts.items() if count > _MOST * len(names)}
-    begins: list[Words] = []
-    ends: list[str] = []
-    for path in paths:
-        telling = _without(path, lambda word: word.lower() in common) or path
-        plain = _without(telling, _VARIANT.fullmatch) or telling
-        begins.append(tuple(word.lower() for word in _flat(telling)))
-        ends.append("_".join(plain[-1]).lower() if plain else "")
+    both = [_begin_and_end(path, common) for path in paths]
+    begins, ends = [begin for begin, _ in both], [end for _, end in both]
     for codes in _codes(names, common):
         halves = {i: code[: (len(code) + 1) // 2] for i, code in codes.items()}
         recurring = len(set(halves.values())) <= _MOST * len(halves)
@@ -172,26 +170,38 @@ def _read(names: Sequence[str]) -> tuple[list[Words], list[str]]:
     return begins, ends
 
 
+def _begin_and_end(path: Path, common: set[str]) -> tuple[Words, str]:
+    """Return the words of a path without common ones, and its last level without variants."""
+    informative = _without(path, lambda word: word.lower() in common) or path
+    plain = _without(informative, _VARIANT.fullmatch) or informative
+    begin = tuple(word.lower() for word in _flat(informative))
+    return begin, "_".join(plain[-1]).lower() if plain else ""
+
+
 def _codes(names: Sequence[str], common: set[str]) -> list[dict[int, str]]:
-    """Return the names that are codes, by position, for each length of a code."""
-    found: dict[int, str] = {}
-    prefixed: dict[int, str] = {}  # the word before the code
-    for i, name in enumerate(names):
-        pieces = [
-            "".join(word for word in _WORD.findall(piece) if word.lower() not in common)
-            for piece in _PIECE.findall(name)
-        ]
-        *before, last = [piece for piece in pieces if piece] or [""]
-        if not before and (_CODE.fullmatch(last) or _IDENTIFIER.fullmatch(last)):
-            found[i] = last
-        elif len(before) == 1 and before[0].isalpha() and _IDENTIFIER.fullmatch(last):
-            found[i], prefixed[i] = last, before[0].lower()
-    if len(set(prefixed.values())) > 1:  # then these words tell the names apart
-        found = {i: code for i, code in found.items() if i not in prefixed}
+    """Return the names that are codes, by position, for each code length."""
+    found = {i: pair for i, name in enumerate(names) if (pair := _code_of(name, common))}
+    # Different words before the codes distinguish the names.
+    has_one_prefix = len({prefix for prefix, _ in found.values() if prefix}) <= 1
     by_length: dict[int, dict[int, str]] = {}
-    for i, code in found.items():
-        by_length.setdefault(len(code), {})[i] = code
+    for i, (prefix, code) in found.items():
+        if has_one_prefix or not prefix:
+            by_length.setdefault(len(code), {})[i] = code
     return list(by_length.values())
+
+
+def _code_of(name: str, common: set[str]) -> tuple[str, str] | None:
+    """Return the word before a name's code, if any, and the code; None if it is not a code."""
+    pieces = [
+        "".join(word for word in _WORD.findall(piece) if word.lower() not in common)
+        for piece in _PIECE.findall(name)
+    ]
+    *before, last = [piece for piece in pieces if piece] or [""]
+    if not before and (_CODE.fullmatch(last) or _IDENTIFIER.fullmatch(last)):
+        return "", last
+    if len(before) == 1 and before[0].isalpha() and _IDENTIFIER.fullmatch(last):
+        return before[0].lower(), last
+    return None
 
 
 def _families(begins: list[Words], ends: list[str], field: str) -> list[Family]:
@@ -215,15 +225,15 @@ def _families(begins: list[Words], ends: list[str], field: str) -> list[Family]:
 
 
 def _beginning_alike(words_of: dict[int, Words]) -> Iterator[Family]:
-    """Find the names that begin alike: for each set of them, all the words that they share.
+    """Find sets of names that begin alike, each with all the words that it shares.
 
-    The names must share their first word. Their number limits that of the sets, however long the
-    names are.
+    The names must share their first word. The number of sets is limited by the number of names,
+    however long the names are.
     """
     in_order = sorted(words_of, key=lambda i: (words_of[i], i))
     shared = [_n_shared(words_of[one], words_of[two]) for one, two in pairwise(in_order)]
-    # Those that begin alike stand side by side. A set is open from where its words begin to be
-    # shared, as (number of words, position of the first name), to where one of them ends.
+    # Names that begin alike are adjacent. A set opens where its words start to be shared, as
+    # (number of words, position of the first name), and closes where one of the words ends.
     is_open: list[tuple[int, int]] = []
     for at, length in enumerate([*shared, 0]):
         start = at
@@ -236,12 +246,12 @@ def _beginning_alike(words_of: dict[int, Words]) -> Iterator[Family]:
 
 
 def _n_shared(one: Words, two: Words) -> int:
-    """Return how many words two names share at their beginning."""
+    """Return how many leading words two names share."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, two, strict=False)))
 
 
 def _sharing(words: Sequence[str], candidates: Iterable[int], least: int) -> dict[str, list[int]]:
-    """Return the candidates that have a word in common, by word, where they are enough."""
+    """Return the candidates that share a word, by word, if there are at least `least`."""
     found: dict[str, list[int]] = {}
     for i in sorted(candidates):
         if words[i]:
@@ -254,6 +264,6 @@ def _flat(path: Path) -> Words:
 
 
 def _without(path: Path, unwanted: Callable[[str], object]) -> Path:
-    """Return a path without some words, and without the levels that they leave empty."""
+    """Return a path without some words, and without levels that become empty."""
     levels = (tuple(word for word in level if not unwanted(word)) for level in path)
     return tuple(level for level in levels if level)

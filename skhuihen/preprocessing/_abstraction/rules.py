@@ -1,4 +1,4 @@
-"""The rule table of `BehaviorAbstractor`: reading it, and finding the rule of an event."""
+"""The rule table of `BehaviorAbstractor`: reading it and finding the rule for an event."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ ITEM_CLICK, TRANSFORM_OPERATION, FUNCTION_WIDGET = FIELDS = (
 OTHER = "other"
 ANY = "*"
 COLUMNS = ["operation", "item", "field", "behavior"]
-#: What the learned table says besides: why an operation is where it is, and how sure that is.
+#: Further columns of the learned table: why an operation is in its group, and how sure that is.
 REASONS = ["why", "sure"]
 RULE, NAME, USE, RARE, ALONE = WHY = ("rule", "name", "use", "rare", "alone")
-#: A wildcard character that stands for itself, as `glob.escape` writes it.
+#: A wildcard character meant literally, as `glob.escape` writes it.
 _ESCAPED = re.compile(r"\[([*?[])\]")
 
 
@@ -31,9 +31,9 @@ _ESCAPED = re.compile(r"\[([*?[])\]")
 class Rule:
     """One row of the table.
 
-    A rule for an item click that names no item (``item="*"``) gives the *type* of the click in
-    `behavior`; every other rule gives the behavior as it stands. `why` and `sure` are for readers
-    and change nothing.
+    A rule for item clicks without an item (``item="*"``) gives the *type* of the click in
+    `behavior`. Every other rule gives the complete behavior. `why` and `sure` inform the reader
+    and have no effect.
     """
 
     operation: str
@@ -45,17 +45,17 @@ class Rule:
 
     @cached_property
     def is_type(self) -> bool:
-        """Whether the item is still to be added to the behavior."""
+        """Whether the item must still be added to the behavior."""
         return self.field == ITEM_CLICK and self.item == ANY
 
     @cached_property
     def outcome(self) -> tuple[str, str]:
-        """The field and behavior of an event that it holds for; a type gives its ``other``."""
+        """Field and behavior of an event under this rule; a type gives its ``other``."""
         return self.field, other_of(self.behavior) if self.is_type else self.behavior
 
 
 class RuleTable:
-    """Rules in their order, found fast: names by dictionary, globs one after the other."""
+    """Rules in order, with fast lookup: names by dictionary, globs one by one."""
 
     def __init__(self, rules: list[Rule]) -> None:
         self.rules = rules
@@ -70,12 +70,12 @@ class RuleTable:
         self._known = {operation: ItemRules(self._find(operation)) for operation in self._by_name}
 
     def of_operation(self, operation: str) -> ItemRules:
-        """Return the rules that may hold for an operation, up to the first for any item."""
+        """Return the rules that may apply to an operation, up to the first for any item."""
         return self._known.get(operation) or ItemRules(self._find(operation))
 
     def _find(self, operation: str) -> list[Rule]:
         positions = list(self._by_name.get(operation, ()))
-        # What a rule for the name itself decides needs no glob behind it.
+        # Globs after a deciding rule for the exact name cannot matter.
         decided = next((at for at in positions if self.rules[at].item == ANY), len(self.rules))
         for position, glob in self._globs:
             if position > decided:
@@ -91,13 +91,13 @@ class RuleTable:
 
 
 class ItemRules:
-    """The rules that may hold for one operation, in their order, found fast by item."""
+    """The rules that may apply to one operation, in order, with fast lookup by item."""
 
     def __init__(self, rules: list[Rule]) -> None:
         self.rules = rules
         self._by_name: dict[str, int] = {}
         self._globs: list[tuple[int, re.Pattern[str]]] = []
-        #: The first for any item; behind it no rule holds.
+        #: Position of the first rule for any item; later rules never apply.
         self._any = next((at for at, rule in enumerate(rules) if rule.item == ANY), len(rules))
         for position, rule in enumerate(rules[: self._any]):
             item = literal_of(rule.item)
@@ -108,12 +108,12 @@ class ItemRules:
 
     @property
     def for_any_item(self) -> Rule | None:
-        """The rule that decides whatever the item is, if there is one."""
+        """The rule that decides regardless of the item, if there is one."""
         first = self.rules[0] if self.rules else None
         return first if first is not None and first.item == ANY and not first.is_type else None
 
     def of_item(self, item: str) -> Rule | None:
-        """Return the first rule that holds for an item."""
+        """Return the first rule that applies to an item."""
         named = self._by_name.get(item, self._any)
         for position, glob in self._globs:
             if position > named:
@@ -124,7 +124,7 @@ class ItemRules:
 
 
 def literal_of(pattern: str) -> str | None:
-    """Return the only name that a pattern matches, or None if wildcards match others too."""
+    """Return the only name that a pattern matches, or None if its wildcards match others."""
     bare = _ESCAPED.sub("", pattern)
     if any(character in bare for character in "*?["):
         return None
@@ -132,7 +132,7 @@ def literal_of(pattern: str) -> str | None:
 
 
 def other_of(kind: str) -> str:
-    """Return the behavior that gathers what is rare or unseen in a field or a type."""
+    """Return the behavior that collects whatever is rare or unseen in a field or type."""
     return f"{kind}:{OTHER}"
 
 
@@ -150,37 +150,41 @@ def read_rules(rules: Any) -> list[Rule]:
     Raises
     ------
     ValueError
-        If a column is missing, a cell is empty or a field is none of the three.
+        If a column is missing, a cell is empty or a field is unknown.
     """
     if rules is None:
         return []
     if isinstance(rules, (pd.DataFrame, list)):
         table = pd.DataFrame(rules)
     else:
-        # As text, so that an operation called "NA" or "007" stays what it is.
+        # As text, so that an operation named "NA" or "007" is kept unchanged.
         table = pd.read_csv(rules, dtype=str, keep_default_na=False).replace("", None)
     if not table.columns.is_unique:
-        raise ValueError(f"rules has columns of one name; it has {list(table.columns)}.")
+        raise ValueError(
+            f"rules has duplicate column names: {list(table.columns)}. Rename or drop one."
+        )
     for name in table.columns:
         if name not in COLUMNS and str(name).strip().lower() in COLUMNS:
-            raise ValueError(f"rules has a column {name!r}; write {str(name).strip().lower()!r}.")
+            raise ValueError(
+                f"rules has a column {name!r}. Rename it to {str(name).strip().lower()!r}."
+            )
     missing = [name for name in ("operation", "field", "behavior") if name not in table.columns]
     if missing and len(table):
         raise ValueError(
-            f"rules has no column {missing[0]!r}; it has {list(table.columns)}. Wanted are "
-            "operation, field, behavior and, optionally, item."
+            f"rules is missing the column {missing[0]!r}; it has {list(table.columns)}. The "
+            "columns operation, field and behavior are required; item is optional."
         )
     table = table.reindex(columns=[*COLUMNS, *REASONS])
     table["item"] = table["item"].astype(object).where(table["item"].notna(), ANY)
     for name in ("operation", "field", "behavior"):
         if table[name].isna().any():
             row = table.index[table[name].isna()][0]
-            raise ValueError(f"rules has no {name} in row {row}. Fill it in or remove the row.")
+            raise ValueError(f"{name} is missing in row {row} of rules. Add it or drop the row.")
     unknown = ~table["field"].isin(FIELDS)
     if unknown.any():
         row = table.index[unknown][0]
         raise ValueError(
-            f"rules names the field {table['field'][unknown].iloc[0]!r} in row {row}; it must be "
+            f"rules has the field {table['field'][unknown].iloc[0]!r} in row {row}; it must be "
             f"one of {', '.join(FIELDS)}."
         )
     why = table["why"].where(table["why"].isin(WHY), RULE)
