@@ -273,7 +273,7 @@ def test_with_a_warm_start_only_step_two_has_it(X, bank):
 
 
 def test_refusals(X, bank):
-    with pytest.raises(ValueError, match="teacher='base' is base_estimator, which is None"):
+    with pytest.raises(ValueError, match="teacher='base' refers to base_estimator, which is None"):
         taught("base").fit(X, bank.y)
     with pytest.raises(ValueError, match="'teacher' parameter"):
         taught("lightgbm").fit(X, bank.y)

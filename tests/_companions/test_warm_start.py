@@ -496,7 +496,7 @@ def test_refusals(bank: Any) -> None:
     other = LogisticRegression().fit(old[["user__age"]], np.where(y, "bad", "good"))
     with pytest.raises(ValueError, match="knows the classes"):
         quick().warm_start_from(old, y, teacher=other)
-    with pytest.raises(ValueError, match="one class only"):
+    with pytest.raises(ValueError, match="only one class"):
         quick().warm_start_from(old, y * 0)
     with pytest.raises(ValueError, match="inconsistent numbers"):
         quick().warm_start_from(old, y[1:])

@@ -175,7 +175,7 @@ def test_profiles_alone(X, bank, tmp_path):
 @pytest.mark.parametrize("role", ["base_estimator", "teacher"])
 def test_models_beside_the_network_want_a_table(prepared, bank, role):
     model = quick(**{role: make_pipeline(ProfileEncoder(), GaussianNB())})
-    with pytest.raises(TypeError, match=f"{role} wants a table in memory"):
+    with pytest.raises(TypeError, match=f"{role} requires a table in memory"):
         model.fit(prepared, bank.y)
 
 
