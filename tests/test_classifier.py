@@ -536,7 +536,7 @@ def test_refusals(X: pd.DataFrame, bank: Any, fitted: HUIHENClassifier) -> None:
         fitted.predict_proba(np.array([[1, [{"time": 1}]]], dtype=object))
     with pytest.raises(TypeError, match="one row per application"):
         Sessionizer().fit([1, 2])
-    with pytest.raises(ValueError, match="one row only"):
+    with pytest.raises(ValueError, match="only one row"):
         quick().fit(X.iloc[:10], np.arange(10) == 0)
     with pytest.raises(ValueError, match="distinct texts"):
         quick().fit(X.assign(user__phone=[f"p{i}" for i in range(300)]), y)
