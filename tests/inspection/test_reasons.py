@@ -148,8 +148,8 @@ def test_a_file_is_read(tmp_path):
         ({"code": ["A", "other", "a", "b", "c"]}, "'other' .* not a specific reason"),
         ({"text": ["Age", " ", "a", "b", "c"]}, "Row 1 .* has no text"),
         ({"player": ["a", None, "a", "b", "c"]}, "Row 1 .* has no player"),
-        ({"tell": ["yes", "perhaps", "no", "no", "no"]}, "tell='perhaps'; yes or no"),
-        ({"code": ["A", "A", "D", "L", "H"]}, "'A' another text or tell"),
+        ({"tell": ["yes", "perhaps", "no", "no", "no"]}, "tell='perhaps'. Use yes or no"),
+        ({"code": ["A", "A", "D", "L", "H"]}, "'A', but another text or tell"),
     ],
 )
 def test_tables_that_are_not_in_order(changes, message):
