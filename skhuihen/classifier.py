@@ -585,21 +585,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         return self
 
     @validate_params(
-        {
-            "teacher": [StrOptions({"xgboost", "lightgbm"}), HasMethods("predict_proba"), None],
-            "cv": [Interval(Integral, 2, None, closed="left"), HasMethods("split"), None],
-            "guidance_weight": [
-                StrOptions({"learned", "literal"}),
-                Interval(Real, 0, None, closed="left"),
-            ],
-            "pretrained_lr": [Interval(Real, 0, None, closed="left")],
-            "max_epochs": [Interval(Integral, 1, None, closed="left"), None],
-            "batch_size": [
-                Interval(Integral, 1, None, closed="left"),
-                Options(Integral, {-1}),
-                None,
-            ],
-        },
+        {name: of for name, of in OldData._parameter_constraints.items() if name != "rows"},
         prefer_skip_nested_validation=True,
     )
     def warm_start_from(
@@ -940,12 +926,6 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         """Return old applications without those of weight 0."""
         reader = super().__sklearn_clone__()  # reading a table stores its columns
         frame = reader._check_table(old_X, reset=True)
-        must_learn = isinstance(teacher, str) or (teacher is not None and not is_fitted(teacher))
-        if old_y is None and (teacher is None or must_learn):
-            raise ValueError(
-                f"old_y is None, but teacher={teacher!r} requires labels. Pass old_y, or a fitted "
-                "teacher."
-            )
         weight = _check_sample_weight(
             sample_weight, frame.index.to_numpy(), dtype=np.float64, ensure_non_negative=True
         )

@@ -12,16 +12,18 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass, field
-from typing import Any
+from numbers import Integral, Real
+from typing import Any, Self
 from uuid import uuid4
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skhuihen._companions.cross_fitting import columns_of, cross_fit, make_teacher, score
@@ -146,6 +148,19 @@ class OldData(BaseEstimator):
         As in `HUIHENClassifier.warm_start_from`; pass a fitted teacher as a `FrozenEstimator`.
     """
 
+    _parameter_constraints: dict = {
+        "rows": [OldRows, None],
+        "teacher": [StrOptions({"xgboost", "lightgbm"}), HasMethods("predict_proba"), None],
+        "cv": [Interval(Integral, 2, None, closed="left"), HasMethods("split"), None],
+        "guidance_weight": [
+            StrOptions({"learned", "literal"}),
+            Interval(Real, 0, None, closed="left"),
+        ],
+        "pretrained_lr": [Interval(Real, 0, None, closed="left")],
+        "max_epochs": [Interval(Integral, 1, None, closed="left"), None],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), Options(Integral, {-1}), None],
+    }
+
     def __init__(
         self,
         rows: OldRows | None,
@@ -168,6 +183,21 @@ class OldData(BaseEstimator):
 
     def __sklearn_clone__(self) -> OldData:
         return self._with(self.rows, self._learned)
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, of the teacher too.
+
+        Parameters
+        ----------
+        **params : dict
+
+        Returns
+        -------
+        self
+        """
+        if any(name.startswith("teacher__") for name in params):
+            self.teacher = clone(self.teacher, safe=False)  # clones of this share it
+        return super().set_params(**params)
 
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
         rows = "forgotten" if self.rows is None else self.rows
@@ -205,6 +235,7 @@ class OldData(BaseEstimator):
 
     def pretrain(self, params: Mapping[str, Any]) -> Pretrained:
         """Return the pre-trained part for a classifier; train it if there is none yet."""
+        self._validate_params()
         key = self._key(params)
         with _LOCK:
             found = self._learned.parts.get(key) or _CACHE.get((self._learned.token, key))
@@ -269,18 +300,26 @@ class OldData(BaseEstimator):
     def _pretrain(self, params: Mapping[str, Any]) -> Pretrained:
         """Train a student with the classifier's shape."""
         if self.rows is None:
-            known = [dict(shape) for _, shape in self._learned.parts]
+            shape = frozen(_shape_of(params))
+            known = [of_part for _, of_part in self._learned.parts]
+            reason = "a setting of old_data was changed"
+            if shape not in known:
+                reason = f"it was run for {list(map(dict, known))}, not for {dict(shape)}"
             raise ValueError(
-                f"Step one of the warm start must run again for "
-                f"{dict(frozen(_shape_of(params)))}, because it was run for {known}. {NO_ROWS} "
-                "Or set the parameters back."
+                f"Step one of the warm start must run again, because {reason}. {NO_ROWS} Or set "
+                "the parameters back."
+            )
+        if not (self.rows.labeled or _is_fitted_teacher(self.teacher)):
+            raise ValueError(
+                f"old_y is None, but teacher={self.teacher!r} requires labels. Pass old_y, or a "
+                "fitted teacher."
             )
         student = {**self.rows.params, **OF_STUDENT}
         student |= {name: params[name] for name in INPUTS}
-        shape = architecture_of(params)
+        architecture = architecture_of(params)
         student["net_params"] = {
             **(student["net_params"] or {}),
-            **{f"module__{name}": shape[name] for name in SIZES},
+            **{f"module__{name}": architecture[name] for name in SIZES},
         }
         student |= {
             name: value
@@ -406,6 +445,10 @@ class _Learned:
     guidance: dict[Any, NDArray[np.floating]] = field(default_factory=dict)
     #: Pre-trained parts by settings and shape.
     parts: dict[Any, Pretrained] = field(default_factory=dict)
+
+
+def _is_fitted_teacher(teacher: Any) -> bool:
+    return isinstance(teacher, FrozenEstimator) and is_fitted(teacher)
 
 
 def is_fitted(teacher: Any) -> bool:

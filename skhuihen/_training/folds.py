@@ -21,7 +21,7 @@ TOGETHER = (
 
 
 def users_of(frame: pd.DataFrame, id_columns: Sequence[str]) -> NDArray[np.int64] | None:
-    """Number the users of a table, if some have several rows.
+    """Return a number for the user of each row, if some users have several rows.
 
     The column is the first of `id_columns` with a repeated value and at least two different
     values. Each missing value counts as a separate user.

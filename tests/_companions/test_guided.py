@@ -161,7 +161,7 @@ def test_refusals_of_cross_fitting(data: Any) -> None:
         cross_fit(LogisticRegression(), X, np.arange(300) == 0, weight, 5, random())
     with pytest.raises(ValueError, match="in no test fold"):
         cross_fit(LogisticRegression(), X, y, weight, ShuffleSplit(2, random_state=0), random())
-    with pytest.raises(ValueError, match="fitted on the classes .* the labels are \\[0, 1\\]"):
+    with pytest.raises(ValueError, match=r"fitted on the classes .* the labels are \[0, 1\]"):
         cross_fit(DummyClassifier(), X, np.sort(y), weight, KFold(2), random())
     pipeline = make_pipeline(StandardScaler(), KNeighborsClassifier())
     with pytest.raises(ValueError, match="Pipeline has no parameter sample_weight"):

@@ -318,6 +318,80 @@ def test_step_one_runs_again_only_for_another_shape(
         step_ones.pop()
 
 
+def test_a_search_over_the_settings(bank: Any, X: Any, step_ones: list[Any]) -> None:
+    old, X, y = (bank.old_applications, bank.old_y), X.head(80), bank.y[:80]
+    model = quick(max_epochs=1).warm_start_from(*old, teacher=None)
+    grid = {"teacher": [None, LogisticRegression()], "pretrained_lr": [0.0, 10.0]}
+    by = {"cv": 2, "scoring": "neg_log_loss"}
+    search = GridSearchCV(
+        model, {f"old_data__{name}": of for name, of in grid.items()}, error_score="raise", **by
+    ).fit(X, y)
+    assert len(step_ones) == 2, "one for each teacher"
+    assert (model.old_data.teacher, model.old_data.pretrained_lr) == (None, 0.1)
+    results = search.cv_results_
+    for params, found in zip(results["params"], results["mean_test_score"], strict=True):
+        settings = {name.removeprefix("old_data__"): of for name, of in params.items()}
+        alone = quick(max_epochs=1).warm_start_from(*old, **settings)
+        assert cross_val_score(alone, X, y, **by).mean() == found
+    assert len(set(results["mean_test_score"])) == 4
+    best = search.best_estimator_
+    assert (
+        best.get_params()["old_data__pretrained_lr"]
+        == (search.best_params_["old_data__pretrained_lr"])
+    )
+
+
+def test_clones_do_not_share_a_setting(warm: HUIHENClassifier, bank: Any, X: Any) -> None:
+    wanted = clone(warm).fit(X, bank.y).predict_proba(X)
+    other = clone(warm).set_params(old_data__teacher__C=1e-4, old_data__guidance_weight=5.0)
+    assert warm.old_data.teacher.C == 1.0
+    assert warm.old_data.guidance_weight == "learned"
+    assert not np.allclose(other.fit(X, bank.y).predict_proba(X), wanted)
+    np.testing.assert_array_equal(clone(warm).fit(X, bank.y).predict_proba(X), wanted)
+
+
+def test_settings_are_shown(bank: Any) -> None:
+    teacher = LogisticRegression(C=0.37)
+    model = quick(max_epochs=1).warm_start_from(
+        bank.old_applications, bank.old_y, teacher=teacher, pretrained_lr=0.53
+    )
+    table = model._repr_html_().split("estimator-table", 1)[1]
+    for shown in (repr(model), repr(make_pipeline(model)), repr(model.old_data), table):
+        assert "LogisticRegression(C=0.37)" in shown
+        assert "0.53" in shown
+    assert "600 old applications" in repr(model)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"teacher": "oracle"}, "'teacher' parameter of OldData"),
+        ({"cv": 1}, "'cv' parameter of OldData"),
+        ({"guidance_weight": "free"}, "'guidance_weight' parameter of OldData"),
+        ({"pretrained_lr": -1.0}, "'pretrained_lr' parameter of OldData"),
+    ],
+)
+def test_refused_settings(
+    settings: dict[str, Any], message: str, warm: HUIHENClassifier, bank: Any, X: Any
+) -> None:
+    model = clone(warm).set_params(**{f"old_data__{name}": of for name, of in settings.items()})
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, bank.y)
+
+
+def test_settings_that_need_what_is_not_there(warm: HUIHENClassifier, bank: Any, X: Any) -> None:
+    fitted = make_pipeline(ProfileEncoder(), LogisticRegression())
+    fitted.fit(bank.old_applications, bank.old_y)
+    unlabeled = quick(max_epochs=1).warm_start_from(bank.old_applications, teacher=fitted)
+    for teacher in (None, "xgboost", LogisticRegression()):
+        with pytest.raises(ValueError, match="old_y is None, but teacher="):
+            clone(unlabeled).set_params(old_data__teacher=teacher).fit(X, bank.y)
+    lean = clone(warm).forget_old_data()
+    clone(lean).set_params(old_data__pretrained_lr=1.0).fit(X, bank.y)  # is of step two
+    with pytest.raises(ValueError, match="a setting of old_data was changed"):
+        lean.set_params(old_data__teacher=None).fit(X, bank.y)
+
+
 def test_a_fitted_classifier_is_pickled_without_rows(bank: Any, X: Any) -> None:
     sizes = []
     for n_rows in (100, 600):
@@ -512,5 +586,5 @@ def test_refusals(bank: Any) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             quick().warm_start_from(old, y, **params)
-    with pytest.raises(ValueError, match="'behavior_dim' parameter"):
+    with pytest.raises(ValueError, match="behavior_dim"):
         quick(net_params={"module__behavior_dim": 0}).warm_start_from(old, y)
