@@ -1,7 +1,7 @@
 """Overdue risk from thin profiles and app behavior, as scikit-learn estimators.
 
-The names below load on first use, so that ``import skhuihen`` stays light: neither torch nor
-ibis nor a tree library is imported before something that needs it is touched.
+The names below load on first use, so ``import skhuihen`` is fast: torch, ibis and the tree
+libraries are imported only when they are needed.
 """
 
 from __future__ import annotations

@@ -74,17 +74,17 @@ from skhuihen.preprocessing._profile import ProfileEncoder
 from skhuihen.utils.fitting import all_or_nothing
 from skhuihen.utils.parameters import frozen
 
-#: Applications read at once for scoring, so that memory does not grow with their number.
+#: Applications read at once for scoring; it bounds memory.
 READING_BATCH = 8 * SCORING_BATCH
-#: What may change between calls of `partial_fit`; the first three count from then on, the others
-#: have no part in it.
+#: Parameters that may change between calls of `partial_fit`. The first three take effect from the
+#: next call on; the others are not used there.
 CHANGEABLE = (
     *("lr", "batch_size", "verbose", "teacher", "guidance_weight", "schedule"),
     *("max_epochs", "early_stopping", "validation_fraction", "n_iter_no_change", "random_state"),
     "old_data",
 )
 
-#: With fewer rows, or users, of a class a teacher that nobody named has nothing to teach.
+#: With fewer rows, or users, of a class, ``teacher="auto"`` is not used.
 FEWEST_TO_TEACH = 100
 _Applications = ApplicationDataset | StreamedApplications
 
@@ -93,162 +93,167 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     """Overdue probability from a thin profile and behaviors in a banking app.
 
     The network of the paper: behaviors are embedded by field (EN, FAN), a time-aware GRU reads
-    each session into an intention (SUIE), a user-item-aware GRU reads the intentions into a habit
-    (LHUHE), and fully connected layers join the intention of the last session, the habit and the
-    profile (UPI), and by default the mean of the intentions too. An application without behaviors
-    is scored from its profile alone, with zeros for intention and habit. Without a nested column,
-    or on a plain numeric array, this is a classifier of profiles.
+    each session into an intention (SUIE), and a user-item-aware GRU reads the intentions into a
+    habit (LHUHE). Fully connected layers (UPI) join the intention of the last session, the habit
+    and the profile, and by default the mean of the intentions too. An application without
+    behaviors is scored from its profile alone, with zeros for intention and habit. Without a
+    nested column, or on a plain numeric array, this is a classifier of profiles.
 
     Parameters
     ----------
     behaviors : str, default="behaviors"
-        The nested column, with the subfields that `Sessionizer` adds. Behaviors are those of
-        `BehaviorAbstractor`, or raw operations where it was left out.
+        The nested column, with the subfields that `Sessionizer` adds. Behaviors come from
+        `BehaviorAbstractor`, or are raw operations without that step.
     applied_at : str or None, default="applied_at"
-        The column with the time of the application; events at or after it are cut off here too.
-        None, said on purpose, cuts nothing.
+        The column with the time of the application. Events at or after it are cut off here too.
+        Pass None to disable the cut.
     profile_encoder : ProfileEncoder, default=None
-        How the profile becomes numbers, such as ``ProfileEncoder(min_frequency=0.05)``. It is
-        cloned; its `id_columns` and `dtype` are those given here. None is ``ProfileEncoder()``.
+        Encodes the profile as numbers, such as ``ProfileEncoder(min_frequency=0.05)``. It is
+        cloned, with `id_columns` and `dtype` set to those given here. None is
+        ``ProfileEncoder()``.
     id_columns : sequence of str, default=("user_id", "application_id")
-        Columns that are never profile. Absent ones are ignored. The first that has a value more
-        than once says whose an application is: what is held out in `fit`, for early stopping and
-        in the folds of `base_estimator` and `teacher`, is then whole users, since a network
+        Columns that are never profile. Absent ones are ignored. The first one with repeated
+        values identifies the user. All rows of a user are then held out together, in `fit`, for
+        early stopping and in the folds of `base_estimator` and `teacher`, because a network
         recognizes a history that it has seen.
     dropout : float, default=0.6
-        Dropout rate behind each of these layers.
+        Dropout rate after each of these layers.
     event_numbers : "auto", sequence of str or None, default="auto"
-        Numeric subfields of the behaviors that the time-aware GRU takes in as numbers, besides
-        what the paper lets amounts and intervals do. ``"auto"`` is the interval before a
-        behavior, its age at the application (``"age"``, in seconds, which is added here), and
-        its amount, as far as they are there. None is the paper's form.
+        Numeric subfields of the behaviors that the time-aware GRU reads as numbers, in addition
+        to the paper's use of amounts and intervals. ``"auto"`` uses those that exist of: the
+        interval before a behavior, its age at the application (``"age"``, in seconds, which is
+        added here), and its amount. None is the paper's form.
     n_topics : int, default=0
-        Numbers that tell what the behaviors of an application are about, found as `BehaviorTopics`
-        does, without labels, of the behaviors of `vocabulary_`; they join T, H and the profile. A
-        GRU is slow to learn from few overdue applications which of hundreds of items go together.
+        Number of topics of an application's behaviors. They are found without labels, as in
+        `BehaviorTopics`, from the behaviors of `vocabulary_`, and join T, H and the profile. A
+        GRU needs many overdue applications to learn which of hundreds of items occur together.
         0 is the paper's form.
     base_estimator : classifier or None, default=None
-        A model to stand on, such as the LightGBM that is in use. The log-odds are then a weighted
-        sum of its log-odds and those of the networks, weighed by rows that neither was fitted on
-        (see `blend_`). It is fitted here, on the table that this classifier sees, behaviors
-        included: use a pipeline with `ProfileEncoder`, or with a union of that and
-        `WindowStatistics`, in front. ``FrozenEstimator(model)`` is a fitted model to be used as it
-        is. A single network leaves no row out; the weights are then 0.65 and 0.35.
+        A model to build on, such as the LightGBM in use. The log-odds are then a weighted sum of
+        its log-odds and those of the networks. The weights come from rows that neither was fitted
+        on (see `blend_`). It is fitted here, on the table that this classifier sees, behaviors
+        included. Put `ProfileEncoder`, or a union of it and `WindowStatistics`, in front of it in
+        a pipeline. Pass ``FrozenEstimator(model)`` to use a fitted model as it is. A single
+        network holds out no row; the weights are then 0.65 and 0.35.
     teacher : "auto", classifier, "base" or None, default="auto"
-        A model whose guidance probabilities the network learns beside the labels, by equation 16,
-        which the paper has in step one alone. What it knows, such as that of trees on window
-        statistics, is then in the network, and the model is not asked for scores. It is
-        cross-fitted here on the rows that each network learns from (ten fits for five networks), on
-        the table that `base_estimator` would see; a `FrozenEstimator` is used as it is, and must
-        not have seen these rows. ``"base"`` is `base_estimator`.
+        A model that gives guidance probabilities. The network learns them together with the
+        labels, by equation 16, which the paper uses in step one only. The network then contains
+        what the teacher knows, such as that of trees on window statistics, and the teacher is not
+        needed for scores. It is cross-fitted here on the rows that each network learns from (ten
+        fits for five networks), on the table that `base_estimator` would see. A `FrozenEstimator`
+        is used as it is, and must not have seen these rows. ``"base"`` is `base_estimator`.
 
         ``"auto"`` is LightGBM on profile, `WindowStatistics` and `IntervalStatistics`, and a
-        logistic regression on the profile, weighed by another logistic regression. It teaches where
-        it can: from a table in memory with 100 rows, or users, of each class at least, and not
-        after a warm start, which was taught by more rows; `history_` then has ``train_divergence``.
-        None is no teacher. The teacher of step one is named in `warm_start_from`.
+        logistic regression on the profile, weighted by another logistic regression. It requires a
+        table in memory with at least 100 rows, or users, of each class. After a warm start, which
+        was taught from more rows, it is not used. If it was used, `history_` has
+        ``train_divergence``. None is no teacher. For the teacher of step one, see
+        `warm_start_from`.
     guidance_weight : float, default=1.0
         Weight of the guidance of `teacher`, alpha of equation 16; fixed here. 0 is no teacher.
     n_estimators : int, default=5
-        Number of networks, whose log-odds are averaged. Each leaves out a fold of the rows and
-        learns from the others, so that every row has a score of a network that has not seen it
-        (see `oof_log_odds_`): by these scores probabilities are calibrated, and the base model
-        is weighed. 1 learns from all rows, in a fifth of the time, and is not calibrated.
+        Number of networks; their log-odds are averaged. Each holds out one fold and learns from
+        the others, so every row has a score from a network that has not seen it (see
+        `oof_log_odds_`). These scores calibrate the probabilities and set the weight of the base
+        estimator. 1 learns from all rows, in a fifth of the time, and is not calibrated.
     lr : float, default=0.02
-        Learning rate of Adam, and with a schedule its peak.
+        Learning rate of Adam; with a schedule, its peak.
     schedule : {"one_cycle", "constant"}, default="one_cycle"
-        How the rate goes: up to `lr` in the first quarter of the training and then down to 0, or
-        ``"constant"``, as the paper has it, with ``lr=0.001``.
+        Learning rate schedule. ``"one_cycle"`` rises to `lr` in the first quarter of the training
+        and then falls to 0. ``"constant"`` is the paper's form, with ``lr=0.001``.
     weight_decay : float or "auto", default="auto"
         L2 penalty of Adam, on the mean loss of a row. ``"auto"`` is 0.001 for up to 3,400 training
-        rows and falls with the square of their number beyond, to 0.00001 at 34,000, as many rows
-        are a guard themselves. The rows are those of `fit`, of the first `partial_fit`, or of
-        step one of a warm start. The paper names none, which 0 gives.
+        rows. Beyond, it falls with the square of their number, to 0.00001 at 34,000, because many
+        rows regularize by themselves. The rows are those of `fit`, of the first `partial_fit`, or
+        of step one of a warm start. The paper gives none, which is 0.
     max_epochs : int, default=15
-        Passes over the training rows; with `early_stopping` at most.
+        Passes over the training rows; with `early_stopping`, the maximum.
     batch_size : int, default=128
-        Applications in one step; -1 takes all.
+        Applications per step; -1 uses all.
     early_stopping : bool, default=False
-        Hold out a part of the rows, stop when the AUC there no longer improves (nor, at equal
-        AUC, the loss), and keep the best epoch. It is for ``schedule="constant"``, with
-        ``max_epochs=200`` or so: a cycle that is cut off has not come to rest.
+        Hold out part of the rows, stop when the AUC there no longer improves (nor, at equal
+        AUC, the loss), and keep the best epoch. Use it with ``schedule="constant"`` and
+        ``max_epochs=200`` or so: a cycle that is cut off has not converged.
     validation_fraction : float, default=0.1
         Share of the rows to hold out.
     n_iter_no_change : int, default=30
         Epochs without improvement before stopping. Small data improve slowly and unevenly: less
-        patience cuts good networks off.
+        patience stops good networks too early.
     class_weight : dict, "balanced" or None, default=None
-        Weights of the classes, in scikit-learn's sense; they multiply `sample_weight`, which
-        ``"balanced"`` takes into account. Probabilities are then those of a population with so
-        many more overdue applications: with ``"balanced"`` one half is overdue on average. The
-        order of scores hardly changes. Subtract ``log(class_weight_[1] / class_weight_[0])`` from
-        `decision_function` for the log-odds of the population as it is. With `base_estimator`,
-        which is fitted without them, its log-odds are moved by as much.
+        Weights of the classes, as in scikit-learn. They multiply `sample_weight`, and
+        ``"balanced"`` takes `sample_weight` into account. Probabilities are then those of a
+        population with these class weights: with ``"balanced"``, one half is overdue on average.
+        The order of scores hardly changes. Subtract
+        ``log(class_weight_[1] / class_weight_[0])`` from `decision_function` for the log-odds of
+        the actual population. `base_estimator` is fitted without these weights, and its log-odds
+        are shifted by the same amount.
     device : str, default="cpu"
-        Where torch computes, such as ``"cuda"``; ``"auto"`` takes a GPU if torch finds one. The
-        data lie there as flat arrays while it trains or scores.
+        Device of torch, such as ``"cuda"``; ``"auto"`` uses a GPU if torch finds one. The data
+        are on the device as flat arrays during training and scoring.
     dtype : {"float32", "float64"}, default="float32"
-        What torch computes in.
+        Precision of the computation in torch.
     callbacks : list of skorch callbacks, default=None
-        Further callbacks, as skorch takes them, such as ``[EpochScoring("roc_auc",
-        lower_is_better=False)]``, which scores the held-out rows. To them the labels are 0 and 1.
-        One stops training if a method of it raises KeyboardInterrupt, as skorch's own do.
+        Additional callbacks, as in skorch, such as ``[EpochScoring("roc_auc",
+        lower_is_better=False)]``, which scores the held-out rows. They see the labels as 0 and 1.
+        A callback stops training if one of its methods raises KeyboardInterrupt, as in skorch.
     verbose : int, default=0
-        1 shows a progress bar, and how long the rest takes at most.
+        1 shows a progress bar with the maximum time left.
     random_state : int, RandomState or None, default=None
-        Seeds weights, dropout, shuffling, the held-out part, and the folds of `base_estimator` and
-        `teacher`. The same seed gives the same result to the bit on the same number of torch
-        threads; no global state is read or left.
+        Seeds weights, dropout, shuffling, the held-out rows, and the folds of `base_estimator` and
+        `teacher`. The same seed gives bitwise the same result with the same number of torch
+        threads. Global random state is neither read nor changed.
     net_params : dict, default=None
-        Further parameters of the skorch net, such as ``{"optimizer": torch.optim.SGD}``, and those
-        of the network itself with ``module__`` in front, such as ``{"module__habit_dim": 20}``:
-        ``behavior_dim`` (10), ``intention_dim`` (30), ``habit_dim`` (30) and ``hidden_units``
-        ((50, 25)) are its sizes. Of the parts, ``time_aware=False`` and ``user_item_aware=False``
-        put a plain GRU in place of equations 5 to 7 and 8 to 12, ``hierarchical=False`` reads all
-        behaviors with one GRU, without sessions, ``field_aware=False`` maps the three behavior
-        fields by one matrix, ``mean_intention=False`` leaves the mean of all intentions out, and
-        ``log_interval=False`` feeds seconds to equation 5, as the paper prints it. The paper's
+        Additional parameters of the skorch net, such as ``{"optimizer": torch.optim.SGD}``. Those
+        of the network itself start with ``module__``, such as ``{"module__habit_dim": 20}``.
+        Its sizes are ``behavior_dim`` (10), ``intention_dim`` (30), ``habit_dim`` (30) and
+        ``hidden_units`` ((50, 25)). ``time_aware=False`` and ``user_item_aware=False`` put a plain
+        GRU in place of equations 5 to 7 and 8 to 12. ``hierarchical=False`` reads all behaviors
+        with one GRU, without sessions. ``field_aware=False`` maps the three behavior fields by
+        one matrix. ``mean_intention=False`` drops the mean of all intentions.
+        ``log_interval=False`` uses seconds in equation 5, as the paper prints it. The paper's
         form is ``HUIHENClassifier(event_numbers=None, net_params={"module__mean_intention":
         False})``.
     old_data : OldData, default=None
-        The old applications of `warm_start_from`, which sets it, and how they are learned from:
+        The old applications and the settings of a warm start, set by `warm_start_from`.
         ``old_data__teacher``, ``old_data__cv``, ``old_data__pretrained_lr`` and so on can be
         searched like other parameters. None is a cold start.
 
     Attributes
     ----------
     classes_ : ndarray of shape (2,)
-        The labels; the second is the one whose probability is ``predict_proba(X)[:, 1]``.
+        The labels; ``predict_proba(X)[:, 1]`` is the probability of the second.
     estimators_ : list of skorch.NeuralNet
         The trained nets; ``estimators_[0].module_`` is a network.
     net_ : skorch.NeuralNet
         The first of them.
     class_weight_ : ndarray of shape (2,)
-        The weights of the classes, ones without `class_weight`.
+        The weights of the classes; ones without `class_weight`.
     history_ : DataFrame
         One row per network and epoch: ``network`` (0 for the first), ``train_loss``, ``dur``
-        (seconds) and, with `early_stopping`, ``valid_loss`` and ``valid_auc``. With `teacher`
-        the losses are those of equation 16, and their two parts stand in
-        ``train_cross_entropy``, ``train_divergence`` and so on.
+        (seconds) and, with `early_stopping`, ``valid_loss`` and ``valid_auc``. With `teacher`,
+        the losses are those of equation 16. Their two parts are ``train_cross_entropy``,
+        ``train_divergence`` and so on.
     n_iter_ : int
-        Number of epochs run, those of `partial_fit` included; of the network with most.
+        Number of epochs run, including those of `partial_fit`; the maximum over the networks.
     base_estimator_ : classifier
-        The fitted base model; only with `base_estimator`.
+        The fitted base estimator; only with `base_estimator`.
     blend_ : Blend or None
         ``intercept`` and the weights of ``base`` (0 without `base_estimator`) and ``network`` in
-        the log-odds. None where there is neither a base model nor a row that was left out.
+        the log-odds. None if there is neither a base estimator nor a held-out row.
     oof_log_odds_ : ndarray of shape (n_applications,)
-        Of each row of `fit`, the log-odds of overdue by the networks that have not seen it,
-        weighed as `blend_` says; NaN for rows that none left out, and for those of weight 0. So
-        ``roc_auc_score(y, model.oof_log_odds_)`` is an honest AUC. Only where rows were left out.
+        Out-of-fold scores: for each row of `fit`, the log-odds of overdue from the networks that
+        have not seen it, weighted by `blend_`. NaN for rows that no network held out, and for
+        rows of weight 0. ``roc_auc_score(y, model.oof_log_odds_)`` is an honest AUC. Only if rows
+        were held out.
     profile_encoder_ : ProfileEncoder
     event_numbers_ : EventNumbers
-        The numbers of behaviors that the network takes in.
+        Encodes the numbers of behaviors for the network.
     topics_ : Correspondence
-        Its ``loadings_`` say where each of ``vocabulary_.behaviors_`` is, one row for each, on
-        each topic; of the behaviors in sessions, so others than a `BehaviorTopics` in front finds.
+        Its ``loadings_`` place each of ``vocabulary_.behaviors_`` (rows) on each topic (columns).
+        It uses the behaviors in sessions, so its topics differ from those of a `BehaviorTopics`
+        in front.
     vocabulary_ : BehaviorVocabulary
-        The behaviors that have a vector. Others add no vector, only their time.
+        The behaviors that have a vector. Other behaviors add only their time.
     feature_names_in_ : ndarray of str
         Columns seen in `fit`, without `id_columns` and datetimes. Only for tables.
     n_features_in_ : int
@@ -260,13 +265,13 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     --------
     BehaviorAbstractor, Sessionizer : The steps in front.
     warm_start_from : Pre-train the profile's part on old data without behaviors.
-    partial_fit : Train on with labels that arrive later.
+    partial_fit : Continue training with labels that arrive later.
 
     Notes
     -----
-    The paper gives no number of epochs, batch size or stopping rule; the defaults are those of
-    the measurements in ``docs/choices.md``, which also lists every place where the paper leaves a
-    choice and what was chosen.
+    The paper gives no number of epochs, batch size or stopping rule. The defaults are those of
+    the measurements in ``docs/choices.md``. That page also lists every choice that the paper
+    leaves open and what was chosen.
 
     References
     ----------
@@ -388,11 +393,11 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             glob, a folder or a list of files, such as `prepare_parquet` writes) may be larger
             than memory; see the notes.
         y : array-like of shape (n_applications,), or str
-            Two labels, such as 0 and 1 or False and True; the larger one is overdue. Of Parquet,
-            the name of the column that has them, which then is no profile, or one for each
-            application in the order of the files.
+            Two labels, such as 0 and 1 or False and True; the larger one is overdue. For Parquet,
+            the name of the label column, which is then not part of the profile, or one label for
+            each application in the order of the files.
         sample_weight : array-like of shape (n_applications,) or str, default=None
-            Weight of each application, given like `y`. Those of weight 0 are left out.
+            Weight of each application, given like `y`. Rows of weight 0 are dropped.
 
         Returns
         -------
@@ -401,17 +406,16 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Notes
         -----
         A fit that fails or is interrupted leaves the classifier as it was: an earlier fitted model
-        can still be used, and one that was not fitted raises `NotFittedError`.
+        can still be used, and an unfitted one raises `NotFittedError`.
 
-        Of Parquet, the profile, the labels and what is learned of them are in memory, and of the
-        events a buffer of about 8 million behaviors, for which some row groups are read together.
-        Which ones, and in which order, is drawn anew in each epoch, and so is the order of
-        applications in the buffer; an application meets only those that share its buffer in a
-        batch, and the last batch of a buffer may be smaller. Encoders, vocabulary, topics, weights
-        and held-out rows are those of the whole table. Behaviors that fit into one buffer train the
-        same network as a table in memory, to the bit; with more, the same seed and the same
-        files, in the same row groups, give the same bits. Held-out rows cost a second reading in
-        each epoch.
+        With Parquet, the profile, the labels and what is learned from them are in memory. Events
+        are read in buffers of about 8 million behaviors, each from several row groups. Each epoch
+        draws the row groups of a buffer, their order, and the order of applications in the buffer
+        again. A batch contains only applications of one buffer, and the last batch of a buffer
+        may be smaller. Encoders, vocabulary, topics, weights and held-out rows are those of the
+        whole table. If all behaviors fit into one buffer, the network is bitwise the same as for a
+        table in memory. With more, the same seed and the same files, in the same row groups, give
+        bitwise the same result. Held-out rows are read a second time in each epoch.
         """
         self._check_parameters()
         X, y, sample_weight, source = self._open(X, y, sample_weight)
@@ -424,8 +428,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         for name, is_asked in beside.items():
             if is_asked and source is not None:
                 raise TypeError(
-                    f"{name} wants a table in memory, but X names Parquet. Read a part that fits "
-                    f"into memory, or leave {name} out."
+                    f"{name} requires a table in memory, but X is a Parquet path. Read a part that "
+                    f"fits into memory, or drop {name}."
                 )
         dataset, start = self._set_up(frame, y, label, weight, source)
         users = users_of(frame, self.id_columns)
@@ -451,38 +455,39 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         return self
 
     def _may_begin_partially(self) -> bool:
-        """Tell whether `partial_fit` can be called now, and why it cannot."""
+        """Return whether `partial_fit` can be called now; raise with the reason if not."""
         if hasattr(self, "estimators_"):
             return True
         if self.base_estimator is not None:
             raise AttributeError(
-                "partial_fit holds no row out, by which base_estimator and the network could be "
-                "weighed. Call fit first; partial_fit then goes on with both weights."
+                "partial_fit holds out no rows, so it cannot weigh base_estimator against the "
+                "network. Call fit first; partial_fit then keeps both weights."
             )
         if self._names_teacher():
             raise AttributeError(
-                "partial_fit learns from labels alone: a teacher is cross-fitted on the rows of "
-                "fit. Call fit first; partial_fit then goes on without guidance."
+                "partial_fit learns from labels alone, but a teacher must be cross-fitted on the "
+                "rows of fit. Call fit first; partial_fit then continues without guidance."
             )
         return True
 
     @available_if(_may_begin_partially)
     @all_or_nothing
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
-        """Train on for one pass over further applications.
+        """Continue training for one pass over new applications.
 
-        For labels that arrive week by week. The first call sets up what `fit` does, from the rows
-        given and from a warm start if there is one; later ones, and those after `fit`, go on with
-        the same optimizer. No row is held out and nothing stops early.
+        For labels that arrive week by week. The first call sets up encoders and networks as `fit`
+        does, from the rows given and from a warm start if there is one. Later calls, and calls
+        after `fit`, continue with the same optimizer. No row is held out and training does not
+        stop early.
 
         Parameters
         ----------
         X : DataFrame, other table, array or Parquet of shape (n_applications, n_columns)
             With the columns of the first call. Parquet is read as in `fit`.
         y : array-like of shape (n_applications,), or str
-            As in `fit`. After the first call, rows of one class alone are ordinary.
+            As in `fit`. After the first call, `y` may hold one class only.
         classes : array-like of shape (2,), default=None
-            Both labels; needed in the first call if `y` lacks one.
+            Both labels; required in the first call if one is missing from `y`.
         sample_weight : array-like of shape (n_applications,) or str, default=None
             As in `fit`.
 
@@ -493,31 +498,32 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If columns, types or labels are other than in the first call, or a parameter was
-            changed that the network was made with. The network is then as it was before.
+            If columns, types or labels differ from the first call, or if a parameter of the
+            network was changed. The network then stays as it was.
 
         Notes
         -----
         Encoders, medians, categories, vocabulary and topics stay those of the first call, or of
-        `fit`: a category not seen there counts as unknown, a behavior adds no vector but its time.
-        So let the first call see many rows, and call `fit` from time to time.
+        `fit`. A new category counts as unknown, and a new behavior adds only its time. Use many
+        rows in the first call, and call `fit` from time to time.
 
         Weights are divided by the mean weight of the first call: a row of weight two counts twice
-        as much as a row of weight one, whenever it comes. ``class_weight="balanced"`` balances
-        the classes of the first call, and its two weights stay.
+        as much as a row of weight one in every call. ``class_weight="balanced"`` balances the
+        classes of the first call, and its two weights stay.
 
-        ``weight_decay="auto"`` stays as it was for the rows of the first call; if many more are to
-        come, name a number.
+        ``weight_decay="auto"`` depends on the number of rows of the first call. Pass a number if
+        many more rows will follow.
 
-        `lr` and `batch_size` may be changed by `set_params` between calls and count from then on.
-        The rate is constant: a tenth of `lr`, as its peak would undo what the cycle has settled,
-        or `lr` itself with ``schedule="constant"``. `max_epochs`, `random_state` and the parameters
-        of early stopping are for `fit` alone; no row is left out, and `blend_` stays as it is.
+        `lr` and `batch_size` may be changed by `set_params` between calls. The rate is constant:
+        a tenth of `lr`, because the peak would undo the result of the cycle, or `lr` itself with
+        ``schedule="constant"``. `max_epochs`, `random_state` and the parameters of early stopping
+        apply to `fit` only. `blend_` does not change.
 
-        Calls repeat to the bit, also where the classifier was pickled in between: ``k`` calls on
-        the same rows are ``fit`` with ``max_epochs=k``, ``schedule="constant"``, one network,
-        without early stopping and without teacher. After early stopping training goes on from the
-        best epoch's weights and the last epoch's optimizer; after a teacher by labels alone.
+        Calls repeat bitwise, even if the classifier was pickled in between: ``k`` calls on the
+        same rows equal ``fit`` with ``max_epochs=k``, ``schedule="constant"``, one network,
+        without early stopping and without a teacher. After early stopping, training continues
+        from the best epoch's weights and the last epoch's optimizer. After a teacher, it
+        continues with labels alone.
 
         Examples
         --------
@@ -538,16 +544,16 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             named = np.unique(y if classes is None else column_or_1d(classes))
             if len(named) == 1:
                 raise ValueError(
-                    f"{'y' if classes is None else 'classes'} holds one class only, "
-                    f"{named.tolist()[0]!r}; name both in the first call, as "
+                    f"{'y' if classes is None else 'classes'} contains only one class, "
+                    f"{named.tolist()[0]!r}. Pass both in the first call: "
                     "partial_fit(X, y, classes=[...])."
                 )
             self._encode_labels(named)
             label = self._find_labels(y)
             if self.class_weight == "balanced" and (label.all() or not label.any()):
                 raise ValueError(
-                    "class_weight='balanced' wants rows of both classes in the first call. Pass "
-                    "more rows, or the weights as a dict."
+                    "class_weight='balanced' requires rows of both classes in the first call. "
+                    "Pass more rows, or the weights as a dict."
                 )
             first, start = self._set_up(frame, y, label, weight, source)
             self._keep(self._trainer().begin(first, self._encoder.sizes, start))
@@ -557,7 +563,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self._check_unchanged()
         if classes is not None and np.unique(classes).tolist() != self.classes_.tolist():
             raise ValueError(
-                f"classes={classes!r} are not those of the first call, {self.classes_.tolist()}."
+                f"classes={classes!r} differs from the first call, {self.classes_.tolist()}. Pass "
+                "the same classes, or call fit."
             )
         X, y, sample_weight, source = self._open(X, y, sample_weight)
         frame, y, weight, _ = self._check_rows(X, y, sample_weight, reset=False)
@@ -578,21 +585,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         return self
 
     @validate_params(
-        {
-            "teacher": [StrOptions({"xgboost", "lightgbm"}), HasMethods("predict_proba"), None],
-            "cv": [Interval(Integral, 2, None, closed="left"), HasMethods("split"), None],
-            "guidance_weight": [
-                StrOptions({"learned", "literal"}),
-                Interval(Real, 0, None, closed="left"),
-            ],
-            "pretrained_lr": [Interval(Real, 0, None, closed="left")],
-            "max_epochs": [Interval(Integral, 1, None, closed="left"), None],
-            "batch_size": [
-                Interval(Integral, 1, None, closed="left"),
-                Options(Integral, {-1}),
-                None,
-            ],
-        },
+        {name: of for name, of in OldData._parameter_constraints.items() if name != "rows"},
         prefer_skip_nested_validation=True,
     )
     def warm_start_from(
@@ -608,47 +601,47 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         max_epochs: int | None = None,
         batch_size: int | None = None,
     ) -> Self:
-        """Pre-train the profile's part on old data that have no behaviors, under a teacher.
+        """Pre-train the profile's part on old data without behaviors, under a teacher.
 
-        Step one trains at once, with this classifier's parameters as they are now (but for
-        `callbacks`, `class_weight`, `n_estimators`, `base_estimator` and `teacher`); `fit` is step
-        two and starts from it, as often as it is called, in clones too. Only parameters that
-        change the shape or the inputs of the pre-trained part (`profile_encoder`, `dtype`,
-        `behaviors`, `id_columns`, and the sizes in `net_params`) make `fit` run step one again, and
-        so do the settings in `old_data`. Warm-starting again replaces the first; a fitted
-        classifier stays as it is until the next `fit`.
+        Step one trains at once, with the current parameters of this classifier (except
+        `callbacks`, `class_weight`, `n_estimators`, `base_estimator` and `teacher`). Each call of
+        `fit`, in clones too, is step two and starts from step one. `fit` runs step one again only
+        if a setting in `old_data` changes, or a parameter that decides the shape or the inputs of
+        the pre-trained part (`profile_encoder`, `dtype`, `behaviors`, `id_columns`, and the sizes
+        in `net_params`). A second warm start replaces the first. A fitted classifier stays as it
+        is until the next `fit`.
 
         Parameters
         ----------
         old_X : DataFrame, other table or array of shape (n_old, n_columns)
-            Old applications with the columns that `fit` will see, behaviors aside; events in it
+            Old applications with the columns that `fit` will see, except behaviors; events in it
             are not read. Columns are matched by name.
         old_y : array-like of shape (n_old,), default=None
-            Two labels, the same as in `fit`. None, with a fitted teacher: learn from the teacher
-            alone.
+            Two labels, the same as in `fit`. None requires a fitted teacher, and step one learns
+            from the teacher alone.
         teacher : {"xgboost", "lightgbm"}, classifier or None, default="xgboost"
             Gives the guidance probabilities. An unfitted classifier is cloned and fitted on the
-            encoded profile, with labels 0 and 1; a fitted one, such as a scorecard in use, is
-            asked for the old rows as they are, for its columns if it knows them by name. None
-            learns from the labels alone.
+            encoded profile, with labels 0 and 1. A fitted one, such as a scorecard in use, scores
+            the old rows as they are, with only its own columns if it has ``feature_names_in_``.
+            None learns from the labels alone.
         sample_weight : array-like of shape (n_old,), default=None
-            Weight of each row, for the teacher too. Those of weight 0 are left out.
+            Weight of each row, for the teacher too. Rows of weight 0 are dropped.
         cv : int, splitter or None, default=5
-            Each row's guidance probability comes from a teacher fitted on the other folds: a
-            teacher is too sure of rows that it has seen. None is the paper's way, one teacher
-            that scores its own training rows. Folds keep the applications of one user together
-            (see `id_columns`); a splitter that takes ``groups`` is given the users. Of no effect
-            with a fitted teacher.
+            Folds of the teacher. Each row's guidance probability comes from a teacher fitted on
+            the other folds, because a teacher is overconfident on rows that it has seen. None is
+            the paper's form: one teacher scores its own training rows. Folds keep the
+            applications of one user together (see `id_columns`); a splitter that accepts
+            ``groups`` gets the users. No effect with a fitted teacher.
         guidance_weight : {"learned", "literal"} or float, default="learned"
-            The weight alpha of equation 16: learned in a form that cannot run away, learned as
+            The weight alpha of equation 16: learned in a form that cannot diverge, learned as
             the paper prints it, or fixed at a number (see `skhuihen._training.guided.GuidedLoss`).
             Without labels it is 1.
         pretrained_lr : float, default=0.1
-            Learning rate of the pre-trained weights in step two, in multiples of `lr`. 0 leaves
-            them as they are; 1 makes no difference between old and new weights. Not used if
-            `net_params` sets ``"optimizer__param_groups"``.
+            Learning rate of the pre-trained weights in step two, in multiples of `lr`. 0 freezes
+            them; 1 trains old and new weights alike. Not used if `net_params` sets
+            ``"optimizer__param_groups"``.
         max_epochs, batch_size : int, default=None
-            Those of step one; None takes the classifier's own.
+            Those of step one; None uses the classifier's own.
 
         Returns
         -------
@@ -657,19 +650,20 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If labels are wanted and not there, or a teacher does not know the two classes.
+            If labels are required but missing, or if a teacher was not fitted on the two classes.
 
         See Also
         --------
-        find_old_rows : Find rows that must not be evaluated on.
+        find_old_rows : Find rows that must not be used for evaluation.
         forget_old_data : Drop the old rows.
 
         Notes
         -----
-        The paper speaks of the UPI layers alone. The profile encoder and the field matrices of
-        the profile come along here: without them the inputs of those layers would mean something
-        else. What the UPI layers learn about T and H does not, as both are zero in step one: their
-        weights start at zero, so that step two starts at the scores of step one.
+        The paper transfers the UPI layers only. Here the profile encoder and the field matrices of
+        the profile are transferred too: without them the inputs of those layers would have
+        another meaning. The weights of T and H in the UPI layers are not transferred, because
+        both are zero in step one. They start at zero, so step two starts at the scores of step
+        one.
 
         References
         ----------
@@ -708,16 +702,16 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     def warm_start_student_(self) -> HUIHENClassifier:
         """The network of step one, a fitted classifier of profiles.
 
-        With a teacher, its `history_` has both parts of the loss too: ``train_cross_entropy`` and
-        ``train_divergence`` (and of the held-out part ``valid_...``) are what equation 16 adds
-        up, ``guidance_weight`` is its alpha.
+        With a teacher, its `history_` also has both parts of the loss of equation 16,
+        ``train_cross_entropy`` and ``train_divergence`` (``valid_...`` for the held-out rows),
+        and its alpha, ``guidance_weight``.
         """
         params = self.get_params(deep=False)
         found = None if self.old_data is None else self.old_data.known(params)
         if found is None:
             raise AttributeError(
-                "There is no warm_start_student_: warm_start_from was not called, or fit has not "
-                "run since a parameter changed that shapes the pre-trained part."
+                "There is no warm_start_student_. Call warm_start_from or, if a parameter of the "
+                "pre-trained part was changed since, fit."
             )
         student = type(self)(**found.params)
         student._encoder, student._schema = found.encoder, found.schema
@@ -731,11 +725,10 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         return student
 
     def find_old_rows(self, X: Any) -> NDArray[np.bool_]:
-        """Tell which rows are among the old data of `warm_start_from`: evaluating on them leaks.
+        """Find rows that are in the old data of `warm_start_from`: evaluation on them leaks.
 
-        Rows are the same if their encoded profiles are, and the identifiers (`id_columns`) that
-        both tables have. So two people of one thin profile count as one where a table has no
-        identifiers.
+        Rows are the same if their encoded profiles and the identifiers (`id_columns`) in both
+        tables are the same. Without identifiers, two people with the same profile count as one.
 
         Parameters
         ----------
@@ -746,16 +739,16 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         ndarray of bool of shape (n_applications,)
         """
         if self.old_data is None:
-            raise ValueError("There are no old data: warm_start_from was not called.")
+            raise ValueError("There are no old data. Call warm_start_from first.")
         frame = super().__sklearn_clone__()._check_table(X, reset=True)
         return self.old_data.find(self.get_params(deep=False), frame)
 
     def forget_old_data(self) -> Self:
         """Drop the old rows and keep what was learned from them.
 
-        Until then they are held, and pickled with an unfitted classifier, so that step one can
-        be run again when its shape changes; afterwards such a change is an error. A fitted
-        classifier is pickled without them.
+        Until then the rows are kept, and pickled with an unfitted classifier, so that step one
+        can run again if its shape changes. Afterwards such a change raises an error. A fitted
+        classifier is pickled without the rows.
 
         Returns
         -------
@@ -778,12 +771,12 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     @property
     def profile_encoder_(self) -> ProfileEncoder:
-        """What turns the profile into numbers."""
+        """The encoder of the profile."""
         return self._encoder.profile_encoder_
 
     @property
     def event_numbers_(self) -> EventNumbers:
-        """What turns numbers of behaviors into columns."""
+        """The encoder of the numbers of behaviors."""
         return self._encoder.event_numbers_
 
     @property
@@ -793,7 +786,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     @property
     def topics_(self) -> Correspondence:
-        """What the behaviors of an application are about."""
+        """The topics of the behaviors."""
         return self._encoder.topics_
 
     def decision_function(self, X: Any) -> NDArray[np.floating]:
@@ -806,7 +799,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_applications,)
-            Of type `dtype`: more digits than the network computes in would be noise.
+            Of type `dtype`: more digits would be noise.
         """
         check_is_fitted(self)
         frame = self._check_table(X, reset=False)
@@ -848,7 +841,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     def transform(self, X: Any) -> NDArray[np.floating]:
         """Return the intention T of the last session and the habit H, side by side.
 
-        With several networks, those of the first: the axes of another's mean something else.
+        With several networks, only those of the first: each network has axes of its own.
 
         Parameters
         ----------
@@ -888,13 +881,13 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     def _open(
         self, X: Any, y: Any, sample_weight: Any
     ) -> tuple[Any, Any, Any, PreparedParquet | None]:
-        """Return the profile, labels and weights of Parquet, and where its events are."""
+        """Return the profile, labels and weights, and the source of the events of Parquet."""
         named = self.event_numbers
         numbers = () if named is None or isinstance(named, str) else named
         return open_applications(X, y, sample_weight, self.behaviors, self.applied_at, numbers)
 
     def _check_table(self, X: Any, *, reset: bool) -> pd.DataFrame:
-        """Return X as a frame, its columns checked against those of `fit`."""
+        """Return X as a frame and check its columns against those of `fit`."""
         if is_table(X):
             frame = as_frame(X, self.behaviors)
             if reset:
@@ -902,7 +895,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             known = [] if reset else list(getattr(self, "feature_names_in_", ()))
             features = self._schema.features(frame, known)
             if reset or features != known:
-                # Names alone are compared; the values are read where they are used.
+                # Only names are compared; values are read where they are used.
                 names = pd.DataFrame(columns=pd.Index(features), index=frame.index[:0])
                 validate_data(self, names, reset=reset, skip_check_array=True)
             self._schema.refuse_other_nested(frame)
@@ -913,8 +906,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             and any(isinstance(value, (list, pd.DataFrame)) for value in np.ravel(X))
         ):
             raise TypeError(
-                "X is an array of objects that hold events; its columns have lost their names. "
-                "Keep a table: call set_output(transform='pandas') on the step in front."
+                "X is an object array that contains events, but it has no column names. Call "
+                "set_output(transform='pandas') on the step in front to pass a table."
             )
         may_lack = all(map(may_take_missing, self._models_beside()))
         array = validate_data(
@@ -930,15 +923,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         return frame
 
     def _read_old_rows(self, old_X: Any, old_y: Any, sample_weight: Any, teacher: Any) -> OldRows:
-        """Return old applications, those of weight 0 left out."""
-        reader = super().__sklearn_clone__()  # what reads a table remembers its columns
+        """Return old applications without those of weight 0."""
+        reader = super().__sklearn_clone__()  # reading a table stores its columns
         frame = reader._check_table(old_X, reset=True)
-        must_learn = isinstance(teacher, str) or (teacher is not None and not is_fitted(teacher))
-        if old_y is None and (teacher is None or must_learn):
-            raise ValueError(
-                f"old_y is None, but teacher={teacher!r} has nothing to teach without labels. "
-                "Pass old_y, or a teacher that is fitted already."
-            )
         weight = _check_sample_weight(
             sample_weight, frame.index.to_numpy(), dtype=np.float64, ensure_non_negative=True
         )
@@ -964,10 +951,10 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     def _check_rows(
         self, X: Any, y: Any, sample_weight: Any, *, reset: bool
     ) -> tuple[pd.DataFrame, NDArray[Any], NDArray[np.float64], NDArray[np.bool_]]:
-        """Return the rows to train on, those of weight 0 left out, and which of all they are."""
+        """Return the rows to train on, without those of weight 0, and a mask of them."""
         frame = self._check_table(X, reset=reset)
         if not len(frame):
-            raise ValueError("X has no row; applications of both classes are wanted.")
+            raise ValueError("X is empty. Pass applications of both classes.")
         if y is None:
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y "
@@ -996,15 +983,15 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         weight: NDArray[np.float64],
         source: PreparedParquet | None,
     ) -> tuple[_Applications, ColdStart | PretrainedStart]:
-        """Learn what is learned but once; return the data set and what a network starts from."""
+        """Learn what is learned only once; return the data set and the start of the networks."""
         self.class_weight_ = compute_class_weight(
             self.class_weight, classes=self.classes_, y=y, sample_weight=weight
         )
         for name, of_class in zip(self.classes_.tolist(), self.class_weight_, strict=True):
             if not of_class > 0:
                 raise ValueError(
-                    f"class_weight={self.class_weight!r} leaves the class {name!r} no weight; "
-                    "give both classes a positive one."
+                    f"class_weight={self.class_weight!r} gives class {name!r} no weight. Give "
+                    "both classes a positive weight."
                 )
         weight = as_rows = weight * self.class_weight_[label]
         self._mean_weight = weight.mean()
@@ -1027,7 +1014,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         encoder.profile_encoder_.tell_leaks(frame, label, stacklevel=4)
         if not encoder.profile_encoder_.n_features_in_ and not any(encoder.vocabulary_.sizes_):
             raise ValueError(
-                "X has neither a profile column nor an event to learn from; it has "
+                "X has neither a profile column nor an event to learn from. Its columns are "
                 f"{list(frame.columns)}."
             )
         device = find_device(self.device)
@@ -1037,7 +1024,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         else:
             dataset = encoder.stream(source, frame, label, weight, device)
         if label.all() or not label.any():
-            # The log-odds of one class are infinite: count half a row more of each.
+            # The log-odds of one class are infinite: add half a row of each.
             label, weight = np.append(label, [0, 1]), np.append(weight, [0.5, 0.5])
         log_odds = log_odds_of(label, weight)
         if pretrained is None or self.old_data is None:
@@ -1051,7 +1038,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         weight: NDArray[np.float64],
         users: NDArray[np.int64] | None,
     ) -> NDArray[np.floating]:
-        """Fit the model to stand on; return its log-odds of unseen rows."""
+        """Fit the base estimator; return its log-odds of unseen rows."""
         random = check_random_state(self.random_state)
         self.base_estimator_, margin = fit_base(
             self.base_estimator, self._table(frame), y, weight, random, self.verbose, users=users
@@ -1059,7 +1046,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         return margin
 
     def _names_teacher(self) -> bool:
-        """Tell whether the user has named a teacher."""
+        """Return whether the user has passed a teacher."""
         is_named = self.teacher is not None and not _is(self.teacher, "auto")
         return is_named and self.guidance_weight > 0
 
@@ -1071,14 +1058,14 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         weight: NDArray[np.float64],
         users: NDArray[np.int64] | None,
     ) -> Teacher | None:
-        """Return what guides the networks beside the labels, if anything does."""
+        """Return the teacher of the networks, if there is one."""
         if self._names_teacher():
             given = self.base_estimator if _is(self.teacher, "base") else self.teacher
             return GivenTeacher(given, self._table(frame), y, weight)
         if (
             not _is(self.teacher, "auto")
             or self.guidance_weight == 0
-            or self.old_data is not None  # which was taught, by more rows
+            or self.old_data is not None  # taught already, from more rows
             or not isinstance(dataset, ApplicationDataset)
             or n_of_rarest(y, users) < FEWEST_TO_TEACH
             or any(name.startswith("criterion__") for name in self.net_params or {})
@@ -1098,7 +1085,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         return Trainer(self.get_params(deep=False), type(self).__name__)
 
     def _keep(self, nets: list[HUIHENNet]) -> None:
-        """Keep networks that were trained, and their history."""
+        """Store trained networks and their history."""
         self.estimators_ = nets
         self.history_ = history_of(nets)
         self.n_iter_ = max(len(net.history) for net in nets)
@@ -1109,34 +1096,34 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         }
 
     def _shift_of_classes(self) -> float:
-        """Return by how much `class_weight` moves the log-odds of overdue."""
+        """Return the shift of the log-odds of overdue by `class_weight`."""
         return float(np.log(self.class_weight_[1] / self.class_weight_[0]))
 
     def _table(self, frame: pd.DataFrame) -> Any:
-        """Return the table as it was passed: an array where columns had no names."""
+        """Return the table as it was passed: an array if columns had no names."""
         return frame if hasattr(self, "feature_names_in_") else frame.to_numpy()
 
     def _check_parameters(self) -> None:
-        """Refuse what would otherwise be refused deep inside torch or skorch."""
+        """Raise early for errors that torch or skorch would raise much later."""
         check_architecture(self.net_params or {})
         for callback in self.callbacks or []:
             callback = callback[1] if isinstance(callback, tuple) else callback
             if not (isinstance(callback, Callback) or callback in (None, Callback)):
                 raise TypeError(
-                    f"callbacks holds {callback!r}; skorch callbacks, or pairs of a name and a "
-                    "callback, are wanted."
+                    f"callbacks contains {callback!r}. Pass skorch callbacks, or pairs of a name "
+                    "and a callback."
                 )
         if _is(self.teacher, "base") and self.base_estimator is None:
             raise ValueError(
-                f"teacher={self.teacher!r} is base_estimator, which is None. Pass one, "
-                "or a classifier as the teacher."
+                f"teacher={self.teacher!r} refers to base_estimator, which is None. Pass a "
+                "base_estimator, or a classifier as the teacher."
             )
         if self._names_teacher():
             for name in self.net_params or {}:
                 if name.startswith("criterion__"):
                     raise ValueError(
-                        f"net_params names {name!r}, which the loss with a teacher does not have. "
-                        "Leave it out, or leave the teacher out."
+                        f"net_params contains {name!r}, which the loss with a teacher does not "
+                        "have. Drop it, or pass teacher=None."
                     )
         own = {
             "module",
@@ -1147,28 +1134,28 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         }
         for name in sorted(own & set(self.net_params or {})):
             raise ValueError(
-                f"net_params names {name!r}, which is set by this classifier's own parameters. "
-                "Use those instead."
+                f"net_params contains {name!r}, which the classifier's own parameters set. Use "
+                "those instead."
             )
         try:
             torch.empty(0, device=find_device(self.device))
         except (RuntimeError, AssertionError) as error:
             raise ValueError(
-                f"device={self.device!r} is not to be had here ({error}). Use 'cpu', or install a "
-                "torch that knows the device."
+                f"device={self.device!r} is not available ({error}). Use 'cpu', or install a "
+                "torch build with support for the device."
             ) from error
 
     def _device_of_net(self) -> torch.device:
-        """Return where the weights are, which may have been loaded on another machine."""
+        """Return the device of the weights; the model may have been loaded elsewhere."""
         return next(self.net_.module_.parameters()).device
 
     def _check_unchanged(self) -> None:
-        """Refuse parameters that are not those that the network was made with."""
+        """Raise if parameters of the network were changed."""
         for name, before in self._made_with.items():
             if frozen(getattr(self, name)) != before:
                 raise ValueError(
-                    f"{name}={getattr(self, name)!r} was changed: the network was made with "
-                    f"{before!r}, and partial_fit goes on with it. Set it back, or call fit."
+                    f"{name}={getattr(self, name)!r} was changed. partial_fit continues a network "
+                    f"made with {before!r}. Set it back, or call fit."
                 )
 
     def _encode_labels(self, y: NDArray[Any]) -> NDArray[np.int64]:
@@ -1176,8 +1163,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.classes_, label = np.unique(y, return_inverse=True)
         if len(self.classes_) == 1:
             raise ValueError(
-                f"y holds one class only, {self.classes_.tolist()[0]!r}; overdue and not overdue "
-                "applications are both wanted."
+                f"y contains only one class, {self.classes_.tolist()[0]!r}. Pass both overdue and "
+                "other applications."
             )
         if kind != "binary":
             raise ValueError(
@@ -1190,7 +1177,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         known = self.classes_.tolist()
         unknown = set(y.tolist()) - set(known)
         if unknown:
-            raise ValueError(f"y holds {sorted(unknown, key=str)[:5]}; the classes are {known}.")
+            raise ValueError(
+                f"y contains {sorted(unknown, key=str)[:5]}, but the classes are {known}."
+            )
         return np.searchsorted(self.classes_, y)
 
     # Scoring.
@@ -1202,7 +1191,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         return torch.stack([net.module_(batch) for net in self.estimators_]).mean(dim=0)
 
     def _blended(self, frame: pd.DataFrame, logits: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Return the log-odds of the networks, weighed with those of the base model."""
+        """Return the weighted sum of the log-odds of the networks and the base estimator."""
         log_odds = logits[:, 1] - logits[:, 0]
         if self.blend_ is None or not len(frame):
             return log_odds
@@ -1222,7 +1211,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         outside: dict[str, Outside] = {}
         device = self._device_of_net()
         results = [np.empty((0, width), dtype=self.dtype)]
-        # An empty table is looked at too.
+        # An empty table is checked too.
         for first in range(0, max(len(frame), 1), READING_BATCH):
             is_all = len(frame) <= READING_BATCH
             part = frame if is_all else frame.iloc[first : first + READING_BATCH]
@@ -1245,5 +1234,5 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
 
 def _is(value: Any, text: str) -> bool:
-    """Tell whether a parameter that may be an estimator is this text."""
+    """Return whether a parameter that may be an estimator is this text."""
     return isinstance(value, str) and value == text

@@ -1,1 +1,1 @@
-"""Models beside the network: the warm start, teachers, and a base model to stand on."""
+"""Models used with the network: warm start, teachers, and base estimator."""

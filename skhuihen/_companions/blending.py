@@ -1,4 +1,4 @@
-"""Standing on a model that is there already, and calibration: how log-odds are weighed."""
+"""Base estimator and calibration: how log-odds are weighted."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from skhuihen._companions.cross_fitting import columns_of, cross_fit, differ, fi
 from skhuihen._training.folds import TOGETHER, n_of_rarest
 from skhuihen._training.net import HUIHENNet
 
-#: Folds of the cross-fit, fewer where a class has fewer rows, or users.
+#: Folds of the cross-fit; fewer if a class has fewer rows, or users.
 N_FOLDS = 5
-#: The weights of a base model and of the networks before anything is known. They are those that the
-#: lender's out-of-fold rows give, and wander from 0.3 to 1 where few rows are held out.
+#: Prior means of the weights of a base estimator and of the networks. The lender's out-of-fold
+#: rows give these weights. With few held-out rows, weights vary from 0.3 to 1.
 WITH_BASE = (0.65, 0.35)
-#: Standard deviation of the weights about those, before anything is known.
+#: Prior standard deviation of the weights.
 SPREAD = 0.2
 
 
@@ -37,24 +37,24 @@ def fit_base(
     verbose: int = 0,
     users: NDArray[np.int64] | None = None,
 ) -> tuple[Any, NDArray[np.floating]]:
-    """Fit a base model, and return it with its log-odds of rows it has not seen.
+    """Fit a base estimator, and return it with its log-odds of rows it has not seen.
 
-    A model is too sure of rows that it has seen: it would be weighed too high by them. So the
-    log-odds of the training rows come from clones that were fitted on the other folds.
+    A model is overconfident on rows that it has seen, so its weight would be too high. The
+    log-odds of the training rows therefore come from clones fitted on the other folds.
 
     Parameters
     ----------
     estimator : classifier
-        Cloned and fitted; a `FrozenEstimator` is taken as it is, and asked for all rows.
+        Cloned and fitted; a `FrozenEstimator` is used as it is, and scores all rows.
     table : DataFrame or ndarray of shape (n, n_columns)
     y : ndarray of shape (n,)
         Two labels.
     weight : ndarray of shape (n,)
-        Handed to the model if they differ.
+        Passed to the estimator if they differ.
     random : RandomState
     verbose : int, default=0
     users : int64 ndarray of shape (n,), default=None
-        Whose each row is; those of one user are in one fold.
+        The user of each row; rows of one user are in one fold.
 
     Returns
     -------
@@ -71,28 +71,30 @@ def fit_base(
 
 
 def n_folds_of(y: NDArray[Any], users: NDArray[np.int64] | None, name: str) -> int:
-    """Return the number of folds of a cross-fit, or say that there are too few rows or users."""
+    """Return the number of folds of a cross-fit; raise if there are too few rows or users."""
     n_folds = min(N_FOLDS, n_of_rarest(y, users))
     if n_folds < 2:
         of_what, note = ("rows", "") if users is None else ("users", f" {TOGETHER}")
         raise ValueError(
-            f"{name} is cross-fitted, which takes two {of_what} of each class at least; y has "
-            f"{n_folds} of one. Pass more rows, or FrozenEstimator(a fitted model).{note}"
+            f"{name} is cross-fitted, which requires at least two {of_what} of each class, but "
+            f"one class in y has {n_folds}. Pass more rows, or FrozenEstimator(a fitted model)."
+            f"{note}"
         )
     return n_folds
 
 
 @contextmanager
 def explain_failure(name: str, estimator: Any, table: Any) -> Iterator[None]:
-    """Say in an error of a base model or teacher what it was given."""
+    """Add the estimator and its input to an error of a base estimator or teacher."""
     try:
         yield
     except Exception as error:
         if isinstance(table, pd.DataFrame):
             error.add_note(
-                f"This was {name}={estimator!r} on the table as HUIHENClassifier sees it, "
-                f"with columns {list(table.columns)}. A model of numbers wants a Pipeline with "
-                "ProfileEncoder(), or make_union(ProfileEncoder(), WindowStatistics()), in front."
+                f"The error is from {name}={estimator!r} on the table that HUIHENClassifier sees, "
+                f"with columns {list(table.columns)}. If the estimator accepts only numbers, use a "
+                "Pipeline with ProfileEncoder(), or make_union(ProfileEncoder(), "
+                "WindowStatistics()), in front of it."
             )
         raise
 
@@ -100,9 +102,9 @@ def explain_failure(name: str, estimator: Any, table: Any) -> Iterator[None]:
 def base_log_odds(
     fitted: Any, table: Any, classes: NDArray[Any], name: str = "base_estimator"
 ) -> NDArray[np.floating]:
-    """Return a fitted base model's log-odds of the second of two classes.
+    """Return a fitted base estimator's log-odds of the second of two classes.
 
-    A pipeline is given the whole table; another model the columns that it knows by name.
+    A pipeline gets the whole table; another model gets the columns in its ``feature_names_in_``.
     """
     inner = fitted.estimator if isinstance(fitted, FrozenEstimator) else fitted
     if isinstance(table, pd.DataFrame) and not isinstance(inner, Pipeline):
@@ -111,14 +113,14 @@ def base_log_odds(
 
 
 def takes_missing(estimator: Any) -> bool:
-    """Tell whether a model says that it takes missing values."""
+    """Return whether the tags of a model allow missing values."""
     return not hasattr(estimator, "__sklearn_tags__") or get_tags(estimator).input_tags.allow_nan
 
 
 def may_take_missing(estimator: Any) -> bool:
-    """Tell whether a model may take missing values.
+    """Return whether a model may accept missing values.
 
-    A pipeline says that it takes none, whatever its steps do: its first step must take them.
+    The tags of a pipeline never allow them, so the tags of its first step are used.
     """
     while isinstance(estimator, Pipeline):
         estimator = estimator[0]
@@ -126,13 +128,13 @@ def may_take_missing(estimator: Any) -> bool:
 
 
 class Blend(NamedTuple):
-    """How the log-odds of a base model and of the networks are put together.
+    """The weights of the log-odds of a base estimator and of the networks.
 
     Attributes
     ----------
     intercept, base, network : float
-        The blended log-odds are ``intercept + base * (those of the base model) + network * (those
-        of the networks)``; the two weights are not negative.
+        The blended log-odds are ``intercept + base * (those of the base estimator) + network *
+        (those of the networks)``. The two weights are not negative.
     """
 
     intercept: float
@@ -141,7 +143,7 @@ class Blend(NamedTuple):
 
     @classmethod
     def before_data(cls, shift: float = 0.0) -> Blend:
-        """Return the weights that a base model and a network have before anything is known.
+        """Return the prior weights of a base estimator and a network.
 
         Parameters
         ----------
@@ -163,19 +165,19 @@ class Blend(NamedTuple):
         weight: NDArray[np.floating],
         excess: float,
     ) -> Blend:
-        """Return the weights for the average of networks, where these are for one at a time.
+        """Return the weights for the average of networks from those for a single network.
 
-        Of a row that networks left out there is the score of one network, which scatters more than
-        their average does, by which new rows are scored. What scatters is given too small a weight,
-        so the average would not be sure enough. The normal equations of a linear regression on both
-        columns say by how much, and are taken for those of the logistic one.
+        A held-out row has the score of one network, but new rows are scored by the average of
+        all. A single score has more variance than the average, so its fitted weight is too small
+        for the average. The correction comes from the normal equations of a linear regression on
+        both columns, used as an approximation for the logistic regression.
 
         Parameters
         ----------
         base, network, weight
-            Those that the weights were fitted by.
+            Those that the weights were fitted on.
         excess : float
-            By how much the variance of ``network`` exceeds that of the average.
+            Variance of ``network`` minus that of the average.
 
         Returns
         -------
@@ -184,7 +186,7 @@ class Blend(NamedTuple):
         of_base = np.zeros(len(network)) if base is None else base
         columns = np.stack([of_base, network])
         of_one = np.atleast_2d(np.cov(columns, aweights=weight, ddof=0))
-        # Half of the variance at most is taken for scatter.
+        # At most half of the variance counts as excess.
         excess = min(excess, of_one[1, 1] / 2)
         of_average = of_one - np.diag([0.0, excess])
         weights = np.array([self.base, self.network])
@@ -201,25 +203,26 @@ def fit_blend(
     weight: NDArray[np.floating],
     shift: float = 0.0,
 ) -> Blend:
-    """Weigh a base model and the networks by rows that neither was fitted on.
+    """Fit the weights of a base estimator and the networks on rows that neither has seen.
 
-    A logistic regression on their log-odds, or on those of the networks alone, which calibrates
-    them. The weights are not negative, and that of networks alone is at least 0.01. A normal prior
-    keeps them near 0.65 for the base model and 0.35 for the networks, or near 1 for the networks
-    alone, as far as the rows do not say otherwise: luck must not decide where few are overdue.
+    This is a logistic regression on their log-odds, or on those of the networks alone, which
+    calibrates them. The weights are not negative, and that of networks alone is at least 0.01. A
+    normal prior keeps them near 0.65 for the base estimator and 0.35 for the networks, or near 1
+    for the networks alone, unless the rows contradict. Without it, chance would decide when few
+    rows are overdue.
 
     Parameters
     ----------
     base : ndarray of shape (n,) or None
-        Log-odds of the base model, if there is one.
+        Log-odds of the base estimator, if there is one.
     network : ndarray of shape (n,)
         Log-odds of the networks.
     label : int64 ndarray of shape (n,)
     weight : ndarray of shape (n,)
-        Of mean 1 if a row is to count as one.
+        With mean 1 if each row counts as one.
     shift : float, default=0
-        By how much the weights move the log-odds of the label, which ``base`` knows nothing of;
-        the prior is then around the base model so moved.
+        Shift of the log-odds of the label by the class weights. ``base`` is fitted without them,
+        so its log-odds are shifted by this before the prior applies.
 
     Returns
     -------
@@ -240,19 +243,19 @@ def weigh(
     before: Sequence[float],
     least: float = 0.0,
 ) -> list[float]:
-    """Find by which weights the log-odds of several models add up to those of the label.
+    """Fit the weights of the log-odds of several models by logistic regression on the label.
 
     Parameters
     ----------
     columns : sequence of ndarray of shape (n,)
-        The log-odds of each model, of rows that it has not seen.
+        The log-odds of each model, for rows that it has not seen.
     label : int64 ndarray of shape (n,)
     weight : ndarray of shape (n,)
-        Of mean 1 if a row is to count as one.
+        With mean 1 if each row counts as one.
     before : sequence of float
-        The weight of each model before anything is known.
+        The prior mean of the weight of each model.
     least : float, default=0.0
-        The smallest weight that a model may have.
+        The lower bound of the weights.
 
     Returns
     -------
@@ -285,26 +288,26 @@ def weigh_networks(
     held_out: Sequence[NDArray[np.int64]],
     shift: float,
 ) -> tuple[Blend, NDArray[np.float64]]:
-    """Weigh networks and base model by the rows that networks left out.
+    """Fit the weights of networks and base estimator on the held-out rows of the networks.
 
     Parameters
     ----------
     nets : sequence of HUIHENNet
     dataset : ApplicationDataset or StreamedApplications
     margin : ndarray of shape (n,) or None
-        Log-odds of the base model, of rows that it has not seen.
+        Log-odds of the base estimator, for rows that it has not seen.
     weight : ndarray of shape (n,)
-        Those of the loss, so that classes count here as they do there.
+        Those of the loss, with class weights.
     held_out : sequence of int64 ndarray
-        The rows that each network left out.
+        The rows that each network held out.
     shift : float
         As in `fit_blend`.
 
     Returns
     -------
     Blend, ndarray of shape (n,)
-        The log-odds of each row by networks that have not seen it, weighed; NaN for rows that none
-        left out.
+        The weighted log-odds of each row from networks that have not seen it; NaN for rows that
+        no network held out.
     """
     scores = np.stack([net.log_odds(dataset) for net in nets])
     is_left_out = np.zeros(scores.shape, dtype=bool)
@@ -316,7 +319,7 @@ def weigh_networks(
     of_base = None if margin is None else margin[rows]
     of_one = fit_blend(of_base, of_network, dataset.y[rows], weight[rows], shift)
     blend = of_one
-    # Networks that have learned from a row differ in its score as those do that have not.
+    # Networks trained on a row differ in its score as much as networks that have not seen it.
     if (~is_left_out).sum(axis=0).min() > 1:
         scatter = np.var(scores[:, rows], axis=0, where=~is_left_out, ddof=1)
         excess = float(np.average(scatter, weights=weight[rows])) * (1 - 1 / len(nets))

@@ -1,4 +1,4 @@
-"""Probabilities of rows from models that have not seen them."""
+"""Cross-fitting: the probability of each row from a model that has not seen it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MARGIN = 1e-5
 
 
 def make_teacher(name: str, random_state: int) -> Any:
-    """Return an unfitted tree ensemble of modest size, on one thread.
+    """Return an unfitted tree ensemble of moderate size, on one thread.
 
     Parameters
     ----------
@@ -82,15 +82,15 @@ def cross_fit(
     y : ndarray of shape (n,)
         Two labels; the probability is that of the larger one.
     weight : ndarray of shape (n,)
-        Handed to the teacher if they differ.
+        Passed to the teacher if they differ.
     cv : int, splitter or None
-        Stratified folds, shuffled by ``random``; or folds as the splitter makes them. None fits
-        one teacher that scores its own training rows, as the paper does.
+        Number of stratified folds, shuffled by ``random``, or a splitter. None fits one teacher
+        that scores its own training rows, as in the paper.
     random : RandomState
     verbose : int, default=0
     users : int64 ndarray of shape (n,), default=None
-        Whose each row is. Those of one user are in one fold; a splitter is given them as
-        ``groups`` if it knows groups.
+        The user of each row. Rows of one user are in one fold. A splitter gets the users as
+        ``groups`` if it accepts groups.
 
     Returns
     -------
@@ -104,8 +104,8 @@ def cross_fit(
         if n_rarest < cv:
             of_what, note = ("rows", "") if users is None else ("users", f" {TOGETHER}")
             raise ValueError(
-                f"cv={cv} folds want at least {cv} {of_what} of each class in old_y, which has "
-                f"{n_rarest} of one. Pass a smaller cv, or more rows.{note}"
+                f"cv={cv} requires at least {cv} {of_what} of each class in old_y, but one class "
+                f"has {n_rarest}. Pass a smaller cv, or more rows.{note}"
             )
         pairs = [(np.delete(rows, test), test) for test in folds(y, users, int(cv), random)]
     elif cv is not None:
@@ -120,24 +120,24 @@ def cross_fit(
         probability[test] = score(fitted, _safe_indexing(X, test), classes.tolist())
     if np.isnan(probability).any():
         raise ValueError(
-            f"cv={cv!r} leaves {int(np.isnan(probability).sum())} rows of old_X in no test fold; "
-            "folds that cover all rows are wanted."
+            f"cv={cv!r} puts {int(np.isnan(probability).sum())} rows of old_X in no test fold. "
+            "Pass a cv that covers all rows."
         )
     return probability
 
 
 def differ(weight: NDArray[np.floating]) -> bool:
-    """Tell whether weights say anything."""
+    """Return whether weights differ from one another."""
     return not (weight == weight[0]).all()
 
 
 def fit_weighted(
     estimator: Any, X: Any, y: NDArray[Any], weight: NDArray[np.floating] | None
 ) -> Any:
-    """Return a clone that was fitted with sample weights, wherever its `fit` takes them.
+    """Return a clone fitted with sample weights.
 
-    A pipeline hands them to its last step. With metadata routing, the requests of its steps decide
-    instead, as far as there are any: a step that requests nothing is given nothing, but the last.
+    A pipeline passes them to its last step. With metadata routing, the requests of its steps
+    decide, if there are any. A step without a request gets no weights, except the last step.
 
     Parameters
     ----------
@@ -171,28 +171,28 @@ def fit_weighted(
             return model.fit(X, y)
     if not has_fit_parameter(last, "sample_weight"):
         raise ValueError(
-            f"sample_weight was passed, but {type(estimator).__name__} has no sample_weight in "
-            "fit. Pass a model that has, or one that is fitted already."
+            f"sample_weight was passed, but fit of {type(estimator).__name__} has no parameter "
+            "sample_weight. Pass a model that has it, or a fitted model."
         )
     with config_context(enable_metadata_routing=is_routing and not steps):
         return model.fit(X, y, **{"__".join([*steps, "sample_weight"]): weight})
 
 
 def _request_of_weights(estimator: Any) -> Any:
-    """Return what `set_fit_request` has said of the weights; None if nothing."""
+    """Return the request for weights set by `set_fit_request`; None if there is none."""
     requests = getattr(get_routing_for_object(estimator), "fit", None)
     return None if requests is None else requests.requests.get("sample_weight")
 
 
 def score(teacher: Any, X: Any, classes: list[Any]) -> NDArray[np.floating]:
-    """Return a fitted teacher's probability of the second of two classes, off 0 and 1.
+    """Return a fitted teacher's probability of the second of two classes, clipped off 0 and 1.
 
     Parameters
     ----------
     teacher : fitted classifier
-    X : table or array that the teacher takes
+    X : table or array that the teacher accepts
     classes : list of 2 labels
-        In any order as the teacher has them; it must have both and no other.
+        The teacher must have been fitted on both and no other, in any order.
 
     Returns
     -------
@@ -202,15 +202,15 @@ def score(teacher: Any, X: Any, classes: list[Any]) -> NDArray[np.floating]:
     found = np.asarray(getattr(teacher, "classes_", [])).tolist()
     if len(found) != 2 or set(found) != set(classes):
         raise ValueError(
-            f"{name} knows the classes {found}; {classes} are wanted. Fit it on both of these "
-            "labels."
+            f"{name} was fitted on the classes {found}, but the labels are {classes}. Fit it "
+            "on both of these labels."
         )
     probability = np.asarray(teacher.predict_proba(X), dtype=np.float64)
     if probability.ndim != 2 or probability.shape[1] != 2 or not np.isfinite(probability).all():
         raise ValueError(
-            f"predict_proba of {name} gave an array of shape {probability.shape} with "
-            f"{int((~np.isfinite(probability)).sum())} values that are not finite; two columns of "
-            "probabilities are wanted."
+            f"predict_proba of {name} returned an array of shape {probability.shape} with "
+            f"{int((~np.isfinite(probability)).sum())} values that are not finite. It must return "
+            "two columns of finite probabilities."
         )
     return np.clip(probability[:, found.index(classes[1])], MARGIN, 1 - MARGIN)
 
@@ -218,10 +218,10 @@ def score(teacher: Any, X: Any, classes: list[Any]) -> NDArray[np.floating]:
 def columns_of(
     model: Any, frame: pd.DataFrame, role: str = "teacher", table: str = "old_X"
 ) -> pd.DataFrame:
-    """Return the columns that a fitted model knows by name; all if it knows none.
+    """Return the columns in a fitted model's ``feature_names_in_``; all if it has none.
 
-    What is made of pipelines, such as a `VotingClassifier`, names the columns of the first of them
-    alone, so it gets all.
+    A model that contains pipelines, such as a `VotingClassifier`, names only the columns of the
+    first of them, so it gets all.
     """
     parts = model.get_params().values() if hasattr(model, "get_params") else ()
     if not isinstance(model, Pipeline) and any(isinstance(part, Pipeline) for part in parts):
@@ -231,6 +231,6 @@ def columns_of(
     if lacking:
         raise ValueError(
             f"The {role} {type(model).__name__} was fitted with column {str(lacking[0])!r}, which "
-            f"{table} does not have (lacking in all: {list(map(str, lacking))})."
+            f"is missing from {table} (all missing columns: {list(map(str, lacking))}). Add it."
         )
     return frame[names]

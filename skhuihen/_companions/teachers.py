@@ -1,4 +1,4 @@
-"""A teacher in step two: guidance probabilities that no held-out label has come near."""
+"""A teacher in step two: guidance probabilities that do not depend on held-out labels."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from skhuihen._events.behaviors import Behaviors
 from skhuihen._training.folds import folds
 from skhuihen.preprocessing import IntervalStatistics, WindowStatistics
 
-#: From so many folds on, rows of two of them can be judged by one fit on the others.
+#: From this number of folds, one fit on the others can judge the rows of two folds.
 FEW_FOLDS = 5
 
 
 class Teacher(Protocol):
-    """What gives guidance.
+    """A source of guidance probabilities.
 
     Attributes
     ----------
     must_learn : bool
-        Whether it has to be fitted, so that it must not judge the rows that it has seen.
+        Whether it must be fitted. If so, it must not judge rows that it has seen.
     """
 
     must_learn: bool
 
     def judge(self, train: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.floating]:
-        """Return the log-odds of overdue of some rows by models fitted on others.
+        """Return the log-odds of overdue for some rows from models fitted on others.
 
         Parameters
         ----------
@@ -61,7 +61,7 @@ class Teacher(Protocol):
         ----------
         judged : ndarray of shape (n, n_models)
         rows : int64 ndarray
-            Those whose labels may have a part in the weights.
+            Rows with labels that the weights may depend on.
 
         Returns
         -------
@@ -70,17 +70,17 @@ class Teacher(Protocol):
 
 
 class GivenTeacher:
-    """A classifier that the user named.
+    """A classifier passed by the user.
 
     Parameters
     ----------
     estimator : classifier
-        Cloned and fitted; a `FrozenEstimator` is asked as it is.
+        Cloned and fitted; a `FrozenEstimator` is used as it is.
     table : DataFrame or ndarray of shape (n, n_columns)
     y : ndarray of shape (n,)
         Two labels.
     weight : ndarray of shape (n,)
-        Handed to the estimator if they differ.
+        Passed to the estimator if they differ.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class GivenTeacher:
         self.must_learn = not isinstance(estimator, FrozenEstimator)
 
     def judge(self, train: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.floating]:
-        """Do what `Teacher` says."""
+        """See `Teacher`."""
         fitted = self.estimator
         if self.must_learn:
             weight = None if self.weight is None else self.weight[train]
@@ -105,7 +105,7 @@ class GivenTeacher:
         return base_log_odds(fitted, asked, self.classes, "teacher")[:, None]
 
     def weigh(self, judged: NDArray[np.floating], rows: NDArray[np.int64]) -> NDArray[np.floating]:
-        """Do what `Teacher` says."""
+        """See `Teacher`."""
         return judged[:, 0]
 
 
@@ -213,17 +213,16 @@ def usual_statistics(
 
 
 class Guide:
-    """Lets a teacher guide several networks.
+    """Makes the guidance probabilities of several networks.
 
     Parameters
     ----------
     teacher : Teacher
     label : int64 ndarray of shape (n,)
     users : int64 ndarray of shape (n,) or None
-        Whose each row is; those of one user are in one fold.
+        The user of each row; rows of one user are in one fold.
     shift : float
-        Labels are weighed by class, so the guidance must ask for the same odds: by how much these
-        move its log-odds.
+        Shift of the log-odds of the guidance by the class weights, which apply to labels too.
     verbose : int
     """
 
@@ -251,10 +250,10 @@ class Guide:
     ) -> list[NDArray[np.floating]]:
         """Return the guidance probability of each row, for each network.
 
-        Had the held-out rows a part in what the others are taught, the network would know their
-        labels by way of its teacher: its scores of them would be too good, and early stopping would
-        choose the epoch that knows them best. So models see rows that this network learns from, and
-        each row is judged by one that has not seen it.
+        If the guidance depended on the labels of held-out rows, the network would learn these
+        labels through its teacher. Its scores of the held-out rows would be too good, and early
+        stopping would choose the wrong epoch. So models are fitted only on rows that the network
+        learns from, and each row is judged by a model that has not seen it.
 
         Parameters
         ----------
@@ -268,13 +267,13 @@ class Guide:
         Returns
         -------
         list of ndarray of shape (n,)
-            NaN for held-out rows that need none.
+            NaN for held-out rows that need no guidance.
         """
         rows = np.arange(len(self.label))
         if not self.teacher.must_learn:
             found = self.teacher.judge(rows, rows)[:, 0]
             return [self._as_probability(found)] * n_estimators
-        # Few rows, or users, of a class make fewer folds than networks, which then share them.
+        # With few rows, or users, of a class, networks share folds.
         parts = list({id(part): part for part in held_out}.values())
         if not is_scored and len(parts) >= FEW_FOLDS:
             by_part = dict(zip(map(id, parts), self._by_pairs(parts), strict=True))
@@ -286,10 +285,10 @@ class Guide:
         return found_for
 
     def _by_pairs(self, parts: list[NDArray[np.int64]]) -> list[NDArray[np.floating]]:
-        """Judge the rows of each two folds by models of all others: each fit serves two networks.
+        """Judge the rows of each pair of folds by a model of all others, for two networks.
 
-        Of folds i and j, the network that leaves out i learns of j from a model that has seen
-        neither, and the other way round.
+        For folds i and j, the network that holds out i learns from j with guidance of a model that
+        has seen neither, and vice versa.
         """
         rows = np.arange(len(self.label))
         pairs = list(combinations(range(len(parts)), 2))
@@ -310,7 +309,7 @@ class Guide:
     def _by_folds(
         self, held_out: NDArray[np.int64], random: np.random.RandomState, *, is_scored: bool
     ) -> NDArray[np.floating]:
-        """Cut the rows that one network learns from into folds, each judged by the others."""
+        """Split the training rows of one network into folds, each judged by the others."""
         rows = np.arange(len(self.label))
         train = np.setdiff1d(rows, held_out)
         label = self.label[train]

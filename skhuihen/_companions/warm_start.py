@@ -1,7 +1,7 @@
 """Step one of the transfer auxiliary network: pre-training on old data (section 4).
 
-The transfer auxiliary network of Figure 3 is the whole network fed with applications that have no
-events: T and H are then zeros, and what learns is the profile's part and the UPI layers.
+The transfer auxiliary network of Figure 3 is the whole network, trained on applications without
+events. T and H are then zero, so only the profile's part and the UPI layers learn.
 """
 
 from __future__ import annotations
@@ -12,16 +12,18 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass, field
-from typing import Any
+from numbers import Integral, Real
+from typing import Any, Self
 from uuid import uuid4
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skhuihen._companions.cross_fitting import columns_of, cross_fit, make_teacher, score
@@ -37,11 +39,11 @@ from skhuihen.network.architecture import architecture_of
 from skhuihen.preprocessing._profile import ProfileEncoder, kinds_of
 from skhuihen.utils.parameters import frozen
 
-#: The parameters of a classifier that decide what the pre-trained part reads.
+#: Parameters of a classifier that decide the inputs of the pre-trained part.
 INPUTS = ("behaviors", "profile_encoder", "id_columns", "dtype")
-#: And those of its network.
+#: Parameters of its network that decide the shape.
 SIZES = ("behavior_dim", "hidden_units")
-#: What the student does without.
+#: Parameters that the student does not use.
 OF_STUDENT = {
     "callbacks": None,
     "class_weight": None,
@@ -50,12 +52,12 @@ OF_STUDENT = {
     "n_estimators": 1,
     "old_data": None,
 }
-#: Of all pre-trained parts, this many stay in the memory of a process.
+#: Number of pre-trained parts that stay in the memory of a process.
 N_CACHED = 64
 
 NO_ROWS = (
-    "The old data of warm_start_from are no longer here: forget_old_data() was called, or this is "
-    "a copy of a fitted classifier, which keeps no row. Call warm_start_from again."
+    "The old data of warm_start_from are no longer available: forget_old_data() was called, or "
+    "this is a copy of a fitted classifier, which keeps no rows. Call warm_start_from again."
 )
 _LOCK = threading.RLock()  # a teacher may have a warm start of its own
 _CACHE: OrderedDict[tuple[Any, ...], Pretrained] = OrderedDict()
@@ -63,18 +65,18 @@ _CACHE: OrderedDict[tuple[Any, ...], Pretrained] = OrderedDict()
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What step one leaves to step two: no row of the old data.
+    """The result of step one for step two, without the old rows.
 
     Attributes
     ----------
     params : dict of str to object
         The parameters of the student, the network of step one.
     encoder : ApplicationEncoder
-        Of the profile alone.
+        For the profile only.
     nets : list of HUIHENNet
         The student's network.
     log_odds : float
-        Of overdue in the old data.
+        The log-odds of overdue in the old data.
     schema : TableSchema
     features : list of str
         The columns of the profile.
@@ -88,12 +90,12 @@ class Pretrained:
     features: list[Any]
 
     def start(self, log_odds: float, lr: float) -> PretrainedStart:
-        """Return what step two starts from.
+        """Return the start of step two.
 
         Parameters
         ----------
         log_odds : float
-            Of overdue in the new data.
+            The log-odds of overdue in the new data.
         lr : float
             Learning rate of the pre-trained weights, in multiples of that of new weights.
         """
@@ -114,9 +116,9 @@ class OldRows:
     labeled : bool
         Whether there are labels.
     by_position : bool
-        Whether they came as an array, whose columns have no names.
+        Whether they came as an array, without column names.
     params : dict of str to object
-        The parameters of the classifier, with which step one trains.
+        The parameters of the classifier for step one.
     """
 
     frame: pd.DataFrame
@@ -134,17 +136,30 @@ class OldRows:
 class OldData(BaseEstimator):
     """Old applications, and how a network learns from them before `fit`.
 
-    `HUIHENClassifier.warm_start_from` makes it; clones of a classifier share its rows and what was
-    learned from them. A copy in another process has the rows too and finds what was learned there
-    before: step one runs once per process for each shape of the network and each setting.
+    `HUIHENClassifier.warm_start_from` makes it. Clones of a classifier share its rows and what was
+    learned from them. A copy in another process has the rows too, and uses what was learned there
+    before. Step one runs once per process for each shape of the network and each setting.
 
     Parameters
     ----------
     rows : OldRows or None
         None once they were dropped.
     teacher, cv, guidance_weight, pretrained_lr, max_epochs, batch_size
-        As in `HUIHENClassifier.warm_start_from`; a fitted teacher is a `FrozenEstimator`.
+        As in `HUIHENClassifier.warm_start_from`; pass a fitted teacher as a `FrozenEstimator`.
     """
+
+    _parameter_constraints: dict = {
+        "rows": [OldRows, None],
+        "teacher": [StrOptions({"xgboost", "lightgbm"}), HasMethods("predict_proba"), None],
+        "cv": [Interval(Integral, 2, None, closed="left"), HasMethods("split"), None],
+        "guidance_weight": [
+            StrOptions({"learned", "literal"}),
+            Interval(Real, 0, None, closed="left"),
+        ],
+        "pretrained_lr": [Interval(Real, 0, None, closed="left")],
+        "max_epochs": [Interval(Integral, 1, None, closed="left"), None],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), Options(Integral, {-1}), None],
+    }
 
     def __init__(
         self,
@@ -169,6 +184,21 @@ class OldData(BaseEstimator):
     def __sklearn_clone__(self) -> OldData:
         return self._with(self.rows, self._learned)
 
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, of the teacher too.
+
+        Parameters
+        ----------
+        **params : dict
+
+        Returns
+        -------
+        self
+        """
+        if any(name.startswith("teacher__") for name in params):
+            self.teacher = clone(self.teacher, safe=False)  # clones of this share it
+        return super().set_params(**params)
+
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
         rows = "forgotten" if self.rows is None else self.rows
         settings = (f"{name}={getattr(self, name)!r}" for name in _SETTINGS)
@@ -182,7 +212,7 @@ class OldData(BaseEstimator):
     def prepare(
         self, params: Mapping[str, Any], classes: Sequence[Any], frame: pd.DataFrame
     ) -> Pretrained:
-        """Return the pre-trained part for a classifier and new data, both checked against it.
+        """Return the pre-trained part for a classifier and new data, after checks.
 
         Parameters
         ----------
@@ -196,15 +226,16 @@ class OldData(BaseEstimator):
         known = self._learned.classes
         if list(classes) != known:
             raise ValueError(
-                f"y holds the labels {list(classes)}, warm_start_from was given {known}. Code both "
-                "alike."
+                f"y has the labels {list(classes)}, but warm_start_from had {known}. Use the same "
+                "labels in both."
             )
         pretrained = self.pretrain(params)
         self._check_columns(pretrained.encoder.profile_encoder_, params, frame)
         return pretrained
 
     def pretrain(self, params: Mapping[str, Any]) -> Pretrained:
-        """Return the pre-trained part that fits a classifier; train it if there is none yet."""
+        """Return the pre-trained part for a classifier; train it if there is none yet."""
+        self._validate_params()
         key = self._key(params)
         with _LOCK:
             found = self._learned.parts.get(key) or _CACHE.get((self._learned.token, key))
@@ -222,15 +253,15 @@ class OldData(BaseEstimator):
         return self._learned.classes
 
     def known(self, params: Mapping[str, Any]) -> Pretrained | None:
-        """Return the pre-trained part that fits a classifier, if there is one."""
+        """Return the pre-trained part for a classifier, if there is one."""
         return self._learned.parts.get(self._key(params))
 
     def without_rows(self) -> OldData:
-        """Return a copy that keeps what was learned and no row."""
+        """Return a copy that keeps what was learned but no rows."""
         learned = copy(self._learned)
         learned.guidance = {}
         other = self._with(None, learned)
-        if isinstance(self.teacher, FrozenEstimator):  # which may hold rows of its own
+        if isinstance(self.teacher, FrozenEstimator):  # it may contain rows
             other.teacher = None
         before, after = self._of_settings(), other._of_settings()
         learned.parts = {
@@ -241,7 +272,7 @@ class OldData(BaseEstimator):
         return other
 
     def find(self, params: Mapping[str, Any], frame: pd.DataFrame) -> NDArray[np.bool_]:
-        """Tell which rows of a frame are among the old ones."""
+        """Return which rows of a frame are old rows."""
         if self.rows is None:
             raise ValueError(NO_ROWS)
         old = self.rows.frame
@@ -249,7 +280,7 @@ class OldData(BaseEstimator):
         shared = [c for c in params["id_columns"] if c in old.columns and c in frame.columns]
 
         def digest(table: pd.DataFrame) -> NDArray[Any]:
-            # Encoded, numbers and texts are alike whatever container they came in.
+            # After encoding, values are equal whatever container they came in.
             plain = pd.DataFrame(encoder.transform(table))
             for column in shared:
                 plain[f"id {column}"] = [as_text(value) for value in table[column]]
@@ -258,29 +289,37 @@ class OldData(BaseEstimator):
         return np.isin(digest(frame), digest(old))
 
     def _key(self, params: Mapping[str, Any]) -> tuple[Any, ...]:
-        """Return what a pre-trained part depends on, in a form that can be looked up."""
+        """Return all that a pre-trained part depends on, as a dictionary key."""
         return self._of_settings(), frozen(_shape_of(params))
 
     def _of_settings(self) -> tuple[Any, ...]:
-        """Return the settings that step one depends on; the rate is for step two."""
+        """Return the settings of step one; `pretrained_lr` is for step two."""
         names = [name for name in _SETTINGS if name not in ("cv", "pretrained_lr")]
         return repr(self.cv), *(frozen(getattr(self, name)) for name in names)
 
     def _pretrain(self, params: Mapping[str, Any]) -> Pretrained:
         """Train a student with the classifier's shape."""
         if self.rows is None:
-            known = [dict(shape) for _, shape in self._learned.parts]
+            shape = frozen(_shape_of(params))
+            known = [of_part for _, of_part in self._learned.parts]
+            reason = "a setting of old_data was changed"
+            if shape not in known:
+                reason = f"it was run for {list(map(dict, known))}, not for {dict(shape)}"
             raise ValueError(
-                f"Step one of the warm start must be run again for "
-                f"{dict(frozen(_shape_of(params)))}; what was "
-                f"learned is for {known}. {NO_ROWS} Or set the parameters back."
+                f"Step one of the warm start must run again, because {reason}. {NO_ROWS} Or set "
+                "the parameters back."
+            )
+        if not (self.rows.labeled or _is_fitted_teacher(self.teacher)):
+            raise ValueError(
+                f"old_y is None, but teacher={self.teacher!r} requires labels. Pass old_y, or a "
+                "fitted teacher."
             )
         student = {**self.rows.params, **OF_STUDENT}
         student |= {name: params[name] for name in INPUTS}
-        shape = architecture_of(params)
+        architecture = architecture_of(params)
         student["net_params"] = {
             **(student["net_params"] or {}),
-            **{f"module__{name}": shape[name] for name in SIZES},
+            **{f"module__{name}": architecture[name] for name in SIZES},
         }
         student |= {
             name: value
@@ -295,7 +334,7 @@ class OldData(BaseEstimator):
         encoder.fit(frame, lambda: [behaviors], rows.weight)
         if not encoder.profile_encoder_.n_features_in_:
             raise ValueError(
-                f"old_X has no profile column to learn from; it has {list(frame.columns)}."
+                f"old_X has no profile column to learn from. Its columns are {list(frame.columns)}."
             )
         if rows.labeled:
             encoder.profile_encoder_.tell_leaks(frame, rows.label, stacklevel=4)
@@ -313,17 +352,17 @@ class OldData(BaseEstimator):
                 "criterion": GuidedLoss,
                 "criterion__form": self.guidance_weight if rows.labeled else 1.0,
                 "criterion__labeled": rows.labeled,
-                # Weight decay would pull alpha to a place of its own.
+                # Weight decay would change alpha.
                 "optimizer__param_groups": [("guidance_parameter", {"weight_decay": 0.0})],
             }
         trainer = Trainer(student, "HUIHENClassifier, step one")
-        # Rows are held out from each class.
+        # Early stopping holds out rows of each class.
         classes = rows.classes if rows.labeled else ["no label"]
         nets, _ = trainer.train(
             dataset, encoder.sizes, ColdStart(log_odds), classes=classes, users=users, **of_loss
         )
         for epoch in nets[0].history:
-            epoch.pop("batches", None)  # many, and means are in the history
+            epoch.pop("batches", None)  # the history has their means
         return Pretrained(student, encoder, nets, log_odds, schema, schema.features(frame))
 
     def _guide(
@@ -337,7 +376,7 @@ class OldData(BaseEstimator):
         assert rows is not None
         if teacher is None:
             return None
-        # A fitted teacher is asked for the rows as they are.
+        # A fitted teacher scores the rows as they are.
         is_fitted = isinstance(teacher, FrozenEstimator)
         inputs = () if is_fitted else tuple(frozen(student[name]) for name in INPUTS)
         key = (frozen(teacher), repr(self.cv), inputs)
@@ -359,14 +398,14 @@ class OldData(BaseEstimator):
     def _check_columns(
         self, encoder: ProfileEncoder, params: Mapping[str, Any], frame: pd.DataFrame
     ) -> None:
-        """Refuse lacking columns; warn of what the pre-trained part cannot take in."""
+        """Raise if columns are missing; warn of columns that the pre-trained part ignores."""
         old = encoder.feature_names_in_.tolist()
         lacking = [column for column in old if column not in frame.columns]
         if lacking:
             raise ValueError(
                 f"X has no profile column {lacking[0]!r}, which was in old_X of warm_start_from "
-                f"(lacking in all: {lacking}). Add it, with missing values if they are not known, "
-                "or warm-start from an old_X without it."
+                f"(all missing columns: {lacking}). Add it, with missing values if they are not "
+                "known, or warm-start from an old_X without it."
             )
         of_new = ApplicationEncoder(params)
         profile = of_new.profile_of(frame)
@@ -374,21 +413,21 @@ class OldData(BaseEstimator):
         extra = [column for columns in new for column in columns if column not in old]
         if extra and self._learned.by_position:
             raise ValueError(
-                f"old_X of warm_start_from was an array of {len(old)} columns, X has "
-                f"{len(old) + len(extra)}. The same columns in the same order are wanted, or "
-                "tables with names."
+                f"old_X of warm_start_from was an array of {len(old)} columns, but X has "
+                f"{len(old) + len(extra)}. Pass the same columns in the same order, or pass "
+                "tables with column names."
             )
         if extra:
             warnings.warn(
-                f"X has {len(extra)} profile columns that old_X of warm_start_from had not; the "
-                f"pre-trained part cannot take them in, and they are left out: {extra}.",
+                f"X has {len(extra)} profile columns that were not in old_X of warm_start_from. "
+                f"The pre-trained part cannot use them, so they are dropped: {extra}.",
                 stacklevel=4,
             )
         encoder.tell_unusual(frame, stacklevel=4, source="old_X of warm_start_from")
 
 
 def _shape_of(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a classifier's parameters gives the pre-trained part inputs and shape."""
+    """Return the parameters that decide inputs and shape of the pre-trained part."""
     shape = architecture_of(params)
     return {name: params[name] for name in INPUTS} | {name: shape[name] for name in SIZES}
 
@@ -398,19 +437,23 @@ _SETTINGS = ("teacher", "cv", "guidance_weight", "pretrained_lr", "max_epochs", 
 
 @dataclass
 class _Learned:
-    """What is shared by clones: which rows these are, and what was learned from them."""
+    """Shared by clones: an identifier of the rows, and what was learned from them."""
 
     classes: list[Any] = field(default_factory=list)
     by_position: bool = False
     token: str = field(default_factory=lambda: uuid4().hex)
-    #: Guidance probabilities by teacher, folds and what the teacher's inputs depend on.
+    #: Guidance probabilities by teacher, folds and the parameters of the teacher's inputs.
     guidance: dict[Any, NDArray[np.floating]] = field(default_factory=dict)
     #: Pre-trained parts by settings and shape.
     parts: dict[Any, Pretrained] = field(default_factory=dict)
 
 
+def _is_fitted_teacher(teacher: Any) -> bool:
+    return isinstance(teacher, FrozenEstimator) and is_fitted(teacher)
+
+
 def is_fitted(teacher: Any) -> bool:
-    """Tell whether a teacher can score; what scikit-learn cannot fit should."""
+    """Return whether a teacher can score; assume so if scikit-learn cannot fit it."""
     if not (hasattr(teacher, "fit") and hasattr(teacher, "__sklearn_tags__")):
         return True
     try:

@@ -1,1 +1,1 @@
-"""From tables to tensors."""
+"""Encoding of tables as tensors."""

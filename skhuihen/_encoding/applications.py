@@ -24,7 +24,7 @@ from skhuihen.preprocessing._bounded import Outside
 from skhuihen.preprocessing._correspondence import Correspondence, Table
 from skhuihen.preprocessing._profile import ProfileEncoder
 
-#: What is asked for by parameter of `HUIHENClassifier`.
+#: Parameters of `HUIHENClassifier` that the encoder reads.
 PARAMETERS = (
     *("behaviors", "applied_at", "profile_encoder", "id_columns", "event_numbers", "n_topics"),
     *("dtype", "net_params"),
@@ -32,12 +32,12 @@ PARAMETERS = (
 
 
 class ApplicationEncoder:
-    """Learns how profile and behaviors become tensors, and makes them.
+    """Encodes profile and behaviors as tensors.
 
     Parameters
     ----------
     params : mapping of str to object
-        The parameters of a `HUIHENClassifier`, of which it reads those of `PARAMETERS`.
+        The parameters of a `HUIHENClassifier`; only those in `PARAMETERS` are read.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class ApplicationEncoder:
     topics_ : Correspondence
     ranges_ : EventRanges
     optional_ : OptionalSubfields
-        What events may lack, and had in `fit`.
+        Optional subfields that the events had in `fit`.
     """
 
     def __init__(self, params: Mapping[str, Any]) -> None:
@@ -74,11 +74,11 @@ class ApplicationEncoder:
         ----------
         frame : DataFrame of shape (n_applications, n_columns)
         pieces : callable
-            Returns the events of the applications, as often as it is called.
+            Returns the events of the applications; may be called repeatedly.
         weight : ndarray of shape (n_applications,)
-            A weight of two is two rows, which topics of behaviors of few applications depend on.
+            A weight of two counts as two rows. This matters for topics of rare behaviors.
         profile_encoder : ProfileEncoder, default=None
-            A fitted one, that a pre-trained network goes with.
+            The fitted encoder of a pre-trained network.
         """
         if profile_encoder is None:
             profile_encoder = self.make_profile_encoder()
@@ -102,17 +102,17 @@ class ApplicationEncoder:
         template = self.params["profile_encoder"]
         encoder = ProfileEncoder() if template is None else clone(template)
         encoder.set_params(id_columns=self.params["id_columns"], dtype=self.dtype)
-        # A global set_config(transform_output=...) is for what users see.
+        # A global set_config(transform_output=...) must not apply here.
         return encoder.set_output(transform="default")
 
     def profile_of(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return what may be profile: all but the events, even where none came with the data."""
+        """Return the columns that may be profile: all except events and application time."""
         no_profile = [self.column] if self.applied_at is None else [self.column, self.applied_at]
         return frame.drop(columns=no_profile, errors="ignore")
 
     @property
     def sizes(self) -> dict[str, Any]:
-        """The arguments of the network that what was learned decides."""
+        """The arguments of the network that `fit` has learned."""
         return {
             "behavior_sizes": self.vocabulary_.sizes_,
             "profile_sizes": self.profile_encoder_.field_sizes_,
@@ -122,7 +122,7 @@ class ApplicationEncoder:
     # Reading events.
 
     def read(self, frame: pd.DataFrame) -> Behaviors:
-        """Return the events of each application, cut and in order of session and time."""
+        """Return the events of each application before its time, by session and time."""
         if self.column not in frame.columns:
             return no_events(len(frame))
         as_of = read_as_of(frame, self.column, self.applied_at, by_session=self.hierarchical)
@@ -135,8 +135,8 @@ class ApplicationEncoder:
         if lacking:
             raise ValueError(
                 f"The events in column {self.column!r} have no subfield {lacking[0]!r}. Put a "
-                "Sessionizer in front, or pass net_params={'module__hierarchical': False} to do "
-                "without sessions."
+                "Sessionizer in front, or pass net_params={'module__hierarchical': False} to use "
+                "no sessions."
             )
         if as_of.applied_at is None:
             return behaviors
@@ -146,13 +146,13 @@ class ApplicationEncoder:
     def read_known(
         self, frame: pd.DataFrame, outside: dict[str, Outside] | None = None
     ) -> Behaviors:
-        """Return events if something was learned of events, and none otherwise.
+        """Return the events, or none if `fit` saw none.
 
         Parameters
         ----------
         frame : DataFrame
         outside : dict of str to Outside, default=None
-            Where values outside the ranges of `fit` are counted by subfield; None counts none.
+            Counts values outside the ranges of `fit` by subfield; None counts none.
 
         Returns
         -------
@@ -162,8 +162,8 @@ class ApplicationEncoder:
         self.optional_.check(behaviors, stacklevel=4)
         if behaviors.n_events and not any(self.vocabulary_.sizes_):
             warnings.warn(
-                f"Column {self.column!r} had no event in fit, so nothing was learned of "
-                "behaviors; they are left out. Fit on histories to use them.",
+                f"Column {self.column!r} had no event in fit, so the model does not use behaviors "
+                "and drops them. Fit on data with events to use them.",
                 stacklevel=4,
             )
             behaviors = no_events(len(frame))
@@ -208,7 +208,7 @@ class ApplicationEncoder:
         weight: NDArray[np.floating],
         device: str | torch.device,
     ) -> StreamedApplications:
-        """Do what `dataset` does, for events that are read when their turn comes."""
+        """Return the same as `dataset`, but read events in buffers."""
         return StreamedApplications(
             source,
             frame.index.to_numpy(),
@@ -220,7 +220,7 @@ class ApplicationEncoder:
         )
 
     def events(self, behaviors: Behaviors) -> Events:
-        """Return events as the network reads them."""
+        """Return events as arrays for the network."""
         n_events = behaviors.n_events
         if not n_events:
             n_numbers = len(self.event_numbers_.names_)
@@ -254,7 +254,7 @@ class ApplicationEncoder:
         )
 
     def _table_of(self, behaviors: Behaviors) -> Table:
-        """Return which behaviors each application has."""
+        """Return the behaviors of each application."""
         number = np.empty(0, dtype=np.int64)
         if behaviors.n_events:
             number, _ = self.vocabulary_.transform(behaviors)
@@ -263,7 +263,7 @@ class ApplicationEncoder:
     def _weighed_tables(
         self, pieces: Iterable[Behaviors], weight: NDArray[np.float64]
     ) -> Iterator[Table]:
-        """Return which behaviors the applications of each piece have, and their weights."""
+        """Return the behaviors of the applications of each piece, and their weights."""
         start = 0
         for piece in pieces:
             stop = start + len(piece)

@@ -1,4 +1,4 @@
-"""Numbers of events: as the network takes them in, and the ranges in which they are known."""
+"""Numbers of events: their encoding for the network, and their ranges in `fit`."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from numpy.typing import NDArray
 from skhuihen._events.behaviors import Behaviors
 from skhuihen.preprocessing._bounded import Extremes, Outside, Range, tell_codes
 
-#: Taken where they are there: seconds since the behavior before, seconds from the behavior to the
-#: application, and money moved.
+#: Used if present: seconds since the previous behavior, seconds from the behavior to the
+#: application, and amount of money.
 USUAL = ("interval", "age", "amount")
 
 
 class EventNumbers:
-    """Turn numeric subfields of events into columns of mean 0 and variance 1.
+    """Encode numeric subfields of events as columns of mean 0 and variance 1.
 
-    Seconds and amounts range over many orders of magnitude, so that a column is the logarithm of
-    ``1 + |x|``, with the sign of ``x``. What is missing is 0, the mean. A value outside the range
-    of `fit` counts as the end of that range.
+    Seconds and amounts range over many orders of magnitude, so a column is the logarithm of
+    ``1 + |x|``, with the sign of ``x``. Missing values are 0, the mean. Values outside the range
+    of `fit` are clipped to it.
 
     Parameters
     ----------
     names : sequence of str or "auto"
-        The subfields. ``"auto"`` takes interval, age and amount, as far as they are there.
+        The subfields. ``"auto"`` uses interval, age and amount, if present.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class EventNumbers:
         ----------
         behaviors : Behaviors
         weight : ndarray of shape (n_applications,), default=None
-            An event counts by the weight of its application; None is ones.
+            An event has the weight of its application; None is ones.
 
         Returns
         -------
@@ -58,7 +58,7 @@ class EventNumbers:
         Raises
         ------
         ValueError
-            If a subfield that is named is not there.
+            If a subfield in `names` is missing.
         """
         for _ in self.fit_on_the_way([behaviors], weight):
             pass
@@ -67,10 +67,10 @@ class EventNumbers:
     def fit_on_the_way(
         self, pieces: Iterable[Behaviors], weight: NDArray[np.float64] | None = None
     ) -> Iterator[Behaviors]:
-        """Do what `fit` does, for events that need not be in memory together; pass them on.
+        """Fit on pieces of events that do not fit into memory together; yield the pieces.
 
-        What is learned is rounded to six digits: sums over pieces differ from those over the
-        whole in the last ones.
+        Results are rounded to six digits, because sums over pieces differ from the sum over the
+        whole in the last digits.
         """
         sums: dict[str, NDArray[np.float64]] = {}
         ranges: dict[str, tuple[float, float]] = {}
@@ -100,14 +100,14 @@ class EventNumbers:
             mean = total / n
             variance = max(squares / n - mean**2, 0.0)
             means.append(float(f"{mean:.6g}"))
-            # Of one value, rounding alone would make a deviation.
+            # For a constant column, rounding alone would give a positive deviation.
             scales.append(float(f"{variance**0.5:.6g}") if variance > 1e-9 * mean**2 else 1.0)
         self.mean_, self.scale_ = np.array(means), np.array(scales)
         self.low_ = np.array([ranges[name][0] for name in self.names_])
         self.high_ = np.array([ranges[name][1] for name in self.names_])
 
     def _wanted(self, behaviors: Behaviors) -> list[str]:
-        """Return the subfields to take; those that are named must be there."""
+        """Return the subfields to use; those in `names` must be present."""
         if not behaviors.n_events:
             return []
         if isinstance(self.names, str):
@@ -115,8 +115,8 @@ class EventNumbers:
         lacking = [name for name in self.names if name not in behaviors.fields]
         if lacking:
             raise ValueError(
-                f"event_numbers names {lacking[0]!r}, which the events do not have; they have "
-                f"{sorted(behaviors.fields)}."
+                f"event_numbers contains {lacking[0]!r}, but the events have no such subfield. "
+                f"Their subfields are {sorted(behaviors.fields)}."
             )
         return list(self.names)
 
@@ -141,19 +141,19 @@ class EventNumbers:
 
 
 class EventRanges:
-    """The ranges of numeric subfields in `fit`, and what lies outside them later.
+    """The ranges of numeric subfields in `fit`, and later values outside them.
 
     Parameters
     ----------
     column : str
         The nested column, for messages.
     names : sequence of str
-        The subfields. Absent ones are passed over.
+        The subfields. Absent ones are ignored.
 
     Attributes
     ----------
     ranges_ : dict of str to Range
-        Of the subfields that had a value in `fit`.
+        The ranges of the subfields that had a value in `fit`.
     """
 
     def __init__(self, column: str, names: Sequence[str]) -> None:
@@ -161,7 +161,7 @@ class EventRanges:
         self.names = list(dict.fromkeys(names))
 
     def learn(self, pieces: Iterable[Behaviors]) -> Iterator[Behaviors]:
-        """Learn the ranges, and pass the events on."""
+        """Learn the ranges; yield the pieces."""
         self._extremes = {name: Extremes() for name in self.names}
         for piece in pieces:
             for name in self._present(piece):
@@ -174,7 +174,7 @@ class EventRanges:
         }
 
     def tell_codes(self, stacklevel: int) -> None:
-        """Warn of what looks like a code for missing values; once, behind `learn`."""
+        """Warn of likely codes for missing values; once, after `learn`."""
         for name, extremes in self._extremes.items():
             tell_codes(
                 extremes,
@@ -186,28 +186,27 @@ class EventRanges:
         del self._extremes
 
     def clip(self, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return values cut to the range of a subfield; as they are if it had no value."""
+        """Return values clipped to the range of a subfield; unchanged if it has no range."""
         known = self.ranges_.get(name)
         return values if known is None else values.clip(known.low, known.high)
 
     def look(self, behaviors: Behaviors, found: dict[str, Outside]) -> None:
-        """Count what is outside, beside what was found before."""
+        """Count values outside the ranges, and add them to earlier counts."""
         for name in self._present(behaviors):
             if name in self.ranges_:
                 outside = self.ranges_[name].look(behaviors.numbers(name))
                 found.setdefault(name, Outside()).add(outside)
 
     def tell(self, found: dict[str, Outside], stacklevel: int) -> None:
-        """Warn of subfields with values far outside, or too many outside the range."""
+        """Warn of subfields with values far outside the range, or too many outside it."""
         for name, outside in found.items():
             known = self.ranges_[name]
             if known.is_unusual(outside):
                 warnings.warn(
                     f"Subfield {name!r} of the events in column {self.column!r} holds "
-                    f"{known.describe(outside)}. They count as if they were at its "
-                    "end. Check the unit, and replace codes for missing values by NaN before "
-                    f"attach_behaviors, as events[{name!r}].replace("
-                    f"{known.farthest(outside):.15g}, np.nan) does.",
+                    f"{known.describe(outside)}. They are clipped to the range. Check the unit, "
+                    "and replace codes for missing values with NaN before attach_behaviors: "
+                    f"events[{name!r}].replace({known.farthest(outside):.15g}, np.nan).",
                     stacklevel=stacklevel + 1,
                 )
 
@@ -216,6 +215,6 @@ class EventRanges:
 
 
 def _logarithms(behaviors: Behaviors, name: str) -> NDArray[np.float64]:
-    """Return log1p of the size of a subfield's values, with their sign; NaN where missing."""
+    """Return log1p of the absolute values of a subfield, with their sign; NaN if missing."""
     values = behaviors.numbers(name)
     return np.copysign(np.log1p(np.abs(values)), values)

@@ -1,4 +1,4 @@
-"""What each column of a table of applications is, found once in `fit`."""
+"""The role of each column in a table of applications, decided once in `fit`."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from skhuihen.preprocessing._profile import is_clear, is_datetime
 class TableSchema:
     """The columns of a table of applications.
 
-    Values decide what a column of an unclear type is, such as one of objects. They are asked in
-    `fit` alone: a later table in which they are all missing must not be read in another way.
+    The role of a column with an unclear dtype, such as object, depends on its values. Only the
+    values in `fit` decide, so a later table with only missing values is read in the same way.
 
     Attributes
     ----------
     column : str
         The nested column.
     identifiers : frozenset of str
-        Columns that are never profile: those that were named, and the keys of the join.
+        Columns that are never profile: `id_columns` and the keys of the join.
     times : frozenset of str
         Columns of dates and times.
     """
@@ -36,7 +36,7 @@ class TableSchema:
 
     @classmethod
     def learn(cls, frame: pd.DataFrame, column: str, id_columns: Sequence[str]) -> TableSchema:
-        """Find out what each column is.
+        """Decide the role of each column.
 
         Parameters
         ----------
@@ -55,13 +55,13 @@ class TableSchema:
         return cls(column, identifiers, frozenset(c for c in frame.columns if c not in features))
 
     def features(self, frame: pd.DataFrame, known: Sequence[Any] = ()) -> list[Any]:
-        """Return the columns that are compared with those of `fit`: all but identifiers and times.
+        """Return the columns that are compared with `fit`: all except identifiers and times.
 
         Parameters
         ----------
         frame : DataFrame
         known : sequence of str, default=()
-            Those of `fit`, which are not asked again what they are.
+            The columns of `fit`; their values are not examined again.
 
         Returns
         -------
@@ -76,13 +76,13 @@ class TableSchema:
         ]
 
     def refuse_other_nested(self, frame: pd.DataFrame) -> None:
-        """Refuse events in another column than the one that they are looked for in."""
+        """Raise if a column other than the nested column contains events."""
         for name, dtype in zip(frame.columns.tolist(), frame.dtypes.tolist(), strict=True):
             if is_clear(dtype) or name == self.column:
                 continue
             if is_nested(frame[name]):
                 raise ValueError(
-                    f"Column {name!r} holds events, but behaviors={self.column!r} is where they "
-                    f"are looked for. Pass behaviors={name!r}, or drop it."
+                    f"Column {name!r} contains events, but behaviors={self.column!r} names another "
+                    f"column. Pass behaviors={name!r}, or drop column {name!r}."
                     f"{cure_for_renaming([name], self.column)}"
                 )

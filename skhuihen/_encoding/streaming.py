@@ -1,4 +1,4 @@
-"""Training on prepared Parquet larger than memory: events are read when their turn comes."""
+"""Training on prepared Parquet larger than memory: events are read in buffers."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from skhuihen._tables.nested_parquet import NestedParquet
 from skhuihen._tables.parquet import ParquetPath, as_pandas, is_parquet
 from skhuihen.network.batch import ApplicationDataset, Events
 
-#: Behaviors that are in memory at a time, about; each takes 32 bytes and four for each of its
-#: numbers, and as much again while it is read.
+#: Approximate number of behaviors in memory. Each takes 32 bytes plus four for each of its
+#: numbers, and twice as much while it is read.
 BUFFER = 8_000_000
 #: Subfields that a classifier reads.
 _OF_SESSIONS = ("time", "seq", "amount", "session", "interval", "weekday", "monthday")
@@ -45,9 +45,9 @@ class PreparedParquet(NestedParquet):
     column : str
         The nested column.
     applied_at : str or None
-        The column that is read with it.
+        The column with the time of the application.
     numbers : sequence of str
-        Subfields that are read besides those that every classifier reads.
+        Additional subfields to read, after those that every classifier reads.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class PreparedParquet(NestedParquet):
                 start = stop
 
     def read_profile(self) -> pd.DataFrame:
-        """Return all columns, but nothing in the nested one."""
+        """Return all columns, with the nested column empty."""
         plain = [name for name in self.columns if name not in self.nested]
         tables = []
         for path in self.files:
@@ -78,24 +78,21 @@ class PreparedParquet(NestedParquet):
         frame = as_pandas(pa.concat_tables(tables))
         for position, name in enumerate(self.columns):
             if name in self.nested:
-                # The other nested ones are refused by the classifier, as in a frame.
+                # The classifier raises for other nested columns, as with a frame.
                 kind = None if name == self.column else pd.ArrowDtype(self.schema.field(name).type)
                 empty: Any = pd.Series([None] * len(frame), dtype=kind or object)
                 frame.insert(min(position, frame.shape[1]), name, empty)
         return frame
 
     def frames_of(self, rows: NDArray[np.int64]) -> Iterator[pd.DataFrame]:
-        """Yield the events of some applications, row group by row group."""
+        """Yield the events of the given rows, one row group at a time."""
         for group in self.groups:
             frame, _ = self.read_rows(group, rows)
             if len(frame):
                 yield frame
 
     def read_rows(self, group: _RowGroup, rows: NDArray[np.int64]) -> tuple[pd.DataFrame, slice]:
-        """Return the events of those rows, in ascending order, that are in a row group.
-
-        And which of them these are.
-        """
+        """Return the events of the given rows (ascending) in a row group, and their slice."""
         inside = slice(*np.searchsorted(rows, [group.start, group.stop]))
         wanted = rows[inside] - group.start
         if not len(wanted):
@@ -103,7 +100,7 @@ class PreparedParquet(NestedParquet):
         return self.read_group(group).iloc[wanted], inside
 
     def read_group(self, group: _RowGroup) -> pd.DataFrame:
-        """Return the events of a row group, of them what a classifier reads."""
+        """Return the events of a row group, with the subfields that a classifier reads."""
         with self.reading(group.path) as file:
             paths = [file.schema.column(i).path for i in range(len(file.schema))]
             names = {path: path.split(".")[-1] for path in paths}
@@ -126,7 +123,7 @@ def open_applications(
     applied_at: str | None,
     numbers: Sequence[str] = (),
 ) -> tuple[Any, Any, Any, PreparedParquet | None]:
-    """Return profile, labels and weights of Parquet, and where its events are; a table as it is."""
+    """Return profile, labels, weights and event source of Parquet; other tables unchanged."""
     if not is_parquet(X):
         return X, y, sample_weight, None
     source = PreparedParquet(X, column, applied_at, numbers)
@@ -136,9 +133,9 @@ def open_applications(
         if isinstance(values, str):
             if values not in frame.columns:
                 raise ValueError(
-                    f"{parameter}={values!r} is no column of X, which has {list(frame.columns)}. "
-                    "Name a column, or pass one value for each application, in the order of the "
-                    "files."
+                    f"{parameter}={values!r} is not a column of X. Its columns are "
+                    f"{list(frame.columns)}. Pass one of them, or one value for each application "
+                    "in the order of the files."
                 )
             values = frame.pop(values)
         found.append(values)
@@ -146,7 +143,7 @@ def open_applications(
 
 
 class StreamedApplications(Dataset):
-    """Applications whose events are read from Parquet when their turn comes.
+    """Applications with events that are read from Parquet in buffers.
 
     Parameters
     ----------
@@ -183,14 +180,14 @@ class StreamedApplications(Dataset):
     def buffers(
         self, indices: NDArray[np.int64], random: np.random.Generator | None
     ) -> Iterator[ApplicationDataset]:
-        """Yield the applications, as many together as have some `BUFFER` behaviors.
+        """Yield the applications in buffers of about `BUFFER` behaviors.
 
         Parameters
         ----------
         indices : int64 ndarray
-            The applications that are wanted, in ascending order.
+            The applications to yield, in ascending order.
         random : Generator or None
-            Draws which row groups come together; None takes them as they come.
+            Draws the order of row groups; None keeps the order of the files.
         """
         groups = np.arange(len(self.source.groups))
         if random is not None:
@@ -209,7 +206,7 @@ class StreamedApplications(Dataset):
                 buffer, n_behaviors = {}, 0
 
     def _join(self, buffer: dict[int, tuple[Events, NDArray[np.int64]]]) -> ApplicationDataset:
-        """Put row groups together in their order in the files, whatever order they came in."""
+        """Concatenate row groups in the order of the files."""
         parts, found = zip(*(buffer[number] for number in sorted(buffer)), strict=True)
         indices = np.concatenate(found)
         events = Events(
@@ -224,17 +221,17 @@ class StreamedApplications(Dataset):
 
 
 class Batches:
-    """The batches of streamed applications, buffer by buffer; each pass reads the files anew.
+    """The batches of streamed applications, by buffer; each pass reads the files again.
 
     Parameters
     ----------
     dataset : StreamedApplications
     indices : sequence of int
-        The applications that are wanted, in ascending order.
+        The applications to use, in ascending order.
     load : callable
         Makes the batches of a data set in memory.
     random : Generator or None
-        Draws the order of row groups; None takes them as they come.
+        Draws the order of row groups; None keeps the order of the files.
     """
 
     def __init__(
@@ -255,7 +252,7 @@ class Batches:
 
 
 def find_streamed(dataset: Any) -> tuple[StreamedApplications, Sequence[int]] | None:
-    """Return streamed applications and which of them a data set has; None for others."""
+    """Return the streamed applications and indices of a data set; None if not streamed."""
     if isinstance(dataset, Subset) and isinstance(dataset.dataset, StreamedApplications):
         return dataset.dataset, dataset.indices
     if isinstance(dataset, StreamedApplications):

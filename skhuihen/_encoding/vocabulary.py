@@ -1,4 +1,4 @@
-"""BehaviorVocabulary: which behaviors have a vector, and which one an event gets."""
+"""BehaviorVocabulary: the behaviors that have a vector, and the behavior of each event."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ TRANSFORM = 1  # position of the transform operation in FIELDS
 class BehaviorVocabulary:
     """Number the behaviors seen in training, field by field.
 
-    Events without the subfields ``field`` and ``behavior`` are taken as they are (the paper's
-    Table 4): the behavior is the raw operation, the field is decided by whether the event has an
-    amount or an item. A transform operation that comes with amounts of both signs is two
-    behaviors, since the logarithm that scales its vector has lost the sign; one that came with
-    one sign in training is one behavior, whatever sign comes later.
+    Events without the subfields ``field`` and ``behavior`` are used as they are (the paper's
+    Table 4): the behavior is the raw operation, and the field depends on whether the event has an
+    amount or an item. A transform operation with amounts of both signs counts as two behaviors,
+    because the logarithm that scales its vector drops the sign. If it had only one sign in
+    training, it is one behavior for later amounts of either sign.
 
     Attributes
     ----------
@@ -29,10 +29,10 @@ class BehaviorVocabulary:
         In the order of their numbers; sign is ``"-"`` for the negative half of a transform
         operation of both signs and ``""`` otherwise.
     sizes_ : tuple of 3 int
-        How many behaviors are item clicks, transform operations and function widgets.
+        Number of item clicks, transform operations and function widgets.
     scales_ : tuple of 2 float
-        The smallest and the largest scale of a transform operation with an amount; others later
-        count as these. 1 if no amount was known.
+        The smallest and the largest scale of a transform operation with an amount; later scales
+        are clipped to this range. 1 if there was no amount.
     """
 
     def fit(self, behaviors: Behaviors) -> Self:
@@ -49,7 +49,7 @@ class BehaviorVocabulary:
         return self.fit_pieces([behaviors])
 
     def fit_pieces(self, pieces: Iterable[Behaviors]) -> Self:
-        """Do what `fit` does, for events that need not be in memory together."""
+        """Fit on pieces of events that do not fit into memory together."""
         signs: dict[tuple[int, str], set[bool]] = {}
         low, high = np.inf, 0.0
         for piece in pieces:
@@ -69,8 +69,8 @@ class BehaviorVocabulary:
         self.scales_ = (float(low), float(high)) if low <= high else (1.0, 1.0)
         self.behaviors_ = [(FIELDS[f], behavior, sign) for f, behavior, sign in found]
         self.sizes_ = tuple(sum(f == field for f, _, _ in found) for field in range(len(FIELDS)))
-        # Of each text, the number in each field for amounts of either sign; the last row is that
-        # of texts that are not known.
+        # For each text, the number in each field for amounts of either sign. The last row is for
+        # unknown texts.
         self._row_of: dict[str, int] = {}
         for _, behavior, _ in found:
             self._row_of.setdefault(behavior, len(self._row_of))
@@ -90,10 +90,10 @@ class BehaviorVocabulary:
         Returns
         -------
         number : int64 ndarray of shape (n_events,)
-            One past the last for a behavior not seen in `fit`.
+            The number of behaviors for a behavior not seen in `fit`.
         scale : float64 ndarray of shape (n_events,)
-            ``log1p(|amount|)`` for a transform operation with an amount, cut to the range of
-            `fit`; else 1.
+            ``log1p(|amount|)`` for a transform operation with an amount, clipped to the range of
+            `fit`; otherwise 1.
         """
         field, name, names, negative, amount = _read(behaviors)
         rows = np.array([self._row_of.get(text, -1) for text in names], dtype=np.int64)
@@ -115,15 +115,16 @@ def _scales(field: NDArray[np.int64], amount: NDArray[np.float64]) -> NDArray[np
 def _read(
     behaviors: Behaviors,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str], NDArray[np.bool_], NDArray[np.float64]]:
-    """Return field, behavior, distinct behaviors, whether negative, and amount of each event."""
+    """Return field, behavior, distinct behaviors, negative sign, and amount of each event."""
     amount = behaviors.numbers("amount")
     if "field" in behaviors.fields and "behavior" in behaviors.fields:
         code, fields = behaviors.texts("field")
         unknown = sorted(set(fields) - set(FIELDS))
         if unknown:
             raise ValueError(
-                f"The events' subfield 'field' holds {unknown[0]!r}; it must be one of {FIELDS}. "
-                "BehaviorAbstractor writes it; rename a subfield of your own."
+                f"The events' subfield 'field' contains {unknown[0]!r}, but must be one of "
+                f"{FIELDS}. BehaviorAbstractor writes this subfield; if yours is another one, "
+                "rename it."
             )
         field = np.array([FIELDS.index(text) for text in fields], dtype=np.int64)[code]
         name, names = behaviors.texts("behavior")

@@ -1,4 +1,4 @@
-"""What watches a training: AUC on held-out rows, early stopping, the progress bar."""
+"""Callbacks of training: AUC on held-out rows, early stopping, the progress bar."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ from skhuihen.network.batch import Batch
 
 
 class ValidationAUC(Callback):
-    """Record the AUC on the held-out part at the end of each epoch.
+    """Record the AUC on the held-out rows at the end of each epoch.
 
-    ``valid_auc`` is the AUC; ``valid_score``, by which training stops, is the same but for a
-    sliver of the loss, which decides between epochs of equal AUC. Without labels it is the loss
-    alone.
+    ``valid_auc`` is the AUC. ``valid_score`` decides when training stops: the AUC minus a tiny
+    share of the loss, which breaks ties. Without labels it is minus the loss.
     """
 
     def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
-        """Forget the epoch before."""
+        """Forget the previous epoch."""
         self._seen: list[tuple[Tensor, ...]] = []
 
     def on_batch_end(self, net: NeuralNet, batch: Any, training: bool, **kwargs: Any) -> None:
@@ -50,31 +49,32 @@ def _outcome(x: Batch, y: Tensor, logits: Tensor) -> tuple[Tensor, ...]:
 
 
 def _judge(seen: list[tuple[Tensor, ...]], loss: float) -> tuple[float | None, float]:
-    """Return the AUC, None where there are no labels, and what training stops by."""
+    """Return the AUC (None without labels) and the score that early stopping monitors."""
     score, y, weight = (torch.cat(part).numpy() for part in zip(*seen, strict=True))
     if np.isnan(y).any():
         return None, -loss
-    score = np.nan_to_num(score)  # a diverged network has no order, so an AUC of 1/2
+    score = np.nan_to_num(score)  # a diverged network has an AUC of 1/2
     auc = roc_auc_score(y, score, sample_weight=weight)
     return auc, auc - 1e-6 * loss
 
 
 class BestEpochOrStart(EarlyStopping):
-    """Early stopping that counts the network as it starts as one of its epochs.
+    """Early stopping that treats the initial network as an epoch.
 
-    For a warm-started network, which starts at good scores: where no epoch improves on them, they
-    are kept. A network of random weights knows nothing, and few held-out rows may flatter it.
+    For a warm-started network, which starts with good scores: if no epoch improves on them, the
+    initial weights are kept. Random weights must not be kept, though few held-out rows may favor
+    them by chance.
     """
 
     def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """Judge the network as it starts."""
+        """Score the initial network."""
         super().on_train_begin(net, X=X, y=y, **kwargs)
         _, valid = net.get_split_datasets(X)
         if valid is None:
             return
         seen, loss = [], 0.0
         generator = net.get_params_for("iterator_valid")["generator"]
-        state = generator.get_state()  # looking must not change how rows are shuffled
+        state = generator.get_state()  # scoring must not change the shuffling
         net.module_.eval()
         with torch.no_grad():
             for x, target in net.get_iterator(valid, training=False):
@@ -83,20 +83,20 @@ class BestEpochOrStart(EarlyStopping):
                 seen.append(_outcome(x, target, logits))
         generator.set_state(state)
         if not seen:
-            return  # the first epoch says why
+            return  # the first epoch raises with the reason
         _, self.dynamic_threshold_ = _judge(seen, loss)
         self.best_epoch_, self.best_model_weights_ = 0, deepcopy(net.module_.state_dict())
 
 
 class ProgressBar(Callback):
-    """Show epochs, losses and AUC in a progress bar, and how long the rest takes at most.
+    """Show epochs, losses, AUC and the maximum time left in a progress bar.
 
     Parameters
     ----------
     description : str
-        Stands in front of the bar.
+        Shown in front of the bar.
     n_later : int, default=0
-        Networks that are trained after this one, in as many epochs.
+        Number of networks that are trained after this one, each for as many epochs.
     """
 
     def __init__(self, description: str, n_later: int = 0) -> None:
@@ -109,12 +109,12 @@ class ProgressBar(Callback):
             total=net.max_epochs,
             desc=self.description,
             unit="epoch",
-            # tqdm's own estimate would count on epochs that early stopping may spare.
+            # tqdm's own estimate does not allow for early stopping.
             bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]",
         )
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
-        """Move the bar on."""
+        """Advance the bar."""
         bar, row = self._bar, net.history[-1]
         shown = {key: row[key] for key in ("train_loss", "valid_loss", "valid_auc") if key in row}
         texts = [f"{key}={value:.4f}" for key, value in shown.items()]
@@ -122,12 +122,12 @@ class ProgressBar(Callback):
         n_left = net.max_epochs * (1 + self.n_later) - n_done
         if n_left:
             seconds = bar.format_dict["elapsed"] / n_done * n_left
-            texts.insert(0, f"the rest takes at most {bar.format_interval(seconds)}")
+            texts.insert(0, f"time left: at most {bar.format_interval(seconds)}")
         bar.set_postfix_str(", ".join(texts), refresh=False)
         bar.update()
 
     def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
-        """Close the bar; the epochs that were spared are no longer part of it."""
+        """Close the bar; drop epochs that were not run."""
         bar = self._bar
         if bar.n < bar.total:
             bar.set_postfix_str(

@@ -1,6 +1,6 @@
-"""Rows that are held out: alike in their classes, and a user's applications all on one side.
+"""Held-out rows: stratified by class, with all applications of a user on one side.
 
-A network recognizes a history that it has seen. Where one application of a user is trained on and
+A network recognizes a history that it has seen. If it trains on one application of a user and
 another is held out, the held-out score is too good.
 """
 
@@ -14,28 +14,28 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-#: The rows of one user, in messages.
+#: For messages: rows of one user stay together.
 TOGETHER = (
-    "The applications of one user stay together; id_columns says which column names the user."
+    "All applications of a user stay together; the user is identified by a column of id_columns."
 )
 
 
 def users_of(frame: pd.DataFrame, id_columns: Sequence[str]) -> NDArray[np.int64] | None:
-    """Give each user of a table a number, if some of them come back.
+    """Return a number for the user of each row, if some users have several rows.
 
-    The column is the first of `id_columns` that has a value more than once, and more than one
-    value. A missing value is a user of its own.
+    The column is the first of `id_columns` with a repeated value and at least two different
+    values. Each missing value counts as a separate user.
 
     Parameters
     ----------
     frame : DataFrame of shape (n, n_columns)
     id_columns : sequence of str
-        Absent ones are passed over.
+        Absent ones are ignored.
 
     Returns
     -------
     int64 ndarray of shape (n,) or None
-        None if no user comes back, or there is no such column.
+        None if no user has several rows, or if there is no such column.
     """
     for column in id_columns:
         if column not in frame.columns:
@@ -44,8 +44,9 @@ def users_of(frame: pd.DataFrame, id_columns: Sequence[str]) -> NDArray[np.int64
             users, known = pd.factorize(frame[column])
         except TypeError as error:
             raise TypeError(
-                f"Column {column!r} of id_columns holds values that cannot be compared ({error}). "
-                "It must hold numbers or texts. Convert it, or name another column in id_columns."
+                f"Column {column!r} of id_columns contains values that cannot be compared "
+                f"({error}). It must contain numbers or strings. Convert it, or use another "
+                "column in id_columns."
             ) from error
         users = users.astype(np.int64)
         missing = users < 0
@@ -56,7 +57,7 @@ def users_of(frame: pd.DataFrame, id_columns: Sequence[str]) -> NDArray[np.int64
 
 
 def n_of_rarest(y: NDArray[Any], users: NDArray[np.int64] | None = None) -> int:
-    """Return how many users the class with fewest has; without users, how many rows.
+    """Return the number of users, or without users the number of rows, of the rarest class.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ def folds(
     n_folds: int,
     random: np.random.RandomState,
 ) -> list[NDArray[np.int64]]:
-    """Cut all rows into folds with like shares of the classes and each user in one of them.
+    """Split all rows into stratified folds, with each user in one fold.
 
     Parameters
     ----------
@@ -93,8 +94,8 @@ def folds(
     Returns
     -------
     list of int64 ndarray
-        The rows of each fold, ascending. Each row is in one fold, and what a fold leaves has all
-        classes.
+        The rows of each fold, ascending. Each row is in one fold, and the rows outside a fold
+        have all classes.
     """
     rows = np.arange(len(y))
     if users is None or len(np.unique(users)) == len(users):
@@ -105,8 +106,8 @@ def folds(
     found = [held_out for _, held_out in cut if len(held_out)]
     if any(len(np.unique(np.delete(y, part))) < len(np.unique(y)) for part in found):
         raise ValueError(
-            f"All rows of one class fall into one of {n_folds} folds: too few users have it. "
-            f"Pass more rows. {TOGETHER}"
+            f"All rows of one class are in a single one of {n_folds} folds, because too few users "
+            f"have it. Pass more rows. {TOGETHER}"
         )
     return found
 
@@ -119,9 +120,9 @@ def hold_out(
     n_parts: int,
     random: np.random.RandomState,
 ) -> list[NDArray[np.int64]]:
-    """Choose a share of each class, but at least one row or user, several times over.
+    """Choose several parts, each with a share of each class but at least one row or user.
 
-    The parts have other rows, or users, than each other as long as there are some.
+    The parts do not overlap as long as there are enough rows, or users.
 
     Parameters
     ----------
@@ -147,8 +148,8 @@ def hold_out(
         rows = random.permutation(np.flatnonzero(y == code))
         if len(rows) < 2:
             raise ValueError(
-                f"early_stopping=True holds out rows of each class, but the class {label!r} has "
-                "one row only. Pass early_stopping=False, or more rows."
+                f"early_stopping=True holds out rows of each class, but class {label!r} has only "
+                "one row. Pass early_stopping=False, or more rows."
             )
         size = _size(fraction, len(rows))
         for number, part in enumerate(parts):
@@ -164,7 +165,7 @@ def _hold_out_users(
     n_parts: int,
     random: np.random.RandomState,
 ) -> list[NDArray[np.int64]]:
-    """Choose users, those with the rarest class first: of it, the share is the hardest to meet."""
+    """Choose users, starting with the rarest class, because its share is the hardest to meet."""
     _, users = np.unique(users, return_inverse=True)
     counts = np.zeros((users.max() + 1, len(classes)), dtype=np.int64)
     np.add.at(counts, (users, y), 1)
@@ -189,13 +190,13 @@ def _hold_out_users(
         for code, label in enumerate(classes):
             if not 0 < np.count_nonzero(y[part] == code) < totals[code]:
                 raise ValueError(
-                    "early_stopping=True holds out whole users, but too few have the class "
-                    f"{label!r}: it would be missing on one side. Pass early_stopping=False, or "
+                    "early_stopping=True holds out whole users, but too few have class "
+                    f"{label!r}: it would be missing in one part. Pass early_stopping=False, or "
                     f"more rows. {TOGETHER}"
                 )
     return parts
 
 
 def _size(fraction: float, n: int) -> int:
-    """Return the share of some rows, so that there is one on either side."""
+    """Return the number of rows in the share, with at least one row on either side."""
     return min(max(round(fraction * n), 1), n - 1)

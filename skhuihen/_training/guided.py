@@ -1,4 +1,4 @@
-"""Equation 16: the loss with guidance probabilities, and the data set that carries them."""
+"""Equation 16: the loss with guidance probabilities, and its data set."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from skhuihen.network.batch import ApplicationDataset
 
 if TYPE_CHECKING:
     pass
-#: The learned weight of the guidance is at most one over this.
+#: The learned weight of the guidance is at most 1 / EPSILON.
 EPSILON = 0.01
 
 
@@ -26,32 +26,31 @@ EPSILON = 0.01
 
 
 class GuidedLoss(nn.CrossEntropyLoss):
-    r"""Equation 16: cross entropy with the label, and divergence from the guidance probability.
+    r"""Equation 16: cross entropy of the label plus divergence from the guidance probability.
 
     .. math::
 
         L = L_{CE}(P_{out}) + \frac{\alpha}{2}
             \left(KL(P_{out}, P_{aux}) + KL(P_{aux}, P_{out})\right)
 
-    The paper learns :math:`\alpha`, from 1, by this very loss. The divergence is never negative,
-    so its gradient only ever pushes :math:`\alpha` down, past zero, from where the loss falls
-    without bound and the network runs away from its teacher. The penalty
-    :math:`-\frac{1}{2}\log\alpha` of Kendall et al. (2018) keeps it positive, but then it grows
-    without bound where the network can follow its teacher closely. Here
-    :math:`\frac{1}{2}(\epsilon\alpha - \log\alpha)` is added, :math:`\epsilon = 0.01`: the loss
-    has a floor, and for a mean divergence :math:`D` is least at
-    :math:`\alpha = 1 / (D + \epsilon)`. So the weight is between 0 and 100, the larger the better
-    the network can follow.
+    The paper learns :math:`\alpha`, from 1, with this loss. The divergence is never negative, so
+    its gradient can only lower :math:`\alpha`. Below zero, the loss falls without bound and the
+    network diverges from its teacher. The penalty :math:`-\frac{1}{2}\log\alpha` of Kendall et
+    al. (2018) keeps :math:`\alpha` positive, but it then grows without bound if the network
+    follows its teacher closely. Here :math:`\frac{1}{2}(\epsilon\alpha - \log\alpha)` is added,
+    with :math:`\epsilon = 0.01`. The loss then has a lower bound, and for a mean divergence
+    :math:`D` its minimum is at :math:`\alpha = 1 / (D + \epsilon)`. So the weight is between 0 and
+    100, and is larger if the network follows more closely.
 
     Parameters
     ----------
     form : {"learned", "literal"} or float, default="learned"
-        How :math:`\alpha` comes about: learned with the penalty, learned as the paper prints it,
-        or fixed at a number.
+        :math:`\alpha` is learned with the penalty, learned as the paper prints it, or fixed at a
+        number.
     labeled : bool, default=True
-        False leaves the cross entropy out, for targets without labels.
+        False drops the cross entropy, for targets without labels.
     reduction : str, default="none"
-        As of every loss of torch. Only ``"none"``, a loss for each row, is known.
+        As in torch, but only ``"none"``, a loss for each row, is supported.
 
     References
     ----------
@@ -72,7 +71,7 @@ class GuidedLoss(nn.CrossEntropyLoss):
 
     @property
     def alpha(self) -> Tensor:
-        """The weight of the guidance; learned as ``exp(-parameter)``, so never negative."""
+        """The weight of the guidance; ``exp(-parameter)`` if learned, so never negative."""
         parameter = self.guidance_parameter
         return torch.exp(-parameter) if self.form == "learned" else parameter
 
@@ -91,7 +90,7 @@ class GuidedLoss(nn.CrossEntropyLoss):
         """
         label, guidance = target.unbind(1)
         log_odds = logits[:, 1] - logits[:, 0]
-        # Both directions together are the difference of the probabilities times that of the odds.
+        # Both directions add up to the difference in probability times that in log-odds.
         divergence = (torch.sigmoid(log_odds) - guidance) * (log_odds - torch.logit(guidance))
         if not self.labeled:
             return torch.zeros_like(divergence), divergence
@@ -100,8 +99,8 @@ class GuidedLoss(nn.CrossEntropyLoss):
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each row, shape (n,).
 
-        A target of shape (n,) has labels alone, as in `partial_fit`, and the loss is then the
-        cross entropy.
+        A target of shape (n,) has only labels, as in `partial_fit`; the loss is then the cross
+        entropy.
         """
         if target.ndim == 1:
             return super().forward(logits, target)
@@ -135,7 +134,7 @@ class GuidedDataset(Dataset):
         return len(self.dataset)
 
     def __getitems__(self, indices: Sequence[int]) -> tuple[Any, Tensor]:
-        """Cut one batch: the applications at ``indices``, and their labels."""
+        """Return one batch: the applications at ``indices``, and their labels."""
         batch, y = self.dataset.__getitems__(indices)
         rows = torch.as_tensor(indices, device=self._guidance.device)
         guidance = self._guidance.index_select(0, rows)
@@ -145,10 +144,10 @@ class GuidedDataset(Dataset):
 
 
 class LossParts(Callback):
-    """Record both parts of the guided loss, and the weight of the second, in each epoch."""
+    """Record both parts of the guided loss, and alpha, in each epoch."""
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
-        """Forget the epoch before."""
+        """Forget the previous epoch."""
         self._seen: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {"train": [], "valid": []}
 
     def on_batch_end(self, net: Any, batch: Any, training: bool, **kwargs: Any) -> None:

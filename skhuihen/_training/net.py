@@ -1,4 +1,4 @@
-"""The skorch net: whole batches, a weight for each application, Ctrl-C that reaches the user."""
+"""The skorch net: whole batches, a weight for each application, Ctrl-C that is passed on."""
 
 from __future__ import annotations
 
@@ -19,33 +19,34 @@ from skhuihen._encoding.streaming import Batches, find_streamed
 from skhuihen._training.callbacks import ProgressBar
 from skhuihen.network.batch import Batch
 
-#: Applications scored at once: what belongs to them should fit into the cache of a processor.
+#: Applications scored at once; their data should fit into the cache of a processor.
 SCORING_BATCH = 256
 
 
 class StoppedByCallback(Exception):  # noqa: N818  not an error
-    """A callback has asked for the end of training."""
+    """A callback has stopped training."""
 
 
 class HUIHENNet(NeuralNetClassifier):
     """A skorch net whose data sets give whole batches, with a weight for each application.
 
-    To scorers it is a classifier of the labels 0 and 1, so that skorch's `EpochScoring` works.
+    Scorers see a classifier of the labels 0 and 1, so skorch's `EpochScoring` works.
     """
 
-    #: Epochs that ran to their end. `history` may hold one more while one is running.
+    #: Completed epochs. `history` also contains the running epoch.
     n_whole_epochs = 0
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Any]]:
-        """Return those of every net: a classifier's own also record an accuracy."""
+        """Return the callbacks of every net; those of a classifier also record an accuracy."""
         return super(NeuralNetClassifier, self)._default_callbacks
 
     def notify(self, method_name: str, **kwargs: Any) -> None:
-        """Call the callbacks, all of them even where one of them asks for the end of training.
+        """Call all callbacks, even if one of them stops training.
 
-        skorch's callbacks ask for it by a KeyboardInterrupt, and skorch takes every other one for
-        theirs: Ctrl-C would leave a half-trained network that looks like a whole one.
+        skorch's callbacks stop training with a KeyboardInterrupt, and skorch handles every
+        KeyboardInterrupt that way. Ctrl-C would then leave a half-trained network that looks
+        complete.
         """
         getattr(self, method_name)(self, **kwargs)
         is_stopped = False
@@ -66,7 +67,8 @@ class HUIHENNet(NeuralNetClassifier):
     def train(self, dataset: Any) -> None:
         """Train until `max_epochs` or until a callback stops it; Ctrl-C is passed on.
 
-        An epoch that a callback has stopped in its middle is in the weights, not in the history.
+        If a callback stops in the middle of an epoch, the weights include that epoch, but the
+        history does not.
         """
         before = self.n_whole_epochs
         try:
@@ -75,8 +77,8 @@ class HUIHENNet(NeuralNetClassifier):
                 self.fit_loop(dataset)
             if self.n_whole_epochs == before:
                 raise ValueError(
-                    "A callback stopped training before the first epoch had ended, so there is "
-                    "nothing to judge the network by. Let it stop at the end of an epoch."
+                    "A callback stopped training before the end of the first epoch, so the network "
+                    "cannot be evaluated. Stop at the end of an epoch instead."
                 )
             with suppress(StoppedByCallback):
                 self.notify("on_train_end", X=dataset, y=None)
@@ -88,16 +90,16 @@ class HUIHENNet(NeuralNetClassifier):
         del self.history[self.n_whole_epochs :]
 
     def run_single_epoch(self, iterator: Any, training: bool, prefix: str, **kwargs: Any) -> None:
-        """Run through the batches once; there must be one."""
+        """Run through the batches once; raise if there are none."""
         super().run_single_epoch(iterator, training, prefix, **kwargs)
         if iterator is not None and not self.history[-1][f"{prefix}_batch_count"]:
             of = "iterator_train" if training else "iterator_valid"
             size = self.get_params_for(of).get("batch_size", self.batch_size)
             rows = "training" if training else "held-out"
             raise ValueError(
-                f"The {rows} rows give no batch of batch_size={size}, so nothing could be learned "
-                f"or judged. Where net_params holds {of}__drop_last, fewer rows than a batch are "
-                "all dropped: remove it, lower the batch size, or pass more rows."
+                f"The {rows} rows do not fill one batch of batch_size={size}, so there is nothing "
+                f"to train on or to score. {of}__drop_last in net_params drops incomplete batches. "
+                "Remove it, lower the batch size, or pass more rows."
             )
 
     def snapshot(self) -> dict[str, Any]:
@@ -135,7 +137,7 @@ class HUIHENNet(NeuralNetClassifier):
         return [self.module_, self.criterion_, self.optimizer_]
 
     def _generators(self) -> tuple[torch.Generator, list[torch.Generator]]:
-        """Return the generator of the order of rows, and those of dropout."""
+        """Return the generator of the shuffling, and those of dropout."""
         layers = self.module_.modules()
         dropout = [g for g in (getattr(layer, "generator", None) for layer in layers) if g]
         return self.get_params_for("iterator_train")["generator"], dropout
@@ -147,16 +149,16 @@ class HUIHENNet(NeuralNetClassifier):
         if streamed is None:
             return load(dataset)
         if training and not hasattr(self, "_order_of_groups"):
-            # One for all calls: `partial_fit` goes on with the order where it was.
+            # One for all calls, so `partial_fit` continues the random order.
             seed = self.get_params_for("iterator_train")["generator"].initial_seed()
             self._order_of_groups = np.random.default_rng(seed)
         return Batches(*streamed, load, self._order_of_groups if training else None)
 
     def log_odds(self, dataset: Any) -> NDArray[np.float64]:
-        """Return the log-odds of overdue of a data set, in its order."""
+        """Return the log-odds of overdue for a data set, in its order."""
         self.module_.eval()
         generator = self.get_params_for("iterator_valid")["generator"]
-        state = generator.get_state()  # looking must not change how rows are shuffled
+        state = generator.get_state()  # scoring must not change the shuffling
         with torch.no_grad():
             logits = [self.infer(x).cpu() for x, _ in self.get_iterator(dataset, training=False)]
         generator.set_state(state)
@@ -172,21 +174,21 @@ class HUIHENNet(NeuralNetClassifier):
     ) -> Tensor:
         """Return the weighted mean of the cross entropy (equation 15).
 
-        Weights have mean 1 over all rows of `fit`, not over each batch, so that a batch of
-        light applications moves the network less.
+        Weights have mean 1 over all rows of `fit`, not over each batch. So a batch with small
+        weights changes the network less.
         """
         loss = self.criterion_(y_pred, X.target(y_true).to(y_pred.device))
         return (loss * X.weight.to(loss.device)).mean()
 
 
 def _is_of_callback(error: KeyboardInterrupt) -> bool:
-    """Tell whether a method of a callback raised this itself, which means the end of training.
+    """Return whether a method of a callback raised this error in order to stop training.
 
-    Ctrl-C interrupts whatever instruction is running, or is raised by a signal handler; it is
-    never a ``raise`` in a callback.
+    Ctrl-C interrupts the running instruction, or a signal handler raises it. It is never a
+    ``raise`` in a callback.
     """
     if isinstance(error.__context__, KeyboardInterrupt):
-        return _is_of_callback(error.__context__)  # caught there, and raised again as a new one
+        return _is_of_callback(error.__context__)  # caught there and raised again
     traceback = error.__traceback__
     while traceback is not None and traceback.tb_next is not None:
         traceback = traceback.tb_next

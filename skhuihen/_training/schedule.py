@@ -1,4 +1,4 @@
-"""The learning rate over the course of training: one cycle, in steps of a batch."""
+"""The learning rate schedule: one cycle, updated at each batch."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from skorch.callbacks import Callback
 
 #: Share of the training in which the rate rises.
 RISING = 0.25
-#: The rate starts at this share of its peak, and ends at 0.
+#: The rate starts at this share of its peak and ends at 0.
 FIRST = 0.04
 
 
 def share_of_peak(progress: float) -> float:
-    """Return the learning rate, as a share of its peak, at a point of the training.
+    """Return the learning rate as a share of its peak.
 
-    It rises along half a cosine, then falls along another one.
+    It rises along half a cosine, then falls along another.
 
     Parameters
     ----------
     progress : float
-        From 0, the first batch, to 1, the end.
+        From 0 (first batch) to 1 (end).
 
     Returns
     -------
@@ -45,15 +45,15 @@ def share_of_peak(progress: float) -> float:
 
 
 class OneCycle(Callback):
-    """Let the learning rate of each group of weights rise to its peak and fall to 0, once.
+    """Raise the learning rate of each group of weights to its peak, then lower it to 0.
 
-    The peak is the rate that a group has when training begins. Progress is counted in rows, not in
-    batches, whose number is not known beforehand where rows are streamed. torch's scheduler of
-    that name needs the number, and one peak for all groups or a list of them.
+    The peak is the rate of a group when training begins. Progress is counted in rows, because the
+    number of batches is not known beforehand if rows are streamed. torch's scheduler of that name
+    needs that number, and one peak for all groups or a list of them.
     """
 
     def on_train_begin(self, net: NeuralNet, X: Any = None, **kwargs: Any) -> None:
-        """Note the peaks, and how many rows there are to see."""
+        """Store the peaks and the total number of rows."""
         train, _ = net.get_split_datasets(X)
         self._peaks = [group["lr"] for group in net.optimizer_.param_groups]
         self._rows, self._seen = net.max_epochs * len(train), 0
@@ -69,6 +69,6 @@ class OneCycle(Callback):
             self._seen += len(batch[0])
 
     def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
-        """Put the peaks back, for who trains on."""
+        """Restore the peaks, for further training."""
         for group, peak in zip(net.optimizer_.param_groups, self._peaks, strict=True):
             group["lr"] = peak

@@ -1,4 +1,4 @@
-"""What a network starts from: its first odds, or the weights of step one of a warm start."""
+"""The start of a network: the log-odds of overdue, or the weights of step one of a warm start."""
 
 from __future__ import annotations
 
@@ -13,44 +13,44 @@ from skhuihen.network.huihen import HUIHEN
 
 
 def log_odds_of(y: NDArray[Any], weight: NDArray[np.floating]) -> float:
-    """Return the log-odds of overdue, from labels or probabilities."""
+    """Return the log-odds of overdue from labels or probabilities."""
     rate = float(np.average(y, weights=weight))
     return float(np.log(rate) - np.log1p(-rate))
 
 
 @dataclass(frozen=True)
 class ColdStart:
-    """A network of random weights that starts at the odds of overdue.
+    """A network of random weights that starts at the log-odds of overdue.
 
     Attributes
     ----------
     log_odds : float
-        Of overdue in the training rows.
+        The log-odds of overdue in the training rows.
     """
 
     log_odds: float
 
     def start(self, module: HUIHEN) -> None:
-        """Let a new network give these odds to everybody."""
+        """Set a new network to give these log-odds to every application."""
         module.interaction.start_at(self.log_odds)
 
     def rates(self, lr: float) -> list[tuple[str, dict[str, float]]]:
-        """Return the learning rates by names of weights: that of the optimizer for all."""
+        """Return no learning rates: all weights have that of the optimizer."""
         return []
 
 
 @dataclass(frozen=True)
 class PretrainedStart:
-    """A network that goes on from one that was pre-trained on profiles.
+    """A network that starts from one pre-trained on profiles.
 
     Attributes
     ----------
     module : HUIHEN
         The pre-trained network.
     old_log_odds, log_odds : float
-        Of overdue in the rows that it has learned from, and in the new ones.
+        The log-odds of overdue in the old rows, and in the new rows.
     lr : float
-        Learning rate of its weights, in multiples of that of new weights.
+        Learning rate of the pre-trained weights, in multiples of that of new weights.
     """
 
     module: HUIHEN
@@ -59,13 +59,13 @@ class PretrainedStart:
     lr: float
 
     def start(self, module: HUIHEN) -> None:
-        """Put the pre-trained weights into a new network, and move its odds to the new data's.
+        """Copy the pre-trained weights into a new network, and shift its log-odds to the new data.
 
-        Taken over are the field matrices of the profile and the UPI layers. In the first of
-        these the columns of T, H and what is beside saw zeros, and weight decay alone has moved
-        them: they start at zero. So the network starts at the scores of the pre-trained one, but
-        for the last biases, which move by what the log-odds of overdue differ between the old and
-        the new data.
+        The field matrices of the profile and the UPI layers are copied. The columns of T, H and
+        the other inputs without profile in the first UPI layer saw only zeros, so only weight
+        decay has changed them: they start at zero. So the network starts at the scores of the
+        pre-trained one. The last biases then shift by the difference in the log-odds of overdue
+        between the old and the new data.
         """
         with torch.no_grad():
             for part in ("profile_field_aware", "interaction"):
@@ -81,7 +81,7 @@ class PretrainedStart:
             bias += torch.tensor([-shift, shift]).to(bias)
 
     def rates(self, lr: float) -> list[tuple[str, dict[str, float]]]:
-        """Return the learning rates by names of weights, as skorch takes them."""
+        """Return the learning rates by names of weights, as skorch expects them."""
         return [
             ("*.of_vectors", {"lr": lr}),
             ("profile_field_aware.*", {"lr": self.lr * lr}),

@@ -1,4 +1,4 @@
-"""How networks are made and trained: what each holds out, its callbacks, its run."""
+"""How networks are made and trained: held-out rows, callbacks, training."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from skhuihen._training.start import ColdStart, PretrainedStart
 from skhuihen.network.architecture import architecture_of
 from skhuihen.network.huihen import HUIHEN
 
-#: The L2 penalty of ``weight_decay="auto"``, and up to how many training rows it does not fall.
+#: The L2 penalty of ``weight_decay="auto"``, and the number of training rows from which it falls.
 DECAY, DECAY_ROWS = 1e-3, 3_400
-#: The rate of `partial_fit`, as a share of the peak that a schedule rises to.
+#: The rate of `partial_fit` as a share of the peak of the schedule.
 LATER_RATE = 0.1
 
-#: Gives the guidance probability of each row for each network: ``teach(held_out, n_estimators,
-#: random, is_scored=...)``, as `Guide.teach` does.
+#: Returns the guidance probability of each row for each network: ``teach(held_out, n_estimators,
+#: random, is_scored=...)``. See `Guide.teach`.
 Teach = Callable[..., list[NDArray[np.floating]]]
 HeldOut = list[NDArray[np.int64]]
 
 
 class Trainer:
-    """Makes networks for a data set, and trains them.
+    """Makes and trains networks for a data set.
 
     Parameters
     ----------
     params : mapping of str to object
         The parameters of a `HUIHENClassifier`.
     name : str
-        Stands in front of the progress bar.
+        Shown in front of the progress bar.
     """
 
     def __init__(self, params: Mapping[str, Any], name: str) -> None:
@@ -71,26 +71,26 @@ class Trainer:
         ----------
         dataset : ApplicationDataset, StreamedApplications or GuidedDataset
         sizes : mapping of str to object
-            The arguments of the network that the data decide.
+            The arguments of the network that depend on the data.
         start : ColdStart or PretrainedStart
         classes : sequence of labels
-            Of the codes in ``dataset.y``, for messages.
+            The labels of the codes in ``dataset.y``, for messages.
         users : int64 ndarray of shape (n_applications,), default=None
-            Whose each row is; users are held out as a whole.
+            The user of each row; users are held out as a whole.
         teach : callable, default=None
-            Says how each network is taught.
+            Returns the guidance probabilities of each network.
         **of_loss
-            Further parameters of the nets.
+            Additional parameters of the nets.
 
         Returns
         -------
         list of HUIHENNet, list of int64 ndarray
-            The rows that each network has held out; none if nothing was held out.
+            The networks, and the held-out rows of each; an empty list if none were held out.
         """
         random = check_random_state(self.params["random_state"])
         seeds = _draw_seeds(random, 1)
         held_out = self.hold_out(dataset.y, users, random, classes)
-        # The first network is the one that there would be alone, and so is its teacher.
+        # The first network, and its teacher, are the same as with n_estimators=1.
         of_teachers = deepcopy(random)
         seeds += _draw_seeds(random, self.n_estimators - 1)
         guidance: list[Any] = [None] * self.n_estimators
@@ -119,7 +119,7 @@ class Trainer:
     def begin(
         self, dataset: Any, sizes: Mapping[str, Any], start: ColdStart | PretrainedStart
     ) -> list[HUIHENNet]:
-        """Make new networks, hold nothing out, and train for one epoch.
+        """Make new networks and train them for one epoch on all rows.
 
         Parameters
         ----------
@@ -141,22 +141,22 @@ class Trainer:
         return nets
 
     def train_on(self, nets: list[HUIHENNet], dataset: Dataset) -> None:
-        """Train networks on for one epoch, at the rate and with the batches of now.
+        """Train networks for one more epoch, with the current rate and batch size.
 
-        If that fails or is interrupted, they are put back to where they were.
+        If that fails or is interrupted, the networks are restored.
         """
         before = [net.snapshot() for net in nets]
         try:
             for number, net in enumerate(nets):
                 net.max_epochs = 1
                 net.batch_size = self.params["batch_size"]
-                # A schedule has come to its end, and its peak would undo what it has settled.
+                # The schedule has ended, and its peak would undo the result.
                 rate = self.lr * (1 if self.params["schedule"] == "constant" else LATER_RATE)
                 if net.lr != rate:
                     for group in net.optimizer_.param_groups:
-                        group["lr"] *= rate / net.lr  # after a warm start there are two rates
+                        group["lr"] *= rate / net.lr  # there are two rates after a warm start
                     net.lr = rate
-                # There is nothing to stop, no held-out part to stop by, and no guidance.
+                # There is no early stopping, no schedule and no guidance here.
                 net.callbacks_ = [
                     (name, callback)
                     for name, callback in net.callbacks_
@@ -175,12 +175,12 @@ class Trainer:
         """Train each network on its part of the rows."""
         for net, dataset in zip(nets, parts, strict=True):
             net.train(dataset)
-            net.train_split = None  # a fitted classifier holds no row
+            net.train_split = None  # a fitted classifier keeps no rows
             finite = all(parameter.isfinite().all() for parameter in net.module_.parameters())
-            # Early stopping may have put the weights of an earlier epoch back.
+            # Early stopping may have restored the weights of an earlier epoch.
             if not finite or not np.isfinite(net.history[-1].get("train_loss", 0.0)):
                 raise ValueError(
-                    f"The network diverged: its weights are no longer finite. Lower lr={self.lr}."
+                    f"The network diverged: its weights are not finite. Lower lr={self.lr}."
                 )
 
     def hold_out(
@@ -190,7 +190,7 @@ class Trainer:
         random: np.random.RandomState,
         classes: Sequence[Any],
     ) -> HeldOut:
-        """Choose the rows that each network leaves out: a fold of its own, or to stop by."""
+        """Choose the held-out rows of each network: a fold, or rows for early stopping."""
         if self.early_stopping:
             fraction = self.params["validation_fraction"]
             return hold_out(label, classes, users, fraction, self.n_estimators, random)
@@ -208,7 +208,7 @@ class Trainer:
         return decay
 
     def _make_callbacks(self, number: int, *, is_warm: bool, is_guided: bool) -> list[Any]:
-        """Return the user's callbacks and our own."""
+        """Return the user's callbacks and those of this package."""
         callbacks = [("valid_auc", ValidationAUC()), *(self.params["callbacks"] or [])]
         if is_guided:
             callbacks.append(("loss_parts", LossParts()))
@@ -271,7 +271,7 @@ class Trainer:
             "iterator_valid__batch_size": SCORING_BATCH,
             **{f"module__{name}": value for name, value in shape.items()},
             **{f"module__{name}": size for name, size in sizes.items()},
-            # One pass over all weights in place of one for each; another optimizer may have none.
+            # One pass over all weights is faster; another optimizer may not have this parameter.
             **({} if "optimizer" in self.net_params else {"optimizer__fused": True}),
             **({"optimizer__param_groups": rates} if rates else {}),
             **self.net_params,
@@ -279,7 +279,7 @@ class Trainer:
         }
         net = HUIHENNet(**params).initialize()
         net.module_.to(getattr(torch, self.params["dtype"]))
-        # One generator for weights and dropout: torch's own would be shared with the caller.
+        # One generator for weights and dropout; the caller may use torch's global one.
         generator = torch.Generator(net.device).manual_seed(of_weights)
         net.module_.reset_parameters(generator)
         start.start(net.module_)
@@ -288,12 +288,12 @@ class Trainer:
 
 
 def _draw_seeds(random: np.random.RandomState, n: int) -> list[list[int]]:
-    """Draw two seeds for each network: of the order of rows, and of weights and dropout."""
+    """Draw two seeds for each network: for shuffling, and for weights and dropout."""
     return random.randint(np.iinfo(np.int32).max, size=(n, 2)).tolist()
 
 
 def find_device(device: str) -> str:
-    """Return where torch computes; ``"auto"`` is a GPU if there is one."""
+    """Return the device of torch; ``"auto"`` is a GPU if there is one."""
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return device
@@ -310,10 +310,10 @@ def history_of(nets: Sequence[HUIHENNet]) -> pd.DataFrame:
 
 
 def _is_column(key: str) -> bool:
-    """Tell the numbers of an epoch from skorch's own bookkeeping."""
+    """Return whether a key of the history is a column, not skorch's own bookkeeping."""
     return key not in ("batches", "valid_score") and not key.endswith(("_best", "_batch_count"))
 
 
 def as_it_is(batch: Any) -> Any:
-    """Collate nothing: the data set gives whole batches."""
+    """Return the batch as it is: the data set returns whole batches."""
     return batch

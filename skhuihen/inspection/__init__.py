@@ -1,4 +1,4 @@
-"""Why this score: values of profile and behavior, reasons in plain words, and pictures."""
+"""Why this score: effects of profile and behavior, reason codes, and plots."""
 
 from skhuihen.inspection._explain import explain
 from skhuihen.inspection._explanation import Explanation

@@ -20,9 +20,9 @@ from skhuihen.inspection._scores import HUIHENScores, TableScores, ask, log_odds
 from skhuihen.inspection._table import PlayersTable, Selection, find_fields
 from skhuihen.preprocessing._profile import is_clear
 
-#: Coalitions that are scored before the next applications come.
+#: Coalitions per batch of applications.
 COALITIONS = 20_000
-#: Scores that differ by more than this are not those of one model.
+#: Largest accepted relative difference between two scores of the same row.
 TOLERANCE = 1e-3
 
 
@@ -57,50 +57,49 @@ def explain(
 ) -> Explanation:
     """Share the log-odds of each application among its profile and its history.
 
-    The values are Shapley values down a tree of players (Owen values): at the top the profile
-    fields and the history; below a field its columns; below the history its sessions, the last one
-    before the application first; below a session its behaviors. The values at the top add up to
-    the log-odds of the application less those of the background, and the values of the players of a
-    group to that of the group.
+    The values are Shapley values for a tree of players (Owen values). The profile fields and the
+    history are at the top. Below a field are its columns. Below the history are its sessions, the
+    last one before the application first. Below a session are its behaviors. The values at the
+    top add up to the log-odds of the application minus those of the background. The values in a
+    group add up to the value of the group.
 
-    What is absent: of a column, the values of the background's rows stand in its place, one row
-    after the other, and the log-odds are averaged. A session or a behavior that is absent is not in
-    the history at all.
+    The values of the background rows replace an absent column, one row after the other, and the
+    log-odds are averaged. An absent session or behavior is removed from the history.
 
     Parameters
     ----------
     model : classifier
         Fitted, with two classes and `predict_proba`: a pipeline, `HUIHENClassifier`, a calibrated
-        classifier, LightGBM on `WindowStatistics`; whatever takes `X`. A pipeline that ends in
-        `HUIHENClassifier`, behind none but `BehaviorAbstractor` and `Sessionizer`, is explained
-        fast, any other by scoring tables from which parts are taken out.
+        classifier, LightGBM on `WindowStatistics`, or any other that accepts `X`. A pipeline that
+        ends in `HUIHENClassifier`, with no other steps than `BehaviorAbstractor` and
+        `Sessionizer`, is explained fast. Any other model must score many modified tables.
     X : DataFrame, other table or array of shape (n_applications, n_columns)
-        What `model` takes.
+        The applications to explain.
     background : DataFrame, other table or array of shape (n, n_columns), default=None
-        Applications whose profile stands for what is absent, such as approved ones; their history
-        is not read. Of more than `n_background` rows, those are taken that are evenly spread by
-        the model's log-odds of a profile without history. None takes X itself; values then depend
-        on which other rows are in X.
+        Applications, such as approved ones, that supply the values of absent columns. Their
+        history is not read. Of more than `n_background` rows, a subset is used, evenly spread by
+        the model's log-odds for a profile without history. None uses X itself; values then depend
+        on the other rows in X.
     depth : {1, 2, 3}, default=2
-        1 explains by fields and the history as a whole, 2 by columns and sessions too, 3 by
-        behaviors too.
+        1 explains by fields and the whole history, 2 also by columns and sessions, 3 also by
+        behaviors.
     n_sessions : int, default=8
-        So many sessions, the latest, are players of their own; all older ones are one together.
+        Number of latest sessions that are separate players; all older ones are one player.
     n_background : int, default=5
-        Number of background rows to use at most; time grows with it.
+        Maximum number of background rows; computing time grows with it.
     max_exact : int, default=5
-        A group of at most so many players is enumerated, subset by subset. In a larger one players
-        join in orders that are drawn; values still add up.
+        Maximum number of players in a group for which all subsets are enumerated. In a larger
+        group, players join in random orders; values still add up.
     n_orders : int, default=40
-        So many orders at least are drawn for each larger group, in pairs of which one is the
-        reverse of the other.
+        Minimum number of random orders for each larger group, in pairs of an order and its
+        reverse.
     column : str, default="behaviors"
         The nested column, if X has one.
     applied_at : str or None, default="applied_at"
-        The column with the application's time; events at or after it are cut off. None, said on
-        purpose, cuts nothing.
+        The column with the application's time; events at or after it are cut off. Pass None to
+        disable the cut.
     id_columns : sequence of str, default=("user_id", "application_id")
-        Columns that are no players and stay as they are, as times do.
+        Columns that are not players and do not change. The same applies to times.
     verbose : int, default=0
         1 shows a progress bar.
 
@@ -113,24 +112,24 @@ def explain(
     NotFittedError
         If the model is not fitted.
     TypeError, ValueError
-        If the model has no `predict_proba` or not two classes, or the background has no row or
-        lacks a column.
+        If the model has no `predict_proba` or not two classes, or if the background is empty or
+        a column is missing from it.
 
     See Also
     --------
-    reason_codes : The principal reasons, in the words of a table.
+    reason_codes : The principal reasons, with texts from a table.
 
     Notes
     -----
-    Orders are drawn once for each number of players, by a fixed seed: the values of an application
-    do not depend on what else is in X, and repeat. `max_exact` and `n_orders` say how exact and how
-    slow the values are.
+    Orders are drawn once for each number of players, with a fixed seed. So the values of an
+    application are repeatable and do not depend on the other rows in X. Larger `max_exact` and
+    `n_orders` give more exact values and take more time.
 
-    Where the first steps of a pipeline are `BehaviorAbstractor` and `Sessionizer`, sessions and
-    behaviors are those that these leave. Otherwise sessions are those of the subfield ``session``,
-    or are cut at pauses of more than an hour. With the subfields ``session`` and ``interval``, the
-    interval of a behavior whose predecessor is absent counts from the one before that: the history
-    is as if the absent had never been. Ages and days stay as they are.
+    If the first steps of a pipeline are `BehaviorAbstractor` and `Sessionizer`, sessions and
+    behaviors are those in the output of these steps. Otherwise, sessions are those of the subfield
+    ``session``, or a session gap is a pause of more than an hour. With the subfields ``session``
+    and ``interval``, the interval after an absent behavior counts from the last present one, as
+    if the absent one had never happened. Ages and days do not change.
 
     References
     ----------
@@ -153,13 +152,13 @@ def explain(
     """
     if not hasattr(model, "predict_proba"):
         raise TypeError(
-            f"model is a {type(model).__name__}, which has no predict_proba; a fitted classifier "
-            "that gives probabilities is wanted. Wrap it in CalibratedClassifierCV, for example."
+            f"model is a {type(model).__name__}, which has no predict_proba. Pass a fitted "
+            "classifier with predict_proba, for example this model in CalibratedClassifierCV."
         )
     as_array = not is_table(X)
     frame = _read(X, column)
     if not len(frame):
-        raise ValueError("X has no row; pass at least one application to explain.")
+        raise ValueError("X is empty. Pass at least one application to explain.")
     _check_classes(model)
     own = log_odds(model, X)
     steps, rest = split(model)
@@ -171,8 +170,8 @@ def explain(
     columns = [name for names in fields.values() for name in names]
     if not columns and column not in prepared.columns:
         raise ValueError(
-            f"X has neither a profile column nor a column {column!r} to explain by; it has "
-            f"{list(prepared.columns)}."
+            f"X has neither a profile column nor a column {column!r} to explain by. Its columns "
+            f"are {list(prepared.columns)}."
         )
     others = _read_background(X, background, frame, columns, column)
     if len(others) > n_background:
@@ -200,7 +199,7 @@ def explain(
             scores = scorer.scores(chunk, plans)
             for application, plan, score in zip(chunk, plans, scores, strict=True):
                 _check_same(score[plan.full], own[application], application)
-                # In a batch of another size the last digits differ: the score itself counts.
+                # The last digits depend on the batch size, so use the score of X itself.
                 score[plan.full] = own[application]
                 values.append(plan.weights @ score)
                 base[application] = plan.empty @ score
@@ -225,15 +224,15 @@ def _read(X: Any, column: str, parameter: str = "X") -> pd.DataFrame:
         for name, dtype in zip(frame.columns, frame.dtypes, strict=True):
             if name != column and not is_clear(dtype) and is_nested(frame[name]):
                 raise ValueError(
-                    f"Column {name!r} of {parameter} holds events, but column={column!r} is where "
-                    f"they are looked for. Pass column={name!r}."
+                    f"Column {name!r} of {parameter} contains events, but column={column!r}. Pass "
+                    f"column={name!r}, or drop column {name!r}."
                 )
         return frame
     array = np.asarray(X)
     if array.ndim != 2:
         raise ValueError(
-            f"{parameter} is of shape {array.shape}; a table or an array of two dimensions is "
-            "wanted, one row per application."
+            f"{parameter} has shape {array.shape}. Pass a table or a two-dimensional array with "
+            "one row per application."
         )
     return pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])])
 
@@ -242,13 +241,13 @@ def _check_classes(model: Any) -> None:
     classes = getattr(model, "classes_", None)
     if classes is not None and len(classes) != 2:
         raise ValueError(
-            f"model has the classes {list(classes)}; log-odds are explained of two. Explain a "
-            "model of one class against the others."
+            f"model has the classes {list(classes)}, but log-odds require two. Pass a model of one "
+            "class against the others."
         )
 
 
 def _own_fields(model: Any) -> dict[str, list[Any]] | None:
-    """Return the profile fields that a classifier was told, if it was."""
+    """Return the profile fields that were passed to a classifier, if any."""
     told = getattr(getattr(model, "profile_encoder", None), "profile_fields", None)
     return None if told is None else {name: list(columns) for name, columns in told.items()}
 
@@ -256,22 +255,22 @@ def _own_fields(model: Any) -> dict[str, list[Any]] | None:
 def _read_background(
     X: Any, background: Any, frame: pd.DataFrame, columns: list[Any], column: str
 ) -> pd.DataFrame:
-    """Return the rows that may stand for what is absent."""
+    """Return the background rows."""
     if background is None:
         if len(frame) < 2 and columns:
             raise ValueError(
-                "X has one row, which cannot be compared with itself. Pass background: "
+                "X has only one row, which cannot be its own background. Pass background: "
                 "applications to compare with, such as approved ones."
             )
         return frame.reset_index(drop=True)
     others = _read(background, column, "background").reset_index(drop=True)
     if not len(others):
-        raise ValueError("background has no row; pass applications to compare with.")
+        raise ValueError("background is empty. Pass applications to compare with.")
     lacking = [name for name in columns if name not in others.columns]
     if lacking:
         raise ValueError(
-            f"background has no column {lacking[0]!r}, which X has (lacking in all: {lacking}). "
-            "Pass applications with the columns of X."
+            f"Column {lacking[0]!r} of X is missing from background (all missing columns: "
+            f"{lacking}). Pass applications with the columns of X."
         )
     return others
 
@@ -285,7 +284,7 @@ def _spread(
     n: int,
     as_array: bool,
 ) -> pd.DataFrame:
-    """Return so many background rows, evenly spread by the log-odds of their profile alone."""
+    """Return n background rows, evenly spread by the log-odds of their profile alone."""
     if not columns:
         return others.iloc[:1]
     nobody = prepared.iloc[np.zeros(len(others), dtype=np.int64)].reset_index(drop=True)
@@ -297,7 +296,7 @@ def _spread(
         elif name in others.columns:
             nobody[name] = others[name].array
     scores = ask(model, nobody, as_array)
-    # Equal scores in the order of the rows; rounding must not decide.
+    # Keep the order of rows with equal scores; rounding errors must not decide.
     order = np.argsort(np.round(scores, 6), kind="stable")
     at = (np.arange(n) * 2 + 1) * len(others) // (2 * n)
     return others.iloc[order[at]].reset_index(drop=True)
@@ -314,7 +313,7 @@ def _scorer(model: Any, table: PlayersTable, others: pd.DataFrame, as_array: boo
 def _check_same(found: float, own: float, application: int) -> None:
     if abs(found - own) > TOLERANCE * (1 + abs(own)):
         raise ValueError(
-            f"The model gives row {application} log-odds of {own:.6g}, and of {found:.6g} when "
-            "asked again, so that nothing can be said of the difference that a part makes. Explain "
-            "a model that gives the same row the same score, whatever rows are beside it."
+            f"The model gave row {application} log-odds of {own:.6g}, and {found:.6g} when it "
+            "scored the row again, so effects cannot be computed. Pass a model with scores that "
+            "do not change and do not depend on other rows."
         )

@@ -1,4 +1,4 @@
-"""Explanation: the values of many applications' players."""
+"""Explanation: the values of the players of many applications."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ _KINDS = {"top": ("field", "history"), "middle": ("column", "session")}
 
 @dataclass(frozen=True)
 class Explanation:
-    """How much each part of each application adds to its log-odds of overdue.
+    """The effect of each part of each application on its log-odds of overdue.
 
-    `explain` makes it.
+    `explain` returns it.
 
     Attributes
     ----------
     players : list of list of Player
-        Of each application, a group before its own players.
+        For each application, its players; a group comes before the players in it.
     values : list of float64 ndarray
-        Of each application, the values of its players.
+        For each application, the values of its players.
     log_odds : float64 ndarray of shape (n_applications,)
-        What is explained.
+        The log-odds that are explained.
     base : float64 ndarray of shape (n_applications,)
-        Mean log-odds of the background's profiles without a history. With the values at the top
-        it adds up to `log_odds`.
+        Mean log-odds of the background's profiles without a history. It and the values at the
+        top add up to `log_odds`.
     index : Index
-        That of the table that was explained.
+        The index of the explained table.
     catalog : list of Player
-        All players that there can be, behaviors aside.
+        All possible players except behaviors.
     table : DataFrame
-        The applications as the model takes them, behind the steps that change events alone.
+        The applications after the steps that change only events.
     column, applied_at : str or None
         As in `explain`.
 
@@ -106,7 +106,7 @@ class Explanation:
         return _describe(self.players[row], self.values[row])
 
     def leaves(self, row: int) -> pd.DataFrame:
-        """Return the players of one application that have none of their own."""
+        """Return the players of one application that are not groups."""
         players = self.of(row)
         return players[~players["player"].isin(players["parent"])]
 
@@ -117,7 +117,7 @@ class Explanation:
         -------
         DataFrame
             ``application`` (position), ``index`` (label), ``player``, ``parent``, ``kind``,
-            ``shown`` (the value of a column, or what is to be said of a session) and ``value``.
+            ``shown`` (the value of a column, or a text for a session) and ``value``.
         """
         sizes = [len(players) for players in self.players]
         flat = _describe(
@@ -169,7 +169,7 @@ class Explanation:
         Returns
         -------
         DataFrame of shape (n_applications, n_players)
-            0 where an application has no such player.
+            0 if an application has no such player.
         """
         names = self._names(level)
         place = {name: i for i, name in enumerate(names)}
@@ -182,14 +182,14 @@ class Explanation:
 
     def _names(self, level: str) -> list[str]:
         if level not in _KINDS:
-            raise ValueError(f"level={level!r} is not known; it must be one of {list(_KINDS)}.")
+            raise ValueError(f"level must be one of {list(_KINDS)}, found {level!r}.")
         kinds = _KINDS[level]
         if level == "middle" and not any(player.kind in kinds for player in self.catalog):
-            kinds = _KINDS["top"]  # of depth 1
+            kinds = _KINDS["top"]  # depth=1
         return [player.path for player in self.catalog if player.kind in kinds]
 
     def shown(self, level: str = "middle") -> pd.DataFrame:
-        """Return what is to be said of the players of `matrix`: values of columns, or texts."""
+        """Return the values of columns, or the texts of sessions, for the players of `matrix`."""
         names = self._names(level)
         rows = [{player.path: player.shown for player in players} for players in self.players]
         return pd.DataFrame(
@@ -200,7 +200,7 @@ class Explanation:
         )
 
     def to_shap(self, level: str = "middle") -> Any:
-        """Return the values as those of the package shap, for its plots.
+        """Return the values as an explanation of the package shap, for its plots.
 
         Parameters
         ----------
@@ -220,7 +220,7 @@ class Explanation:
             shap: Any = importlib.import_module("shap")
         except ImportError as error:
             raise ImportError(
-                "to_shap needs shap, which is not installed: pip install shap"
+                "to_shap requires shap, which is not installed. Run: pip install shap"
             ) from error
         values = self.matrix(level)
         return shap.Explanation(
@@ -244,7 +244,7 @@ def _describe(players: Sequence[Player], values: NDArray[np.float64]) -> pd.Data
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON knows it."""
+    """Return a value that JSON can represent."""
     if value is None or value is pd.NaT or value is pd.NA:
         return None
     if isinstance(value, np.generic):

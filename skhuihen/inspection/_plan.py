@@ -1,9 +1,8 @@
-"""Which coalitions are scored, and what their scores weigh: Shapley values down a tree of players.
+"""Coalitions to score and their weights: Shapley values for a tree of players.
 
-The value of a player is a sum of scores of coalitions, each with a weight that depends on the tree
-alone. So a plan is made once for each shape of tree: a list of coalitions, and a matrix. Whatever
-the model says of the coalitions, the values of the players of a group add up to that of the group,
-as the weights do.
+The value of a player is a weighted sum of scores of coalitions. The weights depend on the tree
+alone, so a plan is made once for each shape of tree: a list of coalitions, and a matrix. The
+weights in a group add up to those of the group. So do the values, whatever the scores are.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-#: A player without players of its own is None, a group the tuple of its players.
+#: A group is a tuple of its players; a player that is not a group is None.
 Tree = tuple["Tree | None", ...]
 
 
@@ -27,15 +26,16 @@ class Plan(NamedTuple):
     Attributes
     ----------
     coalitions : bool ndarray of shape (n_coalitions, n_leaves)
-        Which leaves of the tree are present.
+        The leaves of the tree that are present.
     background : int64 ndarray of shape (n_coalitions,)
-        The background row that stands for what is absent; 0 where none is needed.
+        The background row that replaces absent leaves; 0 if none is needed.
     weights : sparse array of shape (n_players, n_coalitions)
-        Values of the players in the order of the tree, a group before its players.
+        Weights of the scores in the value of each player, in the order of the tree; a group comes
+        before its players.
     full : int
-        The coalition of all.
+        The position of the coalition of all players.
     empty : float64 ndarray of shape (n_coalitions,)
-        Weights of the score without anybody.
+        Weights of the scores in the score without players.
     """
 
     coalitions: NDArray[np.bool_]
@@ -46,10 +46,10 @@ class Plan(NamedTuple):
 
 
 class _Contexts(NamedTuple):
-    """Who is there already when the players of a group come.
+    """The players that are present before the players of a group join.
 
-    Each has a weight, and all weights add up to 1. The mate of a context is the one in which all
-    others are there: orders of players are drawn in pairs, each the reverse of the other.
+    Each context has a weight, and the weights add up to 1. The mate of a context contains all
+    other players: orders are drawn in pairs of an order and its reverse.
     """
 
     present: NDArray[np.bool_]  # (n_contexts, n_leaves)
@@ -72,14 +72,14 @@ def make_plan(
     tree : tuple
         The players at the top.
     n_replaced : int
-        So many leaves, the first ones, are replaced by those of a background row when absent; of
-        the others absence needs no row.
+        Number of leaves, the first ones, that a background row replaces when absent. The others
+        need no row.
     n_background : int
         Number of background rows.
     max_exact : int
-        Groups of at most so many players are enumerated; of larger ones orders are drawn.
+        Maximum size of a group to enumerate; orders are drawn for larger groups.
     n_orders : int
-        Number of orders at least that are drawn for a larger group, over all contexts.
+        Minimum number of orders for a larger group, over all contexts.
 
     Returns
     -------
@@ -89,7 +89,7 @@ def make_plan(
 
 
 def count_leaves(tree: Tree | None) -> int:
-    """Return the number of players that have none of their own."""
+    """Return the number of players that are not groups."""
     return 1 if tree is None else sum(map(count_leaves, tree))
 
 
@@ -106,7 +106,7 @@ class _Planner:
         self.present: list[NDArray[np.bool_]] = []
         self.background: list[NDArray[np.int64]] = []
         self.n_asked = 0
-        # Of each player: coalitions that were asked for, and their weights.
+        # For each player: requested coalitions and their weights.
         self.terms: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
 
     def plan(self) -> Plan:
@@ -118,7 +118,7 @@ class _Planner:
         self._divide(self.tree, 0, start)
 
         present, background = np.concatenate(self.present), np.concatenate(self.background)
-        # Without anything to be replaced, all background rows are alike.
+        # If nothing is replaced, all background rows give the same score.
         background[present[:, : self.n_replaced].all(axis=1)] = 0
         keys = np.column_stack([background[:, None], np.packbits(present, axis=1)])
         _, first, place = np.unique(keys, axis=0, return_index=True, return_inverse=True)
@@ -134,7 +134,7 @@ class _Planner:
         return Plan(present[first], background[first], weights, int(place[of_all[0]]), empty)
 
     def _ask(self, present: NDArray[np.bool_], background: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Note coalitions, and return their places among all that were asked for."""
+        """Store coalitions, and return their positions among all requested ones."""
         self.present.append(present)
         self.background.append(background)
         start = self.n_asked
@@ -159,7 +159,7 @@ class _Planner:
     def _enumerate(
         self, leaves: NDArray[np.bool_], contexts: _Contexts
     ) -> list[tuple[NDArray[np.int64], NDArray[np.int64], _Contexts]]:
-        """Meet every subset of the other players in every context."""
+        """Use every subset of the other players in every context."""
         n, n_contexts = len(leaves), len(contexts)
         subsets = np.array(list(product([False, True], repeat=n)), dtype=bool).reshape(-1, n)
         of_subsets = subsets @ leaves
@@ -175,7 +175,7 @@ class _Planner:
             weight = np.array(
                 [factorial(s) * factorial(n - 1 - s) / factorial(n) for s in size[without].tolist()]
             )
-            # The mate of a subset holds all other players but this one: the subset reversed.
+            # The mate of a subset contains all others except this player: the subset reversed.
             here, mates = np.arange(len(without)), np.arange(len(without))[::-1]
             assert (without[here] + without[mates] + bit == (1 << n) - 1).all()
             inside = _Contexts(
@@ -190,13 +190,13 @@ class _Planner:
     def _draw(
         self, leaves: NDArray[np.bool_], contexts: _Contexts
     ) -> list[tuple[NDArray[np.int64], NDArray[np.int64], _Contexts]]:
-        """Let the players come in orders that are drawn for each context, in reversed pairs."""
+        """Draw orders of the players for each context, in reversed pairs."""
         n, n_contexts = len(leaves), len(contexts)
         alone = contexts.mate == np.arange(n_contexts)
         n_each = ceil(self.n_orders / n_contexts)
         paired = bool(alone.any())
         n_each += paired * (n_each % 2)
-        # The same orders for the same group, whichever applicant it belongs to.
+        # The same orders for the same group, for all applications.
         random = np.random.default_rng([n, n_contexts, n_each])
         orders = np.argsort(random.random((n_contexts, n_each, n)), axis=2)
         if paired:

@@ -1,4 +1,4 @@
-"""Pictures of explanations, in the form of scikit-learn's displays."""
+"""Plots of explanations, as scikit-learn displays."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
     from matplotlib.text import Text
 
-#: Height of a bar with the space around it, and of all else, in inches.
+#: Height of a bar with its spacing, and of the rest of the figure, in inches.
 _BAR, _AROUND = 0.34, 1.5
 
 
@@ -41,11 +41,11 @@ class WaterfallDisplay:
     Parameters
     ----------
     players : DataFrame
-        Players without players of their own, with ``player``, ``kind``, ``shown`` and ``value``.
+        Players that are not groups, with ``player``, ``kind``, ``shown`` and ``value``.
     base, log_odds : float
-        Where the bars start and end.
+        Start and end of the bars.
     name : str, default=None
-        Title of the picture.
+        Title of the plot.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class WaterfallDisplay:
     bars_ : matplotlib BarContainer
         From the top, the largest effect first.
     labels_ : list of str
-        What each bar is.
+        Labels of the bars.
 
     Examples
     --------
@@ -99,9 +99,9 @@ class WaterfallDisplay:
         row : int, default=0
             Position of the application.
         max_display : int, default=12
-            Number of bars; the smallest effects are one bar together.
+            Maximum number of bars; the smallest effects share one bar.
         name : str, default=None
-            Title. None names the row by its index label.
+            Title. None uses the index label of the row.
         ax : matplotlib Axes, default=None
             Where to draw; a new figure if None.
 
@@ -126,7 +126,7 @@ class WaterfallDisplay:
         ax : matplotlib Axes, default=None
             Where to draw; a new figure if None.
         max_display : int, default=12
-            Number of bars.
+            Maximum number of bars.
 
         Returns
         -------
@@ -139,7 +139,7 @@ class WaterfallDisplay:
             size = (9, _AROUND + _BAR * len(value))
             _, ax = plt.subplots(figsize=size, layout="constrained")
         self.ax_, self.figure_, self.labels_ = ax, ax.figure, labels
-        # The largest effect is at the end, on top, where the log-odds of the application are.
+        # The largest effect is on top and ends at the log-odds of the application.
         stop = self.log_odds - np.append(0.0, np.cumsum(value)[:-1])
         start = stop - value
         y = -np.arange(len(value))
@@ -178,39 +178,39 @@ class WaterfallDisplay:
             _label(*of) for of in self.players[["player", "kind", "shown"]].itertuples(index=False)
         ]
         if not len(order):
-            return np.zeros(1), ["nothing to explain by"]
+            return np.zeros(1), ["no players"]
         if len(order) <= n:
             return value[order], [labels[i] for i in order]
         rest = order[n - 1 :]
         kept = order[: n - 1]
         return (
             np.append(value[kept], value[rest].sum()),
-            [*(labels[i] for i in kept), f"{len(rest)} smaller ones together"],
+            [*(labels[i] for i in kept), f"sum of {len(rest)} smaller effects"],
         )
 
 
 class EffectSummaryDisplay:
-    """Which players matter over many applications.
+    """The players with the largest effects over many applications.
 
     Make one with :meth:`from_explanation`.
 
     Parameters
     ----------
     values : DataFrame of shape (n_applications, n_players)
-        As `Explanation.matrix` returns them.
+        The result of `Explanation.matrix`.
     shown : DataFrame of the same shape, default=None
-        The values of the columns, which color the points.
+        The values of the columns, for the colors of the points.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
     figure_ : matplotlib Figure
     players_ : list of str
-        Those drawn, from the top: the largest mean size of the effect first.
+        The players from the top; the largest mean absolute effect comes first.
     bars_ : matplotlib BarContainer or None
-        Of ``kind="bar"``.
+        For ``kind="bar"``.
     points_ : list of matplotlib PathCollection
-        Of ``kind="beeswarm"``, one for each player.
+        For ``kind="beeswarm"``, one for each player.
 
     Examples
     --------
@@ -244,7 +244,7 @@ class EffectSummaryDisplay:
         ----------
         explanation : Explanation
         kind : {"beeswarm", "bar"}, default="beeswarm"
-            A point for each application, or bars of the mean size of the effect.
+            A point for each application, or bars of the mean absolute effect.
         level : {"top", "middle"}, default="middle"
             As in `Explanation.matrix`.
         max_display : int, default=15
@@ -278,7 +278,7 @@ class EffectSummaryDisplay:
         plt = import_pyplot(f"{type(self).__name__}.plot")
         check_scalar(max_display, "max_display", Integral, min_val=1)
         if kind not in ("beeswarm", "bar"):
-            raise ValueError(f'kind={kind!r} is not known; it must be "beeswarm" or "bar".')
+            raise ValueError(f'kind must be "beeswarm" or "bar", found {kind!r}.')
         size = self.values.abs().mean()
         order = np.argsort(-size.to_numpy(), kind="stable")[:max_display]
         self.players_ = [str(self.values.columns[i]) for i in order]
@@ -291,11 +291,11 @@ class EffectSummaryDisplay:
         y = -np.arange(len(order))
         if kind == "bar":
             self.bars_ = ax.barh(y, size.to_numpy()[order], height=0.62, color=BLUE)
-            ax.set_xlabel("mean size of the effect, log-odds", fontsize=9)
+            ax.set_xlabel("mean absolute effect on the log-odds", fontsize=9)
         else:
             self._draw_points(ax, order)
             ax.axvline(0, color=GRAY, linewidth=1, zorder=0)
-            ax.set_xlabel("effect on the log-odds; right of 0 it raises the risk", fontsize=9)
+            ax.set_xlabel("effect on the log-odds (above 0: higher risk)", fontsize=9)
         ax.set_yticks(y, [_name(player) for player in self.players_], fontsize=8)
         ax.tick_params(axis="y", length=0)
         ax.set_ylim(y[-1] - 0.6, 0.6)
@@ -325,22 +325,22 @@ class EffectSummaryDisplay:
 
 
 class EffectTimelineDisplay(SessionTimelineDisplay):
-    """The sessions of one application, colored by what they add to its log-odds.
+    """The sessions of one application, colored by their effect on its log-odds.
 
-    Make one with :meth:`from_explanation`. All else is as in `SessionTimelineDisplay`.
+    Make one with :meth:`from_explanation`. Otherwise the same as `SessionTimelineDisplay`.
 
     Parameters
     ----------
     events : DataFrame
         The behaviors of one application.
     effects : sequence of float, default=()
-        Of the sessions that have one of their own, the last session first.
+        Effects of the sessions that are separate players, the last session first.
     older : float, default=None
-        Of all older sessions together.
+        Effect of all older sessions together.
     applied_at : Timestamp, default=None
         Time of the application.
     name : str, default=None
-        Title of the picture.
+        Title of the plot.
 
     Attributes
     ----------
@@ -378,13 +378,13 @@ class EffectTimelineDisplay(SessionTimelineDisplay):
         Parameters
         ----------
         explanation : Explanation
-            Of depth 2 or 3, and of a pipeline with a `Sessionizer`.
+            With depth 2 or 3, from a pipeline with a `Sessionizer`.
         row : int, default=0
             Position of the application.
         n_sessions : int, default=6
-            Number of the latest sessions to draw one by one.
+            Number of latest sessions to draw separately.
         name : str, default=None
-            Title. None names the row by its index label.
+            Title. None uses the index label of the row.
         ax : matplotlib Axes, default=None
             Where to draw; a new figure if None.
 
@@ -397,10 +397,13 @@ class EffectTimelineDisplay(SessionTimelineDisplay):
         sessions = sessions[[str(p).count("/") == 1 for p in sessions.index]]
         if HISTORY in players.index and not len(sessions):
             raise ValueError(
-                "explanation has no effects of sessions. Explain with depth=2 or more."
+                "explanation has no effects of sessions. Call explain with depth=2 or 3."
             )
         if explanation.column not in explanation.table.columns:
-            raise ValueError(f"The table that was explained has no column {explanation.column!r}.")
+            raise ValueError(
+                f"The explained table has no column {explanation.column!r}. Explain applications "
+                "with events."
+            )
         history = explanation.table[explanation.column].iloc[row]
         if not isinstance(history, pd.DataFrame):
             history = pd.DataFrame(list(history) if history is not None else [])
@@ -422,16 +425,16 @@ class EffectTimelineDisplay(SessionTimelineDisplay):
         n_sessions: int = 6,
         **kwargs: Any,
     ) -> Self:
-        """Draw the picture, as `SessionTimelineDisplay.plot` does.
+        """Draw the plot. See `SessionTimelineDisplay.plot`.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
             Where to draw. ``None`` makes a figure as high as the sessions need.
         name : str, default=None
-            Title of the picture.
+            Title of the plot.
         n_sessions : int, default=6
-            Number of the latest sessions to draw one by one.
+            Number of latest sessions to draw separately.
         **kwargs : dict
             Passed to the dots.
 
@@ -483,7 +486,7 @@ class EffectTimelineDisplay(SessionTimelineDisplay):
 
 
 def _name(path: str) -> str:
-    """Return a player's name in words."""
+    """Return the displayed name of a player."""
     name = path.rpartition("/")[2]
     if not path.startswith(f"{HISTORY}/"):
         return name
@@ -512,13 +515,13 @@ def _label(path: str, kind: str, shown: Any) -> str:
 
 
 def _swarm(value: NDArray[np.float64], width: float) -> NDArray[np.float64]:
-    """Return heights at which points that are close stand beside each other."""
+    """Return heights at which close points do not overlap."""
     place = np.round(value / width).astype(np.int64)
     order = np.argsort(place, kind="stable")
     starts = np.flatnonzero(np.append(True, np.diff(place[order]) != 0))
     counts = np.diff(np.append(starts, len(order)))
     number = np.arange(len(order)) - np.repeat(starts, counts)
-    # 0, 1, -1, 2, -2, ...: the densest place fills the room.
+    # 0, 1, -1, 2, -2, ...: the densest place fills the height of a row.
     step = np.where(number % 2, number + 1, -number) / 2
     height = np.empty(len(value))
     height[order] = step * min(0.05, 0.7 / max(counts.max(initial=1), 1))
@@ -526,7 +529,7 @@ def _swarm(value: NDArray[np.float64], width: float) -> NDArray[np.float64]:
 
 
 def _shares(shown: pd.Series) -> NDArray[np.float64] | None:
-    """Return the share of applications with a lower value; None of what is no number."""
+    """Return the share of applications with a lower value; None for values without numbers."""
     numbers = pd.to_numeric(shown, errors="coerce")
     if not pd.api.types.is_numeric_dtype(numbers.dtype):
         return None

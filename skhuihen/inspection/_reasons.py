@@ -1,4 +1,4 @@
-"""Reason codes: the principal reasons of a score, in the words of a table."""
+"""Reason codes: the principal reasons for a score, with texts from a table."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from skhuihen._events.frames import as_frame
 from skhuihen.inspection._explanation import Explanation
 from skhuihen.inspection._table import Player
 
-#: What says nothing is no reason.
+#: Texts that do not count as a reason.
 _EMPTY_WORDS = {"", "other", "others", "miscellaneous", "various", "n/a"}
 _TELL = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-#: Effects that differ by less are equal, and less than this is none.
+#: Effects that differ by less are equal; smaller effects are zero.
 _EQUAL = 1e-9
 
 
@@ -31,50 +31,50 @@ def reason_codes(
     reference: Explanation | None = None,
     against: str = "mean",
 ) -> pd.DataFrame:
-    """Return the principal reasons of each application, those that raised its risk most.
+    """Return the principal reasons of each application: those that raised its risk most.
 
     Parameters
     ----------
     explanation : Explanation
-        Of the applications, as `explain` returns it.
+        The explanation of the applications, from `explain`.
     table : DataFrame, other table or path of a CSV file
-        What may be given as a reason, with the columns
+        The table of reasons, with the columns
 
         - ``player``: the path of a player, such as ``history/session_1``, or its last part, such as
-          ``user__age``, or a glob of either, such as ``device__*``. A row for a group is one for
-          all players in it. Of several rows that match, the first counts.
-        - ``code``: of the reason. The effects of players with one code are added up.
-        - ``text``: in plain words, the same for each row of a code.
-        - ``tell``, which may be left out: whether the applicant may be told, yes or no.
+          ``user__age``, or a glob of either, such as ``device__*``. A row for a group applies to
+          all players in it. If several rows match, the first counts.
+        - ``code``: the code of the reason. The effects of players with the same code are added up.
+        - ``text``: the text of the reason, the same in all rows of a code.
+        - ``tell``, optional: whether the applicant may be told, yes or no.
     n_reasons : int, default=4
-        So many reasons at most are given for an application.
+        Maximum number of reasons per application.
     reference : Explanation, default=None
-        Of applications to compare with, such as approved ones, against the same background. None
-        compares with the background alone: a profile of its rows and no history.
+        The explanation of applications to compare with, such as approved ones, with the same
+        background. None compares with the background alone: its profiles, without history.
     against : {"mean", "best"}, default="mean"
         Compare with the mean effect of a code over `reference`, or with the lowest.
 
     Returns
     -------
     DataFrame
-        For each application (``application`` is its position, ``index`` its label) the reasons in
+        For each application (``application`` is its position, ``index`` its label), the reasons in
         order: ``rank`` from 1, ``code``, ``text``, ``effect`` in log-odds, ``player`` (the one with
-        the largest effect of its code; none where the application has no such player), ``shown``
-        (its value) and ``told``. A reason that may not be told has no rank, and stands where it
-        would have been.
+        the largest effect of the code; None if the application has no such player), ``shown``
+        (its value) and ``told``. A reason that may not be told has no rank, but keeps its place in
+        the order.
 
     Raises
     ------
     ValueError
-        If a player that may occur has no reason, in these applications or not, or the table is
-        not in order.
+        If any possible player, in these applications or not, has no reason, or if the table is
+        invalid.
 
     Notes
     -----
-    Of reasons with the same effect, the one comes first that comes first in the table.
+    Reasons with the same effect keep the order of the table.
 
-    That every player has a reason is checked for all that the model can be explained by, so that an
-    application that comes at night brings no player that has none.
+    All players that the model can be explained by must have a reason. So no later application can
+    have a player without one.
 
     Examples
     --------
@@ -95,17 +95,17 @@ def reason_codes(
     """
     check_scalar(n_reasons, "n_reasons", Integral, min_val=1)
     if against not in ("mean", "best"):
-        raise ValueError(f'against={against!r} is not known; it must be "mean" or "best".')
+        raise ValueError(f'against must be "mean" or "best", found {against!r}.')
     reasons = _read(table)
     reasons.check(explanation.catalog)
     effects, main = reasons.effects(explanation)
     if reference is not None:
         if not len(reference):
-            raise ValueError("reference has no application; pass the explanation of one at least.")
+            raise ValueError("reference is empty. Explain at least one application.")
         if {p.path for p in reference.catalog} != {p.path for p in explanation.catalog}:
             raise ValueError(
-                "reference has other players than explanation. Explain both with the same model, "
-                "columns, depth and n_sessions."
+                "reference and explanation have different players. Explain both with the same "
+                "model, columns, depth and n_sessions."
             )
         others, _ = reasons.effects(reference)
         effects = effects - (others.mean(axis=0) if against == "mean" else others.min(axis=0))
@@ -141,7 +141,7 @@ def reason_codes(
 
 
 class _Reasons(NamedTuple):
-    """A table of reasons: patterns, and the codes that they stand for."""
+    """A table of reasons: patterns and their codes."""
 
     patterns: list[str]
     code_of: list[int]
@@ -150,7 +150,7 @@ class _Reasons(NamedTuple):
     tell: list[bool]
 
     def find(self, path: str) -> int | None:
-        """Return the code of the first row that matches a player or a group that it is in."""
+        """Return the code of the first row that matches a player or one of its groups."""
         names = []
         while path:
             parent, _, name = path.rpartition("/")
@@ -162,7 +162,7 @@ class _Reasons(NamedTuple):
         return None
 
     def check(self, catalog: list[Player]) -> None:
-        """Refuse a table in which a player has no reason."""
+        """Raise if a player has no reason in the table."""
         groups = {player.parent for player in catalog}
         lacking = [
             player.path
@@ -171,14 +171,14 @@ class _Reasons(NamedTuple):
         ]
         if lacking:
             raise ValueError(
-                f"The table of reasons has none for {lacking[0]!r} (lacking in all: {lacking}). "
-                "Add a row for each, or for its group."
+                f"The table of reasons has no row for {lacking[0]!r} (all players without a row: "
+                f"{lacking}). Add a row for each, or for its group."
             )
 
     def effects(
         self, explanation: Explanation
     ) -> tuple[NDArray[np.float64], list[list[Player | None]]]:
-        """Return the effect of each code, and the player that has most of it."""
+        """Return the effect of each code, and the player with the largest part of it."""
         effects = np.zeros((len(explanation), len(self.codes)))
         main: list[list[Player | None]] = []
         known: dict[str, int] = {}
@@ -210,11 +210,11 @@ def _read(table: Any) -> _Reasons:
     lacking = [name for name in ("player", "code", "text") if name not in frame.columns]
     if lacking:
         raise ValueError(
-            f"The table of reasons has no column {lacking[0]!r}; it has {list(frame.columns)}. "
-            "player, code and text are wanted, and tell may be there."
+            f"The table of reasons has no column {lacking[0]!r}. Its columns are "
+            f"{list(frame.columns)}; player, code and text are required, tell is optional."
         )
     if not len(frame):
-        raise ValueError("The table of reasons has no row; each player must have a reason.")
+        raise ValueError("The table of reasons is empty. Add a reason for each player.")
     patterns: list[str] = []
     code_of: list[int] = []
     codes: list[str] = []
@@ -230,13 +230,13 @@ def _read(table: Any) -> _Reasons:
         for value in (code, text):
             if value.casefold().rstrip(".") in _EMPTY_WORDS:
                 raise ValueError(
-                    f"Row {number} of the table of reasons gives {value!r} for {pattern!r}, which "
-                    "is no specific reason. Say what it is."
+                    f"Row {number} of the table of reasons has {value!r} for {pattern!r}, which is "
+                    "not a specific reason. Write a specific one."
                 )
         may = _TELL.get(str(may_tell).strip().casefold())
         if may is None:
             raise ValueError(
-                f"Row {number} of the table of reasons has tell={may_tell!r}; yes or no is wanted."
+                f"Row {number} of the table of reasons has tell={may_tell!r}. Use yes or no."
             )
         if code not in codes:
             codes.append(code)
@@ -245,9 +245,9 @@ def _read(table: Any) -> _Reasons:
         at = codes.index(code)
         if texts[at] != text or tell[at] != may:
             raise ValueError(
-                f"Row {number} of the table of reasons gives the code {code!r} another text or "
-                f"tell than a row before: {text!r} and {texts[at]!r}. Use one for both, or two "
-                "codes."
+                f"Row {number} of the table of reasons has code {code!r}, but another text or tell "
+                f"than an earlier row with this code: {text!r} and {texts[at]!r}. Use the same in "
+                "both rows, or two codes."
             )
         patterns.append(pattern)
         code_of.append(at)

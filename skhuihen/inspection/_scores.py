@@ -1,4 +1,4 @@
-"""Scores of applications of which parts are taken out: of any model, and fast of HUIHEN."""
+"""Scores of applications with parts removed: for any model, and fast for HUIHEN."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from skhuihen.inspection._table import PlayersTable, Selection
 from skhuihen.preprocessing._abstractor import BehaviorAbstractor
 from skhuihen.preprocessing._sessionizer import Sessionizer
 
-#: Log-odds of a probability closer to 0 or 1 than this would be infinite, or as good as that.
+#: Smallest probability in log-odds, which would otherwise be infinite or almost so.
 CLOSEST = 1e-12
-#: Rows and events that are scored together.
+#: Maximum number of rows and events that are scored together.
 ROWS, EVENTS = 4096, 500_000
 
 
 def log_odds(model: Any, table: Any) -> NDArray[np.float64]:
-    """Return the log-odds of the second class that a model's probabilities are."""
+    """Return the log-odds of the second class from a model's probabilities."""
     probability = np.asarray(model.predict_proba(table), dtype=np.float64)
     return np.log(np.maximum(probability[:, 1], CLOSEST)) - np.log(
         np.maximum(probability[:, 0], CLOSEST)
@@ -35,15 +35,15 @@ def log_odds(model: Any, table: Any) -> NDArray[np.float64]:
 
 
 def ask(model: Any, frame: pd.DataFrame, as_array: bool) -> NDArray[np.float64]:
-    """Return what a model says of a frame that nobody has sent, without its warnings."""
+    """Return a model's log-odds for a modified frame, without its warnings."""
     with warnings.catch_warnings():
-        # What is unusual in a table with parts taken out is no news of the applicant.
+        # Unusual values in a modified table do not come from the applicant.
         warnings.simplefilter("ignore")
         return log_odds(model, frame.to_numpy() if as_array else frame)
 
 
 def unwrap(model: Any) -> Any:
-    """Return the model that a search has found, or that is frozen."""
+    """Return the best model of a search, or the model in a `FrozenEstimator`."""
     while True:
         if isinstance(model, FrozenEstimator):
             model = model.estimator
@@ -54,10 +54,10 @@ def unwrap(model: Any) -> Any:
 
 
 def split(model: Any) -> tuple[list[Any], Any]:
-    """Return the first steps of a pipeline that change events alone, and the model behind them.
+    """Return the first steps of a pipeline that change only events, and the model after them.
 
-    What they do with an application does not depend on what is taken out, so that they need to run
-    but once, and what is taken out are the sessions and behaviors that the model sees.
+    These steps run once, before parts are removed. So the removed parts are the sessions and
+    behaviors that the model sees.
     """
     model = unwrap(model)
     if not isinstance(model, Pipeline):
@@ -72,14 +72,14 @@ def split(model: Any) -> tuple[list[Any], Any]:
 
 
 class TableScores:
-    """Scores of any model, of tables with parts taken out.
+    """Scores of any model for tables with parts removed.
 
     Parameters
     ----------
     model : classifier
     table : PlayersTable
     as_array : bool
-        Hand the model an array, as it was fitted on one.
+        Pass an array to the model, because it was fitted on one.
     """
 
     def __init__(self, model: Any, table: PlayersTable, as_array: bool) -> None:
@@ -90,7 +90,7 @@ class TableScores:
     def scores(
         self, applications: Sequence[int], plans: Sequence[Plan]
     ) -> list[NDArray[np.float64]]:
-        """Return the log-odds of the coalitions of some applications' plans."""
+        """Return the log-odds of the coalitions in the plans of some applications."""
         application, background, present = lay_out(applications, plans)
         result = np.empty(len(application))
         n_events = self.table.behaviors.lengths[application]
@@ -101,16 +101,16 @@ class TableScores:
 
 
 class HUIHENScores(TableScores):
-    """Scores of `HUIHENClassifier`: a session is read once, whatever else is there.
+    """Scores of `HUIHENClassifier`, with each session read only once.
 
-    The intention of a session depends on that session alone, so that of all coalitions only habit
-    and what joins it with the profile are computed, and the habit once for all coalitions with the
+    The intention of a session depends on that session alone. So only the habit and the layers
+    after it are computed for the coalitions, and the habit only once for all coalitions with the
     same sessions, user and item.
 
     Attributes
     ----------
     fits : bool
-        Whether the classifier reads the events that the table has; if not, tables must be scored.
+        Whether the classifier reads the same events as the table; if not, tables must be scored.
     """
 
     def __init__(self, model: Any, table: PlayersTable, background: pd.DataFrame) -> None:
@@ -122,7 +122,7 @@ class HUIHENScores(TableScores):
 
     @staticmethod
     def can_score(model: Any) -> bool:
-        """Tell whether a model is a fitted `HUIHENClassifier` that reads sessions."""
+        """Return whether a model is a fitted `HUIHENClassifier` that reads sessions."""
         from skhuihen.classifier import HUIHENClassifier
 
         return isinstance(model, HUIHENClassifier) and model.net_.module_.intention is not None
@@ -136,12 +136,12 @@ class HUIHENScores(TableScores):
         return self.model._encoder.dataset(frame, _nothing(len(frame))).profile
 
     def _encode(self, background: pd.DataFrame) -> None:
-        """Encode own and background profiles, and find what each column has become."""
+        """Encode own and background profiles, and find the encoded columns of each column."""
         table = self.table
         own = table.frame.drop(columns=table.column, errors="ignore")
         other = background.reindex(columns=own.columns)
         self.own, self.other = self._profile_of(own), self._profile_of(other)
-        # A column is varied alone, through all of its values.
+        # Vary one column at a time, over all of its values.
         together = pd.concat([own[table.columns], other[table.columns]], ignore_index=True)
         still = own.iloc[np.zeros(len(together), dtype=np.int64)].reset_index(drop=True)
         unmoved = self._profile_of(still.iloc[:1])
@@ -161,7 +161,7 @@ class HUIHENScores(TableScores):
         self._distinct: dict[int, tuple[Plan, NDArray[np.int64], NDArray[np.int64]]] = {}
 
     def _distinct_habits(self, plan: Plan) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return one coalition of each kind that has a habit of its own, and each one's kind."""
+        """Return one coalition for each distinct habit, and the habit of each coalition."""
         known = self._distinct.get(id(plan))
         if known is None or known[0] is not plan:
             profile = plan.coalitions[:, self.context]
@@ -212,7 +212,7 @@ class HUIHENScores(TableScores):
         return np.where(own, self.own[row], self.other[plan.background])
 
     def _blend(self, row: int, plan: Plan, logits: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Weigh the networks' logits, with those of a base model if there is one."""
+        """Return the blended log-odds of the networks and the base estimator, if there is one."""
         model = self.model
         frame = pd.DataFrame(index=range(len(logits)))
         if model.blend_ is not None and model.blend_.base:
@@ -230,7 +230,7 @@ class HUIHENScores(TableScores):
 
 
 class _Sessions:
-    """The sessions of many histories, each distinct one read but once."""
+    """The sessions of many histories; each distinct session is read once."""
 
     def __init__(
         self, scores: HUIHENScores, application: NDArray[np.int64], present: NDArray[np.bool_]
@@ -244,7 +244,7 @@ class _Sessions:
         first[starts_of_histories] = True
         starts = np.flatnonzero(first)
         lengths = np.diff(np.append(starts, len(session)))
-        # Sessions with the same behaviors left have the same sum of random numbers.
+        # Sessions with the same remaining behaviors have the same sum of random numbers.
         random = np.random.default_rng(0).integers(
             2**64, size=scores.behaviors.n_events, dtype="u8"
         )
@@ -252,7 +252,7 @@ class _Sessions:
         _, one, self.variant = np.unique(sums, return_index=True, return_inverse=True)
         self.n_sessions = np.diff(np.searchsorted(starts, selection.offsets))
         self.starts = np.cumsum(self.n_sessions) - self.n_sessions
-        # The variants as histories of one session each.
+        # Each variant as a history of one session.
         event = selection.event[
             np.repeat(starts[one] - (np.cumsum(lengths[one]) - lengths[one]), lengths[one])
             + np.arange(lengths[one].sum())
@@ -277,7 +277,7 @@ class _Sessions:
         for start in range(0, n, ROWS):
             batch, _ = self.read_rows.__getitems__(range(start, min(start + ROWS, n)))
             read = net.read_sessions(batch)
-            # As each has one session, the last session of a row is its only one.
+            # Each row has only one session.
             found.append(torch.empty_like(read).index_copy(
                 0, batch.applicants, read.index_select(0, batch.last_session)
             ))  # fmt: skip
@@ -286,7 +286,7 @@ class _Sessions:
     def batches(
         self, rows: slice, profile: NDArray[np.floating], kind: NDArray[np.int64]
     ) -> tuple[Any, Any]:
-        """Return the batch of an application's coalitions, and that of its distinct histories."""
+        """Return the batches of an application's coalitions and of its distinct histories."""
         import torch
 
         from skhuihen.network.batch import ApplicationDataset, Events, pack
@@ -319,7 +319,7 @@ class _Sessions:
 
 
 def _reusing(net: Any, intentions: Any, few: Any, kind: Any, first: Any) -> Any:
-    """Return a network that has read all sessions, and reads histories that are alike but once."""
+    """Return a network with given intentions that reads each distinct history once."""
     twin = copy.copy(net)
     twin.read_sessions = lambda batch: intentions
 
@@ -335,7 +335,7 @@ def _reusing(net: Any, intentions: Any, few: Any, kind: Any, first: Any) -> Any:
 def lay_out(
     applications: Sequence[int], plans: Sequence[Plan]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """Return application, background row and present leaves of the coalitions of several plans."""
+    """Return application, background row and present leaves of all coalitions of plans."""
     sizes = [len(plan.background) for plan in plans]
     width = max(plan.coalitions.shape[1] for plan in plans)
     present = np.zeros((sum(sizes), width), dtype=bool)
@@ -348,7 +348,7 @@ def lay_out(
 
 
 def parts(n_events: NDArray[np.int64]) -> Iterator[slice]:
-    """Cut rows into parts with few rows and few events."""
+    """Split rows into parts of limited numbers of rows and events."""
     stops = np.cumsum(n_events)
     start = 0
     while start < len(n_events):

@@ -1,4 +1,4 @@
-"""A table of applications of which parts can be taken out: profile columns, sessions, behaviors."""
+"""A table of applications with removable parts: profile columns, sessions, behaviors."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from skhuihen._events.behaviors import Behaviors
 from skhuihen.inspection._plan import Tree
 from skhuihen.preprocessing._profile import PROFILE_FIELDS, is_datetime
 
-#: Where no subfield says what a session is, a longer pause begins one, as in `Sessionizer`.
+#: Session gap if there is no subfield for sessions, as in `Sessionizer`.
 GAP = 3_600_000_000  # microseconds
 HISTORY, OLDER = "history", "older_sessions"
 
 
 class Player(NamedTuple):
-    """Who shares in a score.
+    """A part of an application that gets a share of the score.
 
     Attributes
     ----------
     path : str
-        Its names from the top on, such as ``"history/session_1"``.
+        Its names from the top, such as ``"history/session_1"``.
     parent : str
         The path of its group; empty at the top.
     kind : {"field", "column", "history", "session", "behavior"}
     shown : object
-        The value of a column, or what is to be said of a session or behavior.
+        The value of a column, or a text for a session or behavior.
     """
 
     path: str
@@ -42,28 +42,28 @@ class Player(NamedTuple):
 
 
 class Selection(NamedTuple):
-    """Events that are left in some histories: places in the table's events, history by history."""
+    """The remaining events of some histories: positions in the table's events, by history."""
 
     event: NDArray[np.int64]
     offsets: NDArray[np.int64]
 
 
 class PlayersTable:
-    """Applications, prepared as the model that is explained takes them, and their players.
+    """Applications, prepared for the explained model, and their players.
 
     Parameters
     ----------
     frame : DataFrame of shape (n_applications, n_columns)
     fields : dict of str to list of str
-        The profile columns, group by group.
+        The profile columns by group.
     background : DataFrame of shape (n_background, n_columns)
-        Rows whose profile stands for what is absent.
+        Rows that replace absent columns.
     column : str
         The nested column.
     applied_at : str or None
     depth : {1, 2, 3}
     n_sessions : int
-        So many sessions, the latest, are players; all older ones are one player together.
+        Number of latest sessions that are separate players; all older ones are one player.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class PlayersTable:
         return len(self.frame)
 
     def _number_events(self) -> None:
-        """Find the sessions, and the leaf of the tree that each event belongs to."""
+        """Find the sessions, and the leaf of the tree for each event."""
         sizes = [len(names) for names in self.fields.values()]
         self.leaf_of_column = (
             np.repeat(np.arange(len(sizes)), sizes) if self.depth == 1 else np.arange(sum(sizes))
@@ -129,7 +129,7 @@ class PlayersTable:
         elif self.depth == 2:
             self.leaf_of_event = base + self.player_of_session[self.session_of_event]
         else:
-            # Each behavior of a session is a leaf; the sessions that are one player are one leaf.
+            # Each behavior of a session is a leaf; all older sessions are one leaf.
             leaves = np.where(self.player_of_session < self.n_sessions, self.session_lengths, 0)
             up_to = np.cumsum(leaves)
             later = up_to[stop[row] - 1] - up_to  # leaves of the later sessions of the row
@@ -202,7 +202,7 @@ class PlayersTable:
         return players
 
     def catalog(self) -> list[Player]:
-        """Return every player that an application may have, behaviors aside."""
+        """Return every possible player of an application except behaviors."""
         players = []
         for field, names in self.fields.items():
             players.append(Player(field, "", "field", None))
@@ -231,10 +231,10 @@ class PlayersTable:
     def _times(self) -> pd.DatetimeIndex:
         return pd.DatetimeIndex(pd.to_datetime(self.behaviors.times(), unit="us"))
 
-    # Tables with parts taken out.
+    # Tables with parts removed.
 
     def select(self, application: NDArray[np.int64], present: NDArray[np.bool_]) -> Selection:
-        """Return the events that are left where some leaves are present.
+        """Return the remaining events, given the present leaves.
 
         Parameters
         ----------
@@ -250,10 +250,11 @@ class PlayersTable:
         return Selection(event[keep], np.concatenate([[0], np.cumsum(kept)]))
 
     def take(self, behaviors: Behaviors, selection: Selection) -> Behaviors:
-        """Return the selected ones of events that are those of this table.
+        """Return the selected events of `behaviors`, which has the events of this table.
 
-        A behavior whose predecessor in the session is absent has the interval since the one before
-        that, and none if it comes first: the history is as if the absent had never been.
+        If the previous behavior in the session is absent, the interval counts from the last
+        present one. The first behavior has no interval. So absent behaviors seem never to have
+        happened.
         """
         event = selection.event
         at = pa.array(event)
@@ -283,7 +284,7 @@ class PlayersTable:
         background: NDArray[np.int64],
         present: NDArray[np.bool_],
     ) -> pd.DataFrame:
-        """Return applications with what is present of their own and all else of the background.
+        """Return applications with absent columns from the background and without absent events.
 
         Parameters
         ----------
@@ -312,7 +313,7 @@ class PlayersTable:
 def find_fields(
     frame: pd.DataFrame, column: str, fixed: Sequence[Any], known: dict[str, list[Any]] | None
 ) -> dict[str, list[Any]]:
-    """Return the profile columns of a table, group by group.
+    """Return the profile columns of a table by group.
 
     Parameters
     ----------
@@ -320,14 +321,14 @@ def find_fields(
     column : str
         The nested column.
     fixed : sequence of str
-        Columns that are never profile, beside times.
+        Columns that are never profile, in addition to times.
     known : dict of str to list of str, or None
-        What the classifier takes for its fields.
+        The fields of the classifier.
 
     Returns
     -------
     dict of str to list of str
-        Groups that have a column: the fields, and ``"profile"`` for all that is in none.
+        Groups with at least one column: the fields, and ``"profile"`` for all other columns.
     """
     candidates = [
         name

@@ -404,10 +404,10 @@ def test_refusals(X, bank):
     with pytest.raises(ValueError, match="dtypes must be int") as caught:
         standing(LGBMClassifier(verbose=-1)).fit(X, bank.y)
     assert "ProfileEncoder(), or make_union" in caught.value.__notes__[0]
-    with pytest.raises(ValueError, match="two users of each class at least; y has 1 of one"):
+    with pytest.raises(ValueError, match="two users of each class, but one class in y has 1"):
         standing(trees()).fit(X, np.arange(len(X)) == 0)
     neighbors = make_pipeline(ProfileEncoder(), KNeighborsClassifier())
-    with pytest.raises(ValueError, match="Pipeline has no sample_weight"):
+    with pytest.raises(ValueError, match="Pipeline has no parameter sample_weight"):
         standing(neighbors).fit(X, bank.y, sample_weight=bank.y + 1.0)
     with pytest.raises(ValueError, match="'base_estimator' parameter"):
         standing("lightgbm").fit(X, bank.y)

@@ -78,7 +78,7 @@ def test_loss_is_that_of_equation_16(X, bank, alpha):
     X = X.drop(columns="user_id")  # a fold of users has about as many rows
     model = taught(Noted(), guidance_weight=alpha, early_stopping=False, max_epochs=1, **STILL)
     weight = np.where(bank.y == 1, 1.5, 0.5)
-    with pytest.raises(ValueError, match="Noted has no sample_weight"):
+    with pytest.raises(ValueError, match="Noted has no parameter sample_weight"):
         model.fit(X, bank.y, sample_weight=weight)
     model.set_params(class_weight={0: 0.5, 1: 1.5}).fit(X, bank.y)
     # Each row is judged by one that has not seen it.
@@ -273,19 +273,19 @@ def test_with_a_warm_start_only_step_two_has_it(X, bank):
 
 
 def test_refusals(X, bank):
-    with pytest.raises(ValueError, match="teacher='base' is base_estimator, which is None"):
+    with pytest.raises(ValueError, match="teacher='base' refers to base_estimator, which is None"):
         taught("base").fit(X, bank.y)
     with pytest.raises(ValueError, match="'teacher' parameter"):
         taught("lightgbm").fit(X, bank.y)
     with pytest.raises(ValueError, match="'guidance_weight' parameter"):
         taught(trees(), guidance_weight=-1).fit(X, bank.y)
-    with pytest.raises(ValueError, match="teacher is cross-fitted, which takes two users"):
+    with pytest.raises(ValueError, match="cross-fitted, which requires at least two users"):
         taught(trees()).fit(X, np.arange(len(X)) < 2)  # one of them is held out
     with pytest.raises(ValueError, match="dtypes must be int") as caught:
         taught(LGBMClassifier(verbose=-1)).fit(X, bank.y)
-    assert "This was teacher=LGBMClassifier" in caught.value.__notes__[0]
+    assert "from teacher=LGBMClassifier" in caught.value.__notes__[0]
     with pytest.raises(ValueError, match="'criterion__label_smoothing', which the loss"):
         taught(trees(), net_params={"criterion__label_smoothing": 0.1}).fit(X, bank.y)
     neighbors = make_pipeline(ProfileEncoder(), KNeighborsClassifier())
-    with pytest.raises(ValueError, match="Pipeline has no sample_weight"):
+    with pytest.raises(ValueError, match="Pipeline has no parameter sample_weight"):
         taught(neighbors).fit(X, bank.y, sample_weight=bank.y + 1.0)

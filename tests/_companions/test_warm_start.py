@@ -182,7 +182,7 @@ def test_a_fitted_teacher_is_enough(bank: Any) -> None:
     assert np.corrcoef(taught, learned)[0, 1] > 0.8
     assert learned.mean() == pytest.approx(taught.mean(), abs=0.05)
     model.fit(bank.applications, bank.y)
-    with pytest.raises(ValueError, match="fitted with column 'user__age', which old_X does not"):
+    with pytest.raises(ValueError, match="column 'user__age', which is missing from old_X"):
         model.warm_start_from(old.drop(columns="user__age"), teacher=teacher)
 
 
@@ -318,6 +318,80 @@ def test_step_one_runs_again_only_for_another_shape(
         step_ones.pop()
 
 
+def test_a_search_over_the_settings(bank: Any, X: Any, step_ones: list[Any]) -> None:
+    old, X, y = (bank.old_applications, bank.old_y), X.head(80), bank.y[:80]
+    model = quick(max_epochs=1).warm_start_from(*old, teacher=None)
+    grid = {"teacher": [None, LogisticRegression()], "pretrained_lr": [0.0, 10.0]}
+    by = {"cv": 2, "scoring": "neg_log_loss"}
+    search = GridSearchCV(
+        model, {f"old_data__{name}": of for name, of in grid.items()}, error_score="raise", **by
+    ).fit(X, y)
+    assert len(step_ones) == 2, "one for each teacher"
+    assert (model.old_data.teacher, model.old_data.pretrained_lr) == (None, 0.1)
+    results = search.cv_results_
+    for params, found in zip(results["params"], results["mean_test_score"], strict=True):
+        settings = {name.removeprefix("old_data__"): of for name, of in params.items()}
+        alone = quick(max_epochs=1).warm_start_from(*old, **settings)
+        assert cross_val_score(alone, X, y, **by).mean() == found
+    assert len(set(results["mean_test_score"])) == 4
+    best = search.best_estimator_
+    assert (
+        best.get_params()["old_data__pretrained_lr"]
+        == (search.best_params_["old_data__pretrained_lr"])
+    )
+
+
+def test_clones_do_not_share_a_setting(warm: HUIHENClassifier, bank: Any, X: Any) -> None:
+    wanted = clone(warm).fit(X, bank.y).predict_proba(X)
+    other = clone(warm).set_params(old_data__teacher__C=1e-4, old_data__guidance_weight=5.0)
+    assert warm.old_data.teacher.C == 1.0
+    assert warm.old_data.guidance_weight == "learned"
+    assert not np.allclose(other.fit(X, bank.y).predict_proba(X), wanted)
+    np.testing.assert_array_equal(clone(warm).fit(X, bank.y).predict_proba(X), wanted)
+
+
+def test_settings_are_shown(bank: Any) -> None:
+    teacher = LogisticRegression(C=0.37)
+    model = quick(max_epochs=1).warm_start_from(
+        bank.old_applications, bank.old_y, teacher=teacher, pretrained_lr=0.53
+    )
+    table = model._repr_html_().split("estimator-table", 1)[1]
+    for shown in (repr(model), repr(make_pipeline(model)), repr(model.old_data), table):
+        assert "LogisticRegression(C=0.37)" in shown
+        assert "0.53" in shown
+    assert "600 old applications" in repr(model)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"teacher": "oracle"}, "'teacher' parameter of OldData"),
+        ({"cv": 1}, "'cv' parameter of OldData"),
+        ({"guidance_weight": "free"}, "'guidance_weight' parameter of OldData"),
+        ({"pretrained_lr": -1.0}, "'pretrained_lr' parameter of OldData"),
+    ],
+)
+def test_refused_settings(
+    settings: dict[str, Any], message: str, warm: HUIHENClassifier, bank: Any, X: Any
+) -> None:
+    model = clone(warm).set_params(**{f"old_data__{name}": of for name, of in settings.items()})
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, bank.y)
+
+
+def test_settings_that_need_what_is_not_there(warm: HUIHENClassifier, bank: Any, X: Any) -> None:
+    fitted = make_pipeline(ProfileEncoder(), LogisticRegression())
+    fitted.fit(bank.old_applications, bank.old_y)
+    unlabeled = quick(max_epochs=1).warm_start_from(bank.old_applications, teacher=fitted)
+    for teacher in (None, "xgboost", LogisticRegression()):
+        with pytest.raises(ValueError, match="old_y is None, but teacher="):
+            clone(unlabeled).set_params(old_data__teacher=teacher).fit(X, bank.y)
+    lean = clone(warm).forget_old_data()
+    clone(lean).set_params(old_data__pretrained_lr=1.0).fit(X, bank.y)  # is of step two
+    with pytest.raises(ValueError, match="a setting of old_data was changed"):
+        lean.set_params(old_data__teacher=None).fit(X, bank.y)
+
+
 def test_a_fitted_classifier_is_pickled_without_rows(bank: Any, X: Any) -> None:
     sizes = []
     for n_rows in (100, 600):
@@ -335,9 +409,9 @@ def test_a_fitted_classifier_is_pickled_without_rows(bank: Any, X: Any) -> None:
     assert len(stored) < 1_000_000
     assert copy.old_data.rows is None
     assert not copy.old_data._learned.guidance
-    with pytest.raises(ValueError, match="no longer here"):
+    with pytest.raises(ValueError, match="no longer available"):
         copy.find_old_rows(X)
-    with pytest.raises(ValueError, match=r"'behavior_dim': 4.*no longer here.*set the parameters"):
+    with pytest.raises(ValueError, match=r"'behavior_dim': 4.*no longer available.*set the param"):
         clone(copy).set_params(net_params={"module__behavior_dim": 4}).fit(X, bank.y)
 
 
@@ -348,7 +422,7 @@ def test_forgetting_concerns_one_classifier(bank: Any, X: Any) -> None:
     np.testing.assert_array_equal(
         lean.fit(X, bank.y).predict_proba(X), clone(model).fit(X, bank.y).predict_proba(X)
     )
-    with pytest.raises(ValueError, match="no longer here"):
+    with pytest.raises(ValueError, match="no longer available"):
         clone(lean).set_params(net_params={"module__behavior_dim": 3}).fit(X, bank.y)
     clone(model).set_params(net_params={"module__behavior_dim": 3}).fit(X, bank.y)
     assert quick().forget_old_data().old_data is None
@@ -436,7 +510,9 @@ def test_columns_lacking_extra_and_unlike(warm: HUIHENClassifier, bank: Any, X: 
         clone(warm).fit(X.drop(columns="user__age"), y)
     wanted = clone(warm).fit(X, y).predict_proba(X)
     wider = X.assign(user__score=np.arange(len(X)) / 7)
-    with pytest.warns(UserWarning, match=r"1 profile columns that old_X .* \['user__score'\]"):
+    with pytest.warns(
+        UserWarning, match=r"1 profile columns that were not in old_X .* \['user__score'\]"
+    ):
         model = clone(warm).fit(wider, y)
     np.testing.assert_array_equal(model.predict_proba(wider), wanted)
     with pytest.warns(
@@ -454,7 +530,7 @@ def test_arrays_are_matched_by_position() -> None:
     data, y = rng.normal(size=(200, 4)), np.arange(200) % 2
     model = quick().warm_start_from(data, y, teacher=RandomForestClassifier(5, random_state=0))
     assert clone(model).fit(data, y).predict_proba(data).shape == (200, 2)
-    with pytest.raises(ValueError, match="array of 4 columns, X has 5"):
+    with pytest.raises(ValueError, match="array of 4 columns, but X has 5"):
         clone(model).fit(np.column_stack([data, y]), y)
     with pytest.raises(ValueError, match="no profile column 'x3'"):
         clone(model).fit(data[:, :3], y)
@@ -494,9 +570,9 @@ def test_refusals(bank: Any) -> None:
         with pytest.raises(ValueError, match="old_y is None, but teacher="):
             quick().warm_start_from(old, teacher=teacher)
     other = LogisticRegression().fit(old[["user__age"]], np.where(y, "bad", "good"))
-    with pytest.raises(ValueError, match="knows the classes"):
+    with pytest.raises(ValueError, match="fitted on the classes"):
         quick().warm_start_from(old, y, teacher=other)
-    with pytest.raises(ValueError, match="one class only"):
+    with pytest.raises(ValueError, match="only one class"):
         quick().warm_start_from(old, y * 0)
     with pytest.raises(ValueError, match="inconsistent numbers"):
         quick().warm_start_from(old, y[1:])
@@ -510,5 +586,5 @@ def test_refusals(bank: Any) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             quick().warm_start_from(old, y, **params)
-    with pytest.raises(ValueError, match="'behavior_dim' parameter"):
+    with pytest.raises(ValueError, match="behavior_dim"):
         quick(net_params={"module__behavior_dim": 0}).warm_start_from(old, y)

@@ -83,7 +83,7 @@ def test_what_is_there_is_taken_and_what_is_named_must_be_there():
     behaviors = behaviors_of(amount=[1.0, 2.0], days=[3, 4])
     assert EventNumbers("auto").fit(behaviors).names_ == ["amount"]
     assert EventNumbers(["days"]).fit(behaviors).names_ == ["days"]
-    with pytest.raises(ValueError, match="event_numbers names 'hours', which the events do not"):
+    with pytest.raises(ValueError, match="event_numbers contains 'hours', but the events have no"):
         EventNumbers(["hours"]).fit(behaviors)
 
 
@@ -138,7 +138,7 @@ def test_a_named_subfield_that_is_not_a_number_is_refused():
     X = table([1.0, 2.0] * 10)
     with pytest.raises(TypeError, match="'operation' is of type string; it must hold numbers"):
         HUIHENClassifier(event_numbers=["operation"]).fit(X, np.arange(20) % 2)
-    with pytest.raises(ValueError, match="event_numbers names 'hours'"):
+    with pytest.raises(ValueError, match="event_numbers contains 'hours'"):
         HUIHENClassifier(event_numbers=["hours"]).fit(X, np.arange(20) % 2)
 
 

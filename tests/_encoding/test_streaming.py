@@ -175,7 +175,7 @@ def test_profiles_alone(X, bank, tmp_path):
 @pytest.mark.parametrize("role", ["base_estimator", "teacher"])
 def test_models_beside_the_network_want_a_table(prepared, bank, role):
     model = quick(**{role: make_pipeline(ProfileEncoder(), GaussianNB())})
-    with pytest.raises(TypeError, match=f"{role} wants a table in memory"):
+    with pytest.raises(TypeError, match=f"{role} requires a table in memory"):
         model.fit(prepared, bank.y)
 
 
@@ -271,9 +271,9 @@ def test_only_what_is_needed_is_read(prepared):
 
 
 def test_refusals(X, bank, prepared, tmp_path):
-    with pytest.raises(ValueError, match=r"y='late' is no column of X, which has \['app"):
+    with pytest.raises(ValueError, match=r"y='late' is not a column of X. Its columns are \['app"):
         quick().fit(prepared, "late")
-    with pytest.raises(ValueError, match="sample_weight='late' is no column"):
+    with pytest.raises(ValueError, match="sample_weight='late' is not a column"):
         quick().fit(prepared, "overdue", sample_weight="late")
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         quick().fit(prepared, bank.y[:-1])
@@ -282,7 +282,7 @@ def test_refusals(X, bank, prepared, tmp_path):
     raw = attach_behaviors(bank.applications, bank.events, output=tmp_path / "raw")
     with pytest.raises(ValueError, match="no subfield 'session'"):
         quick().fit(raw, bank.y)
-    with pytest.raises(ValueError, match="behaviors='events' is where they are looked for"):
+    with pytest.raises(ValueError, match="behaviors='events' names another"):
         quick(behaviors="events").fit(prepared, "overdue")
 
 

@@ -232,10 +232,10 @@ def test_transform_never_learns():
 
 def test_refuses_fields_that_are_none():
     with pytest.raises(
-        ValueError, match=r"'field' holds 'click'; it must be one of \('item_click'"
+        ValueError, match=r"'field' contains 'click', but must be one of \('item_click'"
     ):
         BehaviorVocabulary().fit(abstracted(("click", "a", None)))
-    with pytest.raises(ValueError, match="'field' holds 'missing'"):
+    with pytest.raises(ValueError, match="'field' contains 'missing'"):
         BehaviorVocabulary().fit(abstracted((None, "a", None)))
     with pytest.raises(ValueError, match="'amount' holds 1 infinite values"):
         BehaviorVocabulary().fit(abstracted((TRANSFORM, "a", math.inf)))

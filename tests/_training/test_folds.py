@@ -156,11 +156,11 @@ def test_one_class_alone_is_held_out_too() -> None:
 def test_refusals() -> None:
     X = pd.DataFrame({"user_id": np.arange(20) // 2, "age": np.arange(20.0)})
     y = np.append(np.zeros(18, dtype=int), [1, 1])  # of the last user alone
-    with pytest.raises(ValueError, match=r"whole users, but too few have the class 1.*id_columns"):
+    with pytest.raises(ValueError, match=r"whole users, but too few have class 1.*id_columns"):
         HUIHENClassifier(**STOPPED_EARLY).fit(X, y)
-    with pytest.raises(ValueError, match=r"base_estimator is cross-fitted, which takes two users"):
+    with pytest.raises(ValueError, match=r"base_estimator is cross-fitted, .* two users"):
         HUIHENClassifier(**STOPPED_EARLY, base_estimator=LogisticRegression()).fit(X, y)
-    with pytest.raises(ValueError, match=r"at least 5 users of each class in old_y, which has 1"):
+    with pytest.raises(ValueError, match=r"5 users of each class in old_y, but one class has 1"):
         HUIHENClassifier(**STOPPED_EARLY).warm_start_from(X, y, teacher="lightgbm")
     HUIHENClassifier(max_epochs=1).fit(X, y)
 

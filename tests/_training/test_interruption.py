@@ -204,7 +204,7 @@ def clone_of(callback: Callback) -> Callback:
 @pytest.mark.parametrize("stopping", [Stops("on_train_begin", 1), Stops("on_batch_end", 1)])
 def test_stopped_before_an_epoch_has_ended(stopping, data):
     model = quick(callbacks=[clone_of(stopping)])
-    with pytest.raises(ValueError, match="before the first epoch had ended"):
+    with pytest.raises(ValueError, match="before the end of the first epoch"):
         model.fit(*data)
     with pytest.raises(NotFittedError):
         model.predict_proba(data[0])
@@ -215,11 +215,11 @@ def test_stopped_before_an_epoch_has_ended(stopping, data):
     [
         (
             {"net_params": {"iterator_train__drop_last": True}, "batch_size": 100},
-            "training rows give no batch of batch_size=100.*iterator_train__drop_last",
+            "training rows do not fill one batch of batch_size=100.*iterator_train__drop_last",
         ),
         (
             {"net_params": {"iterator_valid__drop_last": True}},
-            "held-out rows give no batch of batch_size=256.*iterator_valid__drop_last",
+            "held-out rows do not fill one batch of batch_size=256.*iterator_valid__drop_last",
         ),
     ],
 )
@@ -240,7 +240,7 @@ def test_fewer_rows_than_a_batch(params, message, is_warm, data):
 def test_full_batches_may_be_all_that_counts(data):
     model = quick(net_params={"iterator_train__drop_last": True}, early_stopping=False)
     assert model.fit(*data).history_["train_loss"].notna().all()
-    with pytest.raises(ValueError, match="no batch of batch_size=64"):
+    with pytest.raises(ValueError, match="not fill one batch of batch_size=64"):
         model.partial_fit(data[0][:20], data[1][:20])
     assert model.n_iter_ == len(model.net_.history) == 3
 

@@ -387,8 +387,8 @@ def test_the_bar_says_how_long_the_rest_takes_at_most(data, bars):
     assert "network 1 of 2" in first.shown[-1]
     assert "network 2 of 2" in second.shown[-1]
     assert "| 1/4 " in first.shown[1]
-    assert "the rest takes at most 01:10" in first.shown[1], "three epochs, and four of the second"
-    assert "the rest takes at most 00:30" in second.shown[1]
+    assert "time left: at most 01:10" in first.shown[1], "three epochs, and four of the second"
+    assert "time left: at most 00:30" in second.shown[1]
     assert "valid_auc=" in first.shown[1]
     for bar in bars:
         assert "100%" in bar.shown[-1]
@@ -403,7 +403,7 @@ def test_the_bar_of_a_training_that_stopped_early(data, bars):
     stopping = EarlyStopping("train_loss", patience=2, threshold=100, threshold_mode="abs")
     HUIHENClassifier(**STOPPED_EARLY, max_epochs=50, verbose=1, callbacks=[stopping]).fit(*data)
     (bar,) = bars
-    assert "the rest takes at most 08:10" in bar.shown[1]
+    assert "time left: at most 08:10" in bar.shown[1]
     assert "100%" in bar.shown[-1]
     assert "3/3" in bar.shown[-1]
     assert "stopped early, after 3 of 50 epochs" in bar.shown[-1]

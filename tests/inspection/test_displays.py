@@ -110,7 +110,7 @@ def test_a_waterfall_goes_from_the_background_to_the_application():
 def test_a_waterfall_adds_up_what_has_no_room():
     explanation = make_explanation()
     display = WaterfallDisplay.from_explanation(explanation, 1, max_display=3, name="Ann")
-    assert display.labels_[-1] == "4 smaller ones together"
+    assert display.labels_[-1] == "sum of 4 smaller effects"
     width = [bar.get_width() for bar in display.bars_]
     assert len(width) == 3
     assert sum(width) == pytest.approx(explanation.log_odds[1] - explanation.base[1])
@@ -139,7 +139,7 @@ def test_a_summary_of_bars():
     widths = [bar.get_width() for bar in display.bars_]
     assert widths == sorted(explanation.matrix("top").abs().mean(), reverse=True)
     draw(display)
-    with pytest.raises(ValueError, match="kind='pie' is not known"):
+    with pytest.raises(ValueError, match="found 'pie'"):
         EffectSummaryDisplay.from_explanation(explanation, kind="pie")
 
 
@@ -158,5 +158,5 @@ def test_a_timeline_needs_sessions():
     explanation = make_explanation()
     explanation.players[1] = [p for p in explanation.players[1] if p.kind != "session"]
     explanation.values[1] = explanation.values[1][:5]
-    with pytest.raises(ValueError, match="Explain with depth=2"):
+    with pytest.raises(ValueError, match="explain with depth=2"):
         EffectTimelineDisplay.from_explanation(explanation, 1)
