@@ -499,6 +499,28 @@ def test_what_is_said_of_topics(contenders, tmp_path: Path) -> None:
         assert part in text
 
 
+def test_rows_whose_commit_is_not_known_are_marked(contenders, tmp_path: Path) -> None:
+    table = importlib.import_module("table4").TABLE
+    both = {name: [0.6, 0.61, 0.62] for name in ("HUIHEN", "HUIHEN, original operations")}
+    invent(tmp_path, "bank_a", both)
+    path = tmp_path / "bank_a.csv"
+    results = pd.read_csv(path)
+
+    def tell(commits: Any) -> str:
+        results.assign(commit=commits).to_csv(path, index=False)
+        return "\n".join(table.tell(tmp_path, "##"))
+
+    whole = "\n".join(table.tell(tmp_path, "##"))
+    assert "Commit of the code that measured these rows: not recorded." in whole
+    assert tell(None) == whole
+    assert "Commit of the code that measured: abc." in tell("abc")
+    mixed = tell(["abc", "abc", "def", None, None, None])
+    assert re.search(r"\| HUIHEN \|.*\| abc, def \|", mixed)
+    assert re.search(r"\| HUIHEN, original operations \|.*\| not recorded \|", mixed)
+    # One row of several is enough.
+    assert re.search(r"\| HUIHEN \|.*\| abc, not recorded \|", tell([*["abc"] * 2, *[None] * 4]))
+
+
 def test_what_is_said_of_a_curve(contenders, tmp_path: Path) -> None:
     table = importlib.import_module("figure5").TABLE
     around = np.array([-0.001, 0.0, 0.001])
