@@ -78,6 +78,14 @@ def test_each_term_has_one_row() -> None:
     assert len(terms) == len(set(terms)) > 40
 
 
+def test_pre_commit_runs_what_ci_runs() -> None:
+    lint = (ROOT / "Makefile").read_text().partition("\nlint:")[2].partition("\n\n")[0]
+    commands = re.findall(r"^\t\$\(BIN\)/(.+)$", lint, flags=re.MULTILINE)
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text()
+    assert len(commands) == 3
+    assert re.findall(r"entry: \.venv/bin/(.+)", hooks) == commands
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "page",
