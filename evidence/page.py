@@ -155,7 +155,7 @@ def glance(results: Path) -> pd.DataFrame:
             if REFERENCE not in forms or rivals.empty:
                 continue
             of_table = {REFERENCE, *OTHER_FORMS}.intersection(table.contenders[name])
-            lacking = " (not all are measured)" if of_table - set(forms.index) else ""
+            lacking = " (some forms are not measured)" if of_table - set(forms.index) else ""
             best, rival = forms.idxmax(), rivals.idxmax()
             gains = [table.gain(results, name, one, rival, first) for one in (REFERENCE, best)]
             rows[NAMES[name]] = {
@@ -187,10 +187,10 @@ def _on_trees(table: Table, folder: Path, name: str) -> str:
     results = pd.read_csv(folder / f"{name}.csv")
     alone = (REFERENCE, *WITHOUT_TREES)
     against = {
-        f"Gain on {TREES} (t test alone)": dict.fromkeys(alone, TREES),
-        f"Gain on {TEACHER} (t test alone)": dict.fromkeys(alone, TEACHER),
-        f"Gain on {OLD_TOO} (t test alone)": dict.fromkeys(alone, OLD_TOO),
-        "What stands on trees, its gain on these (t test alone)": STANDS_ON,
+        f"Gain on {TREES} (t test only)": dict.fromkeys(alone, TREES),
+        f"Gain on {TEACHER} (t test only)": dict.fromkeys(alone, TEACHER),
+        f"Gain on {OLD_TOO} (t test only)": dict.fromkeys(alone, OLD_TOO),
+        "Blended with trees, gain on these (t test only)": STANDS_ON,
     }
     lines = ""
     for label, pairs in against.items():
@@ -222,7 +222,7 @@ def _verdict(name: str, rows: pd.DataFrame) -> str:
         "Parts that add, not significantly": part & lower & ~by_t,
         "Parts that add significantly": part & lower & by_t,
         "Other forms of it": others.index.isin(OTHER_FORMS),
-        "Told what was planted, which no bank could be": others.index.isin(TOLD),
+        "Given the planted effects, which no bank knows": others.index.isin(TOLD),
     }
     texts = [f"HUIHEN has AUC {rows.loc[REFERENCE, 'AUC']:.4f}."]
     if not (rival & ahead).any():

@@ -430,27 +430,27 @@ def test_a_loss_is_told_and_a_chance_is_not_called_one(contenders, tmp_path: Pat
     first = {label.strip("*"): re.split(r" [+-]\d", text)[0] for label, text in groups.items()}
     assert first == {
         "Significantly ahead of it": "LightGBM, profile + windows",
-        "Told what was planted, which no bank could be": "LightGBM, profile + planted terms",
+        "Given the planted effects, which no bank knows": "LightGBM, profile + planted terms",
         "Ahead, not significantly": "LightGBM, profile",
         "Significantly behind it": "XGBoost, profile",
         "Parts that cost it AUC significantly": "HUIHEN, no sessions",
         "Parts without which it scores no lower": "HUIHEN, no teacher",
         "Other forms of it": "HUIHEN, five networks",
-        "Gain on LightGBM, profile + windows (t test alone)": "HUIHEN",
-        "Gain on LightGBM, profile + windows, old and new (t test alone)": "HUIHEN",
-        "What stands on trees, its gain on these (t test alone)": (
+        "Gain on LightGBM, profile + windows (t test only)": "HUIHEN",
+        "Gain on LightGBM, profile + windows, old and new (t test only)": "HUIHEN",
+        "Blended with trees, gain on these (t test only)": (
             "HUIHEN, five, on LightGBM, old and new"
         ),
     }
     assert "+0.0503" in groups["**Significantly ahead of it**"]
-    assert "+0.0400" in groups["What stands on trees, its gain on these (t test alone)"]
+    assert "+0.0400" in groups["Blended with trees, gain on these (t test only)"]
     assert "* **simulated bank A**: HUIHEN is not measured." in page.verdicts(tmp_path)
 
     # Neither what lacks a fold, nor what was told the truth, nor an ablation is compared.
     row = page.glance(tmp_path).loc["simulated bank B"]
     assert row["best contender"] == "LightGBM, profile + windows: 0.6603"
     assert row["its gain on that"].startswith("-0.0503 (")
-    best = "HUIHEN, five, on LightGBM, old and new: 0.6903 (not all are measured)"
+    best = "HUIHEN, five, on LightGBM, old and new: 0.6903 (some forms are not measured)"
     assert row["best form"] == best
     assert row["its gain on the best contender"].startswith("+0.0300 (")
     assert any("no time-aware GRU" in line for line in page.absent(tmp_path))
