@@ -1,4 +1,4 @@
-# Each target does all of its own set-up in .venv.
+# Each target sets up .venv if necessary.
 PYTHON ?= python3
 VENV := .venv
 MINIMUM := .venv-minimum
@@ -25,16 +25,16 @@ $(MINIMUM)/.tests: pyproject.toml constraints-minimum.txt
 
 # make demo                           the simulated bank
 # make demo DATA=path/to/superlender  a real lender's files
-# Two folds run at a time, each on one thread.
+# Two folds run in parallel, each on one thread.
 demo: $(VENV)/.demo
 	OMP_NUM_THREADS=1 $(BIN)/python examples/demo.py $(if $(DATA),--data "$(DATA)")
 
-# One torch thread per worker: two workers fill two cores. SCIPY_ARRAY_API: no check is skipped.
-# loadgroup: only one worker starts Spark.
+# One torch thread per worker: two workers use two cores. With SCIPY_ARRAY_API no check is skipped.
+# With loadgroup only one worker starts Spark.
 test: $(VENV)/.tests
 	OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --durations 20
 
-# The same with the oldest versions that are supported.
+# The same with the oldest supported versions.
 test-minimum: $(MINIMUM)/.tests
 	OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 $(MINIMUM)/bin/python -m pytest -n $(WORKERS) --dist loadgroup --durations 20
 
@@ -43,22 +43,24 @@ lint: $(VENV)/.tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# All benchmarks, one after the other; writes docs/speed.md, and from it the sums in
-# docs/scale.md. Nothing else should run meanwhile.
+# Runs all benchmarks one after the other, writes docs/speed.md, and computes the table in
+# docs/scale.md from it. Nothing else should run at the same time.
 bench: $(VENV)/.tests
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/sizing.py
 
-# make evidence                            goes on from docs/evidence, writes docs/evidence.md
-# make evidence RESULTS=folder             all anew, results and page in that folder
-# make evidence ARGUMENTS="--data bank_b"  a part of it; --help tells more
+# make evidence                            measures what docs/evidence does not have yet and writes
+#                                          docs/evidence.md
+# make evidence RESULTS=folder             measures everything; results and page in that folder
+# make evidence ARGUMENTS="--data bank_b"  measures a part; see --help
 # At full size it takes many hours.
 evidence: $(VENV)/.tests
 	OMP_NUM_THREADS=1 $(BIN)/python evidence/run.py \
 		$(if $(RESULTS),--results "$(RESULTS)") $(ARGUMENTS)
 
-# 100 million events on this machine; writes docs/scale_measured.md. Takes 30 GB of disk.
+# Processes 100 million events on this machine and writes docs/scale_measured.md. Needs 30 GB of
+# disk.
 bench-scale: $(VENV)/.tests
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/out_of_memory.py
 

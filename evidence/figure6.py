@@ -34,7 +34,7 @@ from sklearn.manifold import TSNE
 from sklearn.metrics import balanced_accuracy_score, silhouette_score
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
-from tables import NAMES, markdown
+from tables import NAMES, NO_COMMIT, markdown
 from tqdm.auto import tqdm
 
 FIELDS = ("item click", "transform operation", "function widget")
@@ -155,6 +155,7 @@ def tell(folder: Path) -> list[str]:
     n_seeds = pd.read_csv(folder / RESULTS)["seed"].nunique()
     return [
         f"Sizes: {sizes}. Settings: {settings}; seeds: {n_seeds}.",
+        NO_COMMIT,
         markdown(pd.DataFrame.from_dict(rows, orient="index")),
         f"After the mapping of the trained network fields {apart} (silhouette {after:.3f}; above "
         "0.25 counts as apart, above 0.05 as a little). The mapping changes the silhouette by "

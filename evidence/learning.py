@@ -7,7 +7,7 @@ python evidence/learning.py --output results
 python evidence/learning.py --output quick --data superlender --small
 python evidence/learning.py --output docs/evidence/learning --page docs/learning.md
 
-The last one measures what is still lacking and writes the page.
+The last command measures what is still missing and writes the page.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ TABLE = Table(
 HEAD = """\
 # How HUIHEN learns today
 
-Written by `evidence/learning.py`; do not edit by hand. "HUIHEN, default" is
-`HUIHENClassifier()` as it is, behind `BehaviorAbstractor` and `Sessionizer`: one cycle of the rate,
-five networks, taught by LightGBM and a scorecard, which are not asked when it scores. "On LightGBM"
-has that as `base_estimator`. Nothing is tuned; the best form and the best other model are the best
-on the folds that they are shown on. The [evidence](evidence.md) has all other tables, of the former
-way of learning.
+Written by `evidence/learning.py`; do not edit by hand. "HUIHEN, default" is `HUIHENClassifier()`
+after `BehaviorAbstractor` and `Sessionizer`: a one-cycle learning rate and five networks, taught
+by LightGBM and a scorecard. The teachers are not needed for scoring. "On LightGBM" means that
+LightGBM is the `base_estimator`. Nothing is tuned. The best form and the best other model are
+selected on the folds on which they are reported. The [evidence](evidence.md) has all other
+tables, which were measured with the former training protocol.
 """
 
 
@@ -76,22 +76,11 @@ def glance(folder: Path) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def commits(folder: Path) -> str:
-    """Say which code has made the rows."""
-    told = []
-    for name in TABLE.contenders:
-        if (folder / f"{name}.csv").exists():
-            results = pd.read_csv(folder / f"{name}.csv")
-            counts = results.groupby("commit").size()
-            told.append(f"{NAMES[name]}: {', '.join(f'{k} ({n} rows)' for k, n in counts.items())}")
-    return "Commits of the code that measured: " + "; ".join(told) + "."
-
-
 def write_page(folder: Path, page: Path) -> None:
     """Write the page from the results of a folder."""
     notes = NOTES.replace("Gain on HUIHEN", f"Gain on {DEFAULT}")
     parts = [HEAD.rstrip(), markdown(glance(folder)), *TABLE.tell(folder, "##"), notes]
-    page.write_text("\n\n".join([*parts, commits(folder)]) + "\n")
+    page.write_text("\n\n".join(parts) + "\n")
 
 
 def main() -> None:

@@ -229,7 +229,7 @@ def commit_of_code() -> str:
         done = subprocess.run([*here, *command], capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
-    is_changed = ask("status", "--porcelain", "--", ":/skhuihen", ":/examples/*.py")
+    is_changed = ask("status", "--porcelain", "--", ":/skhuihen", ":/evidence/*.py")
     return ask("rev-parse", "--short=9", "HEAD") + ("+" if is_changed else "")
 
 

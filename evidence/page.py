@@ -37,7 +37,7 @@ from contenders import (
 )
 from matplotlib.figure import Figure
 from mechanisms import TREES
-from tables import NAMES, NOTES, REFERENCE, Table, markdown, read_about
+from tables import NAMES, NOTES, REFERENCE, UNKNOWN, Table, markdown, read_about
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 TABLES: list[Table] = [
@@ -57,78 +57,83 @@ ALPHA = 0.05
 HEAD = f"""\
 # Evidence
 
-Written by `make evidence` (`evidence/run.py`) from the results in `docs/evidence/`; do not
-edit by hand. `make evidence RESULTS=<a new folder>` measures everything anew, there, and writes its
-page there too.
+Written by `make evidence` (`evidence/run.py`) from the results in `docs/evidence/`; do not edit
+by hand. `make evidence RESULTS=<a new folder>` measures everything again and writes its results
+and its page to that folder.
 
-All forms of HUIHEN but those named "one cycle" were measured with the former protocol: one network,
-a constant rate of 0.001, a tenth of the rows held out and early stopping. They were measured before
-numbers of the profile became piecewise-linear columns, and before names and use were weighed
-together in merging. "HUIHEN, one cycle" learns as today, but without its teacher: today's default
-stands on [a page of its own](learning.md), beside models with the statistics of today.
+All forms of HUIHEN except those named "one cycle" were measured with the former training
+protocol: one network, a constant learning rate of 0.001, a tenth of the rows held out, and early
+stopping. They were measured before profile numbers became piecewise-linear columns and before
+merging weighed names and use together. "HUIHEN, one cycle" learns as today, but without a
+teacher. Today's default has [a page of its own](learning.md), next to models on the statistics
+of today.
 
-The claim to prove or to bound is that HUIHEN beats what a risk team uses today. The paper compares
-it with models of the profile alone. Here the same contenders stand beside those that it leaves out:
-trees that saw the old labels too, trees on window statistics of the same behaviors, and trees on
-top of HUIHEN's own vectors.
+The claim to test is that HUIHEN beats what a risk team uses today. The paper compares HUIHEN
+with models of the profile alone. These tables have the same contenders and add those that the
+paper omits: trees trained on the old labels too, trees on window statistics of the same
+behaviors, and trees on HUIHEN's own vectors.
 
 ## At a glance
 
 {{glance}}
 
-The best contender is that of the highest mean AUC of all that have nothing of HUIHEN; the best form
-is that of HUIHEN as it is, as the paper has it, taught, as several networks, standing on trees, or
-with trees on its vectors. Both are chosen and compared on the folds of the first repetition, so the
-best of many is flattered on either side. In brackets: the 95% interval by the corrected resampled t
-test over these folds, and its p.
+The best contender has the highest mean AUC of all contenders without any part of HUIHEN. The
+best form is the best of these: HUIHEN as it is, the paper's form, taught, several networks, on
+top of trees, or trees on its vectors. Both are selected and compared on the folds of the first
+repetition, so selection flatters both sides. In parentheses: the 95% interval by the corrected
+resampled t test over these folds, and its p.
 
 ## Where HUIHEN wins, and where it does not
 
-By rule: a contender is *ahead* if its mean AUC is higher, and *significantly* so if the corrected
-resampled t test over folds or DeLong's test on the pooled held-out scores has p below {ALPHA};
-HUIHEN is significantly ahead only if the t test over folds says so. A loss is called a loss sooner
-than a win a win. In brackets: the 95% interval of the gain on HUIHEN in AUC, p of both tests."""
+These rules decide: a contender is *ahead* if its mean AUC is higher. It is *significantly* ahead
+if p is below {ALPHA} in the corrected resampled t test over folds or in DeLong's test on the
+pooled held-out scores. HUIHEN is significantly ahead only if the t test over folds says so. The
+rules therefore report a loss sooner than a win. In parentheses: the 95% interval of the gain on
+HUIHEN in AUC, and p of both tests."""
 
 PROTOCOL = f"""\
 ## Protocol
 
-* Stratified cross-validation; repeated where the settings say so. All contenders have the same
+* Stratified cross-validation, repeated where the settings say so. All contenders have the same
   folds. {{versions}}
-* The same tuning budget: each contender tries `n settings` settings of its kind on a held-out fifth
-  of its training rows; with 1, all have their defaults. Whatever learns in rounds stops early on a
+* The same tuning budget: each contender tries `n settings` settings on a held-out fifth of its
+  training rows; with 1, all have their defaults. Models that learn in rounds stop early on a
   held-out tenth. `patience` and `n epochs` are for networks, `tree patience` and `n trees` for
-  trees. Contenders "of 150 trees" hold nothing out and try nothing: a setting that was known to be
-  good at SuperLender.
-* Contenders have one definition each, in `evidence/contenders.py`. HUIHEN is warm-started
-  from the old applications under XGBoost where there are old applications, and cold elsewhere.
-* Banks A and B are simulated in the sizes and overdue rates of the paper's Table 1, as its banks
-  are not public; so the order of contenders can be compared with the paper's, the figures cannot.
-* What a warm start is worth while new applications are few, see [warm start](warm_start.md).
+  trees. Contenders "of 150 trees" hold nothing out and try nothing: their setting was known to
+  be good at SuperLender.
+* Each contender is defined once, in `evidence/contenders.py`. HUIHEN is warm-started from the
+  old applications with XGBoost as its teacher; without old applications it starts cold.
+* Banks A and B are simulated with the sizes and overdue rates of the paper's Table 1, because
+  the paper's banks are not public. The order of contenders can be compared with the paper; the
+  figures cannot.
+* For the value of a warm start with few new applications, see [warm start](warm_start.md).
+* Each table names the commit of the code that measured it. Rows that were measured before
+  commits were recorded are marked "{UNKNOWN}".
 * {NOTES.replace(chr(10), chr(10) + "  ")}"""
 
 LIMITS = """\
 ## Limits
 
-* The simulator plants what the paper argues for. That a mechanism is found shows that a part works,
-  not that such effects exist in a bank.
-* A bank is simulated once, at one seed: the spread over folds is that of other training rows, not
-  of other banks. The folds of one repetition are few, and the corrected t test then finds small
-  differences rarely; DeLong's test takes the fitted models as given.
-* A warm-started network starts at the scores of step one, and stays there where no epoch scores
-  better on its held-out tenth. At bank B, whose tenth has some fifty overdue rows, that happens in
-  single folds, so that ablations have the same score there.
-* Hyperparameters of HUIHEN beyond the paper's were chosen by measurements that included SuperLender
-  and, for the L2 penalty of many rows, two thirds of UCI's (see [choices](choices.md)); the trees'
-  are common ones.
-* No real data set here has app behaviors and overdue labels together with old applications:
-  SuperLender's events are earlier loans, BPI 2012's label is acceptance, UCI's six months are
-  statements."""
+* The simulator plants the effects that the paper argues for. A mechanism that is found shows
+  that a part of the network works, not that a bank has such effects.
+* Each bank is simulated once, with one seed. The spread over folds is that of other training
+  rows, not of other banks. One repetition has few folds, so the corrected t test rarely detects
+  small differences. DeLong's test treats the fitted models as given.
+* A warm-started network starts with the scores of step one. It keeps them if no epoch scores
+  better on the held-out tenth. At bank B that tenth has some fifty overdue rows, and this
+  happens in single folds; ablations then have the same score.
+* HUIHEN's hyperparameters beyond the paper's were chosen by measurements that included
+  SuperLender and, for the L2 penalty with many rows, two thirds of UCI's rows (see
+  [choices](choices.md)). Those of the trees are common ones.
+* No real data set here has app behaviors, overdue labels and old applications together.
+  SuperLender's events are earlier loans, BPI 2012's label is acceptance, and UCI's six months
+  are statements."""
 
 ABSENT = """\
 ## Not measured
 
-What the tables would have, and the results do not: too long for this run, or the files were not
-there."""
+Cells of the tables without results: they took too long for this run, or their files were
+missing."""
 
 
 def glance(results: Path) -> pd.DataFrame:
@@ -150,7 +155,7 @@ def glance(results: Path) -> pd.DataFrame:
             if REFERENCE not in forms or rivals.empty:
                 continue
             of_table = {REFERENCE, *OTHER_FORMS}.intersection(table.contenders[name])
-            lacking = " (not all are measured)" if of_table - set(forms.index) else ""
+            lacking = " (some forms are not measured)" if of_table - set(forms.index) else ""
             best, rival = forms.idxmax(), rivals.idxmax()
             gains = [table.gain(results, name, one, rival, first) for one in (REFERENCE, best)]
             rows[NAMES[name]] = {
@@ -182,10 +187,10 @@ def _on_trees(table: Table, folder: Path, name: str) -> str:
     results = pd.read_csv(folder / f"{name}.csv")
     alone = (REFERENCE, *WITHOUT_TREES)
     against = {
-        f"Gain on {TREES} (t test alone)": dict.fromkeys(alone, TREES),
-        f"Gain on {TEACHER} (t test alone)": dict.fromkeys(alone, TEACHER),
-        f"Gain on {OLD_TOO} (t test alone)": dict.fromkeys(alone, OLD_TOO),
-        "What stands on trees, its gain on these (t test alone)": STANDS_ON,
+        f"Gain on {TREES} (t test only)": dict.fromkeys(alone, TREES),
+        f"Gain on {TEACHER} (t test only)": dict.fromkeys(alone, TEACHER),
+        f"Gain on {OLD_TOO} (t test only)": dict.fromkeys(alone, OLD_TOO),
+        "Blended with trees, gain on these (t test only)": STANDS_ON,
     }
     lines = ""
     for label, pairs in against.items():
@@ -217,7 +222,7 @@ def _verdict(name: str, rows: pd.DataFrame) -> str:
         "Parts that add, not significantly": part & lower & ~by_t,
         "Parts that add significantly": part & lower & by_t,
         "Other forms of it": others.index.isin(OTHER_FORMS),
-        "Told what was planted, which no bank could be": others.index.isin(TOLD),
+        "Given the planted effects, which no bank knows": others.index.isin(TOLD),
     }
     texts = [f"HUIHEN has AUC {rows.loc[REFERENCE, 'AUC']:.4f}."]
     if not (rival & ahead).any():
@@ -298,13 +303,13 @@ def compose(results: Path) -> str:
         if table is real_data.TABLE and len(known := real_data.compare_known(results)):
             parts += ["### Known baselines", KNOWN, markdown(known)]
     lacking = absent(results)
-    parts += [LIMITS, ABSENT, "\n".join(lacking) if lacking else "Nothing is lacking."]
+    parts += [LIMITS, ABSENT, "\n".join(lacking) if lacking else "Nothing is missing."]
     return "\n\n".join(parts) + "\n"
 
 
 KNOWN = """\
-Standard errors over folds in brackets. The known ones were measured before, with other code for
-profiles and window statistics and with other settings."""
+Standard errors over folds in parentheses. The known baselines were measured earlier, with other
+code for profiles and window statistics and with other settings; the commit was not recorded."""
 
 
 def _picture(name: str) -> str:

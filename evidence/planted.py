@@ -21,7 +21,7 @@ import pandas as pd
 from contenders import EVERYTHING
 from measure import ALONE, simulate_data
 from scipy.special import logit
-from tables import kept_folds, markdown, read_about, titled
+from tables import NO_COMMIT, kept_folds, markdown, read_about, titled
 
 TITLE = __doc__.partition("\n")[0].rstrip(".")
 RESULTS = "planted.csv"
@@ -86,9 +86,10 @@ def tell(folder: Path) -> list[str]:
     """Return the paragraphs of the page."""
     summary = read(folder)
     parts = [
-        "The log-odds of held-out rows, regressed on what the simulator planted, fold by fold: at "
-        "1 a score moves as much as the truth, at 0 it knows nothing of the effect. Mean and "
-        "deviation over folds. The first line is how much there is to find, in log-odds."
+        "The log-odds of held-out rows are regressed on the planted effects, fold by fold. At 1 a "
+        "score moves as much as the truth; at 0 it does not depend on the effect. Mean and "
+        "standard deviation over folds. The first line is the size of each effect in log-odds.",
+        NO_COMMIT,
     ]
     for name, rows in summary.groupby("data", sort=False):
         text = pd.DataFrame(index=rows["contender"])

@@ -31,7 +31,7 @@ from contenders import STOPPED_EARLY
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import train_test_split
-from tables import NAMES, markdown
+from tables import NAMES, NO_COMMIT, markdown
 from tqdm.auto import tqdm
 
 from skhuihen import HUIHENClassifier, ProfileEncoder
@@ -139,6 +139,7 @@ def tell(folder: Path) -> list[str]:
     settings = results.drop_duplicates("data").set_index("data")["settings"]
     return [
         "Settings: " + ". ".join(f"{NAMES[name]}: {text}" for name, text in settings.items()) + ".",
+        NO_COMMIT,
         markdown(pd.DataFrame.from_dict(rows, orient="index")),
         "A fifth of the rows, stratified, is held out in each repetition, another one each time. "
         "The interval of 95% is that of the corrected resampled t test. The paper states no "

@@ -74,19 +74,22 @@ BUDGET = {
     "batch_size": "applications in one step of a network",
     "tree_patience": "trees without improvement before stopping",
 }
+#: Rows that were measured before commits were recorded.
+UNKNOWN = "not recorded"
+NO_COMMIT = "Commit of the code that measured these rows: not recorded."
 COLUMNS = [
     *("data", "contender", "folds", "AUC", "AUC sd", "KS", "KS sd"),
     *("expected AUC", "expected AUC sd", "paper AUC", "paper KS"),
     *("gain", "low", "high", "p", "p, DeLong", "seconds"),
 ]
 NOTES = """\
-AUC and KS: mean and standard deviation over folds. Expected AUC: by the true probabilities of the
-held-out rows, which the simulator knows, so without the noise of labels. Gain on HUIHEN: mean of
-the differences on the same folds, its 95% interval and p by the corrected resampled t test (Nadeau
-and Bengio 2003). DeLong: p on the held-out scores of the first repetition, pooled; empty where the
-scores of both were never at hand together. The paper's figures are of its own banks, which are not
-public. Where fewer folds are measured than of others, ``folds`` says so, and gains are on those in
-common."""
+AUC and KS: mean and standard deviation over folds. Expected AUC: computed from the true
+probabilities of the held-out rows, which the simulator knows, so it is free of the noise of
+labels. Gain on HUIHEN: mean difference on the same folds, with its 95% interval and p by the
+corrected resampled t test (Nadeau and Bengio 2003). DeLong: p on the pooled held-out scores of
+the first repetition; empty if the scores of the two were never available together. The paper's
+figures are of its own banks, which are not public. If a contender was measured on fewer folds
+than others, the column ``folds`` says so, and gains are on the folds in common."""
 
 
 class Table:
@@ -233,10 +236,14 @@ class Table:
         parts = []
         for name in summary.index.unique("data"):
             about = read_about(folder, name)
+            rows = readable(summary.loc[name], self.reference)
+            commits = commits_of(folder, name, rows.index)
+            if len(set(commits)) > 1:
+                rows["commit"] = commits
             parts += [
                 f"{heading} {titled(name)}",
-                tell_sizes(about),
-                markdown(readable(summary.loc[name])),
+                f"{tell_sizes(about)}\n\n{tell_commits(commits)}",
+                markdown(rows),
                 *self.conclude(summary.loc[name], about),
             ]
         return parts
@@ -335,13 +342,31 @@ def tell_sizes(about: dict[str, Any]) -> str:
     return f"Sizes: {sizes}.\n\nSettings: {settings}."
 
 
-def readable(rows: pd.DataFrame) -> pd.DataFrame:
+def commits_of(folder: Path, name: str, contenders: Sequence[str]) -> pd.Series:
+    """Return, by contender, the commits of the code that measured it."""
+    results = pd.read_csv(folder / f"{name}.csv", dtype={"commit": str})
+    commit = results.get("commit", pd.Series(UNKNOWN, results.index)).fillna(UNKNOWN)
+    known = commit.groupby(results["contender"]).unique()
+    return known.map(lambda commits: ", ".join(sorted(commits))).loc[list(contenders)]
+
+
+def tell_commits(commits: pd.Series) -> str:
+    """Return the sentence about the commits of the rows of a table."""
+    if len(set(commits)) > 1:
+        return "Commit of the code that measured: see the last column."
+    commit = commits.iloc[0]
+    return NO_COMMIT if commit == UNKNOWN else f"Commit of the code that measured: {commit}."
+
+
+def readable(rows: pd.DataFrame, reference: str) -> pd.DataFrame:
     """Return a summary of one data set as text, a column for what belongs together."""
     text = pd.DataFrame(index=rows.index)
     for key in ("AUC", "KS", "expected AUC"):
         text[key] = _join(rows, "{:.4f} ± {:.4f}", key, f"{key} sd")
     text["paper: AUC, KS"] = _join(rows, "{:.4f}, {:.4f}", "paper AUC", "paper KS")
-    text["gain on HUIHEN"] = _join(rows, "{:+.4f} ({:+.4f} to {:+.4f})", "gain", "low", "high")
+    text[f"gain on {reference}"] = _join(
+        rows, "{:+.4f} ({:+.4f} to {:+.4f})", "gain", "low", "high"
+    )
     for key in ("p", "p, DeLong"):
         text[key] = _join(rows, "{:.4f}", key)
     if len(set(rows["folds"])) > 1:

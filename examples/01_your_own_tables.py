@@ -1,8 +1,8 @@
 """01. From two files of your own to overdue probabilities.
 
-Writes two small tables to a folder, as a warehouse would export them, and goes from there to a
-table of probabilities. Replace the two paths, and the names of the columns, by yours. `by` may also
-be a pair, if the two tables name the customer differently: by=("customer", "client").
+Writes two small tables to a folder, as a warehouse would export them, and turns them into a table
+of probabilities. Replace the two paths and the column names with yours. If the two tables name the
+customer differently, pass a pair: by=("customer", "client").
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ with tempfile.TemporaryDirectory() as folder:
     exported.to_parquet(Path(folder) / "applications.parquet")
     bank.events.to_parquet(Path(folder) / "events.parquet")
 
-    # 1. One row per application, its events nested in it, none from after it.
+    # 1. One row per application, with the events before it nested inside.
     applications = pd.read_parquet(Path(folder) / "applications.parquet")
     y = applications.pop("overdue")
     X, report = attach_behaviors(
@@ -44,9 +44,9 @@ with tempfile.TemporaryDirectory() as folder:
     )
 print(report.to_string(), "\n")
 
-# 2. Behaviors, sessions, network. The columns in `by` are never profile in X, nor are `user_id` and
-# `application_id`. Name other identifiers in id_columns, and all of them if X has been another kind
-# of table in between, such as polars: HUIHENClassifier(id_columns=["customer", "contract"]).
+# 2. Behaviors, sessions, network. The columns in `by`, `user_id` and `application_id` are never
+# profile. Name other identifiers in id_columns. If X was another kind of table in between, such as
+# polars, name all of them: HUIHENClassifier(id_columns=["customer", "contract"]).
 model = make_pipeline(
     BehaviorAbstractor(),
     Sessionizer(session_gap="1h"),
@@ -55,7 +55,7 @@ model = make_pipeline(
 X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
 model.fit(X_train, y_train)
 
-# 3. Probabilities, and how good they are on applications that were held out.
+# 3. Probabilities, and how good they are on held-out applications.
 probability = model.predict_proba(X_test)[:, 1]
 result = X_test[["application_id", "user_id"]].assign(overdue_probability=probability)
 print(result.sort_values("overdue_probability", ascending=False).head().to_string(index=False))

@@ -1,8 +1,8 @@
-"""02. Training curves: held-out AUC by epoch, for several settings side by side.
+"""02. Training curves: held-out AUC by epoch, for several settings.
 
-The paper names no number of epochs, batch size or weight decay. This draws what they do, on a
-simulated bank or on a real lender's files (``--data``). Put your own applications in their place
-before you choose. The figures in ``docs/choices.md`` are from
+The paper gives no number of epochs, batch size or weight decay. This script draws their effect on a
+simulated bank or on the files of a real lender (``--data``). Use your own applications before you
+choose. The figures in ``docs/choices.md`` come from
 
 ``python examples/02_training_curves.py --applications 2000 --epochs 50``,
 ``python examples/02_training_curves.py --data <folder of SuperLender> --epochs 50`` and
@@ -52,7 +52,7 @@ figure = Figure(figsize=(8, 5), layout="constrained")
 ax = figure.subplots()
 rows = {}
 for name in arguments.settings:
-    # Half of the rows are held out, so that the curves are steady; patience is without end.
+    # Half of the rows are held out to make the curves steady; training never stops early.
     model = HUIHENClassifier(
         max_epochs=arguments.epochs,
         n_estimators=1,

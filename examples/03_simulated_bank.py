@@ -1,12 +1,12 @@
-"""03. The simulated bank beside the log of a real bank's app.
+"""03. The simulated bank next to the log of a real bank's app.
 
-Prints what is planted in `make_loan_data`, and how its timing compares with the app log of China
-Merchants Bank's FinTech contest of 2020: 95,669 page views of one month. Where the contest's
-files are at hand (``--data``, or the environment variable ``SKHUIHEN_DATA``), the real figures
-are computed from them, otherwise they are the ones noted here. It saves one picture.
+Prints what is planted in `make_loan_data` and compares its timing with the app log of China
+Merchants Bank's FinTech contest of 2020: 95,669 page views in one month. The real figures are
+computed from the contest's files if these are available (``--data``, or the environment variable
+``SKHUIHEN_DATA``); otherwise they are the ones recorded here. Saves one picture.
 
 With ``--table-1`` the bank has the sizes of the paper's Table 1, and models of the profile alone
-are scored beside what the paper reports for them.
+are scored next to the paper's figures for them.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ PAPER = {"A": (0.6245, 0.6749), "B": (0.6213, 0.6523)}
 
 
 def real_log(folder: str | None) -> pd.DataFrame | None:
-    """Read user and time of the contest's page views, if they are there."""
+    """Read user and time of the contest's page views, if the file exists."""
     if folder is None:
         return None
     for path in (Path(folder) / "beh_b.csv", Path(folder) / "cmb2020" / "beh_b.csv"):
@@ -101,7 +101,7 @@ def measure(log: pd.DataFrame) -> tuple[pd.Series, dict[str, np.ndarray]]:
 
 
 def draw(values: dict[str, dict[str, np.ndarray]], path: Path) -> None:
-    """Draw the shares above each value, and the hours, one line for each log."""
+    """Draw the share above each value, and the hours, with one line for each log."""
     figure = Figure(figsize=(10, 7), layout="constrained")
     for ax, title in zip(figure.subplots(2, 2).flat, next(iter(values.values())), strict=True):
         for name, of_log in values.items():
@@ -142,11 +142,11 @@ parser.add_argument("--data", default=os.environ.get("SKHUIHEN_DATA"), help="the
 parser.add_argument("--output", type=Path, default=Path("demo_output"))
 arguments = parser.parse_args()
 
-# 1. A bank, and what is planted in it: the spread of each mechanism's share of the log-odds.
+# 1. A bank, and what is planted in it: the spread of each mechanism's part of the log-odds.
 sizes = (None, None) if arguments.table_1 else (arguments.applications, 1000)
 bank = make_loan_data(*sizes, bank=arguments.bank, random_state=arguments.seed)
 print(bank.DESCR)
-print("Spread of what each mechanism adds to the log-odds (standard deviation):")
+print("What each mechanism adds to the log-odds (standard deviation):")
 print(bank.effects.std().round(2).to_string(), "\n")
 if arguments.table_1:
     scored = zip(
@@ -156,7 +156,7 @@ if arguments.table_1:
         print(f"{name} on the profile: AUC {mean:.3f} +/- {deviation:.3f}, paper {of_paper:.3f}")
     print()
 
-# 2. Hundreds of names, some forty behaviors: a few of the names of three of them.
+# 2. Hundreds of names for some forty behaviors: a few names of three of them.
 groups = bank.operation_groups.groupby("behavior")["operation"]
 for behavior in ("fund_purchase", "confirm", "accounts"):
     names = groups.get_group(behavior)
@@ -166,11 +166,9 @@ for behavior in ("fund_purchase", "confirm", "accounts"):
 report = attach_behaviors(
     bank.applications, bank.events, known_at="recorded_at", return_report=True
 )[1]
-print(
-    f"\n{report['pairs_known_too_late']} of the events before an application were known after it."
-)
+print(f"\n{report['pairs_known_too_late']} events before an application were known only after it.")
 
-# 4. Its timing beside that of a real bank.
+# 4. Its timing next to that of a real bank.
 real = real_log(arguments.data)
 figures, values = measure(simulated_log(bank))
 table = figures.to_frame("simulated").assign(real=pd.Series(NOTED))

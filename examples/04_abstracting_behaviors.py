@@ -1,12 +1,12 @@
 """04. From hundreds of raw operations to some forty behaviors, and a table that a banker can edit.
 
-Merges the pages and transaction codes of a real bank's app, if its files are there
-(`skhuihen.datasets.load_cmb2020` says which), else the operations of a simulated bank. Then
-edits the table as a banker would, passes it back, and shows what it changed. At the end, a
-simulated bank's true grouping is compared with what was found.
+Merges the pages and transaction codes of a real bank's app if its files are available (see
+`skhuihen.datasets.load_cmb2020`), and the operations of a simulated bank otherwise. Then edits
+the table as a banker would, passes it back, and shows what changed. Finally compares the groups
+found at a simulated bank with the true ones.
 
-Run it as ``python examples/04_abstracting_behaviors.py [folder]``; without a folder,
-``SKHUIHEN_DATA`` names it.
+Run ``python examples/04_abstracting_behaviors.py [folder]``. Without a folder, the script uses
+the one in ``SKHUIHEN_DATA``.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ except FileNotFoundError:
     data, source = simulated, "A simulated bank"
 X = attach_behaviors(data.applications, data.events)
 
-# 1. What is found, and why: each operation with what placed it and how sure that is, the least sure
-# first. Item clicks are left out: their items are told apart one by one.
+# 1. The groups and why: what placed each operation and how certain that is, least certain first.
+# Item clicks are not shown: their items are kept apart one by one.
 abstractor = BehaviorAbstractor().fit(X)
 table = abstractor.rules_
 widgets_and_money = table[table["field"] != "item_click"].sort_values("sure", kind="stable")
@@ -55,14 +55,14 @@ for (field, behavior), operations in found.items():
     for operation in operations if len(operations) > 1 else ():
         print(f"    {operation:30}by {placed['why'][operation]:8}{placed['sure'][operation]:.2f}")
 
-# How many behaviors would be right? Where merging costs least; `MergingDisplay` draws it.
+# The best number of behaviors is where merging costs least; `MergingDisplay` draws the cost.
 automatic = BehaviorAbstractor(n_behaviors="auto").fit(X)
 print(f"\nn_behaviors='auto': {automatic.n_behaviors_} behaviors; around it:")
 cost = automatic.merges_.dropna(subset="cost").drop_duplicates("n_behaviors").reset_index(drop=True)
 last = int(cost["made"].sum())
 print(cost.iloc[max(0, last - 3) : last + 3].round(3).to_string(index=False))
 
-# 2. The table goes to a banker, who merges two behaviors and renames one, and comes back.
+# 2. A banker merges two behaviors in the table, renames one and returns it.
 widgets = found["function_widget"].drop("function_widget:other", errors="ignore").index
 two, one = n_events[n_events.index.isin(widgets)].index[-2:]
 renamed = n_events[n_events.index.isin(found["transform_operation"].index)].index[0]
@@ -79,12 +79,12 @@ effect = pd.DataFrame({"before": n_events, "after": count(X, again)}).fillna(0).
 print(effect[effect["before"] != effect["after"]].to_string())
 print(f"behaviors: {abstractor.n_behaviors_} before, {again.n_behaviors_} after")
 
-# 3. Where the truth is known: do operations that belong together come together?
+# 3. With known true groups: are operations of one group merged?
 truth = simulated.operation_groups.set_index("operation")[["field", "behavior"]].agg(
     "/".join, axis=1
 )
 X = attach_behaviors(simulated.applications, simulated.events)
-print("\nAdjusted Rand index with the true grouping of a simulated bank, each operation once:")
+print("\nAdjusted Rand index with the true groups of a simulated bank, each operation once:")
 for merge in ("frequency", "auto"):
     rules = BehaviorAbstractor(merge=merge).fit(X).rules_
     rules = rules[rules["item"] == "*"].set_index("operation")

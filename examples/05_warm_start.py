@@ -1,11 +1,11 @@
 """05. Warm start: few applications with behaviors, many older ones without.
 
-A bank that has just begun to collect app events has few labeled applications with behaviors, and
-many from before. This compares, on the same folds, a network that knows the new ones alone with
-networks that were pre-trained on the old ones: under XGBoost, by the labels alone, and under a
-scorecard that the bank has in use (without any old label).
+A bank that has just begun to collect app events has few labeled applications with behaviors and
+many older ones without. On the same folds, this script compares a network trained on new
+applications alone with networks that were first trained on the old ones: with XGBoost as the
+teacher, with labels only, and with the bank's scorecard as the teacher (without any old label).
 
-A simulated bank this small shows how it is called, not what it is worth.
+A simulated bank this small shows the calls, not what a warm start is worth.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ bank = make_loan_data(
 X = attach_behaviors(bank.applications, bank.events)
 X = make_pipeline(BehaviorAbstractor(), Sessionizer(max_sessions=20)).fit_transform(X)
 
-# What the bank has in use: a model of the profile, fitted long ago on who knows which rows.
+# The bank's model of the profile, fitted long ago on unknown rows.
 scorecard = make_pipeline(ProfileEncoder(), LogisticRegression(max_iter=1000))
 scorecard.fit(bank.old_applications, bank.old_y)
 
@@ -54,7 +54,7 @@ for name, old_y, teacher in (
 ):
     model = HUIHENClassifier(**shape, random_state=0)
     models[name] = model.warm_start_from(bank.old_applications, old_y, teacher=teacher, **settings)
-    # An old application among the new ones would be scored by what knows its label.
+    # A model must not be evaluated on applications with labels that it was trained on.
     assert not model.find_old_rows(X).any()
 
 print(models["warm start, XGBoost"].warm_start_student_.history_.tail(3).round(4).T, "\n")

@@ -1,10 +1,10 @@
-"""06. scikit-learn's tools around the steps: search, calibration, stacking, threshold.
+"""06. scikit-learn's tools: search, calibration, stacking, threshold.
 
-A grid search over a parameter of each of the three steps; the same pipeline behind a
-ColumnTransformer that prepares the profile; calibrated probabilities; LightGBM beside the network
-in a stack; and the share of applications to refuse, chosen by what a wrong decision costs.
+A grid search over a parameter of each of the three steps, after a ColumnTransformer that prepares
+the profile; calibrated probabilities; a stack of LightGBM and the network; and the threshold for
+refusing applications, chosen by the cost of wrong decisions.
 
-A simulated bank this small, and so few epochs, show how it is called, not what it is worth.
+A simulated bank this small and so few epochs show the calls, not what the model can do.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--applications", type=int, default=400)
 parser.add_argument("--epochs", type=int, default=5)
 parser.add_argument("--networks", type=int, default=5, help="of each classifier")
-parser.add_argument("--jobs", type=int, default=1, help="folds side by side, in processes")
+parser.add_argument("--jobs", type=int, default=1, help="folds in parallel processes")
 arguments = parser.parse_args()
 
 bank = make_loan_data(n_new=arguments.applications, n_old=0, overdue_rate=0.3, random_state=0)
@@ -51,8 +51,8 @@ X_train, X_test, y_train, y_test = train_test_split(
 )
 folds = StratifiedKFold(3, shuffle=True, random_state=0)
 
-# Amounts have long tails. The two settings keep the names of the columns: without them the events
-# and the time of the application would not be found, nor the fields of the profile.
+# Amounts have long tails. The last two settings keep the column names. Without them, later steps
+# would not find the events, the application time and the profile fields.
 profile = ColumnTransformer(
     [("amounts", PowerTransformer(), ["user__monthly_income", "item__amount"])],
     remainder="passthrough",
@@ -80,7 +80,7 @@ table.columns = table.columns.str.removeprefix("param_")
 print(table[[*grid, "mean_test_score", "std_test_score"]].head(3).round(3).to_string(), "\n")
 best = model.set_params(**search.best_params_)
 
-# 2. Calibration, and LightGBM beside the network.
+# 2. Calibration, and a stack of LightGBM and the network.
 features = make_union(ProfileEncoder(), WindowStatistics(["7D", "30D"]))
 trees = make_pipeline(
     features.set_output(transform="pandas"),
@@ -107,7 +107,7 @@ print(
 )
 
 
-# 3. Whom to refuse: an overdue loan costs twice what a good one earns.
+# 3. Which applications to refuse: an overdue loan costs twice what a good one earns.
 def profit(y_true: np.ndarray, refused: np.ndarray) -> float:
     """Return the profit per application, in earnings of a good loan."""
     good_granted, _, bad_granted, _ = confusion_matrix(y_true, refused, labels=[0, 1]).ravel()
@@ -116,6 +116,6 @@ def profit(y_true: np.ndarray, refused: np.ndarray) -> float:
 
 tuned = TunedThresholdClassifierCV(best, scoring=make_scorer(profit), cv=folds)
 refused = tuned.fit(X_train, y_train).predict(X_test)
-print(f"Refuse from a risk of {tuned.best_threshold_:.3f} on: {refused.mean():.0%} of applications")
+print(f"Refuse at a risk of {tuned.best_threshold_:.3f} or more: {refused.mean():.0%} of them")
 print(f"profit per application: {profit(y_test, refused):.3f}, ", end="")
-print(f"of granting all {profit(y_test, np.zeros_like(y_test)):.3f}")
+print(f"if all are granted: {profit(y_test, np.zeros_like(y_test)):.3f}")

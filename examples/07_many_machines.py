@@ -1,8 +1,8 @@
-"""07. A search on many machines: joblib hands the fits of a grid search to Dask's workers.
+"""07. A search on many machines: joblib sends the fits of a grid search to Dask workers.
 
-Here the cluster is two processes of this machine; `Client("tcp://scheduler:8786")` would be one of
-many machines. The same random_state gives the same scores to the bit wherever a fit runs, so the
-search finds what it finds without a cluster.
+Here the cluster is two processes on this machine; `Client("tcp://scheduler:8786")` connects to a
+cluster of many machines. The same random_state gives the same scores to the bit wherever a fit
+runs, so the search has the same result as without a cluster.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from skhuihen.datasets import make_loan_data
 
 
 def main() -> None:
-    """Search here and on the cluster, and compare."""
+    """Search here and on the cluster, and compare the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--applications", type=int, default=300)
     parser.add_argument("--epochs", type=int, default=3)
@@ -38,7 +38,7 @@ def main() -> None:
     grid = {"sessionizer__session_gap": ["30min", "2h"], "huihenclassifier__dropout": [0.4, 0.6]}
     search = GridSearchCV(model, grid, scoring="roc_auc", cv=2)
 
-    # To the bit only at the same number of threads; a worker of Dask has one.
+    # Bits are equal only with the same number of threads, and a Dask worker has one.
     torch.set_num_threads(1)
     here = search.fit(X, bank.y).cv_results_
     cluster = LocalCluster(

@@ -1,11 +1,11 @@
-"""08. The model that you have: beside HUIHEN, below it, or as its teacher.
+"""08. The model that you have: next to HUIHEN, blended with it, or as its teacher.
 
-A risk team has a LightGBM on profile and window statistics, and will not give it up untested. This
-compares, on the same folds: the trees alone; the network alone; the network taught by the trees,
-which are not asked for a score then; and the network weighed with the trees, with both weights.
+A risk team has LightGBM on profile and window statistics and will not replace it untested. On the
+same folds, this script compares the trees alone, the network alone, the network taught by the trees
+(which are then not needed for scoring), and the network blended with the trees, with both weights.
 
-A simulated bank this small shows how it is called, not what it is worth. With a folder that has
-SuperLender's files it takes a real lender's, and some ten minutes:
+A simulated bank this small shows the calls, not what the models are worth. With a folder of
+SuperLender's files, the script uses a real lender and takes some ten minutes:
 
     python examples/08_the_model_you_have.py
     python examples/08_the_model_you_have.py --data path/to/superlender --epochs 200
@@ -69,8 +69,8 @@ models = {
         for name, how in {
             "HUIHEN": {},
             "HUIHEN, taught by LightGBM": {"teacher": trees},
-            "HUIHEN on LightGBM": {"base_estimator": trees},
-            "HUIHEN on LightGBM, taught by it": {"base_estimator": trees, "teacher": "base"},
+            "HUIHEN, blended with LightGBM": {"base_estimator": trees},
+            "HUIHEN, taught by and blended with it": {"base_estimator": trees, "teacher": "base"},
         }.items()
     },
 }

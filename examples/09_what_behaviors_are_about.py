@@ -1,10 +1,11 @@
-"""09. What behaviors are about: a habit that shows in which of dozens of products are looked at.
+"""09. What behaviors are about: a habit that shows in the choice among dozens of products.
 
-At this simulated bank nothing but one habit decides who is overdue: an appetite for risky funds.
-Half of the funds are risky, and no column says which. Window statistics give trees counts of each
-fund, much to learn from. `BehaviorTopics` finds without any label that some funds are looked at by
-the same applicants, and gives trees few numbers instead. The table of loadings is for you to name
-the topics; the AUC says what they are worth here, where they are all that there is.
+At this simulated bank a single habit decides who is overdue: an appetite for risky funds. Half of
+the funds are risky, and no column says which. Window statistics give trees a count of each fund,
+which is too much to learn from few labels. `BehaviorTopics` finds without any label that the same
+applicants look at some of the funds, and gives trees a few numbers instead. Use the table of
+loadings to name the topics. The AUC shows what they are worth at this bank, where nothing else
+matters.
 
     python examples/09_what_behaviors_are_about.py
     python examples/09_what_behaviors_are_about.py --applications 6000
@@ -53,7 +54,7 @@ ends = {
     topic: {"below": ", ".join(of.nsmallest(4).index), "above": ", ".join(of.nlargest(4).index)}
     for topic, of in loadings.loc[frequent].items()
 }
-print("Of the hundred most frequent behaviors, those at the two ends of each topic:")
+print("The two ends of each topic, among the hundred most frequent behaviors:")
 print(pd.DataFrame.from_dict(ends, orient="index").to_string(), end="\n\n")
 
 trees = LGBMClassifier(

@@ -1,9 +1,9 @@
-"""10. Reasons: why an applicant was declined, in the words of a table, and as pictures.
+"""10. Reasons: why an applicant was declined, in the words of a table and as pictures.
 
-A lender must be able to say which factors of the score told against an applicant, and they must be
-those that the score has used. `explain` shares the log-odds of each application among profile and
-history; `reason_codes` puts the largest into the words of a table that
-compliance edits. The pictures show one applicant and all of them.
+A lender must be able to say which factors counted against an applicant, and these must be the
+factors that the score used. `explain` divides the log-odds of each application among profile and
+history. `reason_codes` expresses the largest parts in the words of a table that compliance edits.
+The pictures show one applicant and all of them.
 
     python examples/10_reasons.py
     python examples/10_reasons.py --applications 3000
@@ -49,25 +49,25 @@ X = attach_behaviors(bank.applications, bank.events, known_at="recorded_at")
 network = HUIHENClassifier(max_epochs=arguments.epochs, n_estimators=2, random_state=0)
 model = make_pipeline(BehaviorAbstractor(), Sessionizer(), network).fit(X, bank.y)
 
-# The fifth with the highest risk is declined; the others are approved, and stand for the absent.
+# The fifth with the highest risk is declined. The others are approved and serve as background.
 risk = model.predict_proba(X)[:, 1]
 declined = np.argsort(-risk)[: min(arguments.explained, len(X) // 5)]
 approved = np.argsort(risk)[: len(X) * 4 // 5]
 explanation = explain(model, X.iloc[declined], background=X.iloc[approved], verbose=1)
-# What approved applicants get for the same parts: the declined are compared with their mean.
+# The effects of the same parts for approved applicants: reasons are relative to their mean.
 reference = explain(model, X.iloc[approved[:: max(1, len(approved) // 50)]], X.iloc[approved])
 
-# The first row that matches a column or session, or the group that it is in, counts.
+# The first row that matches a column or session, or its group, counts.
 table = pd.DataFrame(
     [
         ("user__monthly_income", "11", "Income is low for the credit applied for", "yes"),
-        ("user__debt_ratio", "12", "Other debts are high beside the income", "yes"),
+        ("user__debt_ratio", "12", "Other debts are high relative to income", "yes"),
         ("user__credit_inquiries", "13", "Recent inquiries at other lenders", "yes"),
         ("user__employment", "14", "Kind of employment", "yes"),
-        ("user__years_with_bank", "15", "Length of the relation with this bank", "yes"),
+        ("user__years_with_bank", "15", "Length of the relationship with this bank", "yes"),
         ("user__age", "16", "Age", "no"),
         ("user", "17", "Home, education and cards as stated in the application", "yes"),
-        ("device", "21", "Device that the application was made on", "yes"),
+        ("device", "21", "Device used for the application", "yes"),
         ("item__amount", "31", "Amount applied for", "yes"),
         ("item", "32", "Product, term and rate applied for", "yes"),
         ("session_1", "41", "Use of the app right before the application", "yes"),
@@ -76,10 +76,10 @@ table = pd.DataFrame(
     columns=["player", "code", "text", "tell"],
 )
 codes = reason_codes(explanation, table, reference=reference)
-print("The reasons of the three applicants with the highest risk:")
+print("Reasons for the three applicants with the highest risk:")
 print(codes[codes["application"] < 3].drop(columns="index").round(3).to_string(index=False))
 first = codes[codes["rank"] == 1].groupby(["code", "text"]).size().sort_values(ascending=False)
-print(f"\nThe first reason of {len(declined)} applicants:")
+print(f"\nFirst reasons of {len(declined)} applicants:")
 print(first.to_string())
 
 arguments.output.mkdir(exist_ok=True)

@@ -59,6 +59,8 @@ from skhuihen._encoding.streaming import (
     open_applications,
 )
 from skhuihen._encoding.vocabulary import BehaviorVocabulary
+from skhuihen._estimators.fitting import all_or_nothing
+from skhuihen._estimators.parameters import frozen
 from skhuihen._events.behaviors import Behaviors
 from skhuihen._events.frames import as_frame, is_table
 from skhuihen._tables.labels import as_labels
@@ -71,8 +73,6 @@ from skhuihen.network.batch import ApplicationDataset, Batch
 from skhuihen.preprocessing._bounded import Outside
 from skhuihen.preprocessing._correspondence import Correspondence
 from skhuihen.preprocessing._profile import ProfileEncoder
-from skhuihen.utils.fitting import all_or_nothing
-from skhuihen.utils.parameters import frozen
 
 #: Applications read at once for scoring; it bounds memory.
 READING_BATCH = 8 * SCORING_BATCH

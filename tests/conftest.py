@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+from skhuihen import attach_behaviors
+from skhuihen.datasets import make_loan_data
 from tests.containers import CONTAINERS
 
 # No test may depend on the clock: a busy machine is no fault.
@@ -47,6 +50,24 @@ def data_folder() -> Callable[[str], Path]:
         return folder
 
     return find
+
+
+@pytest.fixture(scope="module")
+def bank() -> Any:
+    """Simulate a bank; a module that needs another one has its own fixture of this name."""
+    return make_loan_data(n_new=60, n_old=0, overdue_rate=0.3, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def X(bank: Any) -> pd.DataFrame:
+    """Join the applications of the bank with their events."""
+    return attach_behaviors(bank.applications, bank.events)
+
+
+@pytest.fixture(scope="module")
+def y(bank: Any) -> np.ndarray:
+    """Return the labels of the bank."""
+    return np.asarray(bank.y)
 
 
 @pytest.fixture(params=CONTAINERS.values(), ids=CONTAINERS.keys())

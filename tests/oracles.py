@@ -1,8 +1,8 @@
 """The data contract read slowly: plain Python, one event at a time, nothing of what it checks.
 
 An event is a dict whose ``time`` is an integer number of microseconds since 1970, and a history is
-None or a list of events in any order. The join's two loops stand in ``test_assembly.py``, beside
-the tables that they read.
+None or a list of events in any order. The two loops of the join are in
+``_assembly/test_attach.py``, next to the tables that they read.
 """
 
 from __future__ import annotations

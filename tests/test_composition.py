@@ -46,7 +46,6 @@ from skhuihen import (
     ProfileEncoder,
     Sessionizer,
     WindowStatistics,
-    attach_behaviors,
 )
 from skhuihen.datasets import make_loan_data
 
@@ -60,16 +59,6 @@ CV: dict[str, Any] = {"cv": FOLDS, "scoring": "neg_log_loss", "error_score": "ra
 @pytest.fixture(scope="module")
 def bank() -> Any:
     return make_loan_data(n_new=150, n_old=0, overdue_rate=0.3, random_state=0)
-
-
-@pytest.fixture(scope="module")
-def X(bank: Any) -> pd.DataFrame:
-    return attach_behaviors(bank.applications, bank.events)
-
-
-@pytest.fixture(scope="module")
-def y(bank: Any) -> np.ndarray:
-    return np.asarray(bank.y)
 
 
 def net(**params: Any) -> HUIHENClassifier:

@@ -33,7 +33,6 @@ from skhuihen import (
 from skhuihen._events.behaviors import Behaviors
 from skhuihen._events.frames import as_frame
 from skhuihen._events.nested import is_nested
-from skhuihen.datasets import make_loan_data
 from skhuihen.model_selection import OutOfTimeSplit
 from skhuihen.plotting import SessionTimelineDisplay
 from skhuihen.utils import containers
@@ -52,16 +51,6 @@ TRANSFORMERS = [
 transformers = pytest.mark.parametrize(
     "transformer", TRANSFORMERS, ids=lambda transformer: type(transformer).__name__
 )
-
-
-@pytest.fixture(scope="module")
-def bank() -> Any:
-    return make_loan_data(n_new=60, n_old=0, overdue_rate=0.3, random_state=0)
-
-
-@pytest.fixture(scope="module")
-def y(bank: Any) -> np.ndarray:
-    return np.asarray(bank.y)
 
 
 @pytest.fixture(scope="module")

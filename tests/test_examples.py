@@ -450,27 +450,27 @@ def test_a_loss_is_told_and_a_chance_is_not_called_one(contenders, tmp_path: Pat
     first = {label.strip("*"): re.split(r" [+-]\d", text)[0] for label, text in groups.items()}
     assert first == {
         "Significantly ahead of it": "LightGBM, profile + windows",
-        "Told what was planted, which no bank could be": "LightGBM, profile + planted terms",
+        "Given the planted effects, which no bank knows": "LightGBM, profile + planted terms",
         "Ahead, not significantly": "LightGBM, profile",
         "Significantly behind it": "XGBoost, profile",
         "Parts that cost it AUC significantly": "HUIHEN, no sessions",
         "Parts without which it scores no lower": "HUIHEN, no teacher",
         "Other forms of it": "HUIHEN, five networks",
-        "Gain on LightGBM, profile + windows (t test alone)": "HUIHEN",
-        "Gain on LightGBM, profile + windows, old and new (t test alone)": "HUIHEN",
-        "What stands on trees, its gain on these (t test alone)": (
+        "Gain on LightGBM, profile + windows (t test only)": "HUIHEN",
+        "Gain on LightGBM, profile + windows, old and new (t test only)": "HUIHEN",
+        "Blended with trees, gain on these (t test only)": (
             "HUIHEN, five, on LightGBM, old and new"
         ),
     }
     assert "+0.0503" in groups["**Significantly ahead of it**"]
-    assert "+0.0400" in groups["What stands on trees, its gain on these (t test alone)"]
+    assert "+0.0400" in groups["Blended with trees, gain on these (t test only)"]
     assert "* **simulated bank A**: HUIHEN is not measured." in page.verdicts(tmp_path)
 
     # Neither what lacks a fold, nor what was told the truth, nor an ablation is compared.
     row = page.glance(tmp_path).loc["simulated bank B"]
     assert row["best contender"] == "LightGBM, profile + windows: 0.6603"
     assert row["its gain on that"].startswith("-0.0503 (")
-    best = "HUIHEN, five, on LightGBM, old and new: 0.6903 (not all are measured)"
+    best = "HUIHEN, five, on LightGBM, old and new: 0.6903 (some forms are not measured)"
     assert row["best form"] == best
     assert row["its gain on the best contender"].startswith("+0.0300 (")
     assert any("no time-aware GRU" in line for line in page.absent(tmp_path))
@@ -517,6 +517,28 @@ def test_what_is_said_of_topics(contenders, tmp_path: Path) -> None:
         "LightGBM on window statistics and topics finds it (60%).",
     ):
         assert part in text
+
+
+def test_rows_whose_commit_is_not_known_are_marked(contenders, tmp_path: Path) -> None:
+    table = importlib.import_module("table4").TABLE
+    both = {name: [0.6, 0.61, 0.62] for name in ("HUIHEN", "HUIHEN, original operations")}
+    invent(tmp_path, "bank_a", both)
+    path = tmp_path / "bank_a.csv"
+    results = pd.read_csv(path)
+
+    def tell(commits: Any) -> str:
+        results.assign(commit=commits).to_csv(path, index=False)
+        return "\n".join(table.tell(tmp_path, "##"))
+
+    whole = "\n".join(table.tell(tmp_path, "##"))
+    assert "Commit of the code that measured these rows: not recorded." in whole
+    assert tell(None) == whole
+    assert "Commit of the code that measured: abc." in tell("abc")
+    mixed = tell(["abc", "abc", "def", None, None, None])
+    assert re.search(r"\| HUIHEN \|.*\| abc, def \|", mixed)
+    assert re.search(r"\| HUIHEN, original operations \|.*\| not recorded \|", mixed)
+    # One row of several is enough.
+    assert re.search(r"\| HUIHEN \|.*\| abc, not recorded \|", tell([*["abc"] * 2, *[None] * 4]))
 
 
 def test_what_is_said_of_a_curve(contenders, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
 def splitter_of(case: dict[str, Any]) -> OutOfTimeSplit:
     lengths = {
         name: None if case[name] is None else timedelta(hours=case[name])
-        for name in ("gap", "test_size", "max_train")
+        for name in ("gap", "test_size", "max_train_size")
     }
     by_user = None if case["users"] is None else "user_id"
     return OutOfTimeSplit(case["n_splits"], by_user=by_user, **lengths)
@@ -98,7 +98,7 @@ def splitter_of(case: dict[str, Any]) -> OutOfTimeSplit:
 def oracle(case: dict[str, Any]) -> list[Fold]:
     in_microseconds = {
         name: None if case[name] is None else case[name] * 3_600_000_000
-        for name in ("gap", "test_size", "max_train")
+        for name in ("gap", "test_size", "max_train_size")
     }
     return slow_folds(**{**case, **in_microseconds})
 
@@ -278,8 +278,8 @@ def test_repr_and_refused_parameters() -> None:
         "        max_train=None, n_splits=3, test_size=None)"
     )
     for params in [
-        *({"gap": "-1D"}, {"gap": 90}, {"test_size": "0D"}, {"max_train": "a year"}),
-        *({name: nothing} for name in ("gap", "test_size", "max_train") for nothing in MISSING),
+        *({"gap": "-1D"}, {"gap": 90}, {"test_size": "0D"}, {"max_train_size": "a year"}),
+        *({name: nothing} for name in ("gap", "test_size", "max_train_size") for nothing in MISSING),
     ]:
         with pytest.raises(ValueError, match=f"{next(iter(params))}="):
             OutOfTimeSplit(**params)  # type: ignore[arg-type]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import doctest
+import inspect
+import re
 import subprocess
 import sys
 import tomllib
@@ -54,6 +56,34 @@ def test_lower_bounds_are_the_versions_that_are_tested() -> None:
     }
     assert len(bounds) > 10
     assert {name: pins.get(name) for name in bounds} == bounds
+
+
+def test_terms_name_parameters_that_exist() -> None:
+    text = (ROOT / "docs" / "terms.md").read_text()
+    named = re.findall(r"`(\w+)\((\w+)\)`", text)
+    assert len(named) > 30
+    for function, parameter in named:
+        found = next(
+            getattr(home, function)
+            for home in (skhuihen, skhuihen.model_selection, skhuihen.HUIHENClassifier)
+            if hasattr(home, function)
+        )
+        assert parameter in inspect.signature(found).parameters, (function, parameter)
+
+
+def test_each_term_has_one_row() -> None:
+    text = (ROOT / "docs" / "terms.md").read_text()
+    terms = re.findall(r"^\| ([^|`]+) \| ", text, flags=re.MULTILINE)
+    terms = [term for term in terms if term != "term"]
+    assert len(terms) == len(set(terms)) > 40
+
+
+def test_pre_commit_runs_what_ci_runs() -> None:
+    lint = (ROOT / "Makefile").read_text().partition("\nlint:")[2].partition("\n\n")[0]
+    commands = re.findall(r"^\t\$\(BIN\)/(.+)$", lint, flags=re.MULTILINE)
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text()
+    assert len(commands) == 3
+    assert re.findall(r"entry: \.venv/bin/(.+)", hooks) == commands
 
 
 @pytest.mark.slow

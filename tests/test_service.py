@@ -207,7 +207,7 @@ def test_a_model_is_swapped_under_load(
     new.write_bytes(b"damaged")
     new.replace(tmp_path / "risk.model")
     os.kill(service.process.pid, signal.SIGHUP)  # changes nothing
-    wait_for(lambda: "does not load" in service.log.read_text())
+    wait_for(lambda: "cannot be loaded" in service.log.read_text())
     new.write_bytes(models[1].read_bytes())
     new.replace(tmp_path / "risk.model")
     os.kill(service.process.pid, signal.SIGHUP)

@@ -1,12 +1,12 @@
-"""A reference service: one applicant in, a probability out, over HTTP.
+"""A reference service: scores one applicant over HTTP.
 
-``python examples/service/app.py --model risk.model`` serves on the loopback address; put what
-authenticates and encrypts in front of it. It takes ``pip install "skhuihen[service]"``.
+``python examples/service/app.py --model risk.model`` serves on the loopback address. Put a proxy
+that authenticates and encrypts in front of it. It requires ``pip install "skhuihen[service]"``.
 
 * ``POST /score``: an application as JSON; ``GET /health``; ``GET /model``: the manifest.
-* SIGHUP loads the file at the path anew. Requests that run keep the model that they began with,
-  each answer names the model that gave it, and a file that does not load changes nothing.
-* Nothing of an applicant is logged, not even in errors and warnings: those are in the answer.
+* SIGHUP loads the file at the path again. Running requests keep the model that they began with, and
+  each answer names its model. A file that does not load changes nothing.
+* Nothing about an applicant is logged, not even in errors and warnings: these are in the answer.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from skhuihen import OnlineScorer, load_model, read_manifest
 from skhuihen._online import ApplicationError
 from skhuihen.persistence import ModelFileError
 
-#: Bytes of a request, events of an application, and seconds that an answer may take.
+#: Limits: bytes of a request, events of an application, seconds for an answer.
 LARGEST_BODY, MOST_EVENTS, SECONDS = 1_000_000, 10_000, 2.0
 log = logging.getLogger("skhuihen.service")
 
 
 class Event(BaseModel):
-    """One thing that was done; further subfields are those of the model's schema."""
+    """An event; further subfields are those of the model's schema."""
 
     model_config = ConfigDict(extra="allow")
     time: str
@@ -80,14 +80,14 @@ class Errors(BaseModel):
 
 
 class Served(NamedTuple):
-    """The model that answers now."""
+    """The model that is being served."""
 
     scorer: OnlineScorer
     manifest: dict[str, Any]
 
 
 class _Told(threading.local):
-    """The warnings of the request that this thread works on."""
+    """The warnings of the request that this thread processes."""
 
     def __init__(self) -> None:
         self.messages: list[str] = []
@@ -108,7 +108,7 @@ def read(path: Path, sha256: str | None) -> Served:
 
 
 def answer(scorer: OnlineScorer, application: dict[str, Any]) -> tuple[float, list[str]]:
-    """Score, and return what was warned of."""
+    """Return the score and the warnings."""
     _told.messages = []
     return scorer.probability(application), _told.messages
 
@@ -126,7 +126,7 @@ def make_app(path: Path, sha256: str | None = None) -> FastAPI:
     ----------
     path : Path
     sha256 : str, default=None
-        The hash of the one file to serve. None: whatever is at the path.
+        The hash of the only file to serve. None serves any file at the path.
     """
     served = read(path, sha256)
 
@@ -136,11 +136,11 @@ def make_app(path: Path, sha256: str | None = None) -> FastAPI:
             served = read(path, sha256)
             log.info("serving %s", served.manifest["sha256"])
         except (ModelFileError, OSError) as error:
-            log.error("the file does not load, and the model stays: %s", error)
+            log.error("the file cannot be loaded; the model stays: %s", error)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        # A warning may quote a value of the applicant: it goes into the answer, not into the log.
+        # A warning may quote a value of the applicant, so it goes into the answer, not the log.
         warnings.simplefilter("always")
         warnings.showwarning = _keep_warning
         loop = asyncio.get_running_loop()
@@ -169,7 +169,7 @@ def make_app(path: Path, sha256: str | None = None) -> FastAPI:
         now = served
         if len(application.behaviors or ()) > MOST_EVENTS:
             return refusal(  # type: ignore[return-value]
-                413, ("behaviors", f"more than {MOST_EVENTS} events; pass the latest")
+                413, ("behaviors", f"more than {MOST_EVENTS} events; pass only the latest")
             )
         try:
             probability, told = await asyncio.wait_for(
@@ -182,9 +182,9 @@ def make_app(path: Path, sha256: str | None = None) -> FastAPI:
             return refusal(422, ("", str(error)))  # type: ignore[return-value]
         except TimeoutError:
             log.error("an answer took more than %s s", SECONDS)
-            return refusal(503, ("", "too busy; ask again"))  # type: ignore[return-value]
+            return refusal(503, ("", "too busy; try again"))  # type: ignore[return-value]
         except Exception as error:
-            # Its message may quote the applicant.
+            # The message may quote the applicant.
             log.error("a request failed: %s", type(error).__name__)
             return refusal(500, ("", "internal error"))  # type: ignore[return-value]
         return Score(
@@ -246,14 +246,14 @@ def main() -> None:
     """Serve."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--sha256", help="of the one file to serve; any other is refused")
+    parser.add_argument("--sha256", help="hash of the only file to serve; any other is refused")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    torch.set_num_threads(1)  # requests run side by side instead
+    torch.set_num_threads(1)  # requests run in parallel instead
     app = make_app(arguments.model, arguments.sha256)
-    # Requests that run are answered before it ends.
+    # Running requests are answered before the service stops.
     uvicorn.run(
         app,
         host=arguments.host,

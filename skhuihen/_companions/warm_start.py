@@ -29,6 +29,7 @@ from sklearn.utils.validation import check_is_fitted
 from skhuihen._companions.cross_fitting import columns_of, cross_fit, make_teacher, score
 from skhuihen._encoding.applications import ApplicationEncoder, no_events
 from skhuihen._encoding.schema import TableSchema
+from skhuihen._estimators.parameters import frozen
 from skhuihen._tables.texts import as_text
 from skhuihen._training.folds import users_of
 from skhuihen._training.guided import GuidedDataset, GuidedLoss
@@ -37,7 +38,6 @@ from skhuihen._training.start import ColdStart, PretrainedStart, log_odds_of
 from skhuihen._training.trainer import Trainer, find_device
 from skhuihen.network.architecture import architecture_of
 from skhuihen.preprocessing._profile import ProfileEncoder, kinds_of
-from skhuihen.utils.parameters import frozen
 
 #: Parameters of a classifier that decide the inputs of the pre-trained part.
 INPUTS = ("behaviors", "profile_encoder", "id_columns", "dtype")

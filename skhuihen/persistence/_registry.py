@@ -306,8 +306,8 @@ def _take_net(net: Any, writer: ModelWriter) -> State:
 
 
 def _finish_classifier(found: Any, reader: ModelReader) -> None:
+    from skhuihen._estimators.parameters import frozen
     from skhuihen.classifier import CHANGEABLE
-    from skhuihen.utils.parameters import frozen
 
     if "estimators_" not in vars(found):
         return

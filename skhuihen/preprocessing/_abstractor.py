@@ -17,6 +17,7 @@ import pandas as pd
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skhuihen._estimators.fitting import all_or_nothing
 from skhuihen._events.behaviors import Behaviors, OptionalSubfields, decode
 from skhuihen.preprocessing._abstraction.evidence import Evidence, Totals
 from skhuihen.preprocessing._abstraction.grouping import Groups, Merge
@@ -36,7 +37,6 @@ from skhuihen.preprocessing._abstraction.rules import (
     read_rules,
 )
 from skhuihen.preprocessing._base import COLUMN_CONSTRAINTS, BehaviorTransformer
-from skhuihen.utils.fitting import all_or_nothing
 
 
 class BehaviorAbstractor(BehaviorTransformer):

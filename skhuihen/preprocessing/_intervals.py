@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
+from skhuihen._estimators.fitting import all_or_nothing
 from skhuihen._events.behaviors import Behaviors
 from skhuihen._events.frames import as_frame
 from skhuihen._tables.times import microseconds_of
@@ -26,7 +27,6 @@ from skhuihen.preprocessing._base import (
     weigh_rows,
 )
 from skhuihen.preprocessing._sessionizer import Sessionizer
-from skhuihen.utils.fitting import all_or_nothing
 
 STATISTICS = ("mean", "last", "most")
 

@@ -18,6 +18,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils._tags import Tags
 from sklearn.utils.validation import check_is_fitted
 
+from skhuihen._estimators.fitting import all_or_nothing
 from skhuihen._events.behaviors import HUGE, MISSING, check_finite
 from skhuihen._events.frames import as_frame, joined_by
 from skhuihen._events.nested import is_nested
@@ -32,7 +33,6 @@ from skhuihen.preprocessing._bounded import (
     tell_codes,
     weighted_median,
 )
-from skhuihen.utils.fitting import all_or_nothing
 
 PROFILE_FIELDS = ("user", "device", "item")
 #: With fewer rows, distinct values reveal nothing about a column.

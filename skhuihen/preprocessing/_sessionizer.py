@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval
 from sklearn.utils._tags import Tags
 
+from skhuihen._estimators.fitting import all_or_nothing
 from skhuihen._events.behaviors import Behaviors
 from skhuihen._tables.times import microseconds_of
 from skhuihen.preprocessing._base import COLUMN_CONSTRAINTS, BehaviorTransformer
-from skhuihen.utils.fitting import all_or_nothing
 
 
 class Sessionizer(BehaviorTransformer):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
+from skhuihen._estimators.fitting import all_or_nothing
 from skhuihen._events.behaviors import Behaviors
 from skhuihen._events.frames import as_frame
 from skhuihen.preprocessing._base import (
@@ -20,7 +21,6 @@ from skhuihen.preprocessing._base import (
     weigh_rows,
 )
 from skhuihen.preprocessing._correspondence import Correspondence, Table
-from skhuihen.utils.fitting import all_or_nothing
 
 
 class BehaviorTopics(BehaviorTransformer):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
+from skhuihen._estimators.fitting import all_or_nothing
 from skhuihen._events.behaviors import Behaviors, OptionalSubfields
 from skhuihen._events.frames import as_frame
 from skhuihen._tables.times import microseconds_of
@@ -24,7 +25,6 @@ from skhuihen.preprocessing._base import (
     positions,
     weigh_rows,
 )
-from skhuihen.utils.fitting import all_or_nothing
 
 OTHER = "other"
 #: The hours at which the parts of the day begin.

@@ -52,11 +52,6 @@ def bank():
 
 
 @pytest.fixture(scope="module")
-def X(bank):
-    return attach_behaviors(bank.applications, bank.events)
-
-
-@pytest.fixture(scope="module")
 def model(bank, X):
     classifier = HUIHENClassifier(n_topics=3, max_epochs=2, n_estimators=1, random_state=0)
     steps = (BehaviorAbstractor(), Sessionizer(max_sessions=10))

@@ -26,18 +26,12 @@ from skhuihen import (
     score_table,
 )
 from skhuihen._tables.parquet import as_pandas, cast_columns, find_parquet, open_parquet
-from skhuihen.datasets import make_loan_data
 
 TINY = {
     "max_epochs": 1,
     "random_state": 0,
     "net_params": {"module__behavior_dim": 4, "module__intention_dim": 4, "module__habit_dim": 4},
 }
-
-
-@pytest.fixture(scope="module")
-def bank() -> Any:
-    return make_loan_data(n_new=60, n_old=0, overdue_rate=0.3, random_state=0)
 
 
 @pytest.fixture(scope="module")

@@ -42,11 +42,6 @@ def X(bank: Any) -> pd.DataFrame:
     return sessionizer.fit_transform(BehaviorAbstractor().fit_transform(raw))
 
 
-@pytest.fixture(scope="module")
-def y(bank: Any) -> np.ndarray:
-    return bank.y
-
-
 def quick(**params: Any) -> HUIHENClassifier:
     return HUIHENClassifier(**{**STOPPED_EARLY, "max_epochs": 3, "random_state": 0, **params})
 

@@ -141,7 +141,7 @@ def test_refuses_parameters(wrong):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"gap": 3600}, "gap=3600 is not a valid duration"),
+        ({"session_gap": 3600}, "session_gap=3600 is not a valid duration"),
         ({"session": "loan"}, "no subfield 'loan'; they have"),
         ({"by": "behavior"}, "no subfield 'behavior'; they have"),
     ],
