@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
@@ -385,6 +386,24 @@ def test_a_network_that_computes_otherwise_is_noticed(
     assert not scorer.is_fast_
     found = scorer.probability(plain[1])
     assert abs(found - fitted.predict_proba(bank[0][1:2])[0, 1]) < 1e-12
+
+
+@pytest.mark.parametrize("by", [30.0, 1e4])
+def test_gates_that_are_shut(
+    by: float, bank: tuple[pd.DataFrame, np.ndarray], plain: list[dict[str, Any]], monkeypatch: Any
+) -> None:
+    fitted = steps(n_networks=1).fit(*bank)
+    module = fitted[-1].nets_[0].module_
+    with torch.no_grad():
+        for gru in (module.intention, module.habit):
+            gru.bias -= by
+            gru.bias[-4:] += by
+            gru.w_input *= by
+    scorer = OnlineScorer(fitted)
+    all_fast(scorer, monkeypatch)
+    found = [scorer.probability(application) for application in plain[:20]]
+    expected = fitted.predict_proba(bank[0][:20])[:, 1]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-7)
 
 
 def test_models_that_cannot_be_asked(bank: tuple[pd.DataFrame, np.ndarray]) -> None:
