@@ -22,6 +22,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from skhuihen.behaviors import MISSING, is_unicode, microseconds_of
 from skhuihen.classifier import HUIHENClassifier
+from skhuihen.inspection import explain, reason_codes
+from skhuihen.inspection._explanation import _plain
 from skhuihen.network.habit import UserItemAwareGRU
 from skhuihen.network.huihen import HUIHEN
 from skhuihen.network.intention import TimeAwareGRU
@@ -71,6 +73,11 @@ class OnlineScorer:
     ----------
     model : fitted classifier or Pipeline, or path
         A path is that of a file of `save_model`.
+    background : DataFrame or other table, default=None
+        For reasons: what `skhuihen.inspection.explain` takes under this name, such as five
+        approved applications; of more rows it chooses five at each call, which takes longer.
+    reason_table : DataFrame, other table or path of a CSV file, default=None
+        For reasons: the ``table`` of `skhuihen.inspection.reason_codes`.
 
     Attributes
     ----------
@@ -108,9 +115,19 @@ class OnlineScorer:
     ...     "applied_at": "2024-05-02T09:00:00", "user__age": 31, "behaviors": events}
     >>> 0 < scorer.probability(application) < 1
     True
+
+    With reasons, which take some hundred times as long:
+
+    >>> import pandas as pd
+    >>> table = pd.DataFrame(
+    ...     [("user__age", "10", "Age"), ("history", "42", "Use of the app")],
+    ...     columns=["player", "code", "text"])
+    >>> scorer = OnlineScorer(model, background=X[bank.y == 0][:5], reason_table=table)
+    >>> sorted(reason["code"] for reason in scorer.reasons(application)) <= ["10", "42"]
+    True
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, *, background: Any = None, reason_table: Any = None) -> None:
         self.sha256_: str | None = None
         if isinstance(model, str | os.PathLike):
             self.sha256_ = read_manifest(model)["sha256"]
@@ -126,7 +143,14 @@ class OnlineScorer:
                 f"model has the classes {list(model.classes_)}; two are wanted, of which the "
                 "second gets the probability."
             )
+        if (background is None) != (reason_table is None):
+            lacking = "background" if background is None else "reason_table"
+            raise ValueError(
+                f"{lacking} is missing: reasons take both, applications to compare with and a "
+                "table of what may be told."
+            )
         self.model_ = model
+        self._background, self._reason_table = background, reason_table
         self._fields = _Fields(model)
         plan = _Plan.of(model)
         self._plan = plan if plan is not None and self._agrees(plan) else None
@@ -154,20 +178,79 @@ class OnlineScorer:
         ValueError, TypeError
             What the model itself refuses.
         """
+        application, applied_at = self._read(application)
+        if self._plan is not None and applied_at is not None:
+            found = self._plan.probability(application, applied_at)
+            if found is not None:
+                return found
+        return self._ask_model(application, applied_at)
+
+    def reasons(
+        self,
+        application: Mapping[str, Any] | str | bytes,
+        *,
+        n_reasons: int = 4,
+        reference: Any = None,
+        against: str = "mean",
+    ) -> list[dict[str, Any]]:
+        """Return the principal reasons of an application, the largest first.
+
+        Parameters
+        ----------
+        application : dict, or JSON of one
+            As for `probability`.
+        n_reasons, reference, against
+            As for `skhuihen.inspection.reason_codes`.
+
+        Returns
+        -------
+        list of dict
+            Rows of `skhuihen.inspection.reason_codes` in values that JSON knows: ``rank`` (None for
+            what may not be told), ``code``, ``text``, ``effect``, ``player``, ``shown``, ``told``.
+
+        Raises
+        ------
+        ValueError
+            If the scorer was made without a background and a table of reasons, if that table lacks
+            a player, and as `probability` does.
+        """
+        if self._background is None:
+            raise ValueError(
+                "Reasons are against a background, in the words of a table: make the scorer with "
+                "background=... and reason_table=..."
+            )
+        application, applied_at = self._read(application)
+        fields = self._fields
+        explanation = explain(
+            self.model_,
+            fields.as_frame(application, applied_at),
+            self._background,
+            column=fields.behaviors,
+            applied_at=fields.applied_at,
+            id_columns=sorted(fields.ids, key=str),
+        )
+        codes = reason_codes(
+            explanation,
+            self._reason_table,
+            n_reasons=n_reasons,
+            reference=reference,
+            against=against,
+        )
+        rows = codes.drop(columns=["application", "index"]).to_dict("records")
+        return [{str(name): _plain(value) for name, value in row.items()} for row in rows]
+
+    def _read(
+        self, application: Mapping[str, Any] | str | bytes
+    ) -> tuple[Mapping[str, Any], datetime | None]:
+        """Return an application whose fields are known, and its time."""
         if isinstance(application, str | bytes | bytearray):
             application = _from_json(application)
         if not isinstance(application, Mapping):
             raise ApplicationError(
                 "", f"The application is a {type(application).__name__}; a dict is wanted."
             )
-        fields = self._fields
-        fields.check(application)
-        applied_at = fields.read_applied_at(application)
-        if self._plan is not None and applied_at is not None:
-            found = self._plan.probability(application, applied_at)
-            if found is not None:
-                return found
-        return self._ask_model(application, applied_at)
+        self._fields.check(application)
+        return application, self._fields.read_applied_at(application)
 
     def _ask_model(self, application: Mapping[str, Any], applied_at: datetime | None) -> float:
         frame = self._fields.as_frame(application, applied_at)
@@ -206,6 +289,7 @@ class _Fields:
         self.applied_at: str | None = getattr(last, "applied_at", "applied_at")
         ids = {*getattr(last, "id_columns", ("user_id", "application_id"))}
         ids |= {*getattr(last, "_joined_by", ()), *getattr(last, "_times", ())}
+        self.ids = ids
         self.order = of_first
         needed = of_first
         # Steps that change the events alone: what is profile, the classifier says.
