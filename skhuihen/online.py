@@ -44,6 +44,8 @@ _MOST_REMEMBERED = 50_000
 _AGREEING = 1e-5
 #: Amounts beyond this are read by Arrow as another type.
 _LARGE = 9e18
+#: No float is as large.
+_TOO_LARGE = 2**1023
 
 
 class ApplicationError(ValueError):
@@ -314,6 +316,13 @@ class _Fields:
                     "Add it, as None if it is not known.",
                 )
         for name in application:
+            value = application[name]
+            if type(value) is int and abs(value) >= _TOO_LARGE:
+                raise ApplicationError(
+                    str(name),
+                    f"The field {str(name)[:100]!r} is an integer of {value.bit_length()} bits; "
+                    "1,023 bits at most are a number that a model can read.",
+                )
             if name not in self.known:
                 raise ApplicationError(
                     str(name),

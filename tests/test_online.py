@@ -327,6 +327,7 @@ def test_the_future_does_not_count(plain: list[dict[str, Any]], model: Any) -> N
         ({"applied_at": 17}, "applied_at"),
         ({"applied_at": pd.NaT}, "applied_at"),
         ({"behaviors": "login"}, "behaviors"),
+        ({"user__age": -(10**400)}, "user__age"),
         ({"behaviors": ["login"]}, "behaviors"),
     ],
 )
