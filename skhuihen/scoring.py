@@ -114,9 +114,10 @@ def score_table(
     ``output`` is there only when it is complete. Until then finished parts wait beside it in
     ``<output>.unfinished``, and whatever breaks a run, the same call goes on where it stopped; of
     a complete ``output`` it has nothing to do. A part is taken over if it notes the same file
-    (name, size and time of change) and, where ``model`` is a path, the same model file, and its
-    first 64 applications score the same again; else the call is refused. Queries and Spark have no
-    parts to take over.
+    (name, size and time of change) and the same model file, and its first 64 applications score the
+    same again; else the call is refused. Of a model in memory nothing is noted, so that it takes
+    over no part of a model file, and of two in memory those applications alone tell: pass a path
+    where runs may be broken off. Queries and Spark have no parts to take over.
 
     A weekday is read in the zone of the times, which Spark sets to that of its session, and Ibis
     sets that to UTC. If the model was fitted on times in another zone, name it in
@@ -509,10 +510,10 @@ def _check_part(part: Path, file: _File, scorer: Scorer) -> None:
     schema = pq.read_schema(part)
     if (schema.metadata or {}).get(_NOTE) != file.note.encode():
         found = f"was not made from {str(file.path)!r} as it is now"
-    elif scorer.sha256 not in (None, _model_of(schema)):
+    elif scorer.sha256 != _model_of(schema):  # of few rows two models may say the same
         found = (
             f"was scored by {_named(_model_of(schema))}, and the model of now is "
-            f"{_named(scorer.sha256)}"
+            f"{_named(scorer.sha256)}. To go on, pass what it was scored by"
         )
     elif schema.names != [*scorer.ids, scorer.name]:
         found = f"has the columns {schema.names} instead of {[*scorer.ids, scorer.name]}"
@@ -537,7 +538,7 @@ def _model_of(schema: pa.Schema) -> str | None:
 
 
 def _named(sha256: str | None) -> str:
-    return "a model that came from no file" if sha256 is None else f"the model file {sha256}"
+    return "a model in memory" if sha256 is None else f"the model file {sha256}"
 
 
 # --------------------------------------------------------------------------------------------------
