@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def made_up(application: dict[str, Any], number: int, dice: np.random.Generator)
     events = application["behaviors"]
     first = int(dice.integers(max(len(events) - 30, 1)))
     chosen = [dict(event) for event in events[first : first + 30]]
-    if chosen:
+    if len(chosen) == 30:  # of few events one is reason enough for a warning
         chosen[number % len(chosen)] |= {"operation": f"made up {number}", "item": f"{number}"}
     changed = {**application, "behaviors": chosen}
     if number % 1000 == 0:
@@ -48,6 +49,7 @@ def main() -> None:
     parser.add_argument("--output", help="folder for the table")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    warnings.simplefilter("ignore")  # each text of one would be kept, to be told once
     bank = make_loan_data(n_new=300, n_old=0, random_state=0)
     X, y = attach_behaviors(bank.applications, bank.events), np.asarray(bank.y)
     model = make_pipeline(
