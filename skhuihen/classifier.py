@@ -38,6 +38,7 @@ from skorch.callbacks import Callback, EarlyStopping
 from skorch.helper import predefined_split
 from torch.utils.data import Dataset, Subset
 
+from skhuihen._frames import pack_frames, unpack_frames
 from skhuihen._labels import as_labels
 from skhuihen._splits import folds, hold_out, n_of_rarest, users_of
 from skhuihen.base_model import (
@@ -807,7 +808,10 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         state = super().__getstate__()
         if "net_" in state and self._warm_start is not None:
             state = {**state, "_warm_start": self._warm_start.without_rows()}
-        return state
+        return pack_frames(state)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(unpack_frames(state))
 
     def decision_function(self, X: Any) -> NDArray[np.floating]:
         """Return the log-odds of overdue.

@@ -118,7 +118,7 @@ class OnlineScorer:
     >>> 0 < scorer.probability(application) < 1
     True
 
-    With reasons, which take some hundred times as long:
+    With reasons, which take far longer:
 
     >>> import pandas as pd
     >>> table = pd.DataFrame(

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import math
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -37,6 +38,7 @@ from sklearn.preprocessing import (
     SplineTransformer,
     StandardScaler,
 )
+from skorch.callbacks import Callback
 from xgboost import XGBClassifier
 
 from skhuihen import (
@@ -587,6 +589,60 @@ def test_other_estimators_take_trust(bank: tuple[pd.DataFrame, np.ndarray], tmp_
     save_model(forest, path, X)
     trusted = ["sklearn.tree._tree.Tree", "sklearn.ensemble._forest.RandomForestClassifier"]
     assert_array_equal(load_model(path, trusted=trusted).predict_proba(X), forest.predict_proba(X))
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("skops") is None, reason="skops is absent: pip install skops"
+)
+def test_skops_keeps_a_pipeline(bank: tuple[pd.DataFrame, np.ndarray]) -> None:
+    import skops.io
+
+    X, y = bank
+    topics = make_pipeline(BehaviorTopics(2), LogisticRegression())
+    for model in (steps(n_topics=2), topics):
+        content = skops.io.dumps(model.fit(X, y))
+        assert b"Applicant" not in content
+        trusted = skops.io.get_untrusted_types(data=content)
+        loaded = skops.io.loads(content, trusted=trusted)
+        assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+
+
+def test_transient_things_do_not_stand_in_the_way(
+    bank: tuple[pd.DataFrame, np.ndarray], tmp_path: Path
+) -> None:
+    X, y = bank
+    X = X.copy()
+    X.attrs["source"] = {"query": "Applicant Number 17"}
+    X.index = pd.Index([f"Applicant {i}" for i in range(len(X))], name="Applicant")
+    model = steps(callbacks=[_Unpicklable()]).fit(X, y)
+    save_model(model, tmp_path / "a.model", X)  # without the callbacks, and says so
+    assert read_manifest(tmp_path / "a.model")["left_out"] == ["callbacks"]
+    loaded = load_model(tmp_path / "a.model")
+    content = pickle.dumps(loaded)
+    assert b"Applicant" not in content
+    again = pickle.loads(content)
+    assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+    model = steps().fit(X, y)
+    again = pickle.loads(pickle.dumps(model))
+    assert b"Applicant" not in pickle.dumps(model)
+    for mine, its in (
+        (again[0].rules_, model[0].rules_),
+        (again[0].merges_, model[0].merges_),
+        (again[-1].history_, model[-1].history_),
+    ):
+        pd.testing.assert_frame_equal(mine, its)
+    # Training goes on with the same optimizer.
+    prepared = model[:-1].transform(X)
+    for one in (model, again):
+        one[-1].partial_fit(prepared, y)
+    assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+
+
+class _Unpicklable(Callback):
+    """A callback with what no pickle takes."""
+
+    def __init__(self) -> None:
+        self.told = lambda: None
 
 
 # --------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
+from skhuihen._frames import pack_frames, unpack_frames
 from skhuihen.behaviors import (
     AsOf,
     Behaviors,
@@ -49,6 +50,12 @@ class BehaviorTransformer(TransformerMixin, BaseEstimator):
     column: str
     applied_at: str | None
     lookback: Any
+
+    def __getstate__(self) -> dict[str, Any]:
+        return pack_frames(super().__getstate__())
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(unpack_frames(state))
 
     def _read(self, X: Any) -> tuple[pd.DataFrame, AsOf]:
         """Return X as a frame, and its events cut to what was known, in order."""
