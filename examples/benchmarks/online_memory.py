@@ -59,7 +59,7 @@ def main() -> None:
     applications = [plain(row) for row in X.to_dict("records")]
     dice = np.random.default_rng(0)
     status = Path("/proc/self/status")
-    marks = sorted({*(10**power for power in range(3, 7)), 300_000, arguments.calls})
+    marks = sorted({*(10**power for power in range(3, 7)), 30_000, 300_000, arguments.calls})
     found, started = {}, time.process_time()
     for number in range(1, arguments.calls + 1):
         scorer.probability(made_up(applications[number % len(applications)], number, dice))
@@ -67,6 +67,7 @@ def main() -> None:
             seconds = round(time.process_time() - started)
             resident = round(megabytes(status, "VmRSS"))
             found[f"{number:,} calls"] = {"resident memory, MB": resident, "CPU, s": seconds}
+            print(f"{number:,} calls: {resident} MB", flush=True)
     lines = [__doc__.split("\n\n")[1].replace("\n", " ")]
     report("online_memory", "Memory of a scorer", lines, pd.DataFrame(found).T, arguments.output)
 
