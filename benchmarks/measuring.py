@@ -47,14 +47,15 @@ def peak_of(function: Callable[[], Any]) -> tuple[Any, float, float]:
         ctypes.CDLL(None).malloc_trim(0)  # what is free but kept for later would hide the rise
         pa.default_memory_pool().release_unused()
         Path("/proc/self/clear_refs").write_text("5")
-        before = _megabytes(status, "VmRSS")
+        before = megabytes(status, "VmRSS")
     started = time.perf_counter()
     result = function()
     elapsed = time.perf_counter() - started
-    return result, elapsed, _megabytes(status, "VmHWM") - before if status.exists() else before
+    return result, elapsed, megabytes(status, "VmHWM") - before if status.exists() else before
 
 
-def _megabytes(status: Path, name: str) -> float:
+def megabytes(status: Path, name: str) -> float:
+    """Return a figure of the process from Linux."""
     (line,) = [line for line in status.read_text().splitlines() if line.startswith(name)]
     return int(line.split()[1]) / 1024
 

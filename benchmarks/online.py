@@ -115,6 +115,12 @@ def main() -> None:
             ("Pipeline, a frame of one row", model.predict_proba, frames, few),
         ):
             found[f"{name}, {networks}"] = milliseconds(score, rows, calls)
+    codes = pd.DataFrame([("*", "1", "Whatever it is")], columns=["player", "code", "text"])
+    scorer = OnlineScorer(models[5], background=X[y == 0][:5], reason_table=codes)
+    few_reasons = max(arguments.calls // 100, 1)
+    found["OnlineScorer, reasons, 5 networks"] = milliseconds(
+        scorer.reasons, applications, few_reasons
+    )
     found["LightGBM, windows by pandas"] = milliseconds(of_trees, applications, few)
     lines = [
         f"Applicants of some {N_EVENTS} events, one after the other, on one thread; behind the "

@@ -39,6 +39,7 @@ RUNS = [
         ["scoring_bulk", "scoring_one"],
     ),
     ("online.py", [], ["--applications", "100", "--calls", "5"], ["online"]),
+    ("online_memory.py", [], ["--calls", "100"], ["online_memory"]),
     (
         "cross_validation.py",
         [],

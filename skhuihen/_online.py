@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,8 @@ from skhuihen._events.behaviors import MISSING
 from skhuihen._tables.texts import is_unicode
 from skhuihen._tables.times import microseconds_of
 from skhuihen.classifier import HUIHENClassifier
-from skhuihen.network.batch import pack
+from skhuihen.inspection import explain, reason_codes
+from skhuihen.inspection._explanation import _plain
 from skhuihen.network.habit import UserItemAwareGRU
 from skhuihen.network.huihen import HUIHEN
 from skhuihen.network.intention import TimeAwareGRU
@@ -45,6 +46,8 @@ _MOST_REMEMBERED = 50_000
 _AGREEING = 1e-5
 #: Amounts beyond this are read by Arrow as another type.
 _LARGE = 9e18
+#: No float is as large.
+_TOO_LARGE = 2**1023
 
 
 class ApplicationError(ValueError):
@@ -74,6 +77,11 @@ class OnlineScorer:
     ----------
     model : fitted classifier or Pipeline, or path
         A path is that of a file of `save_model`.
+    background : DataFrame or other table, default=None
+        For reasons: what `skhuihen.inspection.explain` takes under this name, such as five
+        approved applications; of more rows it chooses five at each call, which takes longer.
+    reason_table : DataFrame, other table or path of a CSV file, default=None
+        For reasons: the ``table`` of `skhuihen.inspection.reason_codes`.
 
     Attributes
     ----------
@@ -111,9 +119,19 @@ class OnlineScorer:
     ...     "applied_at": "2024-05-02T09:00:00", "user__age": 31, "behaviors": events}
     >>> 0 < scorer.probability(application) < 1
     True
+
+    With reasons, which take far longer:
+
+    >>> import pandas as pd
+    >>> table = pd.DataFrame(
+    ...     [("user__age", "10", "Age"), ("history", "42", "Use of the app")],
+    ...     columns=["player", "code", "text"])
+    >>> scorer = OnlineScorer(model, background=X[bank.y == 0][:5], reason_table=table)
+    >>> sorted(reason["code"] for reason in scorer.reasons(application)) <= ["10", "42"]
+    True
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, *, background: Any = None, reason_table: Any = None) -> None:
         self.sha256_: str | None = None
         if isinstance(model, str | os.PathLike):
             self.sha256_ = read_manifest(model)["sha256"]
@@ -129,7 +147,14 @@ class OnlineScorer:
                 f"model has the classes {list(model.classes_)}; two are wanted, of which the "
                 "second gets the probability."
             )
+        if (background is None) != (reason_table is None):
+            lacking = "background" if background is None else "reason_table"
+            raise ValueError(
+                f"{lacking} is missing: reasons take both, applications to compare with and a "
+                "table of what may be told."
+            )
         self.model_ = model
+        self._background, self._reason_table = background, reason_table
         self._fields = _Fields(model)
         plan = _Plan.of(model)
         self._plan = plan if plan is not None and self._agrees(plan) else None
@@ -157,20 +182,79 @@ class OnlineScorer:
         ValueError, TypeError
             What the model itself refuses.
         """
+        application, applied_at = self._read(application)
+        if self._plan is not None and applied_at is not None:
+            found = self._plan.probability(application, applied_at)
+            if found is not None:
+                return found
+        return self._ask_model(application, applied_at)
+
+    def reasons(
+        self,
+        application: Mapping[str, Any] | str | bytes,
+        *,
+        n_reasons: int = 4,
+        reference: Any = None,
+        against: str = "mean",
+    ) -> list[dict[str, Any]]:
+        """Return the principal reasons of an application, the largest first.
+
+        Parameters
+        ----------
+        application : dict, or JSON of one
+            As for `probability`.
+        n_reasons, reference, against
+            As for `skhuihen.inspection.reason_codes`.
+
+        Returns
+        -------
+        list of dict
+            Rows of `skhuihen.inspection.reason_codes` in values that JSON knows: ``rank`` (None for
+            what may not be told), ``code``, ``text``, ``effect``, ``player``, ``shown``, ``told``.
+
+        Raises
+        ------
+        ValueError
+            If the scorer was made without a background and a table of reasons, if that table lacks
+            a player, and as `probability` does.
+        """
+        if self._background is None:
+            raise ValueError(
+                "Reasons are against a background, in the words of a table: make the scorer with "
+                "background=... and reason_table=..."
+            )
+        application, applied_at = self._read(application)
+        fields = self._fields
+        explanation = explain(
+            self.model_,
+            fields.as_frame(application, applied_at),
+            self._background,
+            column=fields.behaviors,
+            applied_at=fields.applied_at,
+            id_columns=sorted(fields.ids, key=str),
+        )
+        codes = reason_codes(
+            explanation,
+            self._reason_table,
+            n_reasons=n_reasons,
+            reference=reference,
+            against=against,
+        )
+        rows = codes.drop(columns=["application", "index"]).to_dict("records")
+        return [{str(name): _plain(value) for name, value in row.items()} for row in rows]
+
+    def _read(
+        self, application: Mapping[str, Any] | str | bytes
+    ) -> tuple[Mapping[str, Any], datetime | None]:
+        """Return an application whose fields are known, and its time."""
         if isinstance(application, str | bytes | bytearray):
             application = _from_json(application)
         if not isinstance(application, Mapping):
             raise ApplicationError(
                 "", f"The application is a {type(application).__name__}; a dict is wanted."
             )
-        fields = self._fields
-        fields.check(application)
-        applied_at = fields.read_applied_at(application)
-        if self._plan is not None and applied_at is not None:
-            found = self._plan.probability(application, applied_at)
-            if found is not None:
-                return found
-        return self._ask_model(application, applied_at)
+        self._fields.check(application)
+        return application, self._fields.read_applied_at(application)
 
     def _ask_model(self, application: Mapping[str, Any], applied_at: datetime | None) -> float:
         frame = self._fields.as_frame(application, applied_at)
@@ -210,6 +294,7 @@ class _Fields:
         ids = {*getattr(last, "id_columns", ("user_id", "application_id"))}
         if schema := getattr(last, "_schema", None):
             ids |= schema.identifiers | schema.times
+        self.ids = ids
         self.order = of_first
         needed = of_first
         # Steps that change the events alone: what is profile, the classifier says.
@@ -234,6 +319,13 @@ class _Fields:
                     "Add it, as None if it is not known.",
                 )
         for name in application:
+            value = application[name]
+            if type(value) is int and abs(value) >= _TOO_LARGE:
+                raise ApplicationError(
+                    str(name),
+                    f"The field {str(name)[:100]!r} is an integer of {value.bit_length()} bits; "
+                    "1,023 bits at most are a number that a model can read.",
+                )
             if name not in self.known:
                 raise ApplicationError(
                     str(name),
@@ -385,6 +477,15 @@ class _Plan:
         if abstractor is not None:
             self.optional |= abstractor._optional.known
         self.ranges = classifier._encoder.ranges_.ranges_
+        numbers = classifier.event_numbers_
+        self.of_numbers = (
+            [
+                np.reshape(values, (-1, 1))
+                for values in (numbers.low_, numbers.high_, numbers.mean_, numbers.scale_)
+            ]
+            if numbers.names_
+            else []
+        )
         self.dtype = np.dtype(classifier.dtype)
         self.network = _Networks([net.module_ for net in classifier.estimators_], self.dtype)
         self.profile_sizes = self.encoder.field_sizes_
@@ -464,7 +565,8 @@ class _Plan:
             return None  # the model says what is wrong
         if profile is None or read is None:
             return None
-        logits = self.network.logits(profile, self.profile_sizes, *read)
+        with np.errstate(over="ignore"):  # of exp: what is divided by infinity is 0, and meant so
+            logits = self.network.logits(profile, self.profile_sizes, *read)
         log_odds = logits[1] - logits[0]
         blend = self.classifier.blend_
         if blend is not None:
@@ -527,7 +629,7 @@ class _Plan:
         time = _microseconds(times, is_utc)
         if time is None:
             return None
-        amount = np.array(amounts, dtype=np.float64)
+        amount = pa.array(amounts, pa.float64()).to_numpy(zero_copy_only=False)
         pairs = zip(operations, items, strict=True)
         code = np.fromiter(map(self.codes.__getitem__, pairs), np.int64, len(events))
         order = _order(time, [event["seq"] for event in events] if "seq" in events[0] else None)
@@ -595,15 +697,17 @@ class _Plan:
         scaled = np.flatnonzero(is_transform & ~np.isnan(amount))
         scale = np.log1p(np.abs(amount[scaled])).clip(*self.vocabulary.scales_)
         event_numbers = classifier.event_numbers_
-        numbers = np.empty((len(time), len(event_numbers.names_)))
-        for column, name in enumerate(event_numbers.names_):
-            values = of_events[name]
-            numbers[:, column] = np.copysign(np.log1p(np.abs(values)), values)
-        if numbers.shape[1]:
-            np.clip(numbers, event_numbers.low_, event_numbers.high_, out=numbers)
-            numbers -= event_numbers.mean_
-            numbers /= event_numbers.scale_
-            numbers[np.isnan(numbers)] = 0.0
+        # One row for each number, and one of ones.
+        numbers = np.ones((len(event_numbers.names_) + 1, len(time)))
+        if len(numbers) > 1:
+            values = np.array([of_events[name] for name in event_numbers.names_])
+            values = np.copysign(np.log1p(np.abs(values)), values)
+            low, high, mean, scale_of = self.of_numbers
+            np.minimum(np.maximum(values, low, out=values), high, out=values)
+            values -= mean
+            values /= scale_of
+            values[np.isnan(values)] = 0.0
+            numbers[:-1] = values
         if "interval" in self.ranges:
             known = self.ranges["interval"]
             interval = interval.clip(known.low, known.high)
@@ -630,9 +734,9 @@ class _Plan:
             weekday, monthday = pc.day_of_week(stamps).to_numpy(), pc.day(stamps).to_numpy()
             return weekday * 31 + monthday - 1
         day = time // _DAY
-        date = day.view("M8[D]")
-        monthday = (date - date.astype("M8[M]")).astype(np.int64)
-        return (day + 3) % 7 * 31 + monthday
+        if day.min() >= 0 and day.max() < len(_DAYS):
+            return _DAYS[day]
+        return _days_of(day)
 
     def _topics(self, number: NDArray[np.int64]) -> NDArray[np.float64]:
         topics = self.classifier.topics_
@@ -644,6 +748,15 @@ class _Plan:
         return (total / (roots.sum() + BESIDE)).clip(-FARTHEST, FARTHEST)
 
 
+def _days_of(day: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return weekday and day of the month of days since 1970 as one number."""
+    date = day.view("M8[D]")
+    monthday = (date - date.astype("M8[M]")).astype(np.int64)
+    return (day + 3) % 7 * 31 + monthday
+
+
+#: Of the days of a century, computed once.
+_DAYS = _days_of(np.arange(36_525))
 _TIME, _OPERATION, _ITEM, _AMOUNT = map(itemgetter, ("time", "operation", "item", "amount"))
 
 
@@ -655,17 +768,19 @@ def _values(events: list[Any], name: str, get: Any) -> list[Any]:
         return [event.get(name) for event in events]
 
 
+_ZONE = attrgetter("tzinfo")
+_INSTANT, _CLOCK = pa.timestamp("us", "UTC"), pa.timestamp("us")
 _TEXTS, _NUMBERS = {str, type(None)}, {float, int, type(None)}
 
 
 def _microseconds(times: list[Any], is_utc: bool) -> NDArray[np.int64] | None:
     """Return times as microseconds, if all are texts or datetimes of the zone that is wanted."""
-    kinds = set(map(type, times))
+    kinds, zone = set(map(type, times)), UTC if is_utc else None
+    kind = _INSTANT if is_utc else _CLOCK
     if kinds == {str}:
-        stamps = pa.array(times).cast(pa.timestamp("us", "UTC" if is_utc else None))
-        return stamps.cast(pa.int64()).to_numpy()
-    if kinds == {datetime} and {time.tzinfo for time in times} == {UTC if is_utc else None}:
-        return pa.array(times).cast(pa.int64()).to_numpy()
+        return pa.array(times).cast(kind).view(pa.int64()).to_numpy()
+    if kinds == {datetime} and set(map(_ZONE, times)) == {zone}:
+        return pa.array(times, kind).view(pa.int64()).to_numpy()
     return None
 
 
@@ -682,6 +797,26 @@ def _order(time: NDArray[np.int64], seq: list[Any] | None) -> NDArray[np.int64] 
     return np.lexsort([number, time])
 
 
+def _pack(lengths: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[int], NDArray[np.int64]]:
+    """Lay few sequences that are side by side out as `skhuihen.network.batch.pack` does.
+
+    Returns
+    -------
+    index, sizes
+        As there.
+    place : int64 ndarray of shape (sum of lengths,)
+        Where each step came to lie.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    longest_first = lengths[order]
+    step = np.arange(longest_first[0])[:, None]
+    runs = step < longest_first
+    index = ((np.cumsum(lengths) - lengths)[order] + step)[runs]
+    place = np.empty(len(index), np.int64)
+    place[index] = np.arange(len(index))
+    return index, runs.sum(axis=1).tolist(), place
+
+
 class _Networks:
     """Networks of one shape side by side, in numpy.
 
@@ -689,7 +824,7 @@ class _Networks:
     several networks would call all of them again. Arrays are of shape (gates, steps, networks,
     units), so that what belongs to one step of a gate lies together.
 
-    A sigmoid is written ``(tanh(x / 2) + 1) / 2``; the first half stands in the weights.
+    A sigmoid is a division by ``1 + exp(-x)``; the minus stands in the weights.
     """
 
     _PARTS = {
@@ -729,15 +864,14 @@ class _Networks:
             gru, width = module.intention, module.map_distinct_behaviors().shape[1]
             _, w_week, w_month = gru.w_input.split([width, week.shape[1], month.shape[1]])
             days = (week @ w_week)[:, None] + (month @ w_month + gru.bias)
-            times = gru.b_time.expand(len(week), len(month), n)
-            return torch.cat([days, times], dim=2).reshape(-1, 4 * n)
+            return days.reshape(-1, 3 * n)
 
         def by_gate(weights: NDArray[Any], size: int) -> NDArray[Any]:
             """Bring (networks, rows, gates * units) to (gates, rows, networks, units)."""
             shape = (*weights.shape[:2], weights.shape[2] // size, size)
             weights = np.ascontiguousarray(weights.reshape(shape).transpose(2, 1, 0, 3))
             # Update, reset and time gate are sigmoids, the third is a tanh.
-            weights[[gate for gate in range(len(weights)) if gate != 2]] *= 0.5
+            weights[[gate for gate in range(len(weights)) if gate != 2]] *= -1
             return weights
 
         def flat(weights: NDArray[Any]) -> NDArray[Any]:
@@ -747,23 +881,25 @@ class _Networks:
             """Bring (networks, units, gates * units) to (gates, networks, units, units)."""
             return np.ascontiguousarray(by_gate(weights, size).transpose(0, 2, 1, 3))
 
-        # Of (tanh + 1) / 2 @ w: the half of w, and a constant that is added to the days.
+        self.one = np.array(1, dtype)  # quicker to add than the number
+        # Of (tanh + 1) / 2 @ w: the half of w, and a constant beside the bias.
         w_time = stack(lambda module: module.intention.w_time) * 0.5
-        days = stack(by_day)
-        days[..., 3 * n :] += w_time.sum(axis=1)[:, None]
+        w_numbers = stack(lambda module: module.intention.w_numbers)
+        bias = np.zeros((len(modules), 1, 4 * n), dtype)
+        bias[:, 0, 3 * n :] = stack(lambda module: module.intention.b_time) + w_time.sum(axis=1)
         self.by_behavior = flat(by_gate(stack(by_behavior), n))
-        self.by_day = flat(by_gate(days, n))
-        self.w_numbers = flat(by_gate(stack(lambda module: module.intention.w_numbers), n))
-        self.q = stack(lambda module: module.intention.q) * 0.5
-        self.w_time = w_time * 0.5
+        self.by_day = flat(by_gate(stack(by_day), n))
+        self.w_numbers = flat(by_gate(np.concatenate([w_numbers, bias], axis=1), n))
+        self.q = stack(lambda module: module.intention.q).ravel() * 0.5
+        self.w_time = -w_time
         self.w_state = before_state(stack(lambda module: module.intention.w_state), n)
-        self.w_reset = stack(lambda module: module.intention.w_reset) * 0.5
+        self.w_reset = stack(lambda module: module.intention.w_reset)
 
         self.h_input = before_state(stack(lambda module: module.habit.w_input), m)
         self.h_context = before_state(stack(lambda module: module.habit.w_context), m)
         self.h_bias = by_gate(stack(lambda module: module.habit.bias)[:, None], m)
         self.h_state = before_state(stack(lambda module: module.habit.w_state), m)
-        self.h_reset = stack(lambda module: module.habit.w_reset) * 0.5
+        self.h_reset = stack(lambda module: module.habit.w_reset)
 
         self.w_profile = [
             stack(lambda module, i=i: module.profile_field_aware.weights[i])
@@ -822,7 +958,7 @@ class _Networks:
             else:
                 x = np.matmul(x, weight)
                 x += other
-        return x.mean(axis=0)[0]
+        return np.add.reduce(x, axis=0)[0] / self.k
 
     def _read_sessions(
         self,
@@ -835,70 +971,73 @@ class _Networks:
         lengths: NDArray[np.int64],
     ) -> NDArray[Any]:
         """Return the intention of each session, in their order: (networks, sessions, units)."""
-        n, k = self.n, self.k
-        index, sizes, order = pack(np.cumsum(lengths) - lengths, lengths)
+        n, k, one = self.n, self.k, self.one
+        index, sizes, place = _pack(lengths)
+        # A copy each of what the events need; whatever does not depend on h is computed at once.
         gates = self.by_behavior.take(number[index], axis=1)
         if len(scaled):
-            factor = np.ones(len(index), dtype=self.dtype)
-            factor[scaled] = scale
-            factor = factor[index]
-            at = np.flatnonzero(factor != 1)
-            gates[:, at] *= factor[at, None]
-        gates += self.by_day.take(day[index], axis=1)
-        if numbers.shape[1]:
-            gates += np.matmul(numbers[index], self.w_numbers)
+            of_scaled = self.by_behavior.take(number[scaled], axis=1)
+            of_scaled *= scale[:, None]
+            gates[:, place[scaled]] = of_scaled
+        gates[:3] += self.by_day.take(day[index], axis=1)
+        # The bias of the time gate stands behind the numbers, as of one that is always 1.
+        gates += np.matmul(numbers[:, index].T, self.w_numbers)
         gates = gates.reshape(4, len(index), k, n)
         interval = interval[index]
         wait = np.log1p(interval) if self.log_interval else interval
-        passing = wait[:, None, None] * self.q
+        passing = wait[:, None] * self.q
         np.tanh(passing, out=passing)
+        passing = passing.reshape(len(index), k, -1).swapaxes(0, 1)
         time = gates[3]
-        time += np.matmul(passing.transpose(1, 0, 2), self.w_time).transpose(1, 0, 2)
-        np.tanh(time, out=time)
-        time += 1
-        time *= 0.5
+        time += np.matmul(passing, self.w_time).swapaxes(0, 1)
+        np.exp(time, out=time)
+        time += one
         gates = gates[:3]
-        last = np.empty((len(lengths), k, n), dtype=self.dtype)
+        both_gates = gates[:2]
+        updates, resets, news = gates
         buffer = np.empty((3, sizes[0], k, n), dtype=self.dtype)
+        again = buffer[0]
         # Views with the networks in front, for products; one step of them is cut below.
-        by_network, into = gates.swapaxes(1, 2), buffer.swapaxes(1, 2)
-        _, of_reset, of_new = by_network
-        into_new = into[0]
-        matmul, tanh, add, multiply = np.matmul, np.tanh, np.add, np.multiply
-        start = running = 0
+        of_reset, into, into_again = (
+            resets.swapaxes(0, 1),
+            buffer.swapaxes(1, 2),
+            again.swapaxes(0, 1),
+        )
+        w_state, w_reset = self.w_state, self.w_reset
+        matmul, tanh, exp = np.matmul, np.tanh, np.exp
+        add, subtract, divide = np.add, np.subtract, np.divide
+        start = 0
         h: Any = None
-        before: Any = None
         for size, running in zip(sizes, [*sizes[1:], 0], strict=True):
             stop = start + size
-            gate = gates[:, start:stop]
-            update, reset, new = gate
+            update, new = updates[start:stop], news[start:stop]
             if start:
-                matmul(before, self.w_state, into[:, :, :size])
+                gate, both, reset = (
+                    gates[:, start:stop],
+                    both_gates[:, start:stop],
+                    resets[start:stop],
+                )
+                matmul(h.swapaxes(0, 1), w_state, into[:, :, :size])
                 add(gate, buffer[:, :size], gate)
-                both = gate[:2]
-                tanh(both, both)
-                add(both, 1, both)
-                multiply(reset, h, reset)
-                matmul(of_reset[:, start:stop], self.w_reset, into_new[:, :size])
-                add(new, buffer[0, :size], new)
+                exp(both, both)
+                add(both, one, both)
+                divide(h, reset, reset)
+                matmul(of_reset[:, start:stop], w_reset, into_again[:, :size])
+                add(new, again[:size], new)
                 tanh(new, new)
-                multiply(new, time[start:stop], new)
-                multiply(update, 0.5, update)
-                np.subtract(new, h, new)
-                multiply(new, update, new)
+                divide(new, time[start:stop], new)
+                subtract(new, h, new)
+                divide(new, update, new)
                 add(new, h, new)
             else:  # the first state is zero, and adds nothing
-                tanh(update, update)
-                update += 1
-                update *= 0.5
+                exp(update, update)
+                add(update, one, update)
                 tanh(new, new)
-                new *= time[start:stop]
-                new *= update
-            if running < size:
-                last[order[running:size]] = new[running:]
-            h, before = new[:running], of_new[:, start : start + running]
+                divide(new, time[:stop], new)
+                divide(new, update, new)
+            h = new[:running]
             start = stop
-        return last.swapaxes(0, 1)
+        return news.take(place[np.cumsum(lengths) - 1], axis=0).swapaxes(0, 1)
 
     def _read_habit(self, x: NDArray[Any], user: Any, item: Any) -> NDArray[Any]:
         """Return the habit after all sessions: (networks, 1, units)."""
@@ -910,28 +1049,27 @@ class _Networks:
         # (sessions, gates, networks, 1, units)
         gates = np.empty((n_sessions, 3, self.k, 1, self.m), dtype=self.dtype)
         gates[:, :, :, 0] = (np.matmul(x, self.h_input) + constant).transpose(2, 0, 1, 3)
-        update, reset, new = gates[0]
-        np.tanh(update, out=update)
-        update += 1
-        update *= 0.5
-        np.tanh(new, out=new)
-        new *= update
-        h = new
+        one, h_state, h_reset = self.one, self.h_state, self.h_reset
+        update, _, h = gates[0]
+        np.exp(update, out=update)
+        update += one
+        np.tanh(h, out=h)
+        h /= update
         added, again = np.empty_like(gates[0, :2]), np.empty_like(h)
-        matmul, tanh, add, multiply = np.matmul, np.tanh, np.add, np.multiply
-        for gate in gates[1:]:
-            both, (update, reset, new) = gate[:2], gate
-            matmul(h, self.h_state, added)
+        matmul, tanh, exp = np.matmul, np.tanh, np.exp
+        add, subtract, divide = np.add, np.subtract, np.divide
+        for both, new in zip(gates[1:, :2], gates[1:, 2], strict=True):
+            update, reset = both
+            matmul(h, h_state, added)
             add(both, added, both)
-            tanh(both, both)
-            add(both, 1, both)
-            multiply(reset, h, reset)
-            matmul(reset, self.h_reset, again)
+            exp(both, both)
+            add(both, one, both)
+            divide(h, reset, reset)
+            matmul(reset, h_reset, again)
             add(new, again, new)
             tanh(new, new)
-            multiply(update, 0.5, update)
-            np.subtract(new, h, new)
-            multiply(new, update, new)
+            subtract(new, h, new)
+            divide(new, update, new)
             add(new, h, new)
             h = new
         return h

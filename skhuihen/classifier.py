@@ -61,6 +61,7 @@ from skhuihen._encoding.streaming import (
 from skhuihen._encoding.vocabulary import BehaviorVocabulary
 from skhuihen._estimators.fitting import all_or_nothing
 from skhuihen._estimators.parameters import frozen
+from skhuihen._estimators.state import pack_frames, unpack_frames
 from skhuihen._events.behaviors import Behaviors
 from skhuihen._events.frames import as_frame, is_table
 from skhuihen._tables.labels import as_labels
@@ -762,7 +763,10 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         state = super().__getstate__()
         if "estimators_" in state and self.old_data is not None:
             state = {**state, "old_data": self.old_data.without_rows()}
-        return state
+        return pack_frames(state)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(unpack_frames(state))
 
     @property
     def net_(self) -> HUIHENNet:

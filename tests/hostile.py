@@ -7,6 +7,7 @@ how long the slowest took and how much memory the largest.
 from __future__ import annotations
 
 import argparse
+import gzip
 import io
 import json
 import random
@@ -22,12 +23,19 @@ from typing import Any
 import numpy as np
 
 from skhuihen.persistence import ModelFileError, load_model
-from skhuihen.persistence._archive import sha256_of
+from skhuihen.persistence._archive import pack_part, sha256_of, unpack_parts
+
+
+def stored(content: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return {info.filename: archive.read(info) for info in archive.infolist()}
 
 
 def unpack(content: bytes) -> dict[str, bytes]:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        return {info.filename: archive.read(info) for info in archive.infolist()}
+    """Return the parts as they are for who reads the model: none of them packed."""
+    parts = stored(content)
+    heads = {name: parts.pop(name) for name in ("manifest.json", "manifest.sha256")}
+    return {**heads, **unpack_parts(json.loads(heads["manifest.json"]), parts)}
 
 
 def pack(parts: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
@@ -38,16 +46,31 @@ def pack(parts: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> byte
     return target.getvalue()
 
 
+def sealed(
+    manifest: dict[str, Any], parts: dict[str, bytes], notes: dict[str, dict[str, Any]]
+) -> bytes:
+    """Pack parts under hashes that are right: as whoever knows the format can."""
+    listed = {
+        name: {**notes.get(name, {"size": len(part)}), "sha256": sha256_of(part)}
+        for name, part in parts.items()
+    }
+    text = json.dumps({**manifest, "parts": listed}).encode()
+    return pack({"manifest.json": text, "manifest.sha256": sha256_of(text).encode(), **parts})
+
+
 def resealed(parts: dict[str, bytes]) -> bytes:
-    """Pack parts with a manifest that has their hashes: as whoever knows the format can."""
+    """Seal parts of `unpack`, some of them as they are."""
     parts = dict(parts)
     manifest = json.loads(parts.pop("manifest.json"))
     parts.pop("manifest.sha256")
-    manifest["parts"] = {
-        name: {"size": len(part), "sha256": sha256_of(part)} for name, part in parts.items()
-    }
-    text = json.dumps(manifest).encode()
-    return pack({"manifest.json": text, "manifest.sha256": sha256_of(text).encode(), **parts})
+    packed, notes = {}, {}
+    for name, part in parts.items():
+        if name == "check.json":
+            packed[name] = part
+        else:
+            known, content, note = pack_part(name, part, 4 if "weights" in name else 1)
+            packed[known], notes[known] = content, note
+    return sealed(manifest, packed, notes)
 
 
 def flip_bits(content: bytes, dice: random.Random) -> bytes:
@@ -79,7 +102,7 @@ def of_the_end(content: bytes, dice: random.Random) -> bytes:
 
 
 def swap_parts(content: bytes, dice: random.Random) -> bytes:
-    parts = unpack(content)
+    parts = stored(content)
     one, other = dice.sample(sorted(parts), 2)
     kind = dice.randrange(4)
     if kind == 0:
@@ -195,8 +218,8 @@ def hostile_json(content: bytes, dice: random.Random) -> bytes:
         text = json.dumps(tree).encode()
     parts[name] = text
     if name == "manifest.json":
-        parts["manifest.sha256"] = sha256_of(text).encode()
-        return pack(parts)
+        of_manifest = {"manifest.json": text, "manifest.sha256": sha256_of(text).encode()}
+        return pack({**stored(content), **of_manifest})
     return resealed(parts)
 
 
@@ -216,8 +239,8 @@ def put(tree: Any, value: Any, dice: random.Random) -> None:
 
 
 def bombs(content: bytes, dice: random.Random) -> bytes:
-    """Pack the parts, one of them a bomb, or lie about their sizes."""
-    parts = unpack(content)
+    """Have the zip pack the parts, one of them a bomb, or lie about their sizes."""
+    parts = stored(content)
     name = dice.choice(sorted(parts))
     kind = dice.randrange(3)
     if kind == 0:
@@ -233,6 +256,36 @@ def bombs(content: bytes, dice: random.Random) -> bytes:
     return bytes(changed)
 
 
+def inner_bombs(content: bytes, dice: random.Random) -> bytes:
+    """Pack a part so that it becomes much, or other than is listed, under hashes that are right."""
+    parts = stored(content)
+    manifest = json.loads(parts.pop("manifest.json"))
+    parts.pop("manifest.sha256")
+    notes = {name: dict(note) for name, note in manifest["parts"].items()}
+    name = dice.choice([name for name in parts if name.endswith(".gz")])
+    kind = dice.randrange(9)
+    if kind == 0:  # a thousandfold, and honest about it
+        parts[name], notes[name]["size"] = gzip.compress(b"\x00" * 50_000_000), 50_000_000
+    elif kind == 1:  # and not
+        parts[name] = gzip.compress(b"\x00" * 50_000_000)
+    elif kind == 2:
+        notes[name]["size"] = dice.choice([0, -1, 1, 2**31, 2**62, 10**30, None, "1", 1.0, True])
+    elif kind == 3:
+        notes[name]["stride"] = dice.choice([0, -1, 2, 3, 8, 2**40, None, "4", 4.0, [4]])
+    elif kind == 4:  # more behind the end
+        parts[name] += dice.choice([b"\x00", parts[name], gzip.compress(b"x" * 1000)])
+    elif kind == 5:
+        parts[name] = parts[name][: dice.randrange(len(parts[name]))]
+    elif kind == 6:
+        parts[name.removesuffix(".gz")] = parts[name]
+    elif kind == 7:
+        parts[name.removesuffix(".gz")] = parts.pop(name)
+    else:  # deep inside, and as much as is let through: random bytes, then nothing
+        filler = dice.randbytes(200_000) + b"\x00" * 5_000_000
+        parts[name], notes[name]["size"] = gzip.compress(filler), len(filler)
+    return sealed(manifest, parts, notes)
+
+
 MUTATIONS: list[Callable[[bytes, random.Random], bytes]] = [
     flip_bits,
     cut,
@@ -245,6 +298,7 @@ MUTATIONS: list[Callable[[bytes, random.Random], bytes]] = [
     hostile_json,
     hostile_json,
     bombs,
+    inner_bombs,
 ]
 
 

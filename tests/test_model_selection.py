@@ -279,7 +279,11 @@ def test_repr_and_refused_parameters() -> None:
     )
     for params in [
         *({"gap": "-1D"}, {"gap": 90}, {"test_size": "0D"}, {"max_train_size": "a year"}),
-        *({name: nothing} for name in ("gap", "test_size", "max_train_size") for nothing in MISSING),
+        *(
+            {name: nothing}
+            for name in ("gap", "test_size", "max_train_size")
+            for nothing in MISSING
+        ),
     ]:
         with pytest.raises(ValueError, match=f"{next(iter(params))}="):
             OutOfTimeSplit(**params)  # type: ignore[arg-type]

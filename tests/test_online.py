@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
@@ -31,6 +32,7 @@ from skhuihen import (
 from skhuihen import _online as online
 from skhuihen._online import ApplicationError
 from skhuihen.datasets import make_loan_data
+from skhuihen.inspection import explain, reason_codes
 from tests.models import trees
 
 SMALL: dict[str, Any] = {
@@ -335,6 +337,7 @@ def test_the_future_does_not_count(plain: list[dict[str, Any]], model: Any) -> N
         ({"applied_at": 17}, "applied_at"),
         ({"applied_at": pd.NaT}, "applied_at"),
         ({"behaviors": "login"}, "behaviors"),
+        ({"user__age": -(10**400)}, "user__age"),
         ({"behaviors": ["login"]}, "behaviors"),
     ],
 )
@@ -397,6 +400,24 @@ def test_a_network_that_computes_otherwise_is_noticed(
     assert abs(found - fitted.predict_proba(bank[0][1:2])[0, 1]) < 1e-12
 
 
+@pytest.mark.parametrize("by", [30.0, 1e4])
+def test_gates_that_are_shut(
+    by: float, bank: tuple[pd.DataFrame, np.ndarray], plain: list[dict[str, Any]], monkeypatch: Any
+) -> None:
+    fitted = steps(n_estimators=1).fit(*bank)
+    module = fitted[-1].estimators_[0].module_
+    with torch.no_grad():
+        for gru in (module.intention, module.habit):
+            gru.bias -= by
+            gru.bias[-4:] += by
+            gru.w_input *= by
+    scorer = OnlineScorer(fitted)
+    all_fast(scorer, monkeypatch)
+    found = [scorer.probability(application) for application in plain[:20]]
+    expected = fitted.predict_proba(bank[0][:20])[:, 1]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-7)
+
+
 def test_models_that_cannot_be_asked(bank: tuple[pd.DataFrame, np.ndarray]) -> None:
     with pytest.raises(TypeError, match="without predict_proba"):
         OnlineScorer(Sessionizer())
@@ -408,6 +429,65 @@ def test_models_that_cannot_be_asked(bank: tuple[pd.DataFrame, np.ndarray]) -> N
     three = LogisticRegression().fit(pd.DataFrame(X, columns=["a", "b"]), np.arange(20) % 3)
     with pytest.raises(ValueError, match="two are wanted"):
         OnlineScorer(three)
+
+
+REASONS = pd.DataFrame(
+    [
+        ("user__age", "16", "Age", "no"),
+        ("user", "10", "Information on the person", "yes"),
+        ("device__*", "21", "Device", "yes"),
+        ("item", "31", "What is applied for", "yes"),
+        ("session_1", "41", "Use of the app right before", "yes"),
+        ("history", "42", "Use of the app before", "yes"),
+    ],
+    columns=["player", "code", "text", "tell"],
+)
+
+
+@pytest.mark.parametrize("other", [None, trees])
+def test_reasons_are_those_of_the_pipeline(
+    other: Any, bank: tuple[pd.DataFrame, np.ndarray], plain: list[dict[str, Any]], model: Any
+) -> None:
+    X, y = bank
+    rows = [0, 3, 7]
+    if other is not None:
+        model = make_pipeline(BehaviorAbstractor(), other()).fit(X, y)
+        rows = rows[:1]
+    background = X[y == 0][:4]
+    scorer = OnlineScorer(model, background=background, reason_table=REASONS)
+    reference = explain(model, X[20:23], background)
+    for options in ({}, {"reference": reference, "n_reasons": 2}):
+        codes = reason_codes(explain(model, X.iloc[rows], background), REASONS, **options)
+        for number, row in enumerate(rows):
+            wanted = codes[codes["application"] == number].drop(columns=["application", "index"])
+            found = pd.DataFrame(scorer.reasons(plain[row], **options))
+            assert found["code"].tolist() == wanted["code"].tolist()
+            assert found["player"].tolist() == wanted["player"].tolist()
+            assert found["rank"].fillna(0).tolist() == wanted["rank"].fillna(0).tolist()
+            assert found["told"].tolist() == wanted["told"].tolist()
+            np.testing.assert_allclose(found["effect"], wanted["effect"], rtol=0, atol=1e-6)
+    as_text = json.dumps(plain[row], default=lambda time: time.isoformat())
+    told = scorer.reasons(as_text)
+    assert told == json.loads(json.dumps(scorer.reasons(plain[row])))
+    assert told
+
+
+def test_reasons_of_unusual_applications(
+    bank: tuple[pd.DataFrame, np.ndarray], plain: list[dict[str, Any]], model: Any
+) -> None:
+    scorer = OnlineScorer(model, background=bank[0][:3], reason_table=REASONS)
+    nobody = {k: v for k, v in plain[0].items() if k not in ("user_id", "application_id")}
+    assert scorer.reasons(nobody) == scorer.reasons(plain[0])
+    without = scorer.reasons(plain[0] | {"behaviors": None, "user__monthly_income": None})
+    assert "41" not in [reason["code"] for reason in without]
+    with pytest.raises(ApplicationError, match="nonsense"):
+        scorer.reasons(plain[0] | {"nonsense": 1})
+    with pytest.raises(ValueError, match="make the scorer with"):
+        OnlineScorer(model).reasons(plain[0])
+    with pytest.raises(ValueError, match="background is missing"):
+        OnlineScorer(model, reason_table=REASONS)
+    with pytest.raises(ValueError, match="has none for"):
+        OnlineScorer(model, background=bank[0][:3], reason_table=REASONS[:3]).reasons(plain[0])
 
 
 def test_eight_threads(plain: list[dict[str, Any]], model: Any) -> None:

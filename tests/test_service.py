@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +103,12 @@ class Service:
     def ask(
         self, method: str, path: str, body: Any = None, at: http.client.HTTPConnection | None = None
     ) -> tuple[int, Any]:
-        connection = at or self.connect()
+        if at is None:
+            with closing(self.connect()) as connection:
+                return self.ask(method, path, body, connection)
         content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
-        connection.request(method, path, content, {"Content-Type": "application/json"})
-        response = connection.getresponse()
+        at.request(method, path, content, {"Content-Type": "application/json"})
+        response = at.getresponse()
         text = response.read()
         return response.status, json.loads(text)
 
@@ -121,7 +124,10 @@ def service(models: list[Path], tmp_path: Path) -> Iterator[Service]:
 
 
 def test_answers_and_errors(
-    service: Service, models: list[Path], applications: list[dict[str, Any]]
+    service: Service,
+    models: list[Path],
+    applications: list[dict[str, Any]],
+    request: pytest.FixtureRequest,
 ) -> None:
     scorer = OnlineScorer(models[0])
     status, found = service.ask("POST", "/score", applications[0])
@@ -135,6 +141,10 @@ def test_answers_and_errors(
     assert service.ask("GET", "/model") == (200, read_manifest(models[0]))
     assert service.ask("GET", "/health")[1]["model"] == scorer.sha256_
 
+    request.addfinalizer((slow := service.connect()).close)
+    slow.putrequest("POST", "/score")
+    slow.putheader("Content-Length", "1000")
+    slow.endheaders(b'{"secret":')
     one = applications[0]
     secret = 76_543_210_987.5
     status, found = service.ask("POST", "/score", one | {"user__monthly_income": secret})
@@ -146,14 +156,29 @@ def test_answers_and_errors(
         (one | {"nonsense": 1}, 422, "nonsense"),
         (one | {"applied_at": "yesterday"}, 422, "applied_at"),
         (one | {"behaviors": [{"operation": "login"}]}, 422, "behaviors.0.time"),
-        (one | {"behaviors": [{"time": "x", "operation": "login"}]}, 422, ""),
-        (one | {"user__age": "secret text"}, 422, ""),
+        (one | {"behaviors": [{"time": "x", "operation": "login"}]}, 422, "behaviors"),
+        (one | {"user__age": "secret text"}, 422, "user__age"),
         (b"{", 422, "1"),
+        (b"[" * 900_000, 400, ""),
+        (b'{"secret": "\xff"}', 400, ""),
+        (one | {"\ud800 secret": 1}, 422, ""),
+        (one | {"user__age": 10**400}, 422, "user__age"),
         (b"[" * 2_000_000, 413, ""),
         (one | {"behaviors": [{"time": "x", "operation": None}] * 10_001}, 413, "behaviors"),
     ]:
         status, found = service.ask("POST", "/score", body)
         assert (status, found["errors"][0]["field"]) == (code, field), found
+    events = [{"time": "2024-05-01T10:00:00", "operation": "\ud800 secret"}] * 3
+    assert service.ask("POST", "/score", one | {"behaviors": events})[0] in (200, 422)
+    assert service.ask("GET", "/secret") == (
+        404,
+        {"errors": [{"field": "", "message": "Not Found"}]},
+    )
+    assert slow.getresponse().status == 408
+    with socket.create_connection(("127.0.0.1", service.port)) as raw:
+        raw.sendall(b"secret\r\n\r\n")
+        assert b" 400 " in raw.recv(1000)
+    assert service.ask("GET", "/health")[0] == 200
     log = service.log.read_text()
     assert "secret" not in log
     assert str(int(secret)) not in log
@@ -167,16 +192,16 @@ def load(
     """Ask from several threads, each over a connection of its own."""
 
     def ask(number: int) -> None:
-        connection = service.connect()
-        for i in range(n_each):
-            at = (number + i) % len(applications)
-            started = time.perf_counter()
-            try:
-                status, answer = service.ask("POST", "/score", applications[at], connection)
-            except (OSError, http.client.HTTPException) as error:
-                found.append((at, None, type(error).__name__, 0.0))
-                return
-            found.append((at, status, answer, time.perf_counter() - started))
+        with closing(service.connect()) as connection:
+            for i in range(n_each):
+                at = (number + i) % len(applications)
+                started = time.perf_counter()
+                try:
+                    status, answer = service.ask("POST", "/score", applications[at], connection)
+                except (OSError, http.client.HTTPException) as error:
+                    found.append((at, None, type(error).__name__, 0.0))
+                    return
+                found.append((at, status, answer, time.perf_counter() - started))
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(n_threads)]
     for thread in threads:

@@ -29,13 +29,14 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
+from starlette.exceptions import HTTPException
 
 from skhuihen import OnlineScorer, load_model, read_manifest
 from skhuihen._online import ApplicationError
 from skhuihen.persistence import ModelFileError
 
-#: Limits: bytes of a request, events of an application, seconds for an answer.
-LARGEST_BODY, MOST_EVENTS, SECONDS = 1_000_000, 10_000, 2.0
+#: Limits: bytes of a request, events of an application, seconds to send a request and to answer it.
+LARGEST_BODY, MOST_EVENTS, SECONDS_TO_ASK, SECONDS = 1_000_000, 10_000, 5.0, 2.0
 log = logging.getLogger("skhuihen.service")
 
 
@@ -115,8 +116,13 @@ def answer(scorer: OnlineScorer, application: dict[str, Any]) -> tuple[float, li
 
 def refusal(status: int, *errors: tuple[str, str]) -> JSONResponse:
     """Return an answer that says which field is wrong."""
-    content = [{"field": field, "message": message} for field, message in errors]
+    content = [{"field": plain(field), "message": plain(message)} for field, message in errors]
     return JSONResponse({"errors": content}, status)
+
+
+def plain(text: str) -> str:
+    """Return a text as every encoding has it; JSON may hold halves of characters."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def make_app(path: Path, sha256: str | None = None) -> FastAPI:
@@ -164,6 +170,10 @@ def make_app(path: Path, sha256: str | None = None) -> FastAPI:
             ),
         )
 
+    @app.exception_handler(HTTPException)
+    async def no_such_page(_: Request, error: HTTPException) -> JSONResponse:
+        return refusal(error.status_code, ("", str(error.detail)))
+
     @app.post("/score", responses={code: {"model": Errors} for code in (413, 422, 500, 503)})
     async def score(application: Application) -> Score:
         now = served
@@ -178,8 +188,10 @@ def make_app(path: Path, sha256: str | None = None) -> FastAPI:
             )
         except ApplicationError as error:
             return refusal(422, (error.field, str(error)))  # type: ignore[return-value]
-        except (ValueError, TypeError) as error:
-            return refusal(422, ("", str(error)))  # type: ignore[return-value]
+        except (ValueError, TypeError) as error:  # the model's own, which quotes the column
+            named = [name for name in application.model_dump() if repr(name) in str(error)]
+            field = named[0] if len(named) == 1 else ""
+            return refusal(422, (field, str(error)))  # type: ignore[return-value]
         except TimeoutError:
             log.error("an answer took more than %s s", SECONDS)
             return refusal(503, ("", "too busy; try again"))  # type: ignore[return-value]
@@ -190,7 +202,7 @@ def make_app(path: Path, sha256: str | None = None) -> FastAPI:
         return Score(
             probability=probability,
             label=str(now.scorer.model_.classes_[1]),
-            warnings=told,
+            warnings=[plain(message) for message in told],
             model=now.manifest["sha256"],
         )
 
@@ -209,7 +221,7 @@ Message = MutableMapping[str, Any]
 
 
 class LimitedBody:
-    """Refuse a body that is too long before it is read."""
+    """Refuse a body that is too long or too slow, and log no more of an error than its name."""
 
     def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
         self.app = app
@@ -223,23 +235,45 @@ class LimitedBody:
         """Handle one request."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
+        try:
+            body = await asyncio.wait_for(self.read(receive), SECONDS_TO_ASK)
+        except TimeoutError:
+            return await refusal(408, ("", "the request is too slow"))(scope, receive, send)  # type: ignore[arg-type]
+        if body is None:
+            return None
+        if len(body) > LARGEST_BODY:
+            refused = refusal(413, ("", f"the request has more than {LARGEST_BODY} bytes"))
+            return await refused(scope, receive, send)  # type: ignore[arg-type]
+        waiting = [{"type": "http.request", "body": body, "more_body": False}]
+        begun = False
+
+        async def again() -> Message:
+            return waiting.pop() if waiting else await receive()
+
+        async def noted(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            return await self.app(scope, again, noted)
+        except Exception as error:
+            # uvicorn would log it with all that it quotes.
+            log.error("a request failed: %s", type(error).__name__)
+            if begun:
+                return None
+            return await refusal(500, ("", "internal error"))(scope, receive, send)  # type: ignore[arg-type]
+
+    async def read(self, receive: Callable[[], Awaitable[Message]]) -> bytes | None:
+        """Return the body, or somewhat more than is read of one; None if the client has left."""
         body = b""
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return None
             body += message.get("body", b"")
-            if len(body) > LARGEST_BODY:
-                refused = refusal(413, ("", f"the request has more than {LARGEST_BODY} bytes"))
-                return await refused(scope, receive, send)  # type: ignore[arg-type]
-            if not message.get("more_body"):
-                break
-        waiting = [{"type": "http.request", "body": body, "more_body": False}]
-
-        async def again() -> Message:
-            return waiting.pop() if waiting else await receive()
-
-        return await self.app(scope, again, send)
+            if len(body) > LARGEST_BODY or not message.get("more_body"):
+                return body
 
 
 def main() -> None:

@@ -114,9 +114,10 @@ def score_table(
     ``output`` appears only when it is complete. Until then finished parts wait next to it in
     ``<output>.unfinished``. If a run fails for any reason, the same call continues where it
     stopped; with a complete ``output`` it does nothing. A part is reused if it records the same
-    file (name, size and modification time) and, where ``model`` is a path, the same model file. Its
-    first 64 applications must also score the same again. Otherwise the call is rejected. Queries
-    and Spark cannot continue from parts.
+    file (name, size and modification time) and the same model file, and its first 64 applications
+    score the same again. Otherwise the call is rejected. A model in memory records nothing: it
+    reuses no part of a model file, and only those applications tell two models in memory apart. So
+    pass a path if a run may be interrupted. Queries and Spark cannot continue from parts.
 
     Weekdays depend on the time zone of the times. Spark uses the time zone of its session, which
     Ibis sets to UTC. If the model was fitted on times in another time zone, pass it in
@@ -505,10 +506,10 @@ def _check_part(part: Path, file: _File, scorer: Scorer) -> None:
     schema = pq.read_schema(part)
     if (schema.metadata or {}).get(_NOTE) != file.note.encode():
         found = f"was not made from the current version of {str(file.path)!r}"
-    elif scorer.sha256 not in (None, _model_of(schema)):
+    elif scorer.sha256 != _model_of(schema):  # few rows may not tell two models apart
         found = (
             f"was scored by {_named(_model_of(schema))}, but the current model is "
-            f"{_named(scorer.sha256)}"
+            f"{_named(scorer.sha256)}. To continue, pass the model that scored it"
         )
     elif schema.names != [*scorer.ids, scorer.name]:
         found = f"has the columns {schema.names} instead of {[*scorer.ids, scorer.name]}"
@@ -533,7 +534,7 @@ def _model_of(schema: pa.Schema) -> str | None:
 
 
 def _named(sha256: str | None) -> str:
-    return "a model without a file" if sha256 is None else f"the model file {sha256}"
+    return "a model in memory" if sha256 is None else f"the model file {sha256}"
 
 
 # --------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Model files: a fitted model as one file that holds numbers and texts, and cannot run code.
 
-A file is a zip whose parts are stored as they are: a manifest for the reader, the model as typed
-values, arrays and weights in safetensors, trees in their libraries' own formats. Nothing in it
+A file is a zip of a manifest for the reader, the model as typed values, arrays and weights in
+safetensors, and trees in their libraries' own formats, each packed within bounds. Nothing in it
 names what to import: values are of a closed set of types, and classes are keys of a registry that
 stands in this package (`skhuihen.persistence._registry`).
 """

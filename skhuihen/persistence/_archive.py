@@ -1,4 +1,8 @@
-"""The outer form of a model file: a zip of stored parts, each with its hash in the manifest."""
+"""The outer form of a model file: a zip of parts, each with its hash and size in the manifest.
+
+The zip itself packs nothing: a part named ``.gz`` is gzip's, and is unpacked here, once its hash
+is right, into no more than what the manifest and `LARGEST_RATIO` allow.
+"""
 
 from __future__ import annotations
 
@@ -11,22 +15,28 @@ import re
 import struct
 import uuid
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 #: The format that is written; older ones are read for ever.
 FORMAT = 1
 MANIFEST, MANIFEST_HASH = "manifest.json", "manifest.sha256"
-#: No file that is longer is opened, and what is read of a file is never more than it is long.
+#: No file that is longer is opened, and its parts are no longer when they are unpacked.
 LARGEST_FILE = 256 * 2**20
+#: Bytes that one packed byte may become; a part that shrinks further is kept as it is.
+LARGEST_RATIO = 30
 #: Text becomes objects that take up to twenty times as much memory.
 LARGEST_JSON = 16 * 2**20
 MOST_PARTS = 1_000
 #: Lists and objects inside one another.
 DEEPEST = 60
-_NAME = re.compile(r"[a-z0-9_]{1,40}(/[0-9]{1,4})?\.(json|sha256|safetensors|txt|skops)")
+_NAME = re.compile(r"[a-z0-9_]{1,40}(/[0-9]{1,4})?\.(json|sha256|safetensors|txt|skops)(\.gz)?")
+_GZIP = 16 + zlib.MAX_WBITS
 #: A zip without a note; the time of its parts says nothing, so that it is always the same.
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
 
@@ -108,7 +118,12 @@ def refusing(what: str) -> Iterator[None]:
         ) from error
 
 
-def write_archive(path: str | os.PathLike[str], parts: Mapping[str, bytes], head: Any) -> None:
+def write_archive(
+    path: str | os.PathLike[str],
+    parts: Mapping[str, bytes],
+    head: Any,
+    strides: Mapping[str, int] | None = None,
+) -> None:
     """Write parts and a manifest with their hashes; a file that is there is replaced as a whole.
 
     Parameters
@@ -117,15 +132,21 @@ def write_archive(path: str | os.PathLike[str], parts: Mapping[str, bytes], head
     parts : mapping of str to bytes
     head : dict
         The rest of the manifest.
+    strides : mapping of str to int, default=None
+        Bytes of the numbers that a part consists of, for those of weights.
     """
-    known = {name: {"size": len(c), "sha256": sha256_of(c)} for name, c in parts.items()}
+    stored: dict[str, bytes] = {}
+    known: dict[str, dict[str, Any]] = {}
+    for name, content in parts.items():
+        name, packed, note = pack_part(name, content, (strides or {}).get(name, 1))
+        stored[name], known[name] = packed, note
     manifest = json.dumps({**head, "parts": known}, allow_nan=False, indent=1).encode("ascii")
     everything = {
         MANIFEST: manifest,
         MANIFEST_HASH: sha256_of(manifest).encode("ascii"),
-        **parts,
+        **stored,
     }
-    size = sum(map(len, everything.values()))
+    size = sum(map(len, parts.values()))
     if size > LARGEST_FILE - 2**20:
         raise ValueError(
             f"The model has {size} bytes, and files of up to {LARGEST_FILE} are read. Is a table "
@@ -140,6 +161,55 @@ def write_archive(path: str | os.PathLike[str], parts: Mapping[str, bytes], head
         unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def pack_part(name: str, content: bytes, stride: int = 1) -> tuple[str, bytes, dict[str, Any]]:
+    """Return the name of a part in the zip, its bytes there, and what the manifest says of it."""
+    note: dict[str, Any] = {"size": len(content)}
+    how = zlib.Z_DEFAULT_STRATEGY if stride == 1 else zlib.Z_FILTERED
+    packer = zlib.compressobj(9, zlib.DEFLATED, _GZIP, strategy=how)
+    # First bytes of all numbers together, then the second ones: exponents are alike, and no more
+    # is to be found in weights.
+    by_place = _transposed(content, len(content) // stride, stride)
+    packed = packer.compress(by_place) + packer.flush()
+    if len(content) <= LARGEST_RATIO * len(packed):
+        name, content = f"{name}.gz", packed
+        if stride > 1:
+            note["stride"] = stride
+    return name, content, {**note, "sha256": sha256_of(content)}
+
+
+def unpack_parts(manifest: Mapping[str, Any], stored: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return parts as they were before they were packed, by their names without ``.gz``."""
+    sizes = {name: note["size"] for name, note in manifest["parts"].items()}
+    if sum(sizes.values()) > LARGEST_FILE:
+        raise ModelFileError(f"The parts have {sum(sizes.values())} bytes; {LARGEST_FILE} at most.")
+    parts: dict[str, bytes] = {}
+    for name, content in stored.items():
+        plain = name.removesuffix(".gz")
+        if plain in parts:
+            raise ModelFileError(f"The part {plain!r} is there twice, packed and as it is.")
+        if plain != name:
+            with refusing(name):
+                content = _unpack(content, sizes[name], manifest["parts"][name].get("stride", 1))
+        parts[plain] = content
+    return parts
+
+
+def _unpack(content: bytes, size: int, stride: int) -> bytes:
+    if size > LARGEST_RATIO * len(content):
+        raise ModelFileError(f"{len(content)} packed bytes are said to become {size}.")
+    unpacker = zlib.decompressobj(_GZIP)
+    found = unpacker.decompress(content, size + 1)
+    if len(found) != size or not unpacker.eof or unpacker.unused_data:
+        raise ModelFileError(f"A packed part does not become the {size} bytes that are listed.")
+    return _transposed(found, stride, len(found) // stride)
+
+
+def _transposed(content: bytes, rows: int, columns: int) -> bytes:
+    """Swap rows and columns of bytes; what is left over at the end stays there."""
+    table = np.frombuffer(content, np.uint8, rows * columns).reshape(rows, columns)
+    return table.T.tobytes() + content[rows * columns :]
 
 
 def read_file(path: str | os.PathLike[str]) -> bytes:
@@ -187,7 +257,7 @@ def read_zip(content: bytes, what: str) -> dict[str, bytes]:
 
 
 def read_parts(content: bytes, what: str) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Return the manifest and the parts of a model file, each checked by its size and hash."""
+    """Return the manifest and the parts of a model file as they are stored, checked by hash."""
     if content[:4] != b"PK\x03\x04":
         raise ModelFileError(f"{what} is no model file: it does not begin as one.")
     parts = read_zip(content, what)
@@ -212,8 +282,18 @@ def read_parts(content: bytes, what: str) -> tuple[dict[str, Any], dict[str, byt
     if not isinstance(listed, dict) or set(listed) != set(parts):
         raise ModelFileError(f"{what}: the parts are not those that the manifest lists.")
     for name, part in parts.items():
-        if listed[name] != {"size": len(part), "sha256": sha256_of(part)}:
+        note = listed[name]
+        if not isinstance(note, dict) or note.get("sha256") != sha256_of(part):
             raise ModelFileError(
                 f"{what}: part {name!r} is not what was written; its hash differs."
             )
+        size, stride = note.get("size"), note.get("stride", 1)
+        is_packed = name.endswith(".gz")
+        if (
+            type(size) is not int
+            or not 0 <= size <= LARGEST_FILE
+            or not (is_packed or size == len(part))
+            or not (stride == 1 or (is_packed and type(stride) is int and stride in (2, 4, 8)))
+        ):
+            raise ModelFileError(f"{what}: part {name!r} is of another size than is listed.")
     return manifest, parts

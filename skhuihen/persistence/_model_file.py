@@ -25,6 +25,7 @@ from skhuihen.persistence._archive import (
     refusing,
     sha256_of,
     to_json,
+    unpack_parts,
     write_archive,
 )
 from skhuihen.persistence._registry import ModelReader, ModelWriter
@@ -144,7 +145,8 @@ def save_model(
         "weights.safetensors": _to_safetensors(writer.weights),
         **writer.parts,
     }
-    write_archive(path, parts, head)
+    stride = max((weight.itemsize for weight in writer.weights.values()), default=1)
+    write_archive(path, parts, head, {"weights.safetensors": stride})
 
 
 def load_model(
@@ -193,9 +195,11 @@ def load_model(
         raise ModelFileError(
             f"{what} has the hash {sha256_of(content)} instead of {sha256}: it is another file."
         )
-    manifest, parts = read_parts(content, what)
+    manifest, stored = read_parts(content, what)
     del content
     with refusing(what):
+        parts = unpack_parts(manifest, stored)
+        del stored
         missing = [name for name in _MUST_HAVE if name not in parts]
         if missing:
             raise ModelFileError(f"{what} has no part {missing[0]!r}, which every model has.")

@@ -291,9 +291,10 @@ def _take_classifier(state: State, found: Any, writer: ModelWriter) -> State:
 
 
 def _take_net(net: Any, writer: ModelWriter) -> State:
-    prefix = f"n{len(writer.weights)}."
+    # Named so that the same weights of all networks are neighbors in the file, which packs better.
+    suffix = f"/{len(writer.weights)}"
     for name, weight in net.module_.state_dict().items():
-        writer.weights[prefix + name] = weight.detach().cpu().numpy()
+        writer.weights[name + suffix] = weight.detach().cpu().numpy()
     params = {
         name: value
         for name, value in sorted(vars(net).items())
@@ -302,7 +303,7 @@ def _take_net(net: Any, writer: ModelWriter) -> State:
         and type(value).__name__ != "Generator"
     }
     seed = net.get_params_for("iterator_train")["generator"].initial_seed()
-    return {"params": params, "weights": prefix, "seed": seed, "epochs": net.n_whole_epochs}
+    return {"params": params, "weights": suffix, "seed": seed, "epochs": net.n_whole_epochs}
 
 
 def _finish_classifier(found: Any, reader: ModelReader) -> None:
@@ -341,11 +342,11 @@ def _build_net(written: Any, classifier: Any, reader: ModelReader) -> Any:
 
     if not isinstance(written, dict) or not {"params", "weights", "seed"} <= set(written):
         raise ModelFileError("a network has no arguments and weights")
-    params, prefix = written["params"], written["weights"]
+    params, suffix = written["params"], written["weights"]
     weights = {
-        name.removeprefix(prefix): weight
+        name.removesuffix(suffix): weight
         for name, weight in reader.weights.items()
-        if name.startswith(prefix)
+        if name.endswith(suffix)
     }
     dtype = np.dtype(classifier.dtype)
     if dtype not in (np.float32, np.float64):

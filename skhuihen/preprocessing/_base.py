@@ -17,6 +17,7 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
+from skhuihen._estimators.state import pack_frames, unpack_frames
 from skhuihen._events.as_of import AsOf, read_as_of, read_piecewise
 from skhuihen._events.behaviors import Behaviors, join
 from skhuihen._events.frames import as_frame
@@ -44,6 +45,12 @@ class BehaviorTransformer(TransformerMixin, BaseEstimator):
     behaviors: str
     applied_at: str | None
     lookback: Any
+
+    def __getstate__(self) -> dict[str, Any]:
+        return pack_frames(super().__getstate__())
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(unpack_frames(state))
 
     def _read(self, X: Any) -> tuple[pd.DataFrame, AsOf]:
         """Return X as a frame, and the events known at the application, in time order."""

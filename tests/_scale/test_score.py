@@ -565,7 +565,8 @@ def test_a_model_file_is_noted_and_another_is_refused(model, X, bank, files, exp
         metadata = pq.read_schema(part).metadata
         assert metadata[b"skhuihen_model"].decode() == hashes[one]
     assert score_table(str(one), files, scores) == scores
-    assert score_table(model, files, scores) == scores  # who has no file is asked for scores alone
+    with pytest.raises(FileExistsError, match=f"model file {hashes[one]}.* is a model in memory"):
+        score_table(model, files, scores)
     scores.rename(tmp_path / "scores.unfinished")
     (tmp_path / "scores.unfinished" / "part-00001.parquet").unlink()
     for wrong in (same, other):
@@ -574,7 +575,9 @@ def test_a_model_file_is_noted_and_another_is_refused(model, X, bank, files, exp
     score_table(one, files, scores)
     check(pd.read_parquet(scores), expected)
     of_memory = score_table(model, files, tmp_path / "of_memory")
-    with pytest.raises(FileExistsError, match="a model without a file"):
+    with pytest.raises(
+        FileExistsError, match=r"scored by a model in memory, but .* is the model file"
+    ):
         score_table(one, files, of_memory)
     with pytest.raises(ValueError, match="no model file"):
         score_table(next(scores.iterdir()), files, tmp_path / "new")

@@ -1,0 +1,83 @@
+"""Log a model file to MLflow, with its signature, so that pyfunc gives probabilities.
+
+``python examples/mlflow_model/log_model.py risk.model`` logs to where MLFLOW_TRACKING_URI points.
+It takes ``pip install "skhuihen[mlflow]"``. MLflow keeps `overdue.py` as source, and no pickle.
+
+An application is a row: `applied_at` as a datetime, events as a list of dicts with times as texts
+in ISO 8601, which is what a scoring server of MLflow makes of JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+from mlflow.models import ModelSignature
+from mlflow.types.schema import Array, ColSpec, DataType, Object, Property, Schema, TensorSpec
+
+from skhuihen import read_manifest
+
+SOURCE = Path(__file__).resolve().with_name("overdue.py")
+
+
+def type_of(name: str) -> DataType:
+    """Return MLflow's name of a type of the manifest."""
+    if name.startswith(("int", "uint")):
+        return DataType.long
+    if name.startswith(("float", "double")):
+        return DataType.double
+    if name.startswith("bool"):
+        return DataType.boolean
+    return DataType.datetime if name.startswith("datetime64") else DataType.string
+
+
+def signature_of(manifest: dict[str, Any]) -> ModelSignature:
+    """Return what goes in, from the manifest's schema, and that a probability comes out."""
+    columns = []
+    for column in manifest["schema"]["columns"]:
+        if column["role"] == "events":
+            fields = [
+                Property(
+                    field["name"],
+                    type_of(field["type"]),
+                    required=field["name"] in ("time", "operation"),
+                )
+                for field in column["fields"]
+            ]
+            columns.append(ColSpec(Array(Object(fields)), column["name"], required=False))
+        else:
+            is_wanted = column["role"] != "identifier" and not column["missing"]
+            columns.append(ColSpec(type_of(column["type"]), column["name"], required=is_wanted))
+    return ModelSignature(Schema(columns), Schema([TensorSpec(np.dtype("float64"), (-1,))]))
+
+
+def log_model(path: Path, name: str = "risk") -> str:
+    """Log a model file in a run of its own, and return the URI of the model."""
+    manifest = read_manifest(path)
+    with mlflow.start_run():
+        info = mlflow.pyfunc.log_model(
+            name=name,
+            python_model=str(SOURCE),
+            artifacts={"model": str(path)},
+            model_config={"sha256": manifest["sha256"]},
+            signature=signature_of(manifest),
+            pip_requirements=[f"skhuihen=={manifest['versions']['skhuihen']}"],
+        )
+        mlflow.set_tags({"sha256": manifest["sha256"], "note": manifest["note"]})
+    return info.model_uri
+
+
+def main() -> None:
+    """Log the file that is named."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--name", default="risk")
+    arguments = parser.parse_args()
+    print(log_model(arguments.model, arguments.name))
+
+
+if __name__ == "__main__":
+    main()
