@@ -24,6 +24,8 @@ from nested_pandas import NestedDtype
 from nested_pandas.series.ext_array import NestedExtensionArray
 from numpy.typing import NDArray
 
+from skhuihen.utils._compat import stack
+
 MISSING = "missing"
 #: The sum of squares of numbers up to this does not overflow.
 HUGE = 1e150
@@ -398,7 +400,8 @@ def as_frame(
     if not hasattr(X, "__arrow_c_stream__"):
         raise not_a_table
     try:
-        table = pa.table(X)
+        # Arrow before 25 crashes where it hands itself nested string views.
+        table = X if isinstance(X, pa.Table) else pa.table(X)
     except pa.ArrowInvalid as error:  # a stream of one column, not of a table
         raise not_a_table from error
     _check_column_names(pd.Index(table.column_names, dtype=object), parameter)
@@ -752,7 +755,7 @@ def _lists_of_objects(column: pd.Series) -> pa.Array:
     times: Iterable[Any] = ()
     try:
         if all(isinstance(value, pd.DataFrame) for value in values):
-            events = pd.concat(values, ignore_index=True)
+            events = stack(values)
             lengths = np.zeros(len(column), dtype=np.int64)
             lengths[present] = [len(value) for value in values]
             if "time" in events and events["time"].dtype == object:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
-from sklearn.utils import check_random_state, compute_class_weight
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -84,6 +84,7 @@ from skhuihen.training import (
     ProgressBar,
     ValidationAUC,
 )
+from skhuihen.utils._compat import class_weights
 from skhuihen.utils.fitting import all_or_nothing
 
 #: Applications read at once for scoring, so that memory does not grow with their number.
@@ -1016,9 +1017,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         source: PreparedParquet | None,
     ) -> tuple[_Applications, float, Pretrained | None]:
         """Learn what is learned but once; return the data set and what a network starts from."""
-        self.class_weight_ = compute_class_weight(
-            self.class_weight, classes=self.classes_, y=y, sample_weight=weight
-        )
+        self.class_weight_ = class_weights(self.class_weight, self.classes_, y, weight)
         for name, of_class in zip(self.classes_.tolist(), self.class_weight_, strict=True):
             if not of_class > 0:
                 raise ValueError(

@@ -19,16 +19,12 @@ from scipy import stats
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import (
-    brier_score_loss,
-    d2_brier_score,
-    make_scorer,
-    roc_auc_score,
-    roc_curve,
-)
+from sklearn.metrics import brier_score_loss, make_scorer, roc_auc_score, roc_curve
 from sklearn.utils import assert_all_finite, check_consistent_length, check_scalar
 from sklearn.utils.multiclass import type_of_target
-from sklearn.utils.validation import _check_sample_weight, column_or_1d
+from sklearn.utils.validation import _check_sample_weight
+
+from skhuihen.utils._compat import one_column
 
 __all__ = [
     "AUCInterval",
@@ -503,7 +499,7 @@ def corrected_resampled_ttest(
     _check_share(test_size, "test_size")
     columns = []
     for values, name in ((scores, "scores"), (other_scores, "other_scores")):
-        column = np.asarray(column_or_1d(values, input_name=name), dtype=np.float64)
+        column = np.asarray(one_column(values, name), dtype=np.float64)
         assert_all_finite(column, input_name=name)
         columns.append(column)
     check_consistent_length(*columns)
@@ -791,6 +787,7 @@ def calibration_summary(
         return float(np.average(expit(log_odds + shift), weights=weight)) - rate
 
     intercept, slope = _recalibration(is_overdue, log_odds, weight)
+    brier = brier_score_loss(is_overdue, probability, sample_weight=weight)
     return CalibrationSummary(
         overdue_rate=float(rate),
         mean_probability=float(np.average(probability, weights=weight)),
@@ -798,8 +795,8 @@ def calibration_summary(
         intercept=intercept,
         slope=slope,
         expected_error=float(error / table["count"].sum()),
-        brier=float(brier_score_loss(is_overdue, probability, sample_weight=weight)),
-        brier_skill=float(d2_brier_score(is_overdue, probability, sample_weight=weight)),
+        brier=float(brier),
+        brier_skill=float(1 - brier / (rate * (1 - rate))),  # d2_brier_score is of 1.8
     )
 
 
@@ -1135,4 +1132,4 @@ def _check_one_column(values: ArrayLike, name: str) -> NDArray:
         raise ValueError(
             f"{name} has two columns; pass one of them, such as predict_proba(X)[:, 1]."
         )
-    return column_or_1d(values, input_name=name)
+    return one_column(values, name)

@@ -17,6 +17,7 @@ from skhuihen.datasets._files import (
     to_labels,
     to_numbers,
 )
+from skhuihen.utils._compat import TEXT
 
 # The newest month first, as in the file, which has no PAY_1.
 _MONTH_ENDS = pd.to_datetime(
@@ -300,7 +301,7 @@ def _monthly_events(table: pd.DataFrame, user_id: pd.Series) -> pd.DataFrame:
     """Turn the columns of six months into three events for each."""
     events = []
     for end, status, bill, paid in zip(_MONTH_ENDS, _STATUS, _BILL, _PAID, strict=True):
-        level = table[status].astype("Int64").astype("str")
+        level = table[status].astype("Int64").astype("string").astype(TEXT)
         events += [
             pd.DataFrame(
                 {"user_id": user_id, "time": end, "operation": operation, "amount": amount}

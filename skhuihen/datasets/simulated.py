@@ -29,6 +29,7 @@ from skhuihen.datasets._simulation.profile import make_applications, place_in_ti
 from skhuihen.datasets._simulation.risk import behavior_measures, fit_intercept, make_effects
 from skhuihen.metrics import expected_auc
 from skhuihen.preprocessing.rules import ITEM_CLICK
+from skhuihen.utils._compat import TEXT
 
 _NEW_FROM, _NEW_DAYS = pd.Timestamp("2024-01-15"), 168
 _OLD_FROM, _OLD_DAYS = pd.Timestamp("2022-03-01"), 540
@@ -106,8 +107,8 @@ there to be found in a real bank, and what they are worth, these data cannot tel
 
 
 def _events_table(events: Events, catalog: Catalog) -> pd.DataFrame:
-    operations = pd.array(catalog.groups["operation"].to_numpy(), dtype="str")
-    items = pd.array(catalog.products["item"].to_numpy(), dtype="str")
+    operations = pd.array(catalog.groups["operation"].to_numpy(), dtype=TEXT)
+    items = pd.array(catalog.products["item"].to_numpy(), dtype=TEXT)
     recorded = pd.Series((events.recorded * 1_000_000).view("datetime64[us]"))
     return pd.DataFrame(
         {

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from skhuihen.behaviors import Behaviors, _arrow_type, as_frame, is_nested, is_table
 from skhuihen.persistence._archive import ModelFileError
 from skhuihen.preprocessing.profile import is_datetime
+from skhuihen.utils._compat import TEXT
 
 #: Rows of the self-check, and the most events of one.
 N_ROWS, MOST_EVENTS = 12, 30
@@ -236,7 +237,7 @@ def build_rows(rows: Any) -> Any:
                 else stamps.dt.tz_localize("UTC").dt.tz_convert(values[1])
             )
         elif kind == "text":
-            columns[name] = pd.Series(values, index=index, dtype="str")
+            columns[name] = pd.Series(values, index=index, dtype=TEXT)
         elif kind == "category":
             columns[name] = pd.Series(values, index=index, dtype="category")
         else:

@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from skhuihen.persistence._archive import ModelFileError
+from skhuihen.utils._compat import TEXT
 
 #: Types that are themselves values, such as the dtype of an encoder.
 TYPES: dict[str, Any] = {
@@ -306,7 +307,7 @@ class ValueReader:
             raise ModelFileError("a table has rows but no columns")
         frame = pd.DataFrame(
             {
-                i: pd.Series(array, index=index, dtype="str" if kind == "text" else array.dtype)
+                i: pd.Series(array, index=index, dtype=TEXT if kind == "text" else array.dtype)
                 for i, ((_, kind, _), array) in enumerate(zip(read, arrays, strict=True))
             },
             index=index,

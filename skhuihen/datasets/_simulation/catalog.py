@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from skhuihen.datasets._simulation.draws import FloatArray, IntArray, draw_columns, popularity
 from skhuihen.preprocessing.rules import FUNCTION_WIDGET, ITEM_CLICK, TRANSFORM_OPERATION
+from skhuihen.utils._compat import TEXT
 
 BANKS = ("A", "B")
 
@@ -284,7 +285,7 @@ class Catalog:
                 "field": FIELD[self.behavior],
                 "behavior": clean,
             },
-            dtype="str",
+            dtype=TEXT,
         )
         self.products = _make_products(bank)
         self._first = np.cumsum(kept) - kept
