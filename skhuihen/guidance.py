@@ -43,6 +43,7 @@ from skhuihen.behaviors import as_text, is_table
 from skhuihen.network.batch import ApplicationDataset
 from skhuihen.network.huihen import HUIHEN
 from skhuihen.preprocessing.profile import ProfileEncoder
+from skhuihen.utils._compat import chances
 
 if TYPE_CHECKING:
     from skhuihen.classifier import HUIHENClassifier
@@ -385,7 +386,7 @@ def score(teacher: Any, X: Any, classes: list[Any]) -> NDArray[np.floating]:
             f"{name} knows the classes {found}; {classes} are wanted. Fit it on both of these "
             "labels."
         )
-    probability = np.asarray(teacher.predict_proba(X), dtype=np.float64)
+    probability = chances(teacher, X)
     if probability.ndim != 2 or probability.shape[1] != 2 or not np.isfinite(probability).all():
         raise ValueError(
             f"predict_proba of {name} gave an array of shape {probability.shape} with "

@@ -20,6 +20,7 @@ from skhuihen.base_model import WITH_BASE, base_log_odds, explain_failure, n_fol
 from skhuihen.behaviors import Behaviors
 from skhuihen.guidance import MARGIN, differ, fit_weighted
 from skhuihen.preprocessing import IntervalStatistics, WindowStatistics
+from skhuihen.utils._compat import chances
 
 #: From so many folds on, rows of two of them can be judged by one fit on the others.
 FEW_FOLDS = 5
@@ -159,7 +160,7 @@ class UsualTeacher:
         for model, columns in ((trees, self.columns), (scorecard, self.profile)):
             if columns.shape[1]:
                 model.fit(columns[train], self.label[train], sample_weight=self.weight[train])
-                probability = np.asarray(model.predict_proba(columns[rows]))[:, 1]
+                probability = chances(model, columns[rows])[:, 1]
                 judged.append(logit(probability.clip(MARGIN, 1 - MARGIN)))
         return np.stack(judged, axis=1)
 

@@ -31,9 +31,7 @@ class Dropout(nn.Module):
         if not self.training or self.rate == 0:
             return x
         # bernoulli_ draws otherwise from one version of torch to the next; this is as it is in 2.13.
-        chance = torch.rand(
-            x.shape, generator=self.generator, dtype=torch.float64, device=x.device
-        )
+        chance = torch.rand(x.shape, generator=self.generator, dtype=torch.float64, device=x.device)
         keep = (chance < 1 - self.rate).to(x.dtype)
         return x * keep / (1 - self.rate)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import UserList
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path, PurePath
@@ -86,6 +87,8 @@ class ValueWriter:
                 return write
         if isinstance(value, np.generic):
             return self._write_scalar
+        if isinstance(value, UserList):  # in a ColumnTransformer of scikit-learn 1.6
+            return lambda v, w: self._write_list(v.data, w)
         if isinstance(value, PurePath):
             return lambda v, w: {"path": str(v)}
         if isinstance(value, np.dtype):

@@ -16,6 +16,7 @@ from sklearn.utils._tags import Tags
 
 from skhuihen.behaviors import Behaviors, microseconds_of
 from skhuihen.preprocessing._base import COLUMN_CONSTRAINTS, BehaviorTransformer
+from skhuihen.utils._compat import local
 from skhuihen.utils.fitting import all_or_nothing
 
 
@@ -314,6 +315,7 @@ class Sessionizer(BehaviorTransformer):
             stamps = pa.array([], pa.timestamp("us"))
         if self.time_zone is not None and len(time):
             stamps = _in_zone(stamps, self.time_zone)
+        stamps = local(stamps)
         return behaviors.with_fields(
             session=pa.array(session, pa.int32()),
             interval=pa.array(interval),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from inspect import signature
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import compute_class_weight
 from sklearn.utils.validation import column_or_1d
@@ -44,3 +47,21 @@ def stack(frames: list[pd.DataFrame]) -> pd.DataFrame:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The behavior of DataFrame concatenation", FutureWarning)
         return pd.concat(frames, ignore_index=True)
+
+
+def chances(model: Any, X: Any) -> NDArray[np.float64]:
+    """Call ``predict_proba``; LightGBM 4.6 takes arrays amiss on which it was fitted itself."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "X does not have valid feature names, but LGBM")
+        return np.asarray(model.predict_proba(X), dtype=np.float64)
+
+
+def local(stamps: pa.Array) -> pa.Array:
+    """Return times by the clock on the wall; Arrow 19 knows zones by name, and no offsets."""
+    offset = re.fullmatch(r"([+-])(\d\d):(\d\d)", stamps.type.tz or "")
+    if offset is None:
+        return stamps
+    sign, hours, minutes = offset.groups()
+    shift = int(f"{sign}1") * (int(hours) * 60 + int(minutes)) * 60 * 10**6
+    us = stamps.cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+    return pc.add(us, shift).cast(pa.timestamp("us"))
