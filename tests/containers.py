@@ -54,7 +54,7 @@ def as_record_batch(X: pd.DataFrame) -> Any:
 
 
 def in_microseconds(frame: pd.DataFrame) -> pa.Table:
-    """Return an Arrow table for Ibis, which knows no nanoseconds in a zone, as pandas 2 has them."""
+    """Return a table for Ibis, which does not know the nanoseconds in a zone of pandas 2."""
     table = pa.table(frame)
     kinds = [
         pa.timestamp("us", kind.tz) if pa.types.is_timestamp(kind) else kind

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 import skhuihen.embedded
 from skhuihen import attach_behaviors
-from skhuihen.utils._compat import TEXT
 from skhuihen.behaviors import read_as_of
+from skhuihen.utils._compat import TEXT
 
 BASE = pd.Timestamp("2024-05-01")
 

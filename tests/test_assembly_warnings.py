@@ -8,7 +8,6 @@ import ibis
 import numpy as np
 import pandas as pd
 import polars as pl
-import pyarrow as pa
 import pytest
 
 from skhuihen import ProfileEncoder, attach_behaviors

@@ -30,7 +30,7 @@ class Dropout(nn.Module):
         """Drop units and scale what is left, so that the mean stays the same."""
         if not self.training or self.rate == 0:
             return x
-        # bernoulli_ draws otherwise from one version of torch to the next; this is as it is in 2.13.
+        # torch's own bernoulli_ draws by another generator before 2.13, and this as it does since.
         chance = torch.rand(x.shape, generator=self.generator, dtype=torch.float64, device=x.device)
         keep = (chance < 1 - self.rate).to(x.dtype)
         return x * keep / (1 - self.rate)
