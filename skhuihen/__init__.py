@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from skhuihen.scorecard import make_scorecard
     from skhuihen.scoring import score_table
+    from skhuihen.utils._show_versions import show_versions
 
 __version__ = "0.1.0"
 
@@ -44,6 +45,7 @@ _HOMES = {
     "read_manifest": "skhuihen.persistence",
     "save_model": "skhuihen.persistence",
     "score_table": "skhuihen.scoring",
+    "show_versions": "skhuihen.utils._show_versions",
 }
 _SUBMODULES = ("datasets", "inspection", "metrics", "model_selection", "plotting")
 
@@ -63,6 +65,7 @@ __all__ = [
     "read_manifest",
     "save_model",
     "score_table",
+    "show_versions",
 ]
 
 
