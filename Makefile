@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 MINIMUM := .venv-minimum
 BIN := $(VENV)/bin
+# The oldest Python that is supported, where it is at hand.
+OLDEST ?= $(or $(shell command -v python3.11),$(PYTHON))
 WORKERS ?= 2
 export MPLBACKEND := Agg
 
@@ -19,7 +21,7 @@ $(VENV)/.tests: pyproject.toml constraints.txt
 	touch $@ $(VENV)/.demo
 
 $(MINIMUM)/.tests: pyproject.toml constraints-minimum.txt
-	test -x $(MINIMUM)/bin/python || $(PYTHON) -m venv $(MINIMUM)
+	test -x $(MINIMUM)/bin/python || $(OLDEST) -m venv $(MINIMUM)
 	$(MINIMUM)/bin/python -m pip install --quiet -c constraints-minimum.txt -e '.[tests]'
 	touch $@
 
@@ -34,7 +36,7 @@ demo: $(VENV)/.demo
 test: $(VENV)/.tests
 	OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --durations 20
 
-# The same with the oldest supported versions.
+# The same with the oldest supported versions. Many indexes have that torch with CUDA only, 3 GB.
 test-minimum: $(MINIMUM)/.tests
 	OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 $(MINIMUM)/bin/python -m pytest -n $(WORKERS) --dist loadgroup --durations 20
 

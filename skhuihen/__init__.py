@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from skhuihen._scale.prepare import prepare_parquet
     from skhuihen._scale.score import score_table
     from skhuihen._scorecard import make_scorecard
+    from skhuihen._show_versions import show_versions
     from skhuihen.classifier import HUIHENClassifier
     from skhuihen.persistence import load_model, read_manifest, save_model
     from skhuihen.preprocessing import (
@@ -44,6 +45,7 @@ _HOMES = {
     "read_manifest": "skhuihen.persistence",
     "save_model": "skhuihen.persistence",
     "score_table": "skhuihen._scale.score",
+    "show_versions": "skhuihen._show_versions",
 }
 _SUBMODULES = ("datasets", "inspection", "metrics", "model_selection", "plotting")
 
@@ -63,6 +65,7 @@ __all__ = [
     "read_manifest",
     "save_model",
     "score_table",
+    "show_versions",
 ]
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import check_random_state, compute_class_weight
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -50,6 +50,7 @@ from skhuihen._companions.teachers import (
     usual_statistics,
 )
 from skhuihen._companions.warm_start import OF_STUDENT, OldData, OldRows, Pretrained, is_fitted
+from skhuihen._compat import class_weights
 from skhuihen._encoding.applications import ApplicationEncoder
 from skhuihen._encoding.event_numbers import EventNumbers
 from skhuihen._encoding.schema import TableSchema
@@ -988,9 +989,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         source: PreparedParquet | None,
     ) -> tuple[_Applications, ColdStart | PretrainedStart]:
         """Learn what is learned only once; return the data set and the start of the networks."""
-        self.class_weight_ = compute_class_weight(
-            self.class_weight, classes=self.classes_, y=y, sample_weight=weight
-        )
+        self.class_weight_ = class_weights(self.class_weight, self.classes_, y, weight)
         for name, of_class in zip(self.classes_.tolist(), self.class_weight_, strict=True):
             if not of_class > 0:
                 raise ValueError(

@@ -53,6 +53,16 @@ def as_record_batch(X: pd.DataFrame) -> Any:
     return pa.RecordBatch.from_pandas(X, preserve_index=False)
 
 
+def in_microseconds(frame: pd.DataFrame) -> pa.Table:
+    """Return a table for Ibis, which does not know the nanoseconds in a zone of pandas 2."""
+    table = pa.table(frame)
+    kinds = [
+        pa.timestamp("us", kind.tz) if pa.types.is_timestamp(kind) else kind
+        for kind in table.schema.types
+    ]
+    return table.cast(pa.schema(zip(table.column_names, kinds, strict=True)))
+
+
 CONTAINERS: dict[str, Callable[[pd.DataFrame], Any]] = {
     **containers.CONTAINERS,
     "pandas, Arrow columns": as_arrow_columns,

@@ -10,22 +10,57 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
+import sklearn
 from packaging.requirements import Requirement
 from packaging.version import Version
+from sklearn.neighbors import KNeighborsClassifier
 
 import skhuihen
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_import_is_light() -> None:
-    heavy = ["torch", "ibis", "xgboost", "lightgbm", "matplotlib", "skorch"]
-    code = f"import skhuihen, sys; print([name for name in {heavy} if name in sys.modules])"
+LEARNS = ["torch", "skorch", "xgboost", "lightgbm"]
+JOINS = ["ibis", "duckdb", "sqlglot", "pyspark"]
+
+
+@pytest.mark.parametrize(
+    ("used", "absent"),
+    [
+        ("__version__", [*LEARNS, *JOINS, "matplotlib", "sklearn", "pandas", "pyarrow"]),
+        ("show_versions", [*LEARNS, *JOINS, "matplotlib", "sklearn", "pandas", "pyarrow"]),
+        ("attach_behaviors", [*LEARNS, *JOINS, "matplotlib"]),
+        ("Sessionizer", [*LEARNS, *JOINS, "matplotlib"]),
+        ("load_model", [*LEARNS, *JOINS, "matplotlib"]),
+        ("HUIHENClassifier", ["xgboost", "lightgbm", *JOINS, "matplotlib"]),
+        ("OnlineScorer", ["xgboost", "lightgbm", *JOINS, "matplotlib"]),
+        ("plotting", [*LEARNS, *JOINS, "matplotlib"]),
+        ("inspection", [*LEARNS, *JOINS, "matplotlib"]),
+    ],
+)
+def test_what_is_not_needed_is_not_imported(used: str, absent: list[str]) -> None:
+    code = (
+        f"import skhuihen, sys; skhuihen.{used}; "
+        f"print([name for name in {absent} if name in sys.modules])"
+    )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_versions_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    skhuihen.show_versions()
+    shown = dict(
+        line.strip().split(": ", 1) for line in capsys.readouterr().out.splitlines() if ": " in line
+    )
+    assert shown["skhuihen"] in (skhuihen.__version__, "absent")  # from its folder, or installed
+    assert shown["scikit-learn"] == sklearn.__version__
+    assert shown["python"].startswith(sys.version.split()[0])
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {Requirement(text).name for text in project["dependencies"]} <= set(shown)
 
 
 def test_every_public_name_loads() -> None:
@@ -37,6 +72,28 @@ def test_every_public_name_loads() -> None:
 def test_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="nonsense"):
         _ = skhuihen.nonsense
+
+
+def test_without_skops_its_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "skops", None)
+    monkeypatch.setitem(sys.modules, "skops.io", None)
+    X = np.array([[0.0], [1.0]])
+    model = KNeighborsClassifier(1).fit(X, [0, 1])
+    with pytest.raises(ValueError, match=r"pip install skhuihen\[skops\]"):
+        skhuihen.save_model(model, tmp_path / "a.model", X)
+
+
+def test_every_extra_has_a_user() -> None:
+    """An extra that nothing asks for promises what is not there."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    texts = [
+        path.read_text()
+        for folder in ("skhuihen", "docs", "examples")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in (".py", ".md")
+    ]
+    for extra in set(project["optional-dependencies"]) - {"tests", "bench"}:
+        assert any(f"skhuihen[{extra}]" in text for text in texts), extra
 
 
 def test_lower_bounds_are_the_versions_that_are_tested() -> None:

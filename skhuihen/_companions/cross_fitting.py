@@ -18,6 +18,7 @@ from sklearn.utils.validation import (
 )
 from tqdm.auto import tqdm
 
+from skhuihen._compat import chances
 from skhuihen._training.folds import TOGETHER, folds, n_of_rarest
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ def score(teacher: Any, X: Any, classes: list[Any]) -> NDArray[np.floating]:
             f"{name} was fitted on the classes {found}, but the labels are {classes}. Fit it "
             "on both of these labels."
         )
-    probability = np.asarray(teacher.predict_proba(X), dtype=np.float64)
+    probability = chances(teacher, X)
     if probability.ndim != 2 or probability.shape[1] != 2 or not np.isfinite(probability).all():
         raise ValueError(
             f"predict_proba of {name} returned an array of shape {probability.shape} with "

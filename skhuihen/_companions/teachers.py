@@ -23,6 +23,7 @@ from skhuihen._companions.blending import (
     weigh,
 )
 from skhuihen._companions.cross_fitting import MARGIN, differ, fit_weighted
+from skhuihen._compat import chances
 from skhuihen._events.behaviors import Behaviors
 from skhuihen._training.folds import folds
 from skhuihen.preprocessing import IntervalStatistics, WindowStatistics
@@ -165,7 +166,7 @@ class UsualTeacher:
         for model, columns in ((trees, self.columns), (scorecard, self.profile)):
             if columns.shape[1]:
                 model.fit(columns[train], self.label[train], sample_weight=self.weight[train])
-                probability = np.asarray(model.predict_proba(columns[rows]))[:, 1]
+                probability = chances(model, columns[rows])[:, 1]
                 judged.append(logit(probability.clip(MARGIN, 1 - MARGIN)))
         return np.stack(judged, axis=1)
 

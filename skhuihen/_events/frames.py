@@ -69,7 +69,8 @@ def as_frame(
     if not hasattr(X, "__arrow_c_stream__"):
         raise not_a_table
     try:
-        table = pa.table(X)
+        # Arrow before 25 crashes if it converts a table with nested string views again.
+        table = X if isinstance(X, pa.Table) else pa.table(X)
     except pa.ArrowInvalid as error:  # a stream of one column rather than of a table
         raise not_a_table from error
     _check_column_names(pd.Index(table.column_names, dtype=object), parameter)

@@ -12,6 +12,7 @@ import pyarrow as pa
 from nested_pandas import NestedDtype
 from nested_pandas.series.ext_array import NestedExtensionArray
 
+from skhuihen._compat import stack
 from skhuihen._tables.arrow import UNFIT
 from skhuihen._tables.times import refuse_mixed_zones
 
@@ -65,7 +66,7 @@ def _lists_of_objects(column: pd.Series) -> pa.Array:
     times: Iterable[Any] = ()
     try:
         if all(isinstance(value, pd.DataFrame) for value in values):
-            events = pd.concat(values, ignore_index=True)
+            events = stack(values)
             lengths = np.zeros(len(column), dtype=np.int64)
             lengths[present] = [len(value) for value in values]
             if "time" in events and events["time"].dtype == object:

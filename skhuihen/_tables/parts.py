@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
@@ -90,6 +91,10 @@ def schema_to_write(frame: pd.DataFrame) -> pa.Schema:
                 "Convert it, for example with .astype(str), or drop it."
             ) from error
     schema = pa.Schema.from_pandas(frame)
+    if frame.attrs and b'"attributes"' not in schema.metadata[b"pandas"]:
+        # Arrow 19 forgets them; pandas itself keeps them here.
+        attributes = json.dumps(frame.attrs, default=str)
+        schema = schema.with_metadata({**schema.metadata, b"PANDAS_ATTRS": attributes})
     for field in schema:
         try:
             pq.ParquetWriter(pa.BufferOutputStream(), pa.schema([field])).close()

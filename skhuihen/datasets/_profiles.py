@@ -8,6 +8,7 @@ import pandas as pd
 import sklearn.datasets
 from sklearn.utils import Bunch
 
+from skhuihen._compat import TEXT
 from skhuihen.datasets._files import (
     check_columns,
     check_unique,
@@ -301,7 +302,7 @@ def _monthly_events(table: pd.DataFrame, user_id: pd.Series) -> pd.DataFrame:
     """Convert the columns of six months to three events per month."""
     events = []
     for end, status, bill, paid in zip(_MONTH_ENDS, _STATUS, _BILL, _PAID, strict=True):
-        level = table[status].astype("Int64").astype("str")
+        level = table[status].astype("Int64").astype("string").astype(TEXT)
         events += [
             pd.DataFrame(
                 {"user_id": user_id, "time": end, "operation": operation, "amount": amount}

@@ -11,6 +11,7 @@ from scipy.special import expit
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from skhuihen._compat import TEXT
 from skhuihen.datasets._simulation.app import (
     NEVER,
     App,
@@ -106,8 +107,8 @@ real bank has such effects, or what they are worth.
 
 
 def _events_table(events: Events, catalog: Catalog) -> pd.DataFrame:
-    operations = pd.array(catalog.groups["operation"].to_numpy(), dtype="str")
-    items = pd.array(catalog.products["item"].to_numpy(), dtype="str")
+    operations = pd.array(catalog.groups["operation"].to_numpy(), dtype=TEXT)
+    items = pd.array(catalog.products["item"].to_numpy(), dtype=TEXT)
     recorded = pd.Series((events.recorded * 1_000_000).view("datetime64[us]"))
     return pd.DataFrame(
         {

@@ -11,7 +11,6 @@ from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import (
     brier_score_loss,
-    d2_brier_score,
 )
 
 from skhuihen.metrics._checks import Label, check_binary_scores
@@ -134,6 +133,7 @@ def calibration_summary(
         return float(np.average(expit(log_odds + shift), weights=weight)) - rate
 
     intercept, slope = _recalibration(is_overdue, log_odds, weight)
+    brier = brier_score_loss(is_overdue, probability, sample_weight=weight)
     return CalibrationSummary(
         overdue_rate=float(rate),
         mean_probability=float(np.average(probability, weights=weight)),
@@ -141,8 +141,8 @@ def calibration_summary(
         intercept=intercept,
         slope=slope,
         expected_error=float(error / table["count"].sum()),
-        brier=float(brier_score_loss(is_overdue, probability, sample_weight=weight)),
-        brier_skill=float(d2_brier_score(is_overdue, probability, sample_weight=weight)),
+        brier=float(brier),
+        brier_skill=float(1 - brier / (rate * (1 - rate))),  # scikit-learn has it from 1.8 on
     )
 
 

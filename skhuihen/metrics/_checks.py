@@ -7,7 +7,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import assert_all_finite, check_consistent_length
 from sklearn.utils.multiclass import type_of_target
-from sklearn.utils.validation import _check_sample_weight, column_or_1d
+from sklearn.utils.validation import _check_sample_weight
+
+from skhuihen._compat import one_column
 
 Label = int | float | bool | str
 
@@ -77,4 +79,4 @@ def _check_one_column(values: ArrayLike, name: str) -> NDArray:
         raise ValueError(
             f"{name} has two columns. Pass one of them, such as predict_proba(X)[:, 1]."
         )
-    return column_or_1d(values, input_name=name)
+    return one_column(values, name)

@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from scipy.special import expit, logit
 from sklearn.utils import assert_all_finite, check_consistent_length
-from sklearn.utils.validation import column_or_1d
 
+from skhuihen._compat import one_column
 from skhuihen.metrics._checks import Label, check_binary_scores
 from skhuihen.metrics._ranking import check_share
 
@@ -241,7 +241,7 @@ def corrected_resampled_ttest(
     check_share(test_size, "test_size")
     columns = []
     for values, name in ((scores, "scores"), (other_scores, "other_scores")):
-        column = np.asarray(column_or_1d(values, input_name=name), dtype=np.float64)
+        column = np.asarray(one_column(values, name), dtype=np.float64)
         assert_all_finite(column, input_name=name)
         columns.append(column)
     check_consistent_length(*columns)

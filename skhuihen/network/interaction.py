@@ -31,7 +31,9 @@ class Dropout(nn.Module):
         """Drop units and scale the rest, so that the mean stays the same."""
         if not self.training or self.rate == 0:
             return x
-        keep = torch.empty_like(x).bernoulli_(1 - self.rate, generator=self.generator)
+        # torch's own bernoulli_ draws by another generator before 2.13, and this as it does since.
+        chance = torch.rand(x.shape, generator=self.generator, dtype=torch.float64, device=x.device)
+        keep = (chance < 1 - self.rate).to(x.dtype)
         return x * keep / (1 - self.rate)
 
 

@@ -215,7 +215,7 @@ def _skops(where: str, kind: type | None) -> Any:
         what = "an estimator" if kind is None else f"a {kind.__module__}.{kind.__qualname__}"
         raise ModelFileError(
             f"{where} is {what} that is not among those of a model file; skops can keep it, but is "
-            "not installed here: pip install skops."
+            "not installed here: pip install skhuihen[skops]."
         ) from error
     return skops.io
 

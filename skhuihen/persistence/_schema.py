@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from skhuihen._compat import TEXT
 from skhuihen._events.behaviors import Behaviors, _arrow_type
 from skhuihen._events.frames import as_frame, is_table
 from skhuihen._events.nested import is_nested
@@ -238,7 +239,7 @@ def build_rows(rows: Any) -> Any:
                 else stamps.dt.tz_localize("UTC").dt.tz_convert(values[1])
             )
         elif kind == "text":
-            columns[name] = pd.Series(values, index=index, dtype="str")
+            columns[name] = pd.Series(values, index=index, dtype=TEXT)
         elif kind == "category":
             columns[name] = pd.Series(values, index=index, dtype="category")
         else:

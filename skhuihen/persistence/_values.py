@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import UserList
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path, PurePath
@@ -17,6 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from skhuihen._compat import TEXT
 from skhuihen.persistence._archive import ModelFileError
 
 #: Types that are themselves values, such as the dtype of an encoder.
@@ -85,6 +87,8 @@ class ValueWriter:
                 return write
         if isinstance(value, np.generic):
             return self._write_scalar
+        if isinstance(value, UserList):  # in a ColumnTransformer of scikit-learn 1.6
+            return lambda v, w: self._write_list(v.data, w)
         if isinstance(value, PurePath):
             return lambda v, w: {"path": str(v)}
         if isinstance(value, np.dtype):
@@ -306,7 +310,7 @@ class ValueReader:
             raise ModelFileError("a table has rows but no columns")
         frame = pd.DataFrame(
             {
-                i: pd.Series(array, index=index, dtype="str" if kind == "text" else array.dtype)
+                i: pd.Series(array, index=index, dtype=TEXT if kind == "text" else array.dtype)
                 for i, ((_, kind, _), array) in enumerate(zip(read, arrays, strict=True))
             },
             index=index,

@@ -196,5 +196,6 @@ class Correspondence:
         at = table.row[is_used], column[is_used]
         shape = (table.n_rows, len(self._used))
         roots = csr_array((np.ones(len(at[0])), at), shape=shape)
+        roots.sum_duplicates()  # SciPy 1.13 leaves it to us
         roots.data = np.sqrt(roots.data)
         return roots

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval
 from sklearn.utils._tags import Tags
 
+from skhuihen._compat import local
 from skhuihen._estimators.fitting import all_or_nothing
 from skhuihen._events.behaviors import Behaviors
 from skhuihen._tables.times import microseconds_of
@@ -314,6 +315,7 @@ class Sessionizer(BehaviorTransformer):
             stamps = pa.array([], pa.timestamp("us"))
         if self.time_zone is not None and len(time):
             stamps = _in_zone(stamps, self.time_zone)
+        stamps = local(stamps)
         return behaviors.with_fields(
             session=pa.array(session, pa.int32()),
             interval=pa.array(interval),

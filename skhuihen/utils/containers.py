@@ -40,10 +40,15 @@ def as_lists_of_dicts(X: pd.DataFrame) -> Any:
 def as_frames(X: pd.DataFrame) -> Any:
     """Return a frame with a column of frames, with one row per event."""
     frames = [
-        pa.Table.from_struct_array(history.values).to_pandas() if history.is_valid else None
+        _events(history.values).to_pandas() if history.is_valid else None
         for history in as_arrow(X)["behaviors"]
     ]
     return X.assign(behaviors=pd.Series(frames, X.index, dtype=object))
+
+
+def _events(structs: pa.StructArray) -> pa.Table:
+    # Table.from_struct_array of Arrow 19 takes no notice of where a slice ends.
+    return pa.table(structs.flatten(), names=[field.name for field in structs.type])
 
 
 def as_polars(X: pd.DataFrame) -> Any:

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from skhuihen import attach_behaviors
 from skhuihen._events.as_of import read_as_of
+from tests.containers import in_microseconds
 
 # Ibis 12 still calls DuckDB's Arrow output by its old name.
 ibis_on_duckdb = pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning")
@@ -705,7 +706,7 @@ def test_further_columns_pass_through_untouched(applications, events):
 
 def ibis_tables(connection, applications, events):
     for name, frame in (("applications", applications), ("events", events)):
-        connection.con.register(name, pa.table(frame))
+        connection.con.register(name, in_microseconds(frame))
     return connection.table("applications"), connection.table("events")
 
 

@@ -8,10 +8,10 @@ import ibis
 import numpy as np
 import pandas as pd
 import polars as pl
-import pyarrow as pa
 import pytest
 
 from skhuihen import ProfileEncoder, attach_behaviors
+from tests.containers import in_microseconds
 
 # Ibis 12 still calls DuckDB's Arrow output by its old name.
 pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning")
@@ -55,7 +55,7 @@ def as_ibis(applications, events, folder, **options):
     zone = getattr(applications["applied_at"].dtype, "tz", None)
     connection.raw_sql(f"SET TimeZone = '{zone or 'UTC'}'")
     for name, frame in (("applications", applications), ("events", events)):
-        connection.con.register(name, pa.table(frame))
+        connection.con.register(name, in_microseconds(frame))
     tables = connection.table("applications"), connection.table("events")
     attached = attach_behaviors(*tables, output=folder / "attached", **options)
     connection.disconnect()

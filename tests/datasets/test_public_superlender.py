@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from skhuihen import Sessionizer, attach_behaviors
+from skhuihen._compat import TEXT
 from skhuihen.datasets import load_superlender
 
 PERFORMANCE = """\
@@ -231,7 +232,7 @@ def test_real_profile_carries_some_risk_and_not_too_much(real):
     from sklearn.model_selection import StratifiedKFold, cross_val_score
 
     X = real.applications[real.feature_names]
-    X = X.astype(dict.fromkeys(X.select_dtypes("str"), "category"))
+    X = X.astype(dict.fromkeys(X.select_dtypes(TEXT), "category"))
     model = lightgbm.LGBMClassifier(
         n_estimators=60, learning_rate=0.03, num_leaves=15, n_jobs=1, verbose=-1
     )

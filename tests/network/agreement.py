@@ -48,7 +48,7 @@ def assert_agrees(
     ]
     for name, value, leaf in pairs:
         np.testing.assert_allclose(
-            gradient(value), gradient(leaf), rtol=1e-10, atol=tolerance, err_msg=name
+            gradient(value), gradient(leaf), rtol=1e-9, atol=tolerance, err_msg=name
         )
 
 

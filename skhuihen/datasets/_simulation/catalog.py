@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from skhuihen._compat import TEXT
 from skhuihen.datasets._simulation.draws import FloatArray, IntArray, draw_columns, popularity
 from skhuihen.preprocessing._abstraction.rules import (
     FUNCTION_WIDGET,
@@ -288,7 +289,7 @@ class Catalog:
                 "field": FIELD[self.behavior],
                 "behavior": clean,
             },
-            dtype="str",
+            dtype=TEXT,
         )
         self.products = _make_products(bank)
         self._first = np.cumsum(kept) - kept

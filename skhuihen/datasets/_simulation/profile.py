@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
+from skhuihen._compat import TEXT
 from skhuihen.datasets._simulation.calendar import put_late
 from skhuihen.datasets._simulation.draws import DAY, FloatArray, choose, hide, times_of_day
 
@@ -49,15 +50,15 @@ def _make_user_profile(n: int, drift: float, rng: np.random.Generator) -> pd.Dat
             "user__age": age,
             "user__monthly_income": hide(pd.Series(income), 0.12, rng),
             "user__debt_ratio": hide(pd.Series(debt_ratio), 0.08, rng),
-            "user__education": hide(pd.Series(education, dtype="str"), 0.15, rng),
-            "user__employment": pd.Series(employment, dtype="str"),
+            "user__education": hide(pd.Series(education, dtype=TEXT), 0.15, rng),
+            "user__employment": pd.Series(employment, dtype=TEXT),
             "user__city_tier": rng.choice(5, size=n, p=[0.15, 0.25, 0.3, 0.2, 0.1]) + 1,
             "user__years_with_bank": rng.exponential(4.0, n).round(1),
             "user__credit_inquiries": rng.negative_binomial(1.2, _between(0.4, 0.3, drift), n),
             "user__owns_home": rng.random(n) < 0.1 + 0.01 * (age - 20),
             "user__has_credit_card": rng.random(n) < 0.45,
-            "device__system": pd.Series(system, dtype="str"),
-            "device__brand": pd.Series(np.where(system == "ios", "apple", brands), dtype="str"),
+            "device__system": pd.Series(system, dtype=TEXT),
+            "device__brand": pd.Series(np.where(system == "ios", "apple", brands), dtype=TEXT),
             "device__age_months": rng.gamma(2.0, 10.0, n).round().astype(np.int64),
             "device__accounts_seen": 1 + rng.poisson(0.35, n),
             "device__rooted": rng.random(n) < _between(0.03, 0.08, drift),
@@ -81,7 +82,7 @@ def _make_credit_profile(
     )
     return pd.DataFrame(
         {
-            "item__product": pd.Series(product, dtype="str"),
+            "item__product": pd.Series(product, dtype=TEXT),
             "item__amount": amount.round(-2),
             "item__term_months": term,
             "item__annual_rate": (rng.normal(0.12, 0.025, n) + 0.0005 * term).round(4),

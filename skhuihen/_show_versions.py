@@ -1,0 +1,50 @@
+"""What a report of a fault should say of the machine that it was seen on."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+#: Required packages, and those of the extras.
+PACKAGES = (
+    *("skhuihen", "scikit-learn", "skorch", "torch", "numpy", "scipy", "joblib", "pandas"),
+    *("pyarrow", "nested-pandas", "xgboost", "lightgbm", "ibis-framework", "duckdb", "sqlglot"),
+    *("tqdm", "safetensors", "matplotlib", "pyspark", "dask", "distributed", "skops", "polars"),
+)
+
+
+def show_versions() -> None:
+    """Print the versions of Python, of this package and of what it stands on.
+
+    Nothing is imported for it: a package that is broken is named all the same. A torch whose
+    version ends in ``+cpu`` is the CPU build.
+
+    See Also
+    --------
+    sklearn.show_versions : Which tells of threads too.
+
+    Examples
+    --------
+    >>> import skhuihen
+    >>> skhuihen.show_versions()
+    System:
+            python: 3...
+    """
+    print("System:")
+    for name, value in (
+        ("python", sys.version.replace("\n", " ")),
+        ("executable", sys.executable),
+        ("machine", platform.platform()),
+    ):
+        print(f"{name:>18}: {value}")
+    print("\nPackages:")
+    for name in PACKAGES:
+        print(f"{name:>18}: {_version(name)}")
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "absent"
