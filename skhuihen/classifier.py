@@ -181,10 +181,10 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         not have seen these rows. ``"base"`` is `base_estimator`.
 
         ``"auto"`` is LightGBM on profile, `WindowStatistics` and `IntervalStatistics`, and a
-        logistic regression on the profile, weighed by another logistic regression. It teaches where
-        it can: from a table in memory with 100 rows, or users, of each class at least, and not
-        after a warm start, which was taught by more rows; `history_` then has ``train_divergence``.
-        None is no teacher. The teacher of step one is named in `warm_start_from`.
+        logistic regression on the profile, weighed by another logistic regression. After a warm
+        start the network of step one stands in place of that on the profile, and the trees see its
+        scores. It teaches where it can: from a table in memory with 100 rows, or users, of each
+        class at least; `history_` then has ``train_divergence``. None is no teacher. The teacher of step one is named in `warm_start_from`.
     guidance_weight : float, default=1.0
         Weight of the guidance of `teacher`, alpha of equation 16; fixed here. 0 is no teacher.
     n_networks : int, default=5
@@ -485,7 +485,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         users = users_of(frame, self.id_columns)
         margin = None if self.base_estimator is None else self._fit_base(frame, y, weight, users)
         guide = None
-        teacher = self._find_teacher(dataset, frame, y, weight, users)
+        teacher = self._find_teacher(dataset, frame, y, weight, users, pretrained)
         if teacher is not None:
             shift = self._shift_of_classes()
             guide = Guide(teacher, label, users, shift, self.verbose)
@@ -1081,6 +1081,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         y: NDArray[Any],
         weight: NDArray[np.float64],
         users: NDArray[np.int64] | None,
+        pretrained: Pretrained | None,
     ) -> Teacher | None:
         """Return what guides the networks beside the labels, if anything does."""
         if self._names_teacher():
@@ -1089,7 +1090,6 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         if (
             not _is(self.teacher, "auto")
             or self.guidance_weight == 0
-            or self._warm_start is not None  # which was taught, by more rows
             or not isinstance(dataset, ApplicationDataset)
             or n_of_rarest(y, users) < FEWEST_TO_TEACH
             or any(name.startswith("criterion__") for name in self.net_params or {})
@@ -1097,8 +1097,10 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             return None
         statistics = usual_statistics(frame, self.behaviors, self.applied_at, weight)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        profile = dataset.profile
-        return UsualTeacher(profile, statistics, dataset.y, weight / weight.mean(), seed)
+        weight = weight / weight.mean()
+        # The old rows are others than these, so what was learned of them judges these honestly.
+        known = None if pretrained is None else pretrained.judge(frame)
+        return UsualTeacher(dataset.profile, statistics, dataset.y, weight, seed, known)
 
     def _models_beside(self) -> list[Any]:
         """Return the models that see the same table."""

@@ -439,6 +439,14 @@ class Pretrained:
             bias: Any = module.interaction.logits.bias
             bias += torch.tensor([-shift, shift]).to(bias)
 
+    def judge(self, frame: pd.DataFrame) -> NDArray[np.float64]:
+        """Return the log-odds of overdue of new applications by the network of step one."""
+        student = self.student
+        profile = student._profile(frame)
+        behaviors = student._read_behaviors(profile)  # none
+        dataset: Any = student._dataset(profile, behaviors)
+        return student.net_.log_odds(dataset)
+
     def rates(self, lr: float) -> list[tuple[str, dict[str, float]]]:
         """Return the learning rates of step two by names of weights, as skorch takes them."""
         return [

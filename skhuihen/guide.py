@@ -110,6 +110,9 @@ class UsualTeacher:
     thin profile, which a logistic regression on piecewise-linear columns finds. Another logistic
     regression on both scores says how much each counts.
 
+    After a warm start the network of step one has the scorecard's place, and its scores are a
+    column of the trees too: it knows from many old rows what the profile tells.
+
     Parameters
     ----------
     profile : ndarray of shape (n, n_columns)
@@ -120,6 +123,8 @@ class UsualTeacher:
     weight : ndarray of shape (n,)
     seed : int
         Of the trees.
+    known : ndarray of shape (n,), default=None
+        Log-odds by a model that has seen none of these rows, such as the network of step one.
     """
 
     must_learn = True
@@ -131,9 +136,12 @@ class UsualTeacher:
         label: NDArray[np.int64],
         weight: NDArray[np.floating],
         seed: int,
+        known: NDArray[np.floating] | None = None,
     ) -> None:
         self.profile = profile
-        self.columns = np.hstack([profile, statistics])
+        self.known = known
+        of_known = [] if known is None else [known[:, None]]
+        self.columns = np.hstack([profile, statistics, *of_known])
         self.label = label
         self.weight = weight
         self.seed = seed
@@ -154,13 +162,17 @@ class UsualTeacher:
             random_state=self.seed,
             verbose=-1,
         )
-        scorecard = LogisticRegression(C=0.003, max_iter=1000)
+        models: list[Any] = [(trees, self.columns)]
+        if self.known is None:
+            models.append((LogisticRegression(C=0.003, max_iter=1000), self.profile))
         judged = []
-        for model, columns in ((trees, self.columns), (scorecard, self.profile)):
+        for model, columns in models:
             if columns.shape[1]:
                 model.fit(columns[train], self.label[train], sample_weight=self.weight[train])
                 probability = np.asarray(model.predict_proba(columns[rows]))[:, 1]
                 judged.append(logit(probability.clip(MARGIN, 1 - MARGIN)))
+        if self.known is not None:
+            judged.append(self.known[rows])
         return np.stack(judged, axis=1)
 
     def weigh(self, judged: NDArray[np.floating], rows: NDArray[np.int64]) -> NDArray[np.floating]:
