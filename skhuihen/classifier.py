@@ -99,6 +99,8 @@ CHANGEABLE = (
 
 #: With fewer rows, or users, of a class a teacher that nobody named has nothing to teach.
 FEWEST_TO_TEACH = 100
+#: How many topics ``n_topics="auto"`` is, and the behaviors in use from which on.
+USUAL_TOPICS, MANY_BEHAVIORS = 10, 100
 #: The rate of `partial_fit`, as a share of the peak that a schedule rises to.
 LATER_RATE = 0.1
 
@@ -160,11 +162,12 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Let the mean of the intentions of all sessions join T, H and the profile: how often
         something was done is a mean, which the last state of a GRU is slow to learn. Of no effect
         without `hierarchical`. False is the paper's form.
-    n_topics : int, default=0
+    n_topics : int or "auto", default="auto"
         Numbers that tell what the behaviors of an application are about, found as `BehaviorTopics`
         does, without labels, of the behaviors of `vocabulary_`; they join T, H and the profile. A
         GRU is slow to learn from few overdue applications which of hundreds of items go together.
-        0 is the paper's form.
+        ``"auto"`` is 10 where at least 100 behaviors are each done by 20 applications or more, and
+        0 otherwise. 0 is the paper's form.
     base_estimator : classifier or None, default=None
         A model to stand on, such as the LightGBM that is in use. The log-odds are then a weighted
         sum of its log-odds and those of the networks, weighed by rows that neither was fitted on
@@ -180,8 +183,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         the table that `base_estimator` would see; a `FrozenEstimator` is used as it is, and must
         not have seen these rows. ``"base"`` is `base_estimator`.
 
-        ``"auto"`` is LightGBM on profile, `WindowStatistics` and `IntervalStatistics`, and a
-        logistic regression on the profile, weighed by another logistic regression. After a warm
+        ``"auto"`` is LightGBM on profile, `WindowStatistics`, `IntervalStatistics` and topics (see
+        `n_topics`), and a logistic regression on the profile, weighed by another one. After a warm
         start the network of step one stands in place of that on the profile, and the trees see its
         scores. It teaches where it can: from a table in memory with 100 rows, or users, of each
         class at least; `history_` then has ``train_divergence``. None is no teacher. The teacher of step one is named in `warm_start_from`.
@@ -332,7 +335,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         "hierarchical": ["boolean"],
         "event_numbers": [StrOptions({"auto"}), "array-like", None],
         "mean_intention": ["boolean"],
-        "n_topics": [Interval(Integral, 0, None, closed="left")],
+        "n_topics": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
         "base_estimator": [HasMethods(["fit", "predict_proba"]), None],
         "teacher": [HasMethods(["fit", "predict_proba"]), StrOptions({"auto", "base"}), None],
         "guidance_weight": [Interval(Real, 0, None, closed="left")],
@@ -373,7 +376,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         hierarchical: bool = True,
         event_numbers: Sequence[str] | str | None = "auto",
         mean_intention: bool = True,
-        n_topics: int = 0,
+        n_topics: int | str = "auto",
         base_estimator: Any = None,
         teacher: Any = "auto",
         guidance_weight: float = 1.0,
@@ -1095,7 +1098,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             or any(name.startswith("criterion__") for name in self.net_params or {})
         ):
             return None
-        statistics = usual_statistics(frame, self.behaviors, self.applied_at, weight)
+        of_windows = usual_statistics(frame, self.behaviors, self.applied_at, weight)
+        statistics = np.hstack([of_windows, dataset.events.topics])
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         weight = weight / weight.mean()
         # The old rows are others than these, so what was learned of them judges these honestly.
@@ -1177,7 +1181,11 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         read = self.event_numbers_.fit_on_the_way(pieces(), weight)
         self.vocabulary_.fit_pieces(self._event_ranges.learn(self._optional.learn(read)))
         self._event_ranges.tell_codes(stacklevel=5)
-        self.topics_ = Correspondence(sum(self.vocabulary_.sizes_), self.n_topics)
+        n_behaviors = sum(self.vocabulary_.sizes_)
+        if isinstance(self.n_topics, str):
+            self.topics_ = Correspondence(n_behaviors, USUAL_TOPICS, at_least=MANY_BEHAVIORS)
+        else:
+            self.topics_ = Correspondence(n_behaviors, self.n_topics)
         self.topics_.fit(lambda: self._weighed_tables(pieces(), weight))
         self.topics_.tell_nothing_found(self.behaviors, stacklevel=5)
 
@@ -1551,7 +1559,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         switches = (
             *("behavior_dim", "intention_dim", "habit_dim", "hidden_units", "dropout"),
             *("log_interval", "time_aware", "user_item_aware", "field_aware", "hierarchical"),
-            *("mean_intention", "n_topics"),
+            "mean_intention",
         )
         params = {
             "module": HUIHEN,
@@ -1576,6 +1584,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             "module__behavior_sizes": self.vocabulary_.sizes_,
             "module__profile_sizes": self.profile_encoder_.field_sizes_,
             "module__n_numbers": len(self.event_numbers_.names_),
+            "module__n_topics": self.topics_.n_axes,
             **{f"module__{name}": getattr(self, name) for name in switches},
             # One pass over all weights in place of one for each; another optimizer may have none.
             **({} if "optimizer" in (self.net_params or {}) else {"optimizer__fused": True}),

@@ -215,6 +215,24 @@ def test_step_one_judges_new_rows_by_their_profile(X, bank):
     assert np.ptp(judged) > 0.1
 
 
+def test_the_teacher_sees_the_topics(X, bank, monkeypatch):
+    seen = []
+
+    class Noting(UsualTeacher):
+        def __init__(self, profile, statistics, *rest):
+            seen.append(statistics)
+            super().__init__(profile, statistics, *rest)
+
+    monkeypatch.setattr("skhuihen.classifier.UsualTeacher", Noting)
+    model = fit(X, bank.y, n_topics=3)
+    fit(X, bank.y, n_topics=0)
+    of_topics = seen[0][:, seen[1].shape[1] :]
+    np.testing.assert_array_equal(seen[0][:, : -of_topics.shape[1]], seen[1])
+    assert of_topics.shape == (len(X), 3)
+    table = model._table_of(model._read_behaviors(X))
+    np.testing.assert_allclose(of_topics, model.topics_.transform(table), atol=1e-6)
+
+
 def test_a_user_with_many_rows_is_one(X, bank):
     """The 100 are users, whose rows are on one side of every cut."""
     few_users = X.assign(user_id=np.arange(len(X)) // 4)

@@ -53,6 +53,8 @@ class Correspondence:
         Behaviors have the numbers below it; this one and above are not known.
     n_axes : int
         Coordinates of each application; those beyond the rank of the table are 0.
+    at_least : int, default=0
+        Behaviors in use from which on there are axes; with fewer, `n_axes` becomes 0.
 
     Attributes
     ----------
@@ -68,9 +70,10 @@ class Correspondence:
     Data Analysis 53 (2009), on the roots.
     """
 
-    def __init__(self, n_behaviors: int, n_axes: int) -> None:
+    def __init__(self, n_behaviors: int, n_axes: int, at_least: int = 0) -> None:
         self.n_behaviors = n_behaviors
-        self.n_axes = n_axes
+        self.n_axes = n_axes if n_behaviors >= at_least else 0
+        self.at_least = at_least
 
     def fit(self, read: Callable[[], Iterable[Table]]) -> Self:
         """Find the axes; tables are added up, so that not all must be in memory.
@@ -85,9 +88,11 @@ class Correspondence:
         -------
         self
         """
-        self.loadings_ = np.zeros((self.n_behaviors, self.n_axes))
         self._used = np.arange(self.n_behaviors)
         self._used = used = self._find_used(read() if self.n_axes else [])
+        if len(used) < self.at_least:
+            self.n_axes = 0
+        self.loadings_ = np.zeros((self.n_behaviors, self.n_axes))
         n_axes = min(self.n_axes, len(used))
         if not n_axes:
             return self
