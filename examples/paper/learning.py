@@ -23,9 +23,7 @@ from tables import NAMES, NOTES, Table, markdown
 DEFAULT = "HUIHEN, default"
 #: No real lender here has so many behaviors that there are topics.
 NO_TOPICS = "HUIHEN, default, no topics"
-HERE = [
-    name for name in TODAY if "expert" not in name and "old" not in name and name != NO_TOPICS
-]
+HERE = [name for name in TODAY if "expert" not in name and "old" not in name and name != NO_TOPICS]
 OLD = "LightGBM, profile + windows + topics, old and new, 150 trees"
 EXPERT = "LightGBM, profile + expert, 150 trees"
 AT_BANKS = [DEFAULT, *(name for name in TODAY if "old" in name), OLD]
