@@ -65,7 +65,7 @@ def fit(X: pd.DataFrame, y: np.ndarray, **parameters: object) -> HUIHENClassifie
     """Train one epoch."""
     # The network of the paper, which the padded one is too.
     paper = {"event_numbers": None, "net_params": {"module__mean_intention": False}}
-    paper |= {"n_estimators": 1, "max_epochs": 1, "teacher": None}
+    paper |= {"n_estimators": 1, "max_epochs": 1, "teacher": None, "n_topics": 0}
     parameters = {**paper, **parameters}
     return HUIHENClassifier(batch_size=BATCH_SIZE, random_state=0, **parameters).fit(X, y)
 

@@ -329,13 +329,14 @@ STOPPED_EARLY: dict[str, Any] = {
     "lr": 1e-3,
     "early_stopping": True,
     "teacher": None,
+    "n_topics": 0,
 }
 #: The defaults of today.
 DEFAULT: dict[str, Any] = {
     name: getattr(HUIHENClassifier(), name) for name in (*STOPPED_EARLY, "max_epochs", "batch_size")
 }
-#: Those before a teacher was part of them.
-ONE_CYCLE = DEFAULT | {"teacher": None}
+#: Those before a teacher and topics were part of them.
+ONE_CYCLE = DEFAULT | {"teacher": None, "n_topics": 0}
 
 
 def network(budget: Budget) -> HUIHENClassifier:
@@ -569,7 +570,8 @@ ON_EACH = {"trees": FEW_ON_INTERVALS, "scorecard": trees_on(with_intervals, scor
 #: Today's way of learning, which `learning.py` compares with what a risk team has.
 TODAY: dict[str, Factory] = {
     "HUIHEN, default": huihen(**DEFAULT),
-    "HUIHEN, default, no teacher": huihen(**ONE_CYCLE),
+    "HUIHEN, default, no teacher": huihen(**DEFAULT | {"teacher": None}),
+    "HUIHEN, default, no topics": huihen(**DEFAULT | {"n_topics": 0}),
     "HUIHEN, default, single network": huihen(**DEFAULT | {"n_estimators": 1}),
     "HUIHEN, default, on LightGBM": huihen(base=FEW_ON_INTERVALS, **DEFAULT),
     "HUIHEN, default, on LightGBM and scorecard": huihen(base=both, **DEFAULT),
@@ -577,7 +579,7 @@ TODAY: dict[str, Factory] = {
         base=ON_EXPERT, guide=ON_EXPERT, **DEFAULT
     ),
     "HUIHEN, default, topics, on LightGBM with topics, old and new": huihen(
-        n_topics=N_TOPICS, base=with_old_rows(FEW_ON_TOPICS), **DEFAULT
+        base=with_old_rows(FEW_ON_TOPICS), **DEFAULT | {"n_topics": N_TOPICS}
     ),
     "scorecard, profile + windows + intervals": of_events(ON_EACH["scorecard"]),
     "LightGBM, profile + windows + intervals, 150 trees": of_events(FEW_ON_INTERVALS),

@@ -125,11 +125,12 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         to the paper's use of amounts and intervals. ``"auto"`` uses those that exist of: the
         interval before a behavior, its age at the application (``"age"``, in seconds, which is
         added here), and its amount. None is the paper's form.
-    n_topics : int, default=0
+    n_topics : int or "auto", default="auto"
         Number of topics of an application's behaviors. They are found without labels, as in
         `BehaviorTopics`, from the behaviors of `vocabulary_`, and join T, H and the profile. A
         GRU needs many overdue applications to learn which of hundreds of items occur together.
-        0 is the paper's form.
+        ``"auto"`` is 10 if at least 100 behaviors occur in 20 applications or more each, and 0
+        otherwise. 0 is the paper's form.
     base_estimator : classifier or None, default=None
         A model to build on, such as the LightGBM in use. The log-odds are then a weighted sum of
         its log-odds and those of the networks. The weights come from rows that neither was fitted
@@ -145,11 +146,12 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         fits for five networks), on the table that `base_estimator` would see. A `FrozenEstimator`
         is used as it is, and must not have seen these rows. ``"base"`` is `base_estimator`.
 
-        ``"auto"`` is LightGBM on profile, `WindowStatistics` and `IntervalStatistics`, and a
-        logistic regression on the profile, weighted by another logistic regression. It requires a
-        table in memory with at least 100 rows, or users, of each class. After a warm start, which
-        was taught from more rows, it is not used. If it was used, `history_` has
-        ``train_divergence``. None is no teacher. For the teacher of step one, see
+        ``"auto"`` is LightGBM on profile, `WindowStatistics`, `IntervalStatistics` and topics, a
+        logistic regression on the profile and, up to 10,000 rows, `make_scorecard` on all of these,
+        weighted by another logistic regression. After a warm start the network of step one replaces
+        the logistic regression on the profile, and the other models see its scores. It requires a
+        table in memory with at least 100 rows, or users, of each class. If it was used, `history_`
+        has ``train_divergence``. None is no teacher. For the teacher of step one, see
         `warm_start_from`.
     guidance_weight : float, default=1.0
         Weight of the guidance of `teacher`, alpha of equation 16; fixed here. 0 is no teacher.
@@ -302,7 +304,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         "id_columns": ["array-like"],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "event_numbers": [StrOptions({"auto"}), "array-like", None],
-        "n_topics": [Interval(Integral, 0, None, closed="left")],
+        "n_topics": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
         "base_estimator": [HasMethods(["fit", "predict_proba"]), None],
         "teacher": [HasMethods(["fit", "predict_proba"]), StrOptions({"auto", "base"}), None],
         "guidance_weight": [Interval(Real, 0, None, closed="left")],
@@ -334,7 +336,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         id_columns: Sequence[str] = ("user_id", "application_id"),
         dropout: float = 0.6,
         event_numbers: Sequence[str] | str | None = "auto",
-        n_topics: int = 0,
+        n_topics: int | str = "auto",
         base_estimator: Any = None,
         teacher: Any = "auto",
         guidance_weight: float = 1.0,
@@ -433,10 +435,10 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                     f"{name} requires a table in memory, but X is a Parquet path. Read a part that "
                     f"fits into memory, or drop {name}."
                 )
-        dataset, start = self._set_up(frame, y, label, weight, source)
+        dataset, start, pretrained = self._set_up(frame, y, label, weight, source)
         users = users_of(frame, self.id_columns)
         margin = None if self.base_estimator is None else self._fit_base(frame, y, weight, users)
-        teacher = self._find_teacher(dataset, frame, y, weight, users)
+        teacher = self._find_teacher(dataset, frame, y, weight, users, pretrained)
         teach = None
         if teacher is not None:
             teach = Guide(teacher, label, users, self._shift_of_classes(), self.verbose).teach
@@ -557,7 +559,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                     "class_weight='balanced' requires rows of both classes in the first call. "
                     "Pass more rows, or the weights as a dict."
                 )
-            first, start = self._set_up(frame, y, label, weight, source)
+            first, start, _ = self._set_up(frame, y, label, weight, source)
             self._keep(self._trainer().begin(first, self._encoder.sizes, start))
             self.blend_ = None
             return self
@@ -987,7 +989,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         label: NDArray[np.int64],
         weight: NDArray[np.float64],
         source: PreparedParquet | None,
-    ) -> tuple[_Applications, ColdStart | PretrainedStart]:
+    ) -> tuple[_Applications, ColdStart | PretrainedStart, Pretrained | None]:
         """Learn what is learned only once; return the data set and the start of the networks."""
         self.class_weight_ = class_weights(self.class_weight, self.classes_, y, weight)
         for name, of_class in zip(self.classes_.tolist(), self.class_weight_, strict=True):
@@ -1031,8 +1033,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             label, weight = np.append(label, [0, 1]), np.append(weight, [0.5, 0.5])
         log_odds = log_odds_of(label, weight)
         if pretrained is None or self.old_data is None:
-            return dataset, ColdStart(log_odds)
-        return dataset, pretrained.start(log_odds, self.old_data.pretrained_lr)
+            return dataset, ColdStart(log_odds), None
+        start = pretrained.start(log_odds, self.old_data.pretrained_lr)
+        return dataset, start, pretrained
 
     def _fit_base(
         self,
@@ -1060,6 +1063,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         y: NDArray[Any],
         weight: NDArray[np.float64],
         users: NDArray[np.int64] | None,
+        pretrained: Pretrained | None,
     ) -> Teacher | None:
         """Return the teacher of the networks, if there is one."""
         if self._names_teacher():
@@ -1068,16 +1072,18 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         if (
             not _is(self.teacher, "auto")
             or self.guidance_weight == 0
-            or self.old_data is not None  # taught already, from more rows
             or not isinstance(dataset, ApplicationDataset)
             or n_of_rarest(y, users) < FEWEST_TO_TEACH
             or any(name.startswith("criterion__") for name in self.net_params or {})
         ):
             return None
-        statistics = usual_statistics(frame, self.behaviors, self.applied_at, weight)
+        of_windows = usual_statistics(frame, self.behaviors, self.applied_at, weight)
+        statistics = np.hstack([of_windows, dataset.events.topics])
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        profile = dataset.profile
-        return UsualTeacher(profile, statistics, dataset.y, weight / weight.mean(), seed)
+        weight = weight / weight.mean()
+        # The old rows are different rows, so scores from them are honest here.
+        known = None if pretrained is None else pretrained.judge(frame)
+        return UsualTeacher(dataset.profile, statistics, dataset.y, weight, seed, known)
 
     def _models_beside(self) -> list[Any]:
         """Return the models that see the same table."""

@@ -17,6 +17,7 @@ STOPPED_EARLY: dict[str, Any] = {
     "batch_size": 64,
     "early_stopping": True,
     "teacher": None,
+    "n_topics": 0,
 }
 
 

@@ -194,6 +194,23 @@ def test_topics_join_the_others_but_are_no_part_of_transform(
     assert not np.allclose(model.predict_proba(X), score), "they reach the network"
 
 
+def test_topics_come_by_themselves_where_there_are_many_behaviors(
+    X: pd.DataFrame, bank: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ten, none, usual = (quick(n_topics=n, max_epochs=1).fit(X, bank.y) for n in (10, 0, "auto"))
+    in_use = np.abs(ten.topics_.loadings_).any(axis=1).sum()
+    alike = ten if in_use >= 100 else none
+    np.testing.assert_array_equal(usual.predict_proba(X), alike.predict_proba(X))
+    for fewest, alike in ((in_use, ten), (in_use + 1, none)):
+        monkeypatch.setattr("skhuihen.classifier.MANY_BEHAVIORS", fewest)
+        usual.fit(X, bank.y)
+        np.testing.assert_array_equal(usual.predict_proba(X), alike.predict_proba(X))
+    # Nobody asked for topics, so nobody is told that there are none.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*topics are 0.*")
+        quick(n_topics="auto", early_stopping=False, max_epochs=1).fit(X[:15], bank.y[:15])
+
+
 def test_topics_are_those_of_the_transformer(bank: Any) -> None:
     # Without amounts, no behavior is two by its sign.
     X = attach_behaviors(bank.applications, bank.events.drop(columns="amount"))

@@ -89,6 +89,12 @@ class Pretrained:
     schema: TableSchema
     features: list[Any]
 
+    def judge(self, frame: pd.DataFrame) -> NDArray[np.float64]:
+        """Return the log-odds of overdue of new applications by the network of step one."""
+        profile = self.encoder.profile_of(frame)
+        dataset: Any = self.encoder.dataset(profile, no_events(len(profile)))
+        return self.nets[0].log_odds(dataset)
+
     def start(self, log_odds: float, lr: float) -> PretrainedStart:
         """Return the start of step two.
 

@@ -29,6 +29,8 @@ PARAMETERS = (
     *("behaviors", "applied_at", "profile_encoder", "id_columns", "event_numbers", "n_topics"),
     *("dtype", "net_params"),
 )
+#: The number of topics for ``n_topics="auto"``, and the number of behaviors in use that it needs.
+USUAL_TOPICS, MANY_BEHAVIORS = 10, 100
 
 
 class ApplicationEncoder:
@@ -93,7 +95,11 @@ class ApplicationEncoder:
         read = self.event_numbers_.fit_on_the_way(pieces(), weight)
         self.vocabulary_.fit_pieces(self.ranges_.learn(self.optional_.learn(read)))
         self.ranges_.tell_codes(stacklevel=5)
-        self.topics_ = Correspondence(sum(self.vocabulary_.sizes_), self.params["n_topics"])
+        n_behaviors, n_topics = sum(self.vocabulary_.sizes_), self.params["n_topics"]
+        if isinstance(n_topics, str):
+            self.topics_ = Correspondence(n_behaviors, USUAL_TOPICS, at_least=MANY_BEHAVIORS)
+        else:
+            self.topics_ = Correspondence(n_behaviors, n_topics)
         self.topics_.fit(lambda: self._weighed_tables(pieces(), weight))
         self.topics_.tell_nothing_found(self.column, stacklevel=5)
 
@@ -117,6 +123,7 @@ class ApplicationEncoder:
             "behavior_sizes": self.vocabulary_.sizes_,
             "profile_sizes": self.profile_encoder_.field_sizes_,
             "n_numbers": len(self.event_numbers_.names_),
+            "n_topics": self.topics_.n_axes,
         }
 
     # Reading events.

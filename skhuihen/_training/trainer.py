@@ -245,8 +245,7 @@ class Trainer:
         shuffling = torch.Generator().manual_seed(of_shuffling)
         is_warm = isinstance(start, PretrainedStart)
         rates = start.rates(self.lr)
-        of_classifier = {name: self.params[name] for name in ("dropout", "n_topics")}
-        shape = architecture_of(self.params) | of_classifier
+        shape = architecture_of(self.params) | {"dropout": self.params["dropout"]}
         params = {
             "module": HUIHEN,
             "classes": [0, 1],

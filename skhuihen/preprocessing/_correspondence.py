@@ -53,6 +53,8 @@ class Correspondence:
         Behaviors are numbered below it; this number and higher ones are unknown.
     n_axes : int
         Number of coordinates per application; those beyond the rank of the table are 0.
+    at_least : int, default=0
+        With fewer behaviors in use, `n_axes` becomes 0.
 
     Attributes
     ----------
@@ -68,9 +70,10 @@ class Correspondence:
     Data Analysis 53 (2009), on the roots.
     """
 
-    def __init__(self, n_behaviors: int, n_axes: int) -> None:
+    def __init__(self, n_behaviors: int, n_axes: int, at_least: int = 0) -> None:
         self.n_behaviors = n_behaviors
-        self.n_axes = n_axes
+        self.n_axes = n_axes if n_behaviors >= at_least else 0
+        self.at_least = at_least
 
     def fit(self, read: Callable[[], Iterable[Table]]) -> Self:
         """Find the axes; tables are summed, so they need not all be in memory.
@@ -85,9 +88,11 @@ class Correspondence:
         -------
         self
         """
-        self.loadings_ = np.zeros((self.n_behaviors, self.n_axes))
         self._used = np.arange(self.n_behaviors)
         self._used = used = self._find_used(read() if self.n_axes else [])
+        if len(used) < self.at_least:
+            self.n_axes = 0
+        self.loadings_ = np.zeros((self.n_behaviors, self.n_axes))
         n_axes = min(self.n_axes, len(used))
         if not n_axes:
             return self

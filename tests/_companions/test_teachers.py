@@ -54,7 +54,8 @@ def make(kind: str, X: np.ndarray, y: np.ndarray) -> Any:
     weight = np.ones(len(y))
     if kind == "given":
         return GivenTeacher(LogisticRegression(), X, y, weight)
-    return UsualTeacher(X[:, :2], X[:, 2:], y, weight, seed=0)
+    known = 0.5 * X[:, 0] if kind == "warm" else None
+    return UsualTeacher(X[:, :2], X[:, 2:], y, weight, 0, known)
 
 
 def guidance(kind: str, X: np.ndarray, y: np.ndarray, parts: list[np.ndarray], **how: Any) -> Any:
@@ -65,7 +66,7 @@ def guidance(kind: str, X: np.ndarray, y: np.ndarray, parts: list[np.ndarray], *
 
 @pytest.mark.parametrize("is_scored", [False, True])
 @pytest.mark.parametrize("n_parts", [2, 5])
-@pytest.mark.parametrize("kind", ["given", "usual"])
+@pytest.mark.parametrize("kind", ["given", "usual", "warm"])
 def test_no_label_that_a_network_leaves_out_moves_what_it_is_taught(rows, kind, n_parts, is_scored):
     X, y = rows
     parts = folds(y, None, n_parts, np.random.RandomState(1))
@@ -93,9 +94,10 @@ def test_no_row_is_judged_by_a_model_that_has_seen_it(rows, n_parts):
         assert guidance("given", X, other, parts)[0][row] == of_given[row]
     # A label by heart would be a guidance that agrees with pure noise.
     noise = np.random.default_rng(2).integers(0, 2, N_ROWS)
-    taught = guidance("usual", X, noise, parts)[0]
-    known = ~np.isnan(taught)
-    assert roc_auc_score(noise[known], taught[known]) < 0.6
+    for kind in ("usual", "warm"):
+        taught = guidance(kind, X, noise, parts)[0]
+        known = ~np.isnan(taught)
+        assert roc_auc_score(noise[known], taught[known]) < 0.6
 
 
 def test_each_fit_serves_two_networks(rows):
@@ -134,6 +136,50 @@ def test_the_usual_teacher_finds_what_is_in_profile_and_statistics(rows):
     for label in (of_profile, of_statistics):
         (taught,) = guidance("usual", X, label, [])
         assert roc_auc_score(label, taught) > 0.7
+
+
+def test_after_a_warm_start_the_teacher_knows_what_step_one_knows(rows):
+    """Few rows tell little of a sum of many columns, of which step one knows the weights."""
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(N_ROWS, 60))
+    known = X.sum(axis=1) / np.sqrt(15)
+    label = (rng.random(N_ROWS) < expit(known)).astype(np.int64)
+    weight = np.ones(N_ROWS)
+    found = []
+    for of_step_one in (None, known):
+        teacher = UsualTeacher(X, np.empty((N_ROWS, 0)), label, weight, 0, of_step_one)
+        (taught,) = Guide(teacher, label, None, 0.0, 0).teach(
+            [], 1, np.random.RandomState(0), is_scored=False
+        )
+        found.append(roc_auc_score(label, taught))
+    assert found[1] > found[0] + 0.05
+    # It is weighed: what step one knows may be wrong.
+    teacher = UsualTeacher(X, np.empty((N_ROWS, 0)), 1 - label, weight, 0, known)
+    (taught,) = Guide(teacher, 1 - label, None, 0.0, 0).teach(
+        [], 1, np.random.RandomState(0), is_scored=False
+    )
+    assert roc_auc_score(1 - label, taught) > 0.6
+
+
+def test_a_scorecard_of_all_has_a_say_where_rows_are_few(monkeypatch):
+    """Of a sum of many curves, trees find little in few rows."""
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(N_ROWS, 40))
+    label = (rng.random(N_ROWS) < expit(X.sum(axis=1) / 2)).astype(np.int64)
+    rows, found = np.arange(N_ROWS), {}
+    for few in (N_ROWS, N_ROWS - 1):
+        monkeypatch.setattr("skhuihen.guide.FEW_ROWS", few)
+        for known in (None, np.zeros(N_ROWS)):
+            teacher = UsualTeacher(X[:, :1], X[:, 1:], label, np.ones(N_ROWS), 0, known)
+            assert teacher.judge(rows[::2], rows).shape == (N_ROWS, 3 if few == N_ROWS else 2)
+        guide = Guide(teacher, label, None, 0.0, 0)
+        (taught,) = guide.teach([], 1, np.random.RandomState(0), is_scored=False)
+        found[few] = roc_auc_score(label, taught)
+    assert found[N_ROWS] > found[N_ROWS - 1] + 0.03
+    # Without statistics there is nothing that the scorecard of the profile does not see.
+    monkeypatch.setattr("skhuihen.guide.FEW_ROWS", N_ROWS)
+    of_profile = UsualTeacher(X, np.empty((N_ROWS, 0)), label, np.ones(N_ROWS), 0)
+    assert of_profile.judge(rows[::2], rows).shape == (N_ROWS, 2)
 
 
 # ---- in the classifier
@@ -176,7 +222,36 @@ def test_who_is_taught_without_asking(X, bank, tmp_path):
     assert not is_taught(fit(tmp_path / "x.parquet", "y"))
     warm = HUIHENClassifier(n_estimators=1, max_epochs=1, random_state=0)
     warm.warm_start_from(bank.old_applications, bank.old_y)
-    assert not is_taught(warm.fit(X, bank.y))
+    assert is_taught(warm.fit(X, bank.y))
+
+
+def test_step_one_judges_new_rows_by_their_profile(X, bank):
+    model = HUIHENClassifier(n_networks=1, max_epochs=1, random_state=0)
+    model.warm_start_from(bank.old_applications, bank.old_y).fit(X, bank.y)
+    student = model.warm_start_student_
+    judged = model._warm_start.known(model).judge(X)
+    of_profile = X[student.feature_names_in_]
+    np.testing.assert_allclose(judged, student.decision_function(of_profile), atol=1e-6)
+    assert "behaviors" not in of_profile
+    assert np.ptp(judged) > 0.1
+
+
+def test_the_teacher_sees_the_topics(X, bank, monkeypatch):
+    seen = []
+
+    class Noting(UsualTeacher):
+        def __init__(self, profile, statistics, *rest):
+            seen.append(statistics)
+            super().__init__(profile, statistics, *rest)
+
+    monkeypatch.setattr("skhuihen.classifier.UsualTeacher", Noting)
+    model = fit(X, bank.y, n_topics=3)
+    fit(X, bank.y, n_topics=0)
+    of_topics = seen[0][:, seen[1].shape[1] :]
+    np.testing.assert_array_equal(seen[0][:, : -of_topics.shape[1]], seen[1])
+    assert of_topics.shape == (len(X), 3)
+    table = model._table_of(model._read_behaviors(X))
+    np.testing.assert_allclose(of_topics, model.topics_.transform(table), atol=1e-6)
 
 
 def test_a_user_with_many_rows_is_one(X, bank):
