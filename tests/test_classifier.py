@@ -547,7 +547,7 @@ def test_refusals(X: pd.DataFrame, bank: Any, fitted: HUIHENClassifier) -> None:
         quick().fit(X.rename(columns={"behaviors": "events"}), y)
     with pytest.raises(ValueError, match="yet now missing"):
         fitted.predict_proba(X.drop(columns="user__age"))
-    with pytest.raises(ValueError, match="'user__age' holds 1 infinite"):
+    with pytest.raises(ValueError, match="'user__age' contains 1 infinite"):
         fitted.predict_proba(X.iloc[:1].assign(user__age=np.inf))
     with pytest.raises(TypeError, match="set_output"):
         fitted.predict_proba(np.array([[1, [{"time": 1}]]], dtype=object))

@@ -90,7 +90,7 @@ def check_unique(column: pd.Series, file: str) -> None:
     repeated = column.duplicated()
     if repeated.any():
         raise ValueError(
-            f"{file}: values of column {column.name!r} must be unique, but {repeated.sum()} rows "
+            f"{file}: column {column.name!r} must have unique values, but {repeated.sum()} rows "
             f"repeat one, for example {column[repeated].iloc[0]!r}. Remove these rows."
         )
 
@@ -100,8 +100,8 @@ def check_present(column: pd.Series, file: str, what: str) -> None:
     absent = int(column.isna().sum())
     if absent:
         raise ValueError(
-            f"{file}: column {column.name!r} must have {what} in every row, but it is missing in "
-            f"{absent} rows. Remove these rows."
+            f"{file}: column {column.name!r} must have {what} in every row, but {absent} rows "
+            "have no value. Remove these rows."
         )
 
 

@@ -237,7 +237,7 @@ def test_refuses_fields_that_are_none():
         BehaviorVocabulary().fit(abstracted(("click", "a", None)))
     with pytest.raises(ValueError, match="'field' contains 'missing'"):
         BehaviorVocabulary().fit(abstracted((None, "a", None)))
-    with pytest.raises(ValueError, match="'amount' holds 1 infinite values"):
+    with pytest.raises(ValueError, match="'amount' contains 1 infinite values"):
         BehaviorVocabulary().fit(abstracted((TRANSFORM, "a", math.inf)))
     column = Behaviors.from_column(nested([[{"time": 0, "operation": "a"}]]))
     with pytest.raises(TypeError, match="'operation' is of type double; it must hold text"):

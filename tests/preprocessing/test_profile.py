@@ -481,9 +481,9 @@ def test_refuses_values_that_are_no_profile(values, found):
 @pytest.mark.parametrize("dtype", [np.float64, "Float64", object])
 def test_refuses_infinite_numbers(dtype):
     X = pd.DataFrame({"x": pd.Series([1, math.inf, -math.inf], dtype=dtype)})
-    with pytest.raises(ValueError, match=r"'x' holds 2 infinite values; .* by NaN"):
+    with pytest.raises(ValueError, match=r"'x' contains 2 infinite values; .* with NaN"):
         ProfileEncoder().fit(X)
-    with pytest.raises(ValueError, match="'x' holds 2 infinite values"):
+    with pytest.raises(ValueError, match="'x' contains 2 infinite values"):
         ProfileEncoder().fit(pd.DataFrame({"x": [1, 2]})).transform(X)
 
 
@@ -571,7 +571,7 @@ def test_refuses_lacking_and_repeated_columns():
     for step in (ProfileEncoder().fit, encoder.transform):
         with pytest.raises(ValueError, match="X has more than one column 'b'"):
             step(pd.concat([X, X[["b"]]], axis=1))
-        with pytest.raises(TypeError, match="X is a ndarray; a table with one row per application"):
+        with pytest.raises(TypeError, match="X is a ndarray; it must be a table with one row"):
             step(X.to_numpy())
 
 

@@ -309,7 +309,7 @@ def test_refuses_parameters(wrong):
         ({"session_gap": "x"}, "session_gap='x' is not a valid duration"),
         ({"session_gap": 3600}, "session_gap=3600 is not a valid duration"),
         ({"lookback": 3}, "lookback=3 is not a valid duration"),
-        ({"applied_at": "at"}, "no column 'at', so nothing could keep events"),
+        ({"applied_at": "at"}, "no column 'at', so events after"),
         ({"column": "log"}, "no column 'log'; it has"),
     ],
 )
@@ -320,7 +320,7 @@ def test_refuses_values(wrong, message):
 
 def test_refuses_infinite_amounts_and_what_is_not_fitted():
     X = applications([[event(0, amount=math.inf)]])
-    with pytest.raises(ValueError, match="'amount' holds 1 infinite values; finite numbers"):
+    with pytest.raises(ValueError, match="'amount' contains 1 infinite values; only finite"):
         WindowStatistics().fit(X)
     for method in ("transform", "get_feature_names_out"):
         with pytest.raises(NotFittedError):
