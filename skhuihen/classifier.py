@@ -122,9 +122,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Dropout rate after each of these layers.
     event_numbers : "auto", sequence of str or None, default="auto"
         Numeric subfields of the behaviors that the time-aware GRU reads as numbers, in addition
-        to the paper's use of amounts and intervals. ``"auto"`` uses those that exist of: the
-        interval before a behavior, its age at the application (``"age"``, in seconds, which is
-        added here), and its amount. None is the paper's form.
+        to the paper's use of amounts and intervals. ``"auto"`` uses, if present, the interval
+        before a behavior, its age at the application (``"age"``, in seconds, added here), and its
+        amount. None is the paper's form.
     n_topics : int or "auto", default="auto"
         Number of topics of an application's behaviors. They are found without labels, as in
         `BehaviorTopics`, from the behaviors of `vocabulary_`, and join T, H and the profile. A
@@ -168,7 +168,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     weight_decay : float or "auto", default="auto"
         L2 penalty of Adam, on the mean loss of a row. ``"auto"`` is 0.001 for up to 3,400 training
         rows. Beyond, it falls with the square of their number, to 0.00001 at 34,000, because many
-        rows regularize by themselves. The rows are those of `fit`, of the first `partial_fit`, or
+        rows need less regularization. The rows are those of `fit`, of the first `partial_fit`, or
         of step one of a warm start. The paper gives none, which is 0.
     max_epochs : int, default=15
         Passes over the training rows; with `early_stopping`, the maximum.
