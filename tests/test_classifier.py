@@ -159,7 +159,7 @@ def test_behaviors_alone_without_any_profile(X: pd.DataFrame, bank: Any) -> None
 def test_switches_change_the_network(
     switch: str, fitted: HUIHENClassifier, X: pd.DataFrame, bank: Any
 ) -> None:
-    model = quick(**{switch: False}).fit(X, bank.y)
+    model = quick(net_params={f"module__{switch}": False}).fit(X, bank.y)
     assert not np.allclose(model.predict_proba(X), fitted.predict_proba(X))
     width = 30 if switch == "hierarchical" else 60
     assert model.transform(X).shape == (300, width)
@@ -170,7 +170,7 @@ def test_the_mean_intention_joins_the_others_but_is_no_part_of_transform(
 ) -> None:
     plain = clone(fitted).set_params(net_params={"module__mean_intention": False}).fit(X, bank.y)
     widths = [model.net_.module_.interaction.joint.of_vectors.shape[1] for model in (fitted, plain)]
-    assert widths[0] == widths[1] + fitted.intention_dim
+    assert widths[0] == widths[1] + fitted.net_.module_.intention_dim
     assert fitted.transform(X).shape == plain.transform(X).shape
 
 

@@ -291,7 +291,7 @@ def test_values_as_arguments_of_the_join(kind: str) -> None:
     value = VALUES[kind]
     assert_result_or_clear_error(lambda: attach_behaviors(value, E), "applications")
     assert_result_or_clear_error(lambda: attach_behaviors(A, value), "events")
-    for parameter in ("by", "applied_at", "time", "known_at", "order", "lookback", "name"):
+    for parameter in ("by", "applied_at", "time", "known_at", "order", "lookback", "behaviors"):
         for argument in (value, [value]):
             assert_result_or_clear_error(
                 lambda p=parameter, a=argument: attach_behaviors(A, E, **{p: a}),

@@ -44,7 +44,7 @@ def slow_folds(
     n_splits: int,
     gap: int,
     test_size: int | None,
-    max_train: int | None,
+    max_train_size: int | None,
 ) -> list[Fold]:
     """Read the docstring of `OutOfTimeSplit` row by row; times are microseconds."""
     time = [hour * 3_600_000_000 for hour in hours]
@@ -61,7 +61,7 @@ def slow_folds(
         train: set[int] = set()
         test: set[int] = set()
         for row, t in enumerate(time):
-            young = max_train is None or t >= cuts[i] - gap - max_train
+            young = max_train_size is None or t >= cuts[i] - gap - max_train_size
             if t + gap < cuts[i] and young:
                 train.add(row)
             if cuts[i] <= t < cuts[i + 1]:
@@ -82,7 +82,7 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
         "n_splits": draw(st.integers(1, 4)),
         "gap": draw(st.integers(0, 30)),
         "test_size": draw(length),
-        "max_train": draw(length),
+        "max_train_size": draw(length),
     }
 
 
@@ -275,7 +275,7 @@ def test_repr_and_refused_parameters() -> None:
     splitter = OutOfTimeSplit(3, gap="90D", by_user="user_id")
     assert repr(splitter) == (
         "OutOfTimeSplit(applied_at='applied_at', by_user='user_id', gap='90D',\n"
-        "        max_train=None, n_splits=3, test_size=None)"
+        "        max_train_size=None, n_splits=3, test_size=None)"
     )
     for params in [
         *({"gap": "-1D"}, {"gap": 90}, {"test_size": "0D"}, {"max_train_size": "a year"}),

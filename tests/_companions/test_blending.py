@@ -387,7 +387,7 @@ def test_partial_fit_goes_on_with_base_and_weights(X, bank):
     assert model.blend_ == blend
     assert (model.predict_proba(X) != before).any()
     with pytest.raises(ValueError, match="base_estimator=Pipeline"):
-        model.set_params(base_estimator=trees()).partial_fit(X, bank.y)
+        model.set_params(base_estimator=trees().set_params(verbose=True)).partial_fit(X, bank.y)
     unfitted = standing(trees())
     assert not hasattr(unfitted, "partial_fit")
     with pytest.raises(AttributeError, match="no attribute 'partial_fit'") as refused:

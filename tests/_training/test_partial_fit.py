@@ -295,7 +295,7 @@ def test_parameters_changed_between_calls(X: pd.DataFrame, y: np.ndarray) -> Non
         max_epochs=1,
         n_iter_no_change=1,
         random_state=7,
-        net_params={"module__hidden_units": [50, 25]},
+        id_columns=["user_id", "application_id"],
     )
     model.set_params(early_stopping=False).partial_fit(X, y)
     with pytest.raises(ValueError, match="'lr' parameter"):

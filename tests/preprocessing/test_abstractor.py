@@ -806,7 +806,7 @@ def test_names_of_columns_are_parameters():
         {"n_behaviors": 2.5},
         {"n_items": -1},
         {"merge": "names"},
-        {"column": None},
+        {"behaviors": None},
         {"applied_at": 3},
     ],
 )

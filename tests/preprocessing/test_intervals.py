@@ -132,7 +132,7 @@ def test_without_a_pair_there_is_no_column(histories):
     assert table.isna().all(axis=None)
 
 
-@pytest.mark.parametrize("wrong", [{"n_operations": 1}, {"by": None}, {"session": 3}])
+@pytest.mark.parametrize("wrong", [{"n_operations": 1}, {"group_by": None}, {"session": 3}])
 def test_refuses_parameters(wrong):
     with pytest.raises(InvalidParameterError, match=f"The '{next(iter(wrong))}' parameter"):
         IntervalStatistics(**wrong).fit(applications([[event(0)]]))
@@ -143,7 +143,7 @@ def test_refuses_parameters(wrong):
     [
         ({"session_gap": 3600}, "session_gap=3600 is not a valid duration"),
         ({"session": "loan"}, "no subfield 'loan'; they have"),
-        ({"by": "behavior"}, "no subfield 'behavior'; they have"),
+        ({"group_by": "behavior"}, "no subfield 'behavior'; they have"),
     ],
 )
 def test_refuses_values(wrong, message):

@@ -166,7 +166,10 @@ def test_an_interval_as_long_as_the_gap_does_not_cut():
     beyond = [{"time": ZERO + k, "operation": "a"} for k in (0, HOUR + 1)]
     X = applications([at_the_gap, beyond])
     assert sessions(X, min_behaviors=1) == [[0, 0], [0, 1]]
-    assert sessions(X, min_behaviors=1, gap=timedelta(hours=1, microseconds=1)) == [[0, 0], [0, 0]]
+    assert sessions(X, min_behaviors=1, session_gap=timedelta(hours=1, microseconds=1)) == [
+        [0, 0],
+        [0, 0],
+    ]
 
 
 def test_the_gap_is_between_neighbors_not_from_the_start():
@@ -277,7 +280,7 @@ def test_known_sessions_that_are_all_unknown():
 
 
 def test_gap_is_not_used_where_sessions_are_known():
-    assert sessions(applications(LOANS), session="loan", gap="1us", min_behaviors=2) == [
+    assert sessions(applications(LOANS), session="loan", session_gap="1us", min_behaviors=2) == [
         [0, 0, 1, 1, 2, 2]
     ]
 
@@ -448,7 +451,7 @@ def test_names_of_columns_are_parameters():
         {"max_behaviors": 0},
         {"session": 3},
         {"time_zone": 3},
-        {"column": None},
+        {"behaviors": None},
         {"applied_at": 3},
     ],
 )

@@ -326,7 +326,7 @@ def test_where_all_do_the_same_there_is_no_topic(monkeypatch):
         assert not model.loadings_.to_numpy().any()
 
 
-@pytest.mark.parametrize("wrong", [{"n_topics": 0}, {"n_topics": 2.5}, {"by": None}])
+@pytest.mark.parametrize("wrong", [{"n_topics": 0}, {"n_topics": 2.5}, {"group_by": None}])
 def test_refuses_parameters(wrong: dict[str, Any]):
     with pytest.raises(InvalidParameterError, match=f"The '{next(iter(wrong))}' parameter"):
         BehaviorTopics(**wrong).fit(frame(2))

@@ -285,10 +285,10 @@ def test_other_tables():
     [
         {"windows": "2D"},
         {"windows": 2},
-        {"by": None},
+        {"group_by": None},
         {"n_operations": -1},
         {"n_operations": 1.5},
-        {"column": 3},
+        {"behaviors": 3},
         {"applied_at": None},
     ],
 )
@@ -310,7 +310,7 @@ def test_refuses_parameters(wrong):
         ({"session_gap": 3600}, "session_gap=3600 is not a valid duration"),
         ({"lookback": 3}, "lookback=3 is not a valid duration"),
         ({"applied_at": "at"}, "no column 'at', so events after"),
-        ({"column": "log"}, "no column 'log'; it has"),
+        ({"behaviors": "log"}, "no column 'log'; it has"),
     ],
 )
 def test_refuses_values(wrong, message):
