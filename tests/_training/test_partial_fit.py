@@ -271,7 +271,7 @@ def test_containers_and_absent_identifiers(X: pd.DataFrame, y: np.ndarray) -> No
 
 
 def test_parameters_changed_between_calls(X: pd.DataFrame, y: np.ndarray) -> None:
-    model = quick().fit(X, y)
+    model = quick(net_params={"module__hidden_units": (50, 25)}).fit(X, y)
     for params in [
         {"net_params": {"module__habit_dim": 5}},
         {"net_params": {"module__hidden_units": (20,)}},
