@@ -455,7 +455,7 @@ class _Learned:
 
 
 def _is_fitted_teacher(teacher: Any) -> bool:
-    return isinstance(teacher, FrozenEstimator) and is_fitted(teacher)
+    return isinstance(teacher, FrozenEstimator) and is_fitted(teacher.estimator)
 
 
 def is_fitted(teacher: Any) -> bool:
