@@ -184,12 +184,11 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         not have seen these rows. ``"base"`` is `base_estimator`.
 
         ``"auto"`` is LightGBM on profile, `WindowStatistics`, `IntervalStatistics` and topics (see
-        `n_topics`), a logistic regression on the profile and, up to 10,000 rows, `make_scorecard`
-        on all of these, weighed by another logistic regression. After a warm start the network of
-        step one stands in place of that on the profile, and the others see its scores. It teaches
-        where it can: from a table in memory with 100 rows, or users, of each class at least;
-        `history_` then has ``train_divergence``. None is no teacher. The teacher of step one is
-        named in `warm_start_from`.
+        `n_topics`), and a logistic regression on the profile, weighed by another one. After a warm
+        start the network of step one stands in place of that on the profile, and the trees see its
+        scores. It teaches where it can: from a table in memory with 100 rows, or users, of each
+        class at least; `history_` then has ``train_divergence``. None is no teacher. The teacher of
+        step one is named in `warm_start_from`.
     guidance_weight : float, default=1.0
         Weight of the guidance of `teacher`, alpha of equation 16; fixed here. 0 is no teacher.
     n_networks : int, default=5

@@ -20,12 +20,7 @@ from skhuihen.base_model import WITH_BASE, base_log_odds, explain_failure, n_fol
 from skhuihen.behaviors import Behaviors
 from skhuihen.guidance import MARGIN, differ, fit_weighted
 from skhuihen.preprocessing import IntervalStatistics, WindowStatistics
-from skhuihen.scorecard import make_scorecard
 
-#: Up to so many rows a scorecard of all columns has a say, whose curves take much memory.
-FEW_ROWS = 10_000
-#: The weights of one, two and three scores before anything is known.
-BEFORE = {1: (1.0,), 2: WITH_BASE, 3: (0.4, 0.35, 0.25)}
 #: From so many folds on, rows of two of them can be judged by one fit on the others.
 FEW_FOLDS = 5
 
@@ -109,15 +104,14 @@ class GivenTeacher:
 
 
 class UsualTeacher:
-    """LightGBM on profile and statistics of the behaviors, beside scorecards.
+    """LightGBM on profile and statistics of the behaviors, and a scorecard of the profile.
 
     Trees find what goes together. Among hundreds of statistics they may miss what is plain in a
-    thin profile, which a logistic regression on piecewise-linear columns finds. Where rows are few,
-    what goes together is not to be found anyway, and a scorecard of all columns is as good as
-    trees. Another logistic regression on the scores says how much each counts.
+    thin profile, which a logistic regression on piecewise-linear columns finds. Another logistic
+    regression on both scores says how much each counts.
 
-    After a warm start the network of step one has the place of the scorecard of the profile, and
-    its scores are a column of the others too: it knows from many old rows what the profile tells.
+    After a warm start the network of step one has the scorecard's place, and its scores are a
+    column of the trees too: it knows from many old rows what the profile tells.
 
     Parameters
     ----------
@@ -151,7 +145,6 @@ class UsualTeacher:
         self.label = label
         self.weight = weight
         self.seed = seed
-        self.has_scorecard = len(label) <= FEW_ROWS and statistics.shape[1] > 0
 
     def judge(self, train: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.floating]:
         """Do what `Teacher` says."""
@@ -170,16 +163,13 @@ class UsualTeacher:
             verbose=-1,
         )
         models: list[Any] = [(trees, self.columns)]
-        if self.has_scorecard:
-            # The many columns of curves want no more digits.
-            models.append((make_scorecard("passthrough"), self.columns.astype(np.float32)))
         if self.known is None:
             models.append((LogisticRegression(C=0.003, max_iter=1000), self.profile))
         judged = []
         for model, columns in models:
             if columns.shape[1]:
-                fitted = fit_weighted(model, columns[train], self.label[train], self.weight[train])
-                probability = np.asarray(fitted.predict_proba(columns[rows]))[:, 1]
+                model.fit(columns[train], self.label[train], sample_weight=self.weight[train])
+                probability = np.asarray(model.predict_proba(columns[rows]))[:, 1]
                 judged.append(logit(probability.clip(MARGIN, 1 - MARGIN)))
         if self.known is not None:
             judged.append(self.known[rows])
@@ -187,7 +177,7 @@ class UsualTeacher:
 
     def weigh(self, judged: NDArray[np.floating], rows: NDArray[np.int64]) -> NDArray[np.floating]:
         """Do what `Teacher` says."""
-        before = BEFORE[judged.shape[1]]
+        before = WITH_BASE if judged.shape[1] == 2 else (1.0,)
         columns = list(judged[rows].T)
         intercept, *weights = weigh(columns, self.label[rows], self.weight[rows], before)
         return intercept + judged @ weights

@@ -161,27 +161,6 @@ def test_after_a_warm_start_the_teacher_knows_what_step_one_knows(rows):
     assert roc_auc_score(1 - label, taught) > 0.6
 
 
-def test_a_scorecard_of_all_has_a_say_where_rows_are_few(monkeypatch):
-    """Of a sum of many curves, trees find little in few rows."""
-    rng = np.random.default_rng(5)
-    X = rng.normal(size=(N_ROWS, 40))
-    label = (rng.random(N_ROWS) < expit(X.sum(axis=1) / 2)).astype(np.int64)
-    rows, found = np.arange(N_ROWS), {}
-    for few in (N_ROWS, N_ROWS - 1):
-        monkeypatch.setattr("skhuihen.guide.FEW_ROWS", few)
-        for known in (None, np.zeros(N_ROWS)):
-            teacher = UsualTeacher(X[:, :1], X[:, 1:], label, np.ones(N_ROWS), 0, known)
-            assert teacher.judge(rows[::2], rows).shape == (N_ROWS, 3 if few == N_ROWS else 2)
-        guide = Guide(teacher, label, None, 0.0, 0)
-        (taught,) = guide.teach([], 1, np.random.RandomState(0), is_scored=False)
-        found[few] = roc_auc_score(label, taught)
-    assert found[N_ROWS] > found[N_ROWS - 1] + 0.03
-    # Without statistics there is nothing that the scorecard of the profile does not see.
-    monkeypatch.setattr("skhuihen.guide.FEW_ROWS", N_ROWS)
-    of_profile = UsualTeacher(X, np.empty((N_ROWS, 0)), label, np.ones(N_ROWS), 0)
-    assert of_profile.judge(rows[::2], rows).shape == (N_ROWS, 2)
-
-
 # ---- in the classifier
 
 
