@@ -37,6 +37,7 @@ COLUMNS = {
     **{"model_selection": 0, "network": 0.9, "preprocessing": 1.9},
     **{"_assembly": 2.9, "plotting": 4.2},
     **{"_estimators": 0.9, "_events": 1.9, "metrics": 3.9, "_tables": 1.9},
+    **{"_compat": 2.9, "_show_versions": 4.2},
 }
 
 WIDTH, BOX, HEIGHT, STEP, MARGIN = 1000, 148, 50, 96, 46

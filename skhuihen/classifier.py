@@ -146,12 +146,11 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         fits for five networks), on the table that `base_estimator` would see. A `FrozenEstimator`
         is used as it is, and must not have seen these rows. ``"base"`` is `base_estimator`.
 
-        ``"auto"`` is LightGBM on profile, `WindowStatistics`, `IntervalStatistics` and topics, a
-        logistic regression on the profile and, up to 10,000 rows, `make_scorecard` on all of these,
-        weighted by another logistic regression. After a warm start the network of step one replaces
-        the logistic regression on the profile, and the other models see its scores. It requires a
-        table in memory with at least 100 rows, or users, of each class. If it was used, `history_`
-        has ``train_divergence``. None is no teacher. For the teacher of step one, see
+        ``"auto"`` is LightGBM on profile, `WindowStatistics`, `IntervalStatistics` and topics, and
+        a logistic regression on the profile, weighted by another one. After a warm start the
+        network of step one replaces the one on the profile, and the trees see its scores. It
+        requires a table in memory with at least 100 rows, or users, of each class. If it was used,
+        `history_` has ``train_divergence``. None is no teacher. For the teacher of step one, see
         `warm_start_from`.
     guidance_weight : float, default=1.0
         Weight of the guidance of `teacher`, alpha of equation 16; fixed here. 0 is no teacher.

@@ -202,7 +202,7 @@ def test_topics_come_by_themselves_where_there_are_many_behaviors(
     alike = ten if in_use >= 100 else none
     np.testing.assert_array_equal(usual.predict_proba(X), alike.predict_proba(X))
     for fewest, alike in ((in_use, ten), (in_use + 1, none)):
-        monkeypatch.setattr("skhuihen.classifier.MANY_BEHAVIORS", fewest)
+        monkeypatch.setattr("skhuihen._encoding.applications.MANY_BEHAVIORS", fewest)
         usual.fit(X, bank.y)
         np.testing.assert_array_equal(usual.predict_proba(X), alike.predict_proba(X))
     # Nobody asked for topics, so nobody is told that there are none.

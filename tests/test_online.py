@@ -486,7 +486,7 @@ def test_reasons_of_unusual_applications(
         OnlineScorer(model).reasons(plain[0])
     with pytest.raises(ValueError, match="background is missing"):
         OnlineScorer(model, reason_table=REASONS)
-    with pytest.raises(ValueError, match="has none for"):
+    with pytest.raises(ValueError, match="has no row for"):
         OnlineScorer(model, background=bank[0][:3], reason_table=REASONS[:3]).reasons(plain[0])
 
 

@@ -25,14 +25,9 @@ from skhuihen._companions.blending import (
 from skhuihen._companions.cross_fitting import MARGIN, differ, fit_weighted
 from skhuihen._compat import chances
 from skhuihen._events.behaviors import Behaviors
-from skhuihen._scorecard import make_scorecard
 from skhuihen._training.folds import folds
 from skhuihen.preprocessing import IntervalStatistics, WindowStatistics
 
-#: Up to this number of rows a scorecard of all columns is one of the models; it takes much memory.
-FEW_ROWS = 10_000
-#: Prior weights of one, two and three scores.
-BEFORE = {1: (1.0,), 2: WITH_BASE, 3: (0.4, 0.35, 0.25)}
 #: From this number of folds, one fit on the others can judge the rows of two folds.
 FEW_FOLDS = 5
 
@@ -116,15 +111,14 @@ class GivenTeacher:
 
 
 class UsualTeacher:
-    """LightGBM on profile and statistics of the behaviors, together with scorecards.
+    """LightGBM on profile and statistics of the behaviors, and a scorecard of the profile.
 
     Trees find what goes together. Among hundreds of statistics they may miss what is plain in a
-    thin profile, which a logistic regression on piecewise-linear columns finds. With few rows,
-    interactions cannot be found anyway, and a scorecard of all columns is as good as trees. Another
-    logistic regression weighs the scores.
+    thin profile, which a logistic regression on piecewise-linear columns finds. Another logistic
+    regression weighs both scores.
 
-    After a warm start the network of step one replaces the logistic regression on the profile, and
-    its scores are one more column for the other models. It knows the profile from many old rows.
+    After a warm start the network of step one replaces the scorecard, and its scores are one more
+    column for the trees. It knows the profile from many old rows.
 
     Parameters
     ----------
@@ -158,14 +152,13 @@ class UsualTeacher:
         self.label = label
         self.weight = weight
         self.seed = seed
-        self.has_scorecard = len(label) <= FEW_ROWS and statistics.shape[1] > 0
 
     def judge(self, train: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.floating]:
-        """Do what `Teacher` says."""
-        from lightgbm import LGBMClassifier  # not needed by whoever only scores
+        """See `Teacher`."""
+        from lightgbm import LGBMClassifier  # not needed for scoring
 
         trees = LGBMClassifier(
-            # Small settings, which were measured to be good on few thousand rows.
+            # Small settings; they were measured on a few thousand rows.
             n_estimators=150,
             learning_rate=0.03,
             num_leaves=15,
@@ -177,24 +170,21 @@ class UsualTeacher:
             verbose=-1,
         )
         models: list[Any] = [(trees, self.columns)]
-        if self.has_scorecard:
-            # The scorecard makes many columns, which need no more digits.
-            models.append((make_scorecard("passthrough"), self.columns.astype(np.float32)))
         if self.known is None:
             models.append((LogisticRegression(C=0.003, max_iter=1000), self.profile))
         judged = []
         for model, columns in models:
             if columns.shape[1]:
-                fitted = fit_weighted(model, columns[train], self.label[train], self.weight[train])
-                probability = chances(fitted, columns[rows])[:, 1]
+                model.fit(columns[train], self.label[train], sample_weight=self.weight[train])
+                probability = chances(model, columns[rows])[:, 1]
                 judged.append(logit(probability.clip(MARGIN, 1 - MARGIN)))
         if self.known is not None:
             judged.append(self.known[rows])
         return np.stack(judged, axis=1)
 
     def weigh(self, judged: NDArray[np.floating], rows: NDArray[np.int64]) -> NDArray[np.floating]:
-        """Do what `Teacher` says."""
-        before = BEFORE[judged.shape[1]]
+        """See `Teacher`."""
+        before = WITH_BASE if judged.shape[1] == 2 else (1.0,)
         columns = list(judged[rows].T)
         intercept, *weights = weigh(columns, self.label[rows], self.weight[rows], before)
         return intercept + judged @ weights

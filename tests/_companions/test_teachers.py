@@ -161,27 +161,6 @@ def test_after_a_warm_start_the_teacher_knows_what_step_one_knows(rows):
     assert roc_auc_score(1 - label, taught) > 0.6
 
 
-def test_a_scorecard_of_all_has_a_say_where_rows_are_few(monkeypatch):
-    """Of a sum of many curves, trees find little in few rows."""
-    rng = np.random.default_rng(5)
-    X = rng.normal(size=(N_ROWS, 40))
-    label = (rng.random(N_ROWS) < expit(X.sum(axis=1) / 2)).astype(np.int64)
-    rows, found = np.arange(N_ROWS), {}
-    for few in (N_ROWS, N_ROWS - 1):
-        monkeypatch.setattr("skhuihen.guide.FEW_ROWS", few)
-        for known in (None, np.zeros(N_ROWS)):
-            teacher = UsualTeacher(X[:, :1], X[:, 1:], label, np.ones(N_ROWS), 0, known)
-            assert teacher.judge(rows[::2], rows).shape == (N_ROWS, 3 if few == N_ROWS else 2)
-        guide = Guide(teacher, label, None, 0.0, 0)
-        (taught,) = guide.teach([], 1, np.random.RandomState(0), is_scored=False)
-        found[few] = roc_auc_score(label, taught)
-    assert found[N_ROWS] > found[N_ROWS - 1] + 0.03
-    # Without statistics there is nothing that the scorecard of the profile does not see.
-    monkeypatch.setattr("skhuihen.guide.FEW_ROWS", N_ROWS)
-    of_profile = UsualTeacher(X, np.empty((N_ROWS, 0)), label, np.ones(N_ROWS), 0)
-    assert of_profile.judge(rows[::2], rows).shape == (N_ROWS, 2)
-
-
 # ---- in the classifier
 
 
@@ -226,7 +205,7 @@ def test_who_is_taught_without_asking(X, bank, tmp_path):
 
 
 def test_step_one_judges_new_rows_by_their_profile(X, bank):
-    model = HUIHENClassifier(n_networks=1, max_epochs=1, random_state=0)
+    model = HUIHENClassifier(n_estimators=1, max_epochs=1, random_state=0)
     model.warm_start_from(bank.old_applications, bank.old_y).fit(X, bank.y)
     student = model.warm_start_student_
     judged = model._warm_start.known(model).judge(X)
@@ -250,7 +229,7 @@ def test_the_teacher_sees_the_topics(X, bank, monkeypatch):
     of_topics = seen[0][:, seen[1].shape[1] :]
     np.testing.assert_array_equal(seen[0][:, : -of_topics.shape[1]], seen[1])
     assert of_topics.shape == (len(X), 3)
-    table = model._table_of(model._read_behaviors(X))
+    table = model._encoder._table_of(model._encoder.read(X))
     np.testing.assert_allclose(of_topics, model.topics_.transform(table), atol=1e-6)
 
 
