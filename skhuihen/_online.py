@@ -229,7 +229,7 @@ class OnlineScorer:
             self.model_,
             fields.as_frame(application, applied_at),
             self._background,
-            column=fields.behaviors,
+            behaviors=fields.behaviors,
             applied_at=fields.applied_at,
             id_columns=sorted(fields.ids, key=str),
         )

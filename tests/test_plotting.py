@@ -555,7 +555,7 @@ def test_from_frame_refuses(frame):
     with pytest.raises(ValueError, match="no column 'applied_at'; found \\['behaviors'\\]"):
         SessionTimelineDisplay.from_frame(frame[["behaviors"]])
     with pytest.raises(ValueError, match="no column 'log'"):
-        SessionTimelineDisplay.from_frame(frame, column="log")
+        SessionTimelineDisplay.from_frame(frame, behaviors="log")
     with pytest.raises(IndexError, match="row=3 is outside X, which has 3 rows"):
         SessionTimelineDisplay.from_frame(frame, row=3)
 

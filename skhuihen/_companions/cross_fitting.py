@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,9 +20,6 @@ from tqdm.auto import tqdm
 
 from skhuihen._compat import chances
 from skhuihen._training.folds import TOGETHER, folds, n_of_rarest
-
-if TYPE_CHECKING:
-    pass
 
 #: Guidance probabilities stay this far from 0 and 1, where their logarithms are infinite.
 MARGIN = 1e-5

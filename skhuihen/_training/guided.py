@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +15,6 @@ from torch.utils.data import Dataset
 
 from skhuihen.network.batch import ApplicationDataset
 
-if TYPE_CHECKING:
-    pass
 #: The learned weight of the guidance is at most 1 / EPSILON.
 EPSILON = 0.01
 

@@ -33,7 +33,7 @@ TOLERANCE = 1e-3
         "n_background": [Interval(Integral, 1, None, closed="left")],
         "max_exact": [Interval(Integral, 1, 15, closed="both")],
         "n_orders": [Interval(Integral, 1, None, closed="left")],
-        "column": [str],
+        "behaviors": [str],
         "applied_at": [str, None],
         "id_columns": ["array-like"],
         "verbose": ["verbose"],
@@ -50,7 +50,7 @@ def explain(
     n_background: int = 5,
     max_exact: int = 5,
     n_orders: int = 40,
-    column: str = "behaviors",
+    behaviors: str = "behaviors",
     applied_at: str | None = "applied_at",
     id_columns: Sequence[str] = ("user_id", "application_id"),
     verbose: int = 0,
@@ -93,7 +93,7 @@ def explain(
     n_orders : int, default=40
         Minimum number of random orders for each larger group, in pairs of an order and its
         reverse.
-    column : str, default="behaviors"
+    behaviors : str, default="behaviors"
         The nested column, if X has one.
     applied_at : str or None, default="applied_at"
         The column with the application's time; events at or after it are cut off. Pass None to
@@ -156,7 +156,7 @@ def explain(
             "classifier with predict_proba, for example this model in CalibratedClassifierCV."
         )
     as_array = not is_table(X)
-    frame = _read(X, column)
+    frame = _read(X, behaviors)
     if not len(frame):
         raise ValueError("X is empty. Pass at least one application to explain.")
     _check_classes(model)
@@ -166,17 +166,17 @@ def explain(
     for step in steps:
         prepared = step.transform(prepared)
     fixed = [*np.asarray(id_columns, dtype=object).tolist(), *([applied_at] if applied_at else [])]
-    fields = find_fields(prepared, column, fixed, _own_fields(rest))
+    fields = find_fields(prepared, behaviors, fixed, _own_fields(rest))
     columns = [name for names in fields.values() for name in names]
-    if not columns and column not in prepared.columns:
+    if not columns and behaviors not in prepared.columns:
         raise ValueError(
-            f"X has neither a profile column nor a column {column!r} to explain by. Its columns "
+            f"X has neither a profile column nor a column {behaviors!r} to explain by. Its columns "
             f"are {list(prepared.columns)}."
         )
-    others = _read_background(X, background, frame, columns, column)
+    others = _read_background(X, background, frame, columns, behaviors)
     if len(others) > n_background:
-        others = _spread(others, rest, prepared, columns, column, n_background, as_array)
-    table = PlayersTable(prepared, fields, others, column, applied_at, depth, n_sessions)
+        others = _spread(others, rest, prepared, columns, behaviors, n_background, as_array)
+    table = PlayersTable(prepared, fields, others, behaviors, applied_at, depth, n_sessions)
     scorer = _scorer(rest, table, others, as_array)
 
     def plan_of(application: int) -> Plan:
@@ -212,7 +212,7 @@ def explain(
         index=frame.index,
         catalog=table.catalog(),
         table=prepared,
-        column=column,
+        column=behaviors,
         applied_at=applied_at,
     )
 
@@ -224,8 +224,8 @@ def _read(X: Any, column: str, parameter: str = "X") -> pd.DataFrame:
         for name, dtype in zip(frame.columns, frame.dtypes, strict=True):
             if name != column and not is_clear(dtype) and is_nested(frame[name]):
                 raise ValueError(
-                    f"Column {name!r} of {parameter} contains events, but column={column!r}. Pass "
-                    f"column={name!r}, or drop column {name!r}."
+                    f"Column {name!r} of {parameter} contains events, but behaviors={column!r}. Pass "
+                    f"behaviors={name!r}, or drop column {name!r}."
                 )
         return frame
     array = np.asarray(X)

@@ -115,7 +115,7 @@ class SessionTimelineDisplay:
         cls,
         X: pd.DataFrame,
         row: int = 0,
-        column: str = "behaviors",
+        behaviors: str = "behaviors",
         applied_at: str | None = "applied_at",
         *,
         n_sessions: int = 6,
@@ -131,7 +131,7 @@ class SessionTimelineDisplay:
             One application per row, with a nested column.
         row : int, default=0
             Position of the application.
-        column : str, default='behaviors'
+        behaviors : str, default='behaviors'
             Name of the nested column.
         applied_at : str, default='applied_at'
             Column with the time of the application. ``None`` draws none.
@@ -159,15 +159,15 @@ class SessionTimelineDisplay:
             If a column is missing, or as in :meth:`from_events`.
         """
         refuse_series(X, "X")
-        for wanted in (column, applied_at):
+        for wanted in (behaviors, applied_at):
             if wanted is not None and wanted not in X.columns:
                 raise ValueError(
                     f"X has no column {wanted!r}; found {list(map(str, X.columns))}. Name the "
-                    "columns with `column` and `applied_at` (None draws no time of application)."
+                    "columns in `behaviors` and `applied_at` (None draws no application time)."
                 )
         if not -len(X) <= row < len(X):
             raise IndexError(f"row={row} is outside X, which has {len(X)} rows.")
-        history = X[column].iloc[row]
+        history = X[behaviors].iloc[row]
         if not isinstance(history, pd.DataFrame):
             # Arrow and object columns give lists of dicts; missing histories None or NaN.
             history = pd.DataFrame(list(history) if isinstance(history, Iterable) else [])

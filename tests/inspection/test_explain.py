@@ -396,7 +396,7 @@ def test_tables_that_cannot_be_explained(bank, huihen):
     nested = X.assign(behaviors=X["behaviors"].map(lambda frame: frame.to_dict("records")))
     renamed = nested.rename(columns={"behaviors": "log"})
     of_profile = make_pipeline(ProfileEncoder(), LogisticRegression()).fit(renamed, y)
-    with pytest.raises(ValueError, match="'log' of X contains events, but column='behaviors'"):
+    with pytest.raises(ValueError, match="'log' of X contains events, but behaviors='behaviors'"):
         explain(of_profile, renamed[:2], renamed)
     with pytest.raises(ValueError, match="'depth' parameter"):
         explain(huihen, X[:2], X, depth=4)
