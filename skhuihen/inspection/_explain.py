@@ -224,8 +224,8 @@ def _read(X: Any, column: str, parameter: str = "X") -> pd.DataFrame:
         for name, dtype in zip(frame.columns, frame.dtypes, strict=True):
             if name != column and not is_clear(dtype) and is_nested(frame[name]):
                 raise ValueError(
-                    f"Column {name!r} of {parameter} contains events, but behaviors={column!r}. Pass "
-                    f"behaviors={name!r}, or drop column {name!r}."
+                    f"Column {name!r} of {parameter} contains events, but behaviors={column!r}. "
+                    f"Pass behaviors={name!r}, or drop column {name!r}."
                 )
         return frame
     array = np.asarray(X)
