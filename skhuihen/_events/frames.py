@@ -54,25 +54,7 @@ def as_frame(
         _check_column_names(X.columns, parameter)
         # A NestedFrame overrides some methods, which then warn or behave differently.
         return _readable(X if type(X) is pd.DataFrame else pd.DataFrame(X), parameter)
-    refuse_series(X, parameter)
-    cure = _cure(X)
-    if cure is not None:
-        raise TypeError(
-            f"{parameter} is a {type(X).__name__}, which can be read only once or has no fixed row "
-            f"order; the table must be in memory. Load it with .{cure}()."
-        )
-    not_a_table = TypeError(
-        f"{parameter} is a {type(X).__name__}; it must be a table with one row per application: a "
-        "pandas or polars DataFrame or a pyarrow Table. skhuihen.attach_behaviors makes one. After "
-        "a ColumnTransformer, call its set_output(transform='pandas') to keep a table."
-    )
-    if not hasattr(X, "__arrow_c_stream__"):
-        raise not_a_table
-    try:
-        # Arrow before 25 crashes if it converts a table with nested string views again.
-        table = X if isinstance(X, pa.Table) else pa.table(X)
-    except pa.ArrowInvalid as error:  # a stream of one column rather than of a table
-        raise not_a_table from error
+    table = _as_arrow(X, parameter)
     _check_column_names(pd.Index(table.column_names, dtype=object), parameter)
     if only is not None:
         table = table.select([name for name in table.column_names if name in only])
@@ -89,6 +71,29 @@ def as_frame(
         )
         frame.insert(position, column, nested.to_array())
     return frame
+
+
+def _as_arrow(X: Any, parameter: str) -> pa.Table:
+    """Return any other table than a pandas frame as an Arrow table, or say why it cannot be one."""
+    refuse_series(X, parameter)
+    cure = _cure(X)
+    if cure is not None:
+        raise TypeError(
+            f"{parameter} is a {type(X).__name__}, which can be read only once or has no fixed row "
+            f"order; the table must be in memory. Load it with .{cure}()."
+        )
+    not_a_table = TypeError(
+        f"{parameter} is a {type(X).__name__}; it must be a table with one row per application: a "
+        "pandas or polars DataFrame or a pyarrow Table. skhuihen.attach_behaviors makes one. After "
+        "a ColumnTransformer, call its set_output(transform='pandas') to keep a table."
+    )
+    if not hasattr(X, "__arrow_c_stream__"):
+        raise not_a_table
+    try:
+        # Arrow before 25 crashes if it converts a table with nested string views again.
+        return X if isinstance(X, pa.Table) else pa.table(X)
+    except pa.ArrowInvalid as error:  # a stream of one column rather than of a table
+        raise not_a_table from error
 
 
 def refuse_series(X: Any, parameter: str) -> None:
