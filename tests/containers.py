@@ -57,7 +57,7 @@ def in_microseconds(frame: pd.DataFrame) -> pa.Table:
     """Return a table for Ibis, which does not know the nanoseconds in a zone of pandas 2."""
     table = pa.table(frame)
     kinds = [
-        pa.timestamp("us", kind.tz) if pa.types.is_timestamp(kind) else kind
+        pa.timestamp("us", kind.tz) if pa.types.is_timestamp(kind) and kind.tz else kind
         for kind in table.schema.types
     ]
     return table.cast(pa.schema(zip(table.column_names, kinds, strict=True)))

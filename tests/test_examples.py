@@ -402,7 +402,7 @@ def test_each_form_that_stands_on_trees_names_them(contenders) -> None:
 def test_forms_share_their_networks_and_score_as_with_their_own(contenders) -> None:
     case = importlib.import_module("measure").DATA["bank_b"](160, 0.3)
     budget = contenders.Budget(1, n_epochs=2, n_trees=20)
-    known = contenders.Remembering._known
+    known = contenders.RememberingTrainer.known
 
     def fit(form: str, y: np.ndarray = case.y) -> Any:
         return contenders.CONTENDERS[form](case, budget).fit(case.X, y)[-1]

@@ -98,6 +98,8 @@ class ApplicationEncoder:
         n_behaviors, n_topics = sum(self.vocabulary_.sizes_), self.params["n_topics"]
         if isinstance(n_topics, str):
             self.topics_ = Correspondence(n_behaviors, USUAL_TOPICS, at_least=MANY_BEHAVIORS)
+            # Multiplying all weights by a constant must not turn topics on or off.
+            weight = weight / weight.mean()
         else:
             self.topics_ = Correspondence(n_behaviors, n_topics)
         self.topics_.fit(lambda: self._weighed_tables(pieces(), weight))

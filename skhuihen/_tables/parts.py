@@ -55,8 +55,6 @@ def writing(part: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
         with pq.ParquetWriter(begun, schema) as writer:
             yield writer
         begun.replace(part)
-    except OSError as error:  # the system's own does not say where
-        raise OSError(error.errno, error.strerror or str(error), str(part)) from error
     finally:
         begun.unlink(missing_ok=True)
 
@@ -126,8 +124,11 @@ def write_parts(
         table = pa.Table.from_pandas(frame.iloc[start : start + len(piece)], schema)
         # No pandas metadata for the nested column: pandas cannot read it with a time zone.
         table = table.replace_schema_metadata(schema.metadata).append_column(name, piece)
-        with writing(parts / part_name(number), table.schema) as writer:
-            writer.write_table(table)
+        try:
+            with writing(parts / part_name(number), table.schema) as writer:
+                writer.write_table(table)
+        except OSError as error:  # the error of the system does not name the folder
+            raise OSError(error.errno, error.strerror or str(error), str(output)) from error
         start += len(piece)
         n_events += sum(len(chunk.values) for chunk in piece.chunks)
     parts.rename(output)

@@ -351,12 +351,15 @@ def test_nothing_half_written_passes_for_the_whole(bank, tmp_path, fault):
         limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))"
     else:
         kill = """
-write = parquet.write_table
-def write_and_die(table, path):
-    write(table, path)
-    if "00001" in str(path):
-        os.kill(os.getpid(), signal.SIGKILL)
-parquet.write_table = write_and_die
+class Dying(parquet.ParquetWriter):
+    def __init__(self, path, schema):
+        super().__init__(path, schema)
+        self.path = path
+    def write_table(self, table):
+        super().write_table(table)
+        if "00001" in str(self.path):
+            os.kill(os.getpid(), signal.SIGKILL)
+parquet.ParquetWriter = Dying
 """
     call = f"{str(tmp_path / 'applications.parquet')!r}, {str(files)!r}, output={str(out)!r}"
     code = f"""
@@ -387,14 +390,16 @@ def test_a_failure_half_way_leaves_nothing_behind(bank, tmp_path, monkeypatch, e
     work.mkdir()
     written = []
 
-    def write(table, path):
+    write_table = pq.ParquetWriter.write_table
+
+    def write(writer, table):
         if len(written) == 2:
             raise error
-        written.append(path)
-        Path(path).write_bytes(b"part")
+        written.append(table)
+        write_table(writer, table)
         assert not (work / "out").exists()
 
-    monkeypatch.setattr("pyarrow.parquet.write_table", write)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", write)
     with pytest.raises(type(error)):
         attach_behaviors(applications, files, output=work / "out", n_partitions=4)
     assert len(written) == 2

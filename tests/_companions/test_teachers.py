@@ -208,7 +208,7 @@ def test_step_one_judges_new_rows_by_their_profile(X, bank):
     model = HUIHENClassifier(n_estimators=1, max_epochs=1, random_state=0)
     model.warm_start_from(bank.old_applications, bank.old_y).fit(X, bank.y)
     student = model.warm_start_student_
-    judged = model._warm_start.known(model).judge(X)
+    judged = model.old_data.known(model.get_params(deep=False)).judge(X)
     of_profile = X[student.feature_names_in_]
     np.testing.assert_allclose(judged, student.decision_function(of_profile), atol=1e-6)
     assert "behaviors" not in of_profile
