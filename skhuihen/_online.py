@@ -65,7 +65,7 @@ class ApplicationError(ValueError):
 
 
 class OnlineScorer:
-    """Score one application at a time, in about a millisecond.
+    """Score one application at a time, in one to two milliseconds.
 
     What `predict_proba` does for a table of one row, without the table: for a Pipeline of
     `BehaviorAbstractor` (or none), `Sessionizer` and `HUIHENClassifier`, as the class docs of each

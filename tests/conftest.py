@@ -22,7 +22,7 @@ from tests.containers import CONTAINERS
 settings.register_profile(
     "any_speed",
     deadline=None,
-    max_examples=30,
+    max_examples=20,
     suppress_health_check=[HealthCheck.too_slow],
 )
 # pytest --hypothesis-profile development: a failure is reported at once, as it was found.

@@ -172,7 +172,7 @@ def test_no_event_of_the_future_changes_anything(name, table, data):
 
 
 @given(table=tables(), lookback=st.sampled_from([None, 2 * HOUR]))
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_every_event_has_one_fate(table, lookback):
     histories, applied_at = table
     X = drawn(histories, applied_at)
@@ -296,7 +296,7 @@ def described(events):
     n_behaviors=st.integers(2, 9),
     n_items=st.integers(0, 4),
 )
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_transform_reads_the_learned_table_and_nothing_else(old, new, rules, n_behaviors, n_items):
     model = BehaviorAbstractor(rules, n_behaviors, n_items).fit(drawn(*old))
     learned = model.rules_.to_dict("records")
@@ -326,7 +326,7 @@ def test_transform_reads_the_learned_table_and_nothing_else(old, new, rules, n_b
     n_behaviors=st.integers(2, 9),
     n_items=st.integers(0, 4),
 )
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_the_learned_table_is_all_there_is_to_keep(
     tmp_path_factory, old, new, rules, n_behaviors, n_items
 ):

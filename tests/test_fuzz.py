@@ -474,7 +474,7 @@ def arrow_tables(draw: Any) -> pa.Table:
 
 
 @given(table=arrow_tables(), as_pandas=st.booleans())
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_drawn_tables(table: pa.Table, as_pandas: bool) -> None:
     X = table.to_pandas(types_mapper=pd.ArrowDtype) if as_pandas else table
     n = len(table)
@@ -489,7 +489,7 @@ def test_drawn_tables(table: pa.Table, as_pandas: bool) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_drawn_joins(data: Any) -> None:
     n_left, n_right = data.draw(st.integers(0, 3)), data.draw(st.integers(0, 4))
     left = {

@@ -62,7 +62,7 @@ def loans():
 
 
 @given(labeled_scores)
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_ks_score_is_scipys_statistic(rows):
     y, score, _ = columns(rows)
     # The p-value is not looked at; for some samples it warns, exact or not.
@@ -72,7 +72,7 @@ def test_ks_score_is_scipys_statistic(rows):
 
 
 @given(labeled_scores)
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_gini_score_counts_ordered_pairs(rows):
     y, score, _ = columns(rows)
     signs = np.sign(score[y == 1][:, None] - score[y == 0][None, :])
@@ -80,7 +80,7 @@ def test_gini_score_counts_ordered_pairs(rows):
 
 
 @given(labeled_scores)
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_a_weight_is_a_repetition(rows):
     y, score, weight = columns(rows)
     y_twice, score_twice = np.repeat(y, weight), np.repeat(score, weight)
@@ -95,7 +95,7 @@ def test_a_weight_is_a_repetition(rows):
 
 
 @given(labeled_scores)
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_a_weight_of_zero_is_an_absence(rows):
     y, score, weight = columns(rows)
     weight = weight - 1
@@ -117,7 +117,7 @@ def test_a_weight_of_zero_is_an_absence(rows):
     ).filter(lambda rows: len({overdue for overdue, _, _ in rows}) == 2),
     st.sampled_from([1e-310, 1e-40, 1e-9, 0.1, 1 / 3, 0.7, 3, 49, 1e9, 1e40, 1e300]),
 )
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_only_the_ratios_of_weights_matter(rows, constant):
     y, score, _ = columns(rows)
     weight = np.array([weight for _, _, weight in rows])
@@ -139,7 +139,7 @@ def test_only_the_ratios_of_weights_matter(rows, constant):
 
 
 @given(labeled_scores, st.sampled_from([1e-12, 0.1, 1 / 3, 0.7, 1e12]))
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_equal_weights_are_none(rows, constant):
     y, score, _ = columns(rows)
     p = (score + 3) / 6
@@ -277,7 +277,7 @@ def brute_force_expected_auc(p):
 
 
 @given(st.lists(st.integers(0, 8).map(lambda k: k / 8), min_size=2, max_size=12))
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_expected_auc_sums_over_pairs(p):
     assume(set(p) not in ({0.0}, {1.0}))
     assert expected_auc(p) == pytest.approx(brute_force_expected_auc(p), abs=1e-12)
@@ -345,7 +345,7 @@ two_scores = st.lists(
 
 
 @given(two_scores)
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_delong_is_the_slow_delong(rows):
     y, score, other = columns(rows)
     auc, covariance = slow_delong(y, [score, other])
@@ -520,7 +520,7 @@ def test_lift_table_by_hand():
 
 
 @given(labeled_scores, st.integers(2, 7))
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_lift_table_keeps_everyone_in_score_order(rows, n_bins):
     y, score, _ = columns(rows)
     table = lift_table(y, score, n_bins=n_bins)
@@ -535,7 +535,7 @@ def test_lift_table_keeps_everyone_in_score_order(rows, n_bins):
 
 
 @given(st.integers(2, 60), st.integers(2, 12))
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_lift_table_bins_are_even_without_ties(n, n_bins):
     y = np.arange(n) % 2
     counts = lift_table(y, np.arange(n), n_bins=n_bins)["count"]
@@ -587,7 +587,7 @@ def test_calibration_summary_is_what_it_says(probabilities):
 
 
 @given(st.integers(20, 200), st.integers(2, 12), st.integers(0, 100))
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_expected_calibration_error_goes_over_bins_of_one_size(n, n_bins, seed):
     rng = np.random.default_rng(seed)
     p = (rng.permutation(n) + 0.5) / n
@@ -615,7 +615,7 @@ def test_calibration_summary_finds_what_was_bent(probabilities):
 
 
 @given(labeled_scores)
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_calibration_summary_takes_any_probabilities(rows):
     y, score, weight = columns(rows)
     p = (score + 3) / 6  # 0 and 1 among them

@@ -113,7 +113,7 @@ def folds_unless_refused(case: dict[str, Any], X: pd.DataFrame) -> list[Fold] | 
     return None
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(cases())
 def test_equals_the_slow_reading(case: dict[str, Any]) -> None:
     found = folds_unless_refused(case, table(case["hours"], case["users"]))
@@ -121,7 +121,7 @@ def test_equals_the_slow_reading(case: dict[str, Any]) -> None:
         assert found == oracle(case)
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(cases(), st.randoms(use_true_random=False))
 def test_nothing_from_after_the_cut_is_in_the_training_part(
     case: dict[str, Any], random: Any
@@ -156,7 +156,7 @@ def test_nothing_from_after_the_cut_is_in_the_training_part(
             assert set(np.flatnonzero(fate[fold] == TRAIN).tolist()) == train
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(cases(), st.randoms(use_true_random=False))
 def test_row_order_does_not_matter_and_every_row_has_one_fate(
     case: dict[str, Any], random: Any

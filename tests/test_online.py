@@ -237,7 +237,7 @@ def frame_of(application: dict[str, Any]) -> pd.DataFrame:
     return frame[[*application]]
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(histories())
 @example([])
 def test_any_history(events: list[Any]) -> None:
@@ -245,7 +245,7 @@ def test_any_history(events: list[Any]) -> None:
     compare(application, frame_of(application))
 
 
-@settings(max_examples=25)
+@settings(max_examples=20)
 @given(
     st.fixed_dictionaries(
         {},

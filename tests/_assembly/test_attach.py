@@ -174,7 +174,7 @@ orders = [(), ("rank",), ("page", "rank")]
     st.booleans(),
     st.sampled_from(orders),
 )
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_agrees_with_two_plain_loops_on_few_rows(applications, events, lookback, known, order):
     check_against_loops(applications, events, lookback, known, order)
 

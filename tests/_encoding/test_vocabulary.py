@@ -78,7 +78,7 @@ def slow_transform(numbers, events, raw, known_scales):
 
 
 @given(old=tables(max_rows=4), new=tables(max_rows=3), raw=st.booleans())
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_agrees_with_the_slow_reading(old, new, raw):
     model = BehaviorAbstractor(n_behaviors=4, n_items=2).fit(drawn(*old))
     tables_of_events = []
@@ -198,7 +198,7 @@ def test_operations_alone():
 
 
 @given(table=tables(min_rows=1, seq=False), data=st.data())
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_the_order_of_rows_and_events_does_not_matter(table, data):
     histories, _ = table
     rows = data.draw(st.permutations(range(len(histories))))

@@ -437,7 +437,7 @@ def flat(**fields):
     lengths=st.lists(st.integers(0, 4), max_size=5),
     data=st.data(),
 )
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_filter_and_reorder(lengths, data):
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     n = int(offsets[-1])
@@ -696,7 +696,7 @@ LOOKBACKS = [1, 20 * MINUTE, 5 * HOUR]
     tz=st.sampled_from([None, "UTC", "Asia/Shanghai"]),
     lookback=st.sampled_from([None, *LOOKBACKS]),
 )
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_read_as_of_cuts_and_orders_as_a_plain_loop_does(table, unit, tz, lookback):
     histories, applied_at = table
     for h in histories:

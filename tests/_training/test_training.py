@@ -60,12 +60,12 @@ def test_the_threads_of_the_caller_are_left_as_they_were():
         torch.set_num_threads(2)
         for flushes in (False, True):
             torch.set_flush_denormal(flushes)
-            X = np.random.default_rng(0).normal(size=(5_000, 40))
+            X = np.random.default_rng(0).normal(size=(2_000, 40))
             wide = {"module__hidden_units": (200, 50)}
             model = HUIHENClassifier(
                 max_epochs=1, n_estimators=1, batch_size=-1, net_params=wide
             )
-            model.fit(X, np.arange(5_000) % 2).predict_proba(X)
+            model.fit(X, np.arange(2_000) % 2).predict_proba(X)
             one = torch.full((1,), 1e-39) * 1
             many = torch.full((4_000_000,), 1e-39) * 1
             print(bool(one == 0), int((many == 0).sum()) if not flushes else "")
@@ -82,10 +82,10 @@ def test_processes_score_after_a_parent_that_used_two_threads():
         from skhuihen import HUIHENClassifier
 
         warnings.simplefilter("ignore", DeprecationWarning)  # Python's, of forks beside threads
-        X = np.random.default_rng(0).normal(size=(5_000, 40))
+        X = np.random.default_rng(0).normal(size=(2_000, 40))
         wide = {"module__hidden_units": (200, 50)}
         model = HUIHENClassifier(max_epochs=1, n_estimators=1, batch_size=-1, net_params=wide)
-        model.fit(X, np.arange(5_000) % 2)
+        model.fit(X, np.arange(2_000) % 2)
         (torch.ones(4_000_000) * 2).sum()
         wanted = model.predict_proba(X)
         for method, initializer, arguments in [

@@ -168,7 +168,7 @@ def slow_auc(score, probability):
     return right / pairs
 
 
-@settings(max_examples=25)
+@settings(max_examples=20)
 @given(st.lists(st.tuples(st.integers(0, 4), st.floats(0.01, 0.99)), min_size=2, max_size=12))
 def test_expected_auc_agrees_with_all_pairs(rows):
     score, probability = np.array(rows).T

@@ -14,7 +14,7 @@ from tests.network.applications import MIXED, as_dataset, draw_applications, his
 from tests.network.oracle import time_major
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(st.lists(st.integers(1, 6), max_size=8), st.randoms(use_true_random=False))
 def test_pack_agrees_with_a_loop(lengths, random):
     # The sequences lie in the flat array in another order than they are asked for.
@@ -33,7 +33,7 @@ def test_pack_agrees_with_a_loop(lengths, random):
     assert order.tolist() == expected_order
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(histories, st.data())
 def test_batches_agree_with_a_loop(history, data):
     applications = draw_applications(history, n_profile=2, n_behaviors=5)

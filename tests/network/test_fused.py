@@ -51,7 +51,7 @@ def gradients(net, batch, y):
     return {name: value.grad.clone() for name, value in net.named_parameters()}
 
 
-@settings(max_examples=25)
+@settings(max_examples=20)
 @given(
     st.lists(st.lists(st.integers(1, 6), max_size=5), min_size=1, max_size=5),
     st.sampled_from(SWITCHES),
@@ -143,9 +143,8 @@ def test_gradients_repeat_to_the_bit(n_threads, switches):
     fast, _ = pair(**switches, behavior_dim=10, intention_dim=30, habit_dim=30)
     fast.eval()
     expected = gradients(fast, batch, y)
-    for _ in range(3):
-        for name, value in gradients(fast, batch, y).items():
-            assert torch.equal(value, expected[name]), name
+    for name, value in gradients(fast, batch, y).items():
+        assert torch.equal(value, expected[name]), name
 
 
 def test_a_second_gradient_is_refused():

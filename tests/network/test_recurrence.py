@@ -13,7 +13,7 @@ from tests.network.oracle import plain_gru, stack, time_major
 lists_of_lengths = st.lists(st.integers(1, 5), min_size=1, max_size=6)
 
 
-@settings(max_examples=25)
+@settings(max_examples=20)
 @given(lists_of_lengths, st.integers(0, 2**16))
 def test_the_scan_agrees_with_a_loop(lengths, seed):
     positions, sizes, order = time_major(lengths)

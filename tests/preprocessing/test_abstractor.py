@@ -190,7 +190,7 @@ rule_tables = st.lists(
     n_behaviors=st.integers(2, 8),
     n_items=st.integers(0, 5),
 )
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_agrees_with_the_slow_reading(old, new, rules, n_behaviors, n_items):
     train = drawn(*old)
     model = BehaviorAbstractor(rules, n_behaviors, n_items, merge="frequency").fit(train)
@@ -233,7 +233,7 @@ def test_agrees_with_the_slow_reading(old, new, rules, n_behaviors, n_items):
     n_behaviors=st.integers(2, 8),
     n_items=st.integers(0, 5),
 )
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_rules_round_trip(old, new, rules, n_behaviors, n_items):
     train, test = drawn(*old), drawn(*new)
     model = BehaviorAbstractor(rules, n_behaviors, n_items).fit(train)
@@ -635,7 +635,7 @@ def test_null_operations_and_items_are_missing():
 
 
 @given(table=tables(min_rows=1), data=st.data())
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_a_row_depends_on_itself_alone(table, data):
     X = drawn(*table)
     model = BehaviorAbstractor(RULES, 4, 2).fit(X)
@@ -647,7 +647,7 @@ def test_a_row_depends_on_itself_alone(table, data):
 
 
 @given(table=tables(min_rows=1, seq=False), data=st.data())
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_fit_does_not_mind_the_order_of_rows_or_events(table, data):
     histories, applied_at = table
     rows = data.draw(st.permutations(range(len(histories))))
@@ -658,7 +658,7 @@ def test_fit_does_not_mind_the_order_of_rows_or_events(table, data):
 
 
 @given(table=tables(min_rows=1), late=tables(min_rows=1))
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_the_future_changes_nothing(table, late):
     histories, applied_at = table
     future = [

@@ -50,7 +50,7 @@ def slow(rows):
 
 
 @given(rows=histories, n_pieces=st.integers(1, 3), data=st.data())
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_neighbors_count_once_for_each_application(rows, n_pieces, data):
     mixed = [data.draw(st.permutations(row)) for row in data.draw(st.permutations(rows))]
     counted = totals(mixed, n_pieces)

@@ -214,7 +214,7 @@ def test_links_do_not_mind_the_order_of_columns():
 
 
 @given(n=st.integers(0, 12), room=st.integers(0, 12), seed=st.integers(0, 99))
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_all_steps_keep_the_limit(n, room, seed):
     rng = np.random.default_rng(seed)
     names = [f"{chr(97 + i)}" for i in range(n)]

@@ -28,7 +28,7 @@ from tests.preprocessing.strategies import HOUR, applications, drawn, event, tab
     lookback=st.sampled_from([None, 9 * HOUR]),
     by=st.sampled_from(["operation", "operation", "item"]),
 )
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_agrees_with_the_slow_reading(old, new, n_operations, gap, session, lookback, by):
     limit = lookback and timedelta(microseconds=lookback)
     model = IntervalStatistics(

@@ -167,7 +167,7 @@ def dressed(draw, table):
     weighted=st.booleans(),
     data=st.data(),
 )
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_agrees_with_the_slow_reading(old, new, min_frequency, weighted, data):
     weights = [1.0] * len(old["user__age"])
     if weighted:
@@ -187,7 +187,7 @@ def test_agrees_with_the_slow_reading(old, new, min_frequency, weighted, data):
 
 
 @given(table=profiles(), factor=st.sampled_from([1.0, 0.1, 1 / 3]), data=st.data())
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_weights_are_repetitions(table, factor, data):
     n = len(table["user__age"])
     weights = np.array(data.draw(st.lists(st.integers(0, 4), min_size=n, max_size=n)))
@@ -610,7 +610,7 @@ def test_the_input_is_left_alone_and_transform_never_learns():
 
 
 @given(table=profiles(min_rows=2), data=st.data())
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_a_row_depends_on_itself_alone(table, data):
     X = pd.DataFrame(table)
     encoder = ProfileEncoder().fit(X)

@@ -150,7 +150,7 @@ PATTERNS = NAMES | NAMES.map(glob.escape) | st.just("*")
 @example(rules=[("a", "[*]")], operation="a", item="[*]")
 @example(rules=[("a", "[*]")], operation="a", item="*")
 @example(rules=[("[*]", "*")], operation="[*]", item="")
-@settings(max_examples=40)
+@settings(max_examples=30)
 def test_the_first_match_wins(rules, operation, item):
     rules = [Rule(*names, FIELDS[2], str(k)) for k, names in enumerate(rules)]
     found = RuleTable(rules).of_operation(operation).of_item(item)
@@ -158,7 +158,7 @@ def test_the_first_match_wins(rules, operation, item):
 
 
 @given(name=NAMES, other=NAMES)
-@settings(max_examples=40)
+@settings(max_examples=30)
 def test_an_escaped_name_is_that_name_alone(name, other):
     table = RuleTable([Rule(glob.escape(name), "*", FIELDS[2], "b")])
     assert bool(table.of_operation(other).rules) == (name == other)

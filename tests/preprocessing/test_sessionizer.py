@@ -58,7 +58,7 @@ parameters = st.fixed_dictionaries(
     lookback=st.sampled_from([None, 4 * HOUR]),
     nanoseconds=st.sampled_from([None, 1, 999]),
 )
-@settings(max_examples=40)
+@settings(max_examples=30)
 def test_agrees_with_the_slow_reading(table, kept, gap, session, zones, lookback, nanoseconds):
     histories, applied_at = table
     tz, time_zone = zones
@@ -129,7 +129,7 @@ CHANGES = [
     ),
     tz=st.sampled_from(["UTC", "Asia/Shanghai", None]),
 )
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_days_are_those_of_the_zone_where_clocks_change(change, moments, tz):
     zone, changed = change
     instant = int(changed.timestamp()) * 1_000_000
@@ -329,7 +329,7 @@ def test_types_of_the_subfields():
 
 
 @given(table=tables(max_events=16, last=30), kept=parameters)
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_applying_it_twice_changes_nothing(table, kept):
     model = Sessionizer("40min", **kept)
     once = model.transform(drawn(*table))
@@ -339,7 +339,7 @@ def test_applying_it_twice_changes_nothing(table, kept):
 
 
 @given(table=tables(min_rows=1), session=st.sampled_from([None, "loan"]), data=st.data())
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_a_row_depends_on_itself_alone(table, session, data):
     X = drawn(*table)
     model = Sessionizer(session=session, min_behaviors=1, max_sessions=3)
@@ -351,7 +351,7 @@ def test_a_row_depends_on_itself_alone(table, session, data):
 
 
 @given(table=tables(min_rows=1, seq=False), session=st.sampled_from([None, "loan"]), data=st.data())
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_the_order_of_events_inside_a_row_is_restored(table, session, data):
     histories, applied_at = table
     for h in histories:
@@ -365,7 +365,7 @@ def test_the_order_of_events_inside_a_row_is_restored(table, session, data):
 
 
 @given(table=tables(min_rows=1), late=tables(min_rows=1), session=st.sampled_from([None, "loan"]))
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_the_future_changes_nothing(table, late, session):
     histories, applied_at = table
     future = [

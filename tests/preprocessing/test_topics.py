@@ -230,7 +230,7 @@ def test_the_fitted_table_may_be_sorted_and_parameters_changed():
 
 @pytest.mark.filterwarnings(f"ignore:.*{NOTHING}")
 @given(table=tables(min_rows=1), data=st.data())
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_rows_together_in_part_shuffled_and_one_by_one(table, data):
     histories, applied_at = table
     with pytest.MonkeyPatch.context() as patch:
@@ -264,7 +264,7 @@ def test_a_row_depends_on_itself_alone():
 
 
 @given(table=tables(min_rows=1), extra=st.lists(st.integers(0, 300), max_size=4))
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_what_comes_at_the_application_or_later_does_not_count(table, extra):
     model = BehaviorTopics(2).fit(frame())
     histories, applied_at = table

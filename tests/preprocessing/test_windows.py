@@ -59,7 +59,7 @@ WINDOWS = {"1D": DAY, "3D": 3 * DAY, "6h": 6 * HOUR}
     by=st.sampled_from(["operation", "operation", "item"]),
     zone=st.sampled_from([None, None, "Asia/Shanghai"]),
 )
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_agrees_with_the_slow_reading(old, new, n_operations, windows, gap, lookback, by, zone):
     model = WindowStatistics(
         windows,
@@ -194,7 +194,7 @@ def test_names_are_unique_and_lightgbm_takes_them(operations, amount):
 
 
 @given(operations=st.lists(st.text('ab_2:" ', max_size=3), unique=True, max_size=5))
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_names_are_unique(operations):
     X = applications([[event(k, name) for k, name in enumerate(operations)]])
     names = WindowStatistics(["2D"]).fit(X).get_feature_names_out()
@@ -206,7 +206,7 @@ def test_names_are_unique(operations):
 
 
 @given(table=tables(min_rows=1), data=st.data())
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_a_row_depends_on_itself_alone(table, data):
     X = drawn(*table)
     model = WindowStatistics(["6h"]).fit(X)
@@ -216,7 +216,7 @@ def test_a_row_depends_on_itself_alone(table, data):
 
 
 @given(table=tables(min_rows=1, seq=False), data=st.data())
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_the_order_of_rows_and_events_does_not_matter(table, data):
     histories, applied_at = table
     rows = data.draw(st.permutations(range(len(histories))))
@@ -230,7 +230,7 @@ def test_the_order_of_rows_and_events_does_not_matter(table, data):
 
 
 @given(table=tables(min_rows=1), late=tables(min_rows=1))
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_the_future_changes_nothing(table, late):
     histories, applied_at = table
     future = [
