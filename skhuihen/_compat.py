@@ -1,4 +1,4 @@
-"""What differs between the versions that are supported, so that results do not."""
+"""Differences between the supported versions of other packages, so that results are the same."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import compute_class_weight
 from sklearn.utils.validation import column_or_1d
 
-#: Text is a dtype of its own from pandas 3 on, and objects before: whoever has pandas 2 expects
-#: these, and its "str" is numpy's, which cuts and cannot miss.
+#: Text has its own dtype from pandas 3 on. With pandas 2 it is a column of objects, because "str"
+#: is numpy's dtype there, which truncates texts and has no missing value.
 TEXT: Any = "str" if int(pd.__version__.split(".")[0]) >= 3 else object
 
 _TAKES_NAMES = "input_name" in signature(column_or_1d).parameters
 
 
 def one_column(values: ArrayLike, name: str) -> NDArray:
-    """Do as scikit-learn's ``column_or_1d``; before 1.8 that calls everything y."""
+    """Call scikit-learn's ``column_or_1d``, whose messages always say y before 1.8."""
     if _TAKES_NAMES:
         return column_or_1d(values, input_name=name)
     try:
@@ -35,7 +35,7 @@ def one_column(values: ArrayLike, name: str) -> NDArray:
 def class_weights(
     class_weight: Any, classes: NDArray, y: NDArray, sample_weight: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Do as scikit-learn's ``compute_class_weight``, which counts weights from 1.7 on."""
+    """Compute class weights as ``compute_class_weight`` does from 1.7 on, with sample weights."""
     if not (isinstance(class_weight, str) and class_weight == "balanced"):
         return compute_class_weight(class_weight, classes=classes, y=y)
     of_class = np.bincount(np.searchsorted(classes, y), weights=sample_weight)
@@ -43,21 +43,21 @@ def class_weights(
 
 
 def stack(frames: list[pd.DataFrame]) -> pd.DataFrame:
-    """Put frames below each other; pandas 2 foretells what pandas 3 does with empty ones."""
+    """Concatenate frames; pandas 2 warns of how pandas 3 treats empty ones."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The behavior of DataFrame concatenation", FutureWarning)
         return pd.concat(frames, ignore_index=True)
 
 
 def chances(model: Any, X: Any) -> NDArray[np.float64]:
-    """Call ``predict_proba``; LightGBM 4.6 takes arrays amiss on which it was fitted itself."""
+    """Call ``predict_proba``; LightGBM 4.6 warns of arrays even if it was fitted on an array."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "X does not have valid feature names, but LGBM")
         return np.asarray(model.predict_proba(X), dtype=np.float64)
 
 
 def local(stamps: pa.Array) -> pa.Array:
-    """Return times by the clock on the wall; Arrow 19 knows zones by name, and no offsets."""
+    """Return local times; Arrow 19 knows time zones by name only, not by offset."""
     offset = re.fullmatch(r"([+-])(\d\d):(\d\d)", stamps.type.tz or "")
     if offset is None:
         return stamps

@@ -160,6 +160,16 @@ class NearlyEqual(doctest.OutputChecker):
         )
 
 
+@pytest.mark.parametrize(
+    "page", sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("docs/*.md")), ids=lambda page: page.name
+)
+def test_every_block_of_code_is_closed(page: Path) -> None:
+    """An open block swallows the rest of a page, and no doctest sees it."""
+    fences = re.findall(r"^```(.*)$", page.read_text(), flags=re.MULTILINE)
+    assert len(fences) % 2 == 0
+    assert not any(fences[1::2]), "a block that closes names no language"
+
+
 def test_what_is_nearly_equal() -> None:
     is_near = NearlyEqual().check_output
     assert is_near("array([0.62, 0.67])\n", "array([0.63, 0.66])\n", 0)

@@ -1,7 +1,7 @@
 """Tables among the attributes of an estimator, as a pickle or skops keeps them.
 
-skops has no place for pandas, and a pickle of a table holds the inside of one version of pandas.
-Of attributes such as `rules_` names, types and values are kept instead.
+skops cannot store pandas tables, and a pickle of a table depends on the version of pandas. So the
+names, types and values of attributes such as `rules_` are stored instead.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def unpack_frames(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _pack(value: Any) -> Any:
-    # At the first call: the package of model files knows the estimators.
+    # Imported here, because `persistence` imports the estimators.
     from skhuihen.persistence._values import ValueWriter
 
     if type(value) is not pd.DataFrame:
@@ -32,7 +32,7 @@ def _pack(value: Any) -> Any:
     writer = ValueWriter()
     try:
         return {_TABLE: writer.write(value, "a table"), _ARRAYS: writer.arrays}
-    except TypeError:  # there is something of the user's own in it
+    except TypeError:  # it contains objects of the user
         return value
 
 
