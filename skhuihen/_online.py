@@ -138,14 +138,14 @@ class OnlineScorer:
             model = load_model(model, sha256=self.sha256_)
         if not callable(getattr(model, "predict_proba", None)):
             raise TypeError(
-                f"model is a {type(model).__name__} without predict_proba; a fitted classifier, a "
-                "Pipeline that ends in one, or the path of a model file is wanted."
+                f"model is a {type(model).__name__} without predict_proba. Pass a fitted "
+                "classifier, a Pipeline that ends in one, or the path of a model file."
             )
         check_is_fitted(model)
         if len(model.classes_) != 2:
             raise ValueError(
-                f"model has the classes {list(model.classes_)}; two are wanted, of which the "
-                "second gets the probability."
+                f"model has the classes {list(model.classes_)}. It must have two; the probability "
+                "is that of the second."
             )
         if (background is None) != (reason_table is None):
             lacking = "background" if background is None else "reason_table"
@@ -251,7 +251,7 @@ class OnlineScorer:
             application = _from_json(application)
         if not isinstance(application, Mapping):
             raise ApplicationError(
-                "", f"The application is a {type(application).__name__}; a dict is wanted."
+                "", f"The application is a {type(application).__name__}. It must be a dict."
             )
         self._fields.check(application)
         return application, self._fields.read_applied_at(application)
@@ -261,7 +261,7 @@ class OnlineScorer:
         return float(self.model_.predict_proba(frame)[0, 1])
 
     def _agrees(self, plan: _Plan) -> bool:
-        """Tell whether the fast way gives what the model gives: it may know more than we do."""
+        """Return whether the fast way gives the same scores as the model, on made-up examples."""
         for application in plan.examples():
             applied_at = self._fields.read_applied_at(application)
             assert applied_at is not None
@@ -286,8 +286,8 @@ class _Fields:
         of_first = list(getattr(model, "feature_names_in_", getattr(last, "feature_names_in_", ())))
         if not of_first:
             raise ValueError(
-                "The model was fitted on an array, whose columns have no names; a model of tables "
-                "is wanted."
+                "The model was fitted on an array, whose columns have no names. Pass a model that "
+                "was fitted on a table."
             )
         self.behaviors: str = getattr(last, "behaviors", "behaviors")
         self.applied_at: str | None = getattr(last, "applied_at", "applied_at")
@@ -352,15 +352,15 @@ class _Fields:
             except ValueError as error:
                 raise ApplicationError(
                     self.applied_at,
-                    f"The field {self.applied_at!r} is {value[:40]!r}; a time in ISO 8601, such as "
-                    "'2024-05-01T10:00:00', is wanted.",
+                    f"The field {self.applied_at!r} is {value[:40]!r}. It must be a time in ISO "
+                    "8601, such as '2024-05-01T10:00:00'.",
                 ) from error
             return value if value.tzinfo is None else value.astimezone(UTC)
         if not isinstance(value, datetime) or value is pd.NaT:
             raise ApplicationError(
                 self.applied_at,
-                f"The field {self.applied_at!r} is a {type(value).__name__}; a datetime, or a text "
-                "in ISO 8601, is wanted.",
+                f"The field {self.applied_at!r} is a {type(value).__name__}. It must be a datetime "
+                "or a text in ISO 8601.",
             )
         return value
 
@@ -382,15 +382,15 @@ class _Fields:
         if not isinstance(events, list):
             raise ApplicationError(
                 self.behaviors,
-                f"The field {self.behaviors!r} is a {type(events).__name__}; a list of dicts, one "
-                "for each event, is wanted.",
+                f"The field {self.behaviors!r} is a {type(events).__name__}. It must be a list "
+                "with one dict for each event.",
             )
         for event in events:
             if not isinstance(event, dict):
                 raise ApplicationError(
                     self.behaviors,
-                    f"The field {self.behaviors!r} holds a {type(event).__name__}; a dict for each "
-                    "event is wanted.",
+                    f"The field {self.behaviors!r} holds a {type(event).__name__}. Each event must "
+                    "be a dict.",
                 )
         read = [{k: v for k, v in event.items() if k in self.subfields} for event in events]
         return pd.Series([read], dtype=object)

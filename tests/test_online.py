@@ -427,7 +427,7 @@ def test_models_that_cannot_be_asked(bank: tuple[pd.DataFrame, np.ndarray]) -> N
     with pytest.raises(ValueError, match="no names"):
         OnlineScorer(LogisticRegression().fit(X, X[:, 0] > 0))
     three = LogisticRegression().fit(pd.DataFrame(X, columns=["a", "b"]), np.arange(20) % 3)
-    with pytest.raises(ValueError, match="two are wanted"):
+    with pytest.raises(ValueError, match="It must have two"):
         OnlineScorer(three)
 
 

@@ -111,8 +111,8 @@ def save_model(
     """
     if not callable(getattr(model, "predict_proba", None)):
         raise TypeError(
-            f"model is a {type(model).__name__} without predict_proba; a fitted classifier, or a "
-            "Pipeline that ends in one, is wanted."
+            f"model is a {type(model).__name__} without predict_proba. Pass a fitted classifier, "
+            "or a Pipeline that ends in one."
         )
     check_is_fitted(model)
     schema, training, rows = describe(X, model, dict(units or {}))
@@ -189,7 +189,7 @@ def load_model(
     save_model : With an example.
     """
     if isinstance(trusted, str):
-        raise TypeError(f"trusted is the text {trusted!r}; a list of names is wanted.")
+        raise TypeError(f"trusted is the text {trusted!r}. It must be a list of names.")
     content, what = read_file(path), repr(str(path))
     if sha256 is not None and sha256_of(content) != sha256.strip().lower():
         raise ModelFileError(

@@ -48,8 +48,8 @@ def describe(
         array = np.asarray(X, dtype=np.float64)
         if array.ndim != 2 or not array.size:
             raise ValueError(
-                f"X is of shape {array.shape}; the table that the model was fitted on is wanted, "
-                "with one row at least."
+                f"X has the shape {array.shape}. Pass the table that the model was fitted on, with "
+                "at least one row."
             )
         columns = [_numbers(array[:, i], random, N_ROWS) for i in range(array.shape[1])]
         schema = {"array": {"columns": array.shape[1], "type": "float64"}}
@@ -58,7 +58,7 @@ def describe(
     nested = getattr(last, "behaviors", "behaviors")
     frame = as_frame(X, nested if isinstance(nested, str) else None)
     if not len(frame):
-        raise ValueError("X has no row; the table that the model was fitted on is wanted.")
+        raise ValueError("X has no row. Pass the table that the model was fitted on.")
     columns_of = [_Column(frame[name], last, units) for name in frame.columns]
     names = {c.name for c in columns_of} | {
         f"{c.name}.{field}" for c in columns_of for field in c.fields
