@@ -22,7 +22,7 @@ RUNS = [
     (
         "training.py",
         [],
-        ["--applications", "120", "--rounds", "1", "--padded-batches", "1"],
+        ["--applications", "80", "--rounds", "1", "--padded-batches", "1"],
         ["training"],
     ),
     (

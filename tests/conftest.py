@@ -34,6 +34,12 @@ settings.register_profile(
 settings.load_profile("any_speed")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run slow tests and those that share a worker first; no worker then waits at the end."""
+    first = ("slow", "xdist_group")
+    items.sort(key=lambda item: not any(item.get_closest_marker(name) for name in first))
+
+
 @pytest.fixture(scope="session")
 def data_folder() -> Callable[[str], Path]:
     """Find a folder of real data by name, or skip the test with the reason."""

@@ -139,6 +139,7 @@ def in_processes() -> Any:
     return joblib.parallel_config("loky", n_jobs=2, inner_max_num_threads=1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_torch_thread")
 def test_serial_threads_and_processes_give_the_same_bits(X: pd.DataFrame, y: np.ndarray) -> None:
     def scores() -> np.ndarray:
@@ -172,6 +173,7 @@ GRID = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_torch_thread")
 def test_grid_search_over_all_three_steps(X: pd.DataFrame, y: np.ndarray) -> None:
     with in_processes():
@@ -186,6 +188,7 @@ def test_grid_search_over_all_three_steps(X: pd.DataFrame, y: np.ndarray) -> Non
     np.testing.assert_array_equal(overdue(search, X), overdue(best.fit(X, y), X))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_torch_thread")
 @pytest.mark.parametrize(
     "search",

@@ -399,6 +399,7 @@ def test_each_form_that_stands_on_trees_names_them(contenders) -> None:
     assert set(contenders.STANDS_ON.values()) <= set(contenders.LEFT_OUT)
 
 
+@pytest.mark.slow
 def test_forms_share_their_networks_and_score_as_with_their_own(contenders) -> None:
     case = importlib.import_module("measure").DATA["bank_b"](160, 0.3)
     budget = contenders.Budget(1, n_epochs=2, n_trees=20)

@@ -57,6 +57,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 def test_pyfunc_gives_the_probabilities_of_the_model(tmp_path: Path) -> None:
     bank = make_loan_data(n_new=150, n_old=0, overdue_rate=0.4, random_state=0)
     X, y = attach_behaviors(bank.applications, bank.events, lookback="30D"), np.asarray(bank.y)

@@ -434,6 +434,7 @@ def test_a_full_disk_leaves_no_part_of_a_part(model, files, expected, tmp_path, 
     check(score_table(model, files, tmp_path / "scores"), expected)
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle(model, files, expected, tmp_path):
     joblib.dump(model, tmp_path / "model")
     output, waiting = tmp_path / "scores", tmp_path / "scores.unfinished"

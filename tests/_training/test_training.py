@@ -51,6 +51,7 @@ def run(program: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_threads_of_the_caller_are_left_as_they_were():
     """Threads that start inside `fit` inherit how it computes, and outlive it."""
     found = run("""
@@ -62,9 +63,8 @@ def test_the_threads_of_the_caller_are_left_as_they_were():
             torch.set_flush_denormal(flushes)
             X = np.random.default_rng(0).normal(size=(2_000, 40))
             wide = {"module__hidden_units": (200, 50)}
-            model = HUIHENClassifier(
-                max_epochs=1, n_estimators=1, batch_size=-1, net_params=wide
-            )
+            few = {"max_epochs": 1, "n_estimators": 1, "teacher": None}
+            model = HUIHENClassifier(**few, batch_size=-1, net_params=wide)
             model.fit(X, np.arange(2_000) % 2).predict_proba(X)
             one = torch.full((1,), 1e-39) * 1
             many = torch.full((4_000_000,), 1e-39) * 1
@@ -84,7 +84,8 @@ def test_processes_score_after_a_parent_that_used_two_threads():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python's, of forks beside threads
         X = np.random.default_rng(0).normal(size=(2_000, 40))
         wide = {"module__hidden_units": (200, 50)}
-        model = HUIHENClassifier(max_epochs=1, n_estimators=1, batch_size=-1, net_params=wide)
+        few = {"max_epochs": 1, "n_estimators": 1, "teacher": None}
+        model = HUIHENClassifier(**few, batch_size=-1, net_params=wide)
         model.fit(X, np.arange(2_000) % 2)
         (torch.ones(4_000_000) * 2).sum()
         wanted = model.predict_proba(X)

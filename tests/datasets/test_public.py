@@ -513,6 +513,7 @@ def test_fetch_openml_is_called_as_it_is_declared():
 # ---- the real files
 
 
+@pytest.mark.slow
 def test_real_cmb2020(data_folder):
     folder = data_folder("cmb2020")
     data = load_cmb2020(folder)
@@ -542,6 +543,7 @@ def test_real_cmb2020(data_folder):
     assert "7,684 events" in data.DESCR
 
 
+@pytest.mark.slow
 def test_real_cmb2020_runs_through_the_front_half(data_folder):
     data = load_cmb2020(data_folder("cmb2020"))
     X, report = attach_behaviors(data.applications, data.events, return_report=True)
