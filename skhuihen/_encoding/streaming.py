@@ -14,8 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, Subset
 
-from skhuihen._tables.nested_parquet import NestedParquet
-from skhuihen._tables.parquet import ParquetPath, as_pandas, is_parquet
+from skhuihen._tables.parquet import ParquetPath, ParquetTable, as_pandas, is_parquet
 from skhuihen.network.batch import ApplicationDataset, Events
 
 #: Approximate number of behaviors in memory. Each takes 32 bytes plus four for each of its
@@ -36,7 +35,7 @@ class _RowGroup:
     stop: int
 
 
-class PreparedParquet(NestedParquet):
+class PreparedParquet(ParquetTable):
     """Applications in Parquet: the profile is read at once, events by row group.
 
     Parameters
@@ -57,7 +56,7 @@ class PreparedParquet(NestedParquet):
         self.column = column
         self.numbers = tuple(numbers)
         wanted = [column] if applied_at is None else [column, applied_at]
-        self._columns = [name for name in wanted if name in self.schema.names]
+        self._columns = [name for name in wanted if name in self.columns]
         self.groups: list[_RowGroup] = []
         start = 0
         for path in self.files:
@@ -139,7 +138,7 @@ def open_applications(
                 )
             values = frame.pop(values)
         found.append(values)
-    return frame, *found, source if column in source.schema.names else None
+    return frame, *found, source if column in source.columns else None
 
 
 class StreamedApplications(Dataset):

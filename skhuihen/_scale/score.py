@@ -19,20 +19,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from sklearn.exceptions import NotFittedError
 from tqdm.auto import tqdm
 
 from skhuihen._events.frames import refuse_series
 from skhuihen._tables.ibis import batches_of, connections_of, is_ibis
-from skhuihen._tables.nested_parquet import is_list_of_structs
 from skhuihen._tables.parquet import (
     ParquetPath,
-    as_one_table,
+    ParquetTable,
     as_pandas,
     cast_columns,
-    find_parquet,
+    is_list_of_structs,
     is_parquet,
 )
 from skhuihen._tables.parts import begun_parts, check_output, part_name, work_folder, writing
@@ -356,14 +354,13 @@ def _score_parquet(door: _Door, paths: Any, output: str | Path | None, verbose: 
     folder = None if output is None else Path(output)
     if folder is None or not folder.exists():
         check_output(output)
-    found = find_parquet(paths, "table")
-    dataset = as_one_table(found, "table")
-    scorer = door.choose(dataset.schema)
-    schema = pa.schema([dataset.schema.field(column) for column in scorer.read])
-    schema = schema.with_metadata(dataset.schema.metadata)
+    table = ParquetTable(paths, "table", same_columns=False)
+    scorer = door.choose(table.schema)
+    schema = pa.schema([table.schema.field(column) for column in scorer.read])
+    schema = schema.with_metadata(table.schema.metadata)
     files = [
-        _File(file, fragment, schema)
-        for file, fragment in zip(found, dataset.get_fragments(), strict=True)
+        _File(*of_file, schema)
+        for of_file in zip(table.files, table.n_rows, table.schemas, strict=True)
     ]
     for file in files:
         file.check_columns()
@@ -377,7 +374,7 @@ def _score_parquet(door: _Door, paths: Any, output: str | Path | None, verbose: 
     with bar:
         if folder is None:
             scored = [
-                table for file in files for table in _progress(bar, file.score(scorer, kept=""))
+                scores for file in files for scores in _progress(bar, file.score(scorer, kept=""))
             ]
             return as_pandas(pa.concat_tables(scored))
         return _write_parts(scorer, files, folder, bar)
@@ -385,19 +382,16 @@ def _score_parquet(door: _Door, paths: Any, output: str | Path | None, verbose: 
 
 @dataclass(frozen=True)
 class _File:
-    """One file of the table and the columns to read from it."""
+    """One file of the table: where it is, what it has, and the columns to read from it."""
 
     file: ParquetPath
-    fragment: ds.Fragment
+    n_rows: int
+    stored: pa.Schema
     schema: pa.Schema
 
     @property
     def path(self) -> Path:
         return self.file.path
-
-    @property
-    def n_rows(self) -> int:
-        return self.fragment.metadata.num_rows
 
     @property
     def note(self) -> str:
@@ -407,13 +401,12 @@ class _File:
 
     def check_columns(self) -> None:
         """Reject a file with missing columns, which would otherwise be scored silently."""
-        stored = self.file.add_fields(self.fragment.physical_schema)
-        has = _names_in(stored)
+        has = _names_in(self.stored)
         missing = [name for name in _names_in(self.schema) if name not in has]
         if missing:
             raise ValueError(
                 f"{str(self.path)!r} has no column {missing[0]!r}, which other files of the table "
-                f"have; it has {stored.names}. Rewrite it with all columns."
+                f"have; it has {self.stored.names}. Rewrite it with all columns."
             )
 
     def batches(self, size: int) -> Iterator[pa.Table]:

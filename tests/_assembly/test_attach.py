@@ -946,7 +946,7 @@ def test_leaves_nothing_behind(applications, events, tmp_path, monkeypatch):
             FileNotFoundError,
             "applications: no Parquet file found",
         ),
-        (lambda a, e: (a, __file__), ValueError, "cannot be read as one Parquet table"),
+        (lambda a, e: (a, __file__), ValueError, "events: the file .* cannot be read as Parquet"),
     ],
 )
 def test_refuses(applications, events, change, error, message):

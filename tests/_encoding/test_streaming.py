@@ -15,7 +15,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 
 import skhuihen._encoding.streaming
-import skhuihen._tables.nested_parquet
+import skhuihen._tables.parquet
 from skhuihen import (
     BehaviorAbstractor,
     HUIHENClassifier,
@@ -55,7 +55,7 @@ def prepared(bank: Any, steps: Any, tmp_path_factory: pytest.TempPathFactory) ->
     applications = bank.applications.assign(overdue=bank.y, weight=1.0 + np.arange(240) % 3)
     attach_behaviors(applications, bank.events, output=folder / "attached", n_partitions=3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(skhuihen._tables.nested_parquet, "BATCH", 5000)
+        patch.setattr(skhuihen._tables.parquet, "BATCH", 5000)
         prepare_parquet(steps, folder / "attached", folder / "prepared")
     return folder / "prepared"
 

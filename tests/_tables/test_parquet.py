@@ -25,7 +25,7 @@ from skhuihen import (
     prepare_parquet,
     score_table,
 )
-from skhuihen._tables.parquet import as_pandas, cast_columns, find_parquet, open_parquet
+from skhuihen._tables.parquet import ParquetTable, as_pandas, cast_columns, find_parquet
 
 TINY = {
     "max_epochs": 1,
@@ -255,7 +255,7 @@ def test_odd_names_are_read_as_they_are(bank, tmp_path, monkeypatch, name):
     bank.applications.to_parquet(f"{name}-a.parquet")
     path = attach_behaviors(f"{name}-a.parquet", f"{name}.parquet", output=f"{name}-out")
     assert path == Path(f"{name}-out")
-    X = as_pandas(open_parquet(path, "X").to_table())
+    X = as_pandas(ParquetTable(path, "X").read())
     assert X["behaviors"].list.len().tolist() == wanted.tolist()
     assert sorted(os.listdir()) == sorted(
         ["a1.parquet", f"{name}.parquet", f"{name}-a.parquet", f"{name}-out"]
