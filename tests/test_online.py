@@ -482,7 +482,7 @@ def test_reasons_of_unusual_applications(
     assert "41" not in [reason["code"] for reason in without]
     with pytest.raises(ApplicationError, match="nonsense"):
         scorer.reasons(plain[0] | {"nonsense": 1})
-    with pytest.raises(ValueError, match="make the scorer with"):
+    with pytest.raises(ValueError, match="Create it with"):
         OnlineScorer(model).reasons(plain[0])
     with pytest.raises(ValueError, match="background is missing"):
         OnlineScorer(model, reason_table=REASONS)
