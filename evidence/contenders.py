@@ -266,7 +266,7 @@ class RememberingTrainer(Trainer):
         weights = None
         if isinstance(start, PretrainedStart):
             weights = [value.cpu().numpy() for value in start.module.state_dict().values()]
-        rows = (dataset.profile, dataset.events, dataset.y, dataset.weight, users)
+        rows = (dataset.profile, dataset.behaviors, dataset.y, dataset.weight, users)
         key = joblib.hash((rows, params, weights, start.log_odds))
         if key not in self.known:
             how |= {"teach": teach, "users": users}

@@ -19,7 +19,7 @@ from skhuihen._encoding.vocabulary import BehaviorVocabulary
 from skhuihen._events.as_of import read_as_of
 from skhuihen._events.behaviors import Behaviors, OptionalSubfields
 from skhuihen.network.architecture import architecture_of
-from skhuihen.network.batch import ApplicationDataset, Events
+from skhuihen.network.batch import ApplicationDataset, EncodedBehaviors
 from skhuihen.preprocessing._bounded import Outside
 from skhuihen.preprocessing._correspondence import Correspondence, Table
 from skhuihen.preprocessing._profile import ProfileEncoder
@@ -207,7 +207,7 @@ class ApplicationEncoder:
         profile = self.profile_encoder_.encode(frame)
         if weight is not None:
             weight = weight.astype(self.dtype)
-        return ApplicationDataset(profile, self.events(behaviors), label, weight, device)
+        return ApplicationDataset(profile, self.encode(behaviors), label, weight, device)
 
     def stream(
         self,
@@ -224,17 +224,17 @@ class ApplicationEncoder:
             self.profile_encoder_.encode(frame),
             label,
             weight.astype(self.dtype),
-            lambda part: self.events(self.read_known(part)),
+            lambda part: self.encode(self.read_known(part)),
             device,
         )
 
-    def events(self, behaviors: Behaviors) -> Events:
-        """Return events as arrays for the network."""
+    def encode(self, behaviors: Behaviors) -> EncodedBehaviors:
+        """Return behaviors as arrays for the network."""
         n_events = behaviors.n_events
         if not n_events:
             n_numbers = len(self.event_numbers_.names_)
             dtype = np.dtype(self.dtype).type
-            return Events.none(len(behaviors), dtype, n_numbers, self.topics_.n_axes)
+            return EncodedBehaviors.none(len(behaviors), dtype, n_numbers, self.topics_.n_axes)
         number, scale = self.vocabulary_.transform(behaviors)
         table = Table(behaviors.rows, number, len(behaviors))
         if self.hierarchical:
@@ -250,7 +250,7 @@ class ApplicationEncoder:
             interval = self.ranges_.clip("interval", behaviors.numbers("interval"))
             weekday = behaviors.integers("weekday")
             monthday = behaviors.integers("monthday") - 1
-        return Events(
+        return EncodedBehaviors(
             behavior=number,
             scale=scale.astype(self.dtype),
             interval=interval.astype(self.dtype),

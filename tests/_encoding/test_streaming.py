@@ -216,7 +216,7 @@ def streamed(prepared: Path, X: pd.DataFrame, rows: np.ndarray) -> StreamedAppli
         rows[:, None].astype(np.float32),
         np.zeros(len(rows), dtype=np.int64),
         np.ones(len(rows), dtype=np.float32),
-        lambda frame: classifier._encoder.events(classifier._encoder.read(frame)),
+        lambda frame: classifier._encoder.encode(classifier._encoder.read(frame)),
         "cpu",
     )
 
@@ -252,8 +252,8 @@ def test_the_events_are_those_of_the_application(X, prepared):
     lengths = X["behaviors"].array.list_lengths
     for buffer in dataset.buffers(np.arange(3, 200), np.random.default_rng(0)):
         found = np.zeros(len(buffer), dtype=np.int64)
-        owner = np.repeat(np.arange(len(buffer)), buffer.events.n_sessions)
-        np.add.at(found, owner, buffer.events.session_lengths)
+        owner = np.repeat(np.arange(len(buffer)), buffer.behaviors.n_sessions)
+        np.add.at(found, owner, buffer.behaviors.session_lengths)
         assert_array_equal(found, lengths[buffer.profile[:, 0].astype(int)])
 
 
