@@ -88,8 +88,8 @@ def expected_failures(estimator: Any) -> dict[str, str]:
     return {check: reason for failing, check, reason in EXPECTED_FAILURES if failing is estimator}
 
 
-#: The order of rows is that of sums, which single precision rounds at 1e-7, and the check wants as
-#: much of probabilities in double precision: whether it fails depends on the processor.
+#: The order of rows changes the order of sums, and single precision rounds at 1e-7. The check requires
+#: 1e-7 of probabilities in double precision, so it depends on the processor whether it fails.
 ROUNDED = "check_methods_sample_order_invariance"
 
 
@@ -106,7 +106,7 @@ def test_scikit_learn_checks(estimator: Any, check: Any) -> None:
         check(estimator)
     except AssertionError:
         if estimator is not STRICT and check.func.__name__ == ROUNDED:
-            pytest.xfail("single precision rounds at 1e-7")
+            pytest.xfail("the check requires 1e-7, but single precision is less exact")
         raise
 
 

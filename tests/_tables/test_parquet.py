@@ -331,7 +331,7 @@ def test_int96_reaches_far(tmp_path, far_applications, far_events):
 @pytest.mark.parametrize("nanoseconds", [1999, 1000, 999, 0, -1, -1000, -1001])
 def test_int96_is_cut_to_microseconds_not_rounded(tmp_path, nanoseconds):
     if nanoseconds < 0 and nanoseconds % 1000 and int(pa.__version__.split(".")[0]) < 20:
-        pytest.skip("Arrow 19 cuts what was before 1970 toward it")
+        pytest.skip("Arrow 19 rounds times before 1970 up instead of down")
     applied_at = pa.array([datetime(1970, 1, 1)], pa.timestamp("us"))
     applications = pa.table({"user_id": [1], "applied_at": applied_at})
     time = pa.array([nanoseconds], pa.timestamp("ns"))
