@@ -1179,7 +1179,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         if source is not None:
             return encoder.stream(source, frame, label, weight, device)
         outside: dict[str, Outside] = {}
-        behaviors = encoder.read_known(frame, outside)
+        behaviors = encoder.read_known(frame, outside, stacklevel=5)
         encoder.ranges_.tell(outside, stacklevel=4)
         return encoder.dataset(frame, behaviors, label, weight, device)
 

@@ -591,7 +591,8 @@ def test_every_class_of_the_registry_is_there() -> None:
 
 
 @pytest.mark.skipif(
-    importlib.util.find_spec("skops") is None, reason="skops is absent: pip install skops"
+    importlib.util.find_spec("skops") is None,
+    reason="skops is not installed: pip install skhuihen[skops]",
 )
 def test_other_estimators_take_trust(bank: tuple[pd.DataFrame, np.ndarray], tmp_path: Path) -> None:
     X, y = bank
@@ -610,7 +611,8 @@ def test_other_estimators_take_trust(bank: tuple[pd.DataFrame, np.ndarray], tmp_
 
 
 @pytest.mark.skipif(
-    importlib.util.find_spec("skops") is None, reason="skops is absent: pip install skops"
+    importlib.util.find_spec("skops") is None,
+    reason="skops is not installed: pip install skhuihen[skops]",
 )
 def test_skops_keeps_a_pipeline(bank: tuple[pd.DataFrame, np.ndarray]) -> None:
     import skops.io

@@ -153,7 +153,10 @@ class ApplicationEncoder:
         return behaviors.with_fields(age=pa.array(age / 1e6))
 
     def read_known(
-        self, frame: pd.DataFrame, outside: dict[str, Outside] | None = None
+        self,
+        frame: pd.DataFrame,
+        outside: dict[str, Outside] | None = None,
+        stacklevel: int = 4,
     ) -> Behaviors:
         """Return the events, or none if `fit` saw none.
 
@@ -162,18 +165,20 @@ class ApplicationEncoder:
         frame : DataFrame
         outside : dict of str to Outside, default=None
             Counts values outside the ranges of `fit` by subfield; None counts none.
+        stacklevel : int, default=4
+            Of warnings.
 
         Returns
         -------
         Behaviors
         """
         behaviors = self.read(frame)
-        self.optional_.check(behaviors, stacklevel=4)
+        self.optional_.check(behaviors, stacklevel=stacklevel)
         if behaviors.n_events and not any(self.vocabulary_.sizes_):
             warnings.warn(
                 f"Column {self.column!r} had no event in fit, so the model does not use behaviors "
                 "and drops them. Fit on data with events to use them.",
-                stacklevel=4,
+                stacklevel=stacklevel,
             )
             behaviors = no_events(len(frame))
         if outside is not None:
