@@ -408,7 +408,7 @@ def _subfields_of(model: Any) -> set[str]:
     waiting = [model]
     while waiting:
         step = waiting.pop()
-        for name in ("session", "by"):
+        for name in ("session", "group_by"):
             if isinstance(getattr(step, name, None), str):
                 found.add(getattr(step, name))
         numbers = getattr(step, "event_numbers_", None)
