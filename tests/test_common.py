@@ -77,7 +77,7 @@ EXPECTED_FAILURES = [
     (
         TOPICS,
         "check_scale_of_weights",
-        "a weight of two equals two rows, and behaviors with fewer than 20 applications are dropped",
+        "a weight of two equals two rows, and behaviors of fewer than 20 rows are dropped",
     ),
     (SEES_ALL, "check_future_events", "applied_at=None disables the cut"),
 ]

@@ -218,7 +218,7 @@ def test_old_data_without_behaviors_teaches_profile_and_interaction_only():
 
 def test_parameters_of_the_paper():
     # 20 item clicks, 12 transform operations, 10 function widgets; 24 + 6 + 5 profile columns.
-    net = HUIHEN((20, 12, 10), (24, 6, 5))
+    net = HUIHEN((20, 12, 10), (24, 6, 5), mean_intention=False)
     d, n = 10, 30
     shapes = {
         "behavior_embedding.weight": (42, d),
