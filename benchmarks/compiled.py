@@ -69,7 +69,9 @@ def main() -> None:
     of_ours = StateWeights(weights[0], weights[1], weights[3], weights[2])
     steps = []
     for start in range(0, len(X), BATCH_SIZE):
-        sizes = dataset.__getitems__(range(start, min(start + BATCH_SIZE, len(X))))[0].event_steps
+        sizes = dataset.__getitems__(range(start, min(start + BATCH_SIZE, len(X))))[
+            0
+        ].behavior_steps
         steps.append(list(sizes))
     drawn = torch.randn(4, max(map(sum, steps)), SIZE, generator=generator)
     drawn[3].sigmoid_()

@@ -85,22 +85,22 @@ def pad(
     dataset: ApplicationDataset, rows: Sequence[int], max_sessions: int, max_behaviors: int
 ) -> dict[str, Tensor]:
     """Lay out applications in padded arrays, filled at the heads; -1 stands for no behavior."""
-    events = dataset.events
-    first_session = events.n_sessions.cumsum() - events.n_sessions
-    start = events.session_lengths.cumsum() - events.session_lengths
+    behaviors = dataset.behaviors
+    first_session = behaviors.n_sessions.cumsum() - behaviors.n_sessions
+    start = behaviors.session_lengths.cumsum() - behaviors.session_lengths
     shape = len(rows), max_sessions, max_behaviors
     numbers, indices = ("scale", "interval"), ("behavior", "weekday", "monthday")
     batch = {name: torch.zeros(shape) for name in numbers}
     batch |= {name: torch.zeros(shape, dtype=torch.int64) for name in indices}
     batch["behavior"].fill_(-1)
     for i, row in enumerate(rows):
-        count = events.n_sessions[row]
+        count = behaviors.n_sessions[row]
         for k in range(count):
             session = first_session[row] + k
-            length = events.session_lengths[session]
+            length = behaviors.session_lengths[session]
             here = slice(start[session], start[session] + length)
             for name, values in batch.items():
-                flat = torch.tensor(getattr(events, name)[here])
+                flat = torch.tensor(getattr(behaviors, name)[here])
                 values[i, max_sessions - count + k, max_behaviors - length :] = flat
     batch["profile"] = torch.from_numpy(dataset.profile[list(rows)])
     return batch

@@ -113,7 +113,10 @@ def floor(dataset: ApplicationDataset, gru_dim: int = 30, dim: int = 10) -> floa
 
     A product of the forward pass has two in the gradient. What enters by tables costs none.
     """
-    n_behaviors, n_sessions = len(dataset.events.behavior), int(dataset.events.n_sessions.sum())
+    n_behaviors, n_sessions = (
+        len(dataset.behaviors.behavior),
+        int(dataset.behaviors.n_sessions.sum()),
+    )
     of_behavior = gru_dim * 3 * gru_dim + gru_dim * gru_dim + dim * gru_dim
     of_session = 2 * gru_dim * 3 * gru_dim
     operations = 3 * 2 * (n_behaviors * of_behavior + n_sessions * of_session)
@@ -189,7 +192,7 @@ def main() -> None:
     }
     table = pd.DataFrame({"times HUIHEN's": medians / medians["HUIHEN"], "seconds": medians})
     table["MB per batch"] = pd.Series(memory)
-    n_sessions, n_behaviors = dataset.events.n_sessions.sum(), len(dataset.events.behavior)
+    n_sessions, n_behaviors = dataset.behaviors.n_sessions.sum(), len(dataset.behaviors.behavior)
     lines = [
         f"{len(X):,} applications, {n_sessions:,} sessions, {n_behaviors:,} behaviors; batches of "
         f"{BATCH_SIZE}; one thread but where said; medians of {arguments.rounds} rounds.",

@@ -1,13 +1,13 @@
-"""What HUIHEN is compared with: one definition of each contender.
+"""The definitions of HUIHEN's forms and of the models that it is compared with.
 
-All have the same tuning budget and, where there is something to stop, stop early: a contender
-tries as many settings as every other on a held-out fifth of its training rows, and whatever learns
-in rounds holds out a tenth of its rows and stops where the AUC there no longer improves. Only those
-of 150 trees, as their names say, hold nothing out and try one setting.
+All contenders have the same tuning budget: each tries the same number of settings on a held-out
+fifth of its training rows. Networks and boosted trees hold out a tenth of their rows, and stop when
+the AUC there no longer improves. Only contenders with "150 trees" hold out no rows and try one
+setting.
 
-The paper's trees see the profile of the new applications alone. It leaves out what a bank could
-set against HUIHEN with the same data: trees that also see the old applications, trees on window
-statistics of the behaviors, and trees on top of HUIHEN's own vectors.
+The trees of the paper see only the profile of the new applications. The paper omits models that a
+bank could train on the same data as HUIHEN: trees that also see the old applications, trees on
+window statistics of the behaviors, and trees on HUIHEN's own vectors.
 """
 
 from __future__ import annotations
@@ -54,19 +54,19 @@ N_TOPICS = 10
 
 
 class Budget(NamedTuple):
-    """How long contenders may look for their best.
+    """The tuning budget of each contender.
 
     Attributes
     ----------
     n_settings : int
-        Settings that each contender tries, the first of `SETTINGS` for its kind.
+        Number of settings that each contender tries: the first of `SETTINGS` for its kind.
     n_epochs, n_trees : int
-        Most epochs of networks and most trees.
+        Largest number of epochs of networks, and of trees.
     patience, tree_patience : int
         Epochs and trees without improvement before stopping.
     batch_size : int
-        Applications in one step of a network. Larger ones make epochs faster, the more so those
-        of the long sequences without sessions.
+        Applications per step of a network. Larger batches make epochs faster, most of all for the
+        long sequences without sessions.
     """
 
     n_settings: int = 3
@@ -79,30 +79,30 @@ class Budget(NamedTuple):
 
 @dataclass
 class Case:
-    """One data set, ready for all contenders.
+    """A data set, prepared for all contenders.
 
     Attributes
     ----------
     X : DataFrame
-        What `attach_behaviors` returns; without behaviors, only contenders of the profile apply.
+        The result of `attach_behaviors`. Without behaviors, only contenders on the profile apply.
     y : ndarray of int
     sessionizer : Sessionizer
-        How its behaviors are cut into sessions.
+        Cuts its behaviors into sessions.
     windows : sequence of str
-        The windows of its statistics.
+        The windows of its window statistics.
     old : tuple of DataFrame and ndarray, default=None
         Profiles and labels of old applications.
     probability : ndarray, default=None
         The true probabilities of a simulated bank.
     planted : DataFrame, default=None
-        What behavior truly adds to the log-odds of a simulated bank, one column per mechanism.
+        The true effect of behavior on the log-odds at a simulated bank, one column per mechanism.
     groups, former : DataFrame, default=None
-        The true groups of the operations of a simulated bank, as rules of an abstractor; and those
-        that merging found before names and use were weighed together.
+        The true groups of the operations of a simulated bank, as rules of an abstractor, and the
+        groups that merging found before it weighed names and use together.
     expert : callable, default=None
-        Makes the transformer of what a domain expert would compute of the events.
+        Makes a transformer with the features that a domain expert would compute from the events.
     pretrained : dict
-        Step one by teacher, so that contenders that differ in step two alone share it.
+        Step one by teacher, shared by contenders that differ only in step two.
     """
 
     X: pd.DataFrame
@@ -120,7 +120,7 @@ class Case:
 
 Factory = Callable[[Case, Budget], Any]
 
-#: What each kind of model tries, as many settings for every kind; the first is its default.
+#: The settings that each kind of model tries, equally many for each kind; the first is its default.
 SETTINGS: dict[str, list[dict[str, Any]]] = {
     "HUIHEN": [{}, {"dropout": 0.4}, {"lr": 3e-3}],
     "LightGBM": [{}, {"model__num_leaves": 7}, {"model__num_leaves": 31}],
@@ -142,13 +142,13 @@ OF_XGBOOST = _OF_TREES | {"max_depth": 4, "eval_metric": "auc", "verbosity": 0}
 
 
 class StoppedEarly(ClassifierMixin, BaseEstimator):
-    """Boosted trees that hold out a tenth of their rows to find out when to stop."""
+    """Boosted trees that hold out a tenth of their rows for early stopping."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> StoppedEarly:
-        """Fit on nine tenths, stop by the last."""
+        """Fit on nine tenths of the rows; stop early on the last tenth."""
         X, X_stop, y, y_stop = train_test_split(X, y, test_size=0.1, stratify=y, random_state=SEED)
         if isinstance(self.model, LGBMClassifier):
             held_out: dict[str, Any] = {"eval_X": X_stop, "eval_y": y_stop}
@@ -164,7 +164,7 @@ class StoppedEarly(ClassifierMixin, BaseEstimator):
 
 
 class WithOldRows(ClassifierMixin, BaseEstimator):
-    """A model that sees the old applications beside the new ones, with empty histories."""
+    """A model that is also trained on the old applications, with empty histories."""
 
     def __init__(self, model: Any, old_X: pd.DataFrame, old_y: np.ndarray) -> None:
         self.model = model
@@ -186,10 +186,10 @@ class WithOldRows(ClassifierMixin, BaseEstimator):
 class WithVectors(ClassifierMixin, BaseEstimator):
     """Trees on features and on the intention and habit vectors of a network, cross-fitted.
 
-    A network's vectors of its own training rows know too much. So the rows are halved: trees learn
-    on one half, from the vectors of a network that was fitted on the other, and the other way
-    round. Each network keeps trees of its own, as the axes of two networks' vectors mean different
-    things; the two probabilities are averaged.
+    The vectors of a network are too good on its own training rows. So the rows are halved: trees
+    learn on one half from the vectors of a network that was fitted on the other half, and vice
+    versa. Each network has its own trees, because the axes of the vectors of two networks have
+    different meanings. The two probabilities are averaged.
     """
 
     def __init__(self, network: Any, features: Any, trees: Any) -> None:
@@ -198,7 +198,7 @@ class WithVectors(ClassifierMixin, BaseEstimator):
         self.trees = trees
 
     def fit(self, X: pd.DataFrame, y: np.ndarray) -> WithVectors:
-        """Fit both networks, and the trees on top of each."""
+        """Fit both networks, and the trees on the vectors of each."""
         self.models_ = []
         for half, other in StratifiedKFold(2, shuffle=True, random_state=SEED).split(X, y):
             network = FrozenEstimator(clone(self.network).fit(X.iloc[half], y[half]))
@@ -213,7 +213,7 @@ class WithVectors(ClassifierMixin, BaseEstimator):
 
 
 class Planted(TransformerMixin, BaseEstimator):
-    """What the simulator planted for each row, which no bank could know."""
+    """The planted effects of each row, which no bank could know."""
 
     def __init__(self, terms: pd.DataFrame) -> None:
         self.terms = terms
@@ -228,7 +228,7 @@ class Planted(TransformerMixin, BaseEstimator):
 
 
 class OldScore(TransformerMixin, BaseEstimator):
-    """The log-odds of a model of the profile that learned from the old applications."""
+    """The log-odds of a profile model that was fitted on the old applications."""
 
     def __init__(self, model: Any, old_X: pd.DataFrame, old_y: np.ndarray) -> None:
         self.model = model
@@ -246,7 +246,7 @@ class OldScore(TransformerMixin, BaseEstimator):
 
 
 class RememberingTrainer(Trainer):
-    """Trains the same networks on the same rows once in a process."""
+    """Trains each network on the same rows only once per process."""
 
     known: ClassVar[dict[str, Any]] = {}
 
@@ -260,13 +260,13 @@ class RememberingTrainer(Trainer):
         users: Any = None,
         **how: Any,
     ) -> Any:
-        """Do what `Trainer.train` does, or return what it has done before."""
+        """Call `Trainer.train`, or return its earlier result for the same arguments."""
         teacher = teach and getattr(teach.__self__.teacher, "estimator", "auto")
         params = self.params | {"base_estimator": None, "teacher": teacher, "old_data": None}
         weights = None
         if isinstance(start, PretrainedStart):
             weights = [value.cpu().numpy() for value in start.module.state_dict().values()]
-        rows = (dataset.profile, dataset.events, dataset.y, dataset.weight, users)
+        rows = (dataset.profile, dataset.behaviors, dataset.y, dataset.weight, users)
         key = joblib.hash((rows, params, weights, start.log_odds))
         if key not in self.known:
             how |= {"teach": teach, "users": users}
@@ -275,11 +275,11 @@ class RememberingTrainer(Trainer):
 
 
 class Remembering(HUIHENClassifier):
-    """HUIHEN that trains its networks once, whatever model they come to stand on.
+    """HUIHEN that trains its networks once for all base estimators.
 
-    A base model takes no part in the training of the networks, but as their teacher. So forms that
-    differ in it alone share the networks of a fold, and score as if each had trained its own: what
-    takes longest by far is not done again. It lasts as long as the process.
+    The base estimator does not affect the training of the networks, except as their teacher. So
+    forms that differ only in it share the networks of a fold, and their scores are the same as if
+    each had trained its own. This saves most of the time. The cache lasts as long as the process.
     """
 
     def _trainer(self) -> Trainer:
@@ -287,7 +287,7 @@ class Remembering(HUIHENClassifier):
 
 
 def tuned(kind: str, model: Any, budget: Budget) -> Any:
-    """Let a model choose among the settings of its kind on a fifth of its training rows."""
+    """Let a model choose one of the settings of its kind on a fifth of its training rows."""
     if budget.n_settings == 1:
         return model
     grid = [
@@ -313,16 +313,16 @@ xgboost = partial(trees, "XGBoost")
 
 
 def scorecard(budget: Budget) -> Any:
-    """Return a scorecard of features that are numbers already, which nothing is tuned of."""
+    """Return a scorecard on numeric features, without tuning."""
     return make_scorecard("passthrough")
 
 
 def few_trees(budget: Budget) -> Any:
-    """Return 150 trees of LightGBM, which need no held-out rows to stop by."""
+    """Return LightGBM with 150 trees, which needs no held-out rows for early stopping."""
     return LGBMClassifier(n_estimators=min(150, budget.n_trees), **OF_LIGHTGBM)
 
 
-#: How all forms of HUIHEN in the tables were trained: it was the default before `ONE_CYCLE`.
+#: The training of all forms of HUIHEN in the tables: the default before `ONE_CYCLE`.
 STOPPED_EARLY: dict[str, Any] = {
     "n_estimators": 1,
     "schedule": "constant",
@@ -331,16 +331,16 @@ STOPPED_EARLY: dict[str, Any] = {
     "teacher": None,
     "n_topics": 0,
 }
-#: The defaults of today.
+#: The current defaults.
 DEFAULT: dict[str, Any] = {
     name: getattr(HUIHENClassifier(), name) for name in (*STOPPED_EARLY, "max_epochs", "batch_size")
 }
-#: Those before a teacher and topics were part of them.
+#: The defaults before a teacher and topics became part of them.
 ONE_CYCLE = DEFAULT | {"teacher": None, "n_topics": 0}
 
 
 def network(budget: Budget) -> HUIHENClassifier:
-    """Return HUIHEN as the budget lets it be trained."""
+    """Return HUIHEN with the number of epochs and so on of the budget."""
     return Remembering(
         **STOPPED_EARLY,
         max_epochs=budget.n_epochs,
@@ -364,12 +364,12 @@ def warm_started(
 
 
 def statistics(case: Case, *more: Any) -> Any:
-    """Return profile, window statistics and more as numbers, for behind a `BehaviorAbstractor`."""
+    """Return the encoder of profile, window statistics and more, after a `BehaviorAbstractor`."""
     return make_union(ProfileEncoder(), WindowStatistics(case.windows, group_by="behavior"), *more)
 
 
 def with_intervals(case: Case) -> Any:
-    """Return the statistics and the times between behaviors."""
+    """Return the statistics and the intervals between behaviors."""
     cut = case.sessionizer
     return statistics(
         case,
@@ -378,24 +378,24 @@ def with_intervals(case: Case) -> Any:
 
 
 def with_topics(case: Case) -> Any:
-    """Return the statistics and what the behaviors are about."""
+    """Return the statistics and the topics of the behaviors."""
     return statistics(case, BehaviorTopics(N_TOPICS, group_by="behavior"))
 
 
 def with_expert(case: Case) -> Any:
-    """Return the statistics and what an expert adds, or None where there is none."""
+    """Return the statistics and the expert's features; None if there are none."""
     return case.expert and statistics(case, case.expert())
 
 
 def expert_alone(case: Case) -> Any:
-    """Return profile and what an expert adds, or None where there is none."""
+    """Return the profile and the expert's features; None if there are none."""
     return case.expert and make_union(ProfileEncoder(), case.expert())
 
 
 def trees_on(
     features: Callable[[Case], Any], make_model: Callable[[Budget], Any] = lightgbm
 ) -> Factory:
-    """Define trees on features of events, for behind a `BehaviorAbstractor`."""
+    """Define trees on features of events, to follow a `BehaviorAbstractor`."""
 
     def make(case: Case, budget: Budget) -> Any:
         made = features(case) if "behaviors" in case.X else None
@@ -421,10 +421,10 @@ def huihen(
     guide: Factory | None = None,
     **switches: Any,
 ) -> Factory:
-    """Define HUIHEN, a form or an ablation of it; cold where there are no old applications.
+    """Define HUIHEN, a form of it or an ablation; without old applications it starts cold.
 
-    It stands on its base, and in step two is taught by its guide; operations are merged by the
-    rules of the case that are named. Where one of these does not apply, it does not either.
+    ``base`` is its base estimator, and ``guide`` its teacher in step two. Operations are merged by
+    the named rules of the case. The contender applies only if all of these do.
     """
 
     def make(case: Case, budget: Budget) -> Any:
@@ -457,7 +457,7 @@ def huihen(
 
 
 def on_sessions(**params: int) -> Factory:
-    """Define HUIHEN on sessions that are cut off elsewhere."""
+    """Define HUIHEN with other limits on sessions."""
 
     def make(case: Case, budget: Budget) -> Any:
         if "behaviors" not in case.X:
@@ -469,17 +469,17 @@ def on_sessions(**params: int) -> Factory:
 
 
 def of_profile(make_model: Callable[[Budget], Any]) -> Factory:
-    """Define a model of the profile alone."""
+    """Define a model on the profile alone."""
     return lambda case, budget: make_pipeline(ProfileEncoder(), make_model(budget))
 
 
 def logistic(budget: Budget) -> Any:
-    """Return a logistic regression, as scorecards are."""
+    """Return a logistic regression, the usual model of scorecards."""
     return tuned("logistic regression", LogisticRegression(max_iter=2000), budget)
 
 
 def forest(budget: Budget) -> Any:
-    """Return a random forest; nothing in it stops early."""
+    """Return a random forest, which does not stop early."""
     n_trees = min(500, budget.n_trees)
     model = RandomForestClassifier(n_trees, min_samples_leaf=20, n_jobs=1, random_state=SEED)
     return tuned("random forest", model, budget)
@@ -494,7 +494,7 @@ def mlp(case: Case, budget: Budget) -> Any:
 
 
 def of_events(make_trees: Factory) -> Factory:
-    """Define trees on features of events, as a contender: behind a `BehaviorAbstractor`."""
+    """Define trees on features of events as a contender, with a `BehaviorAbstractor`."""
 
     def make(case: Case, budget: Budget) -> Any:
         model = make_trees(case, budget)
@@ -504,7 +504,7 @@ def of_events(make_trees: Factory) -> Factory:
 
 
 def with_old_rows(make_new: Factory) -> Factory:
-    """Define another contender that learns from the old applications too."""
+    """Define a contender that is also trained on the old applications."""
 
     def make(case: Case, budget: Budget) -> Any:
         if case.old is None:
@@ -515,7 +515,7 @@ def with_old_rows(make_new: Factory) -> Factory:
 
 
 def with_vectors(case: Case, budget: Budget) -> Any:
-    """Return trees on profile, window statistics and HUIHEN's vectors; the trees are tuned."""
+    """Return tuned trees on profile, window statistics and HUIHEN's vectors."""
     if "behaviors" not in case.X:
         return None
     of_sessions = make_pipeline(clone(case.sessionizer), warm_started("xgboost", case, budget))
@@ -524,22 +524,22 @@ def with_vectors(case: Case, budget: Budget) -> Any:
 
 
 def told_trees(case: Case, budget: Budget) -> Any:
-    """Return trees on the profile and the planted terms themselves."""
+    """Return trees on the profile and the planted effects themselves."""
     if case.planted is None:
         return None
     return make_pipeline(make_union(ProfileEncoder(), Planted(case.planted)), lightgbm(budget))
 
 
 def told_logistic(case: Case, budget: Budget) -> Any:
-    """Return a logistic regression of the planted terms and a score of the old rows."""
+    """Return a logistic regression on the planted effects and a score fitted on the old rows."""
     if case.planted is None or case.old is None:
         return None
     score = OldScore(LIGHTGBM_PROFILE(case, budget), *case.old)
     return make_pipeline(make_union(score, Planted(case.planted)), logistic(budget))
 
 
-#: Name of each contender, and what makes it, unfitted, for a case and a budget; it makes None
-#: where the case lacks what the contender is about.
+#: The function that makes each contender, unfitted, for a case and a budget. It returns None if the
+#: case does not have the data that the contender needs.
 ABLATIONS: dict[str, Factory] = {
     "HUIHEN": huihen(),
     "HUIHEN, plain GRUs": huihen(
@@ -567,7 +567,7 @@ FEW_ON_WINDOWS, FEW_ON_TOPICS = (
 )
 FEW_ON_INTERVALS = trees_on(with_intervals, few_trees)
 ON_EACH = {"trees": FEW_ON_INTERVALS, "scorecard": trees_on(with_intervals, scorecard)}
-#: Today's way of learning, which `learning.py` compares with what a risk team has.
+#: The current default and the models that `learning.py` compares with it.
 TODAY: dict[str, Factory] = {
     "HUIHEN, default": huihen(**DEFAULT),
     "HUIHEN, default, no teacher": huihen(**DEFAULT | {"teacher": None}),
@@ -585,7 +585,7 @@ TODAY: dict[str, Factory] = {
     "LightGBM, profile + windows + intervals, 150 trees": of_events(FEW_ON_INTERVALS),
     "LightGBM and scorecard, profile + windows + intervals": of_events(both),
 }
-#: Other forms of HUIHEN: what it can be set to, and how it stands on a model that is there.
+#: Other forms of HUIHEN: other settings, and blends with other models.
 FORMS: dict[str, Factory] = {
     "HUIHEN, one cycle": huihen(**ONE_CYCLE),
     "HUIHEN, one cycle, single network": huihen(**ONE_CYCLE | {"n_estimators": 1}),
@@ -621,7 +621,7 @@ FORMS: dict[str, Factory] = {
         n_estimators=5, n_topics=N_TOPICS, base=ON_EXPERT, guide=ON_EXPERT
     ),
 }
-#: The contender that each of those stands on; its features here are of the kept sessions alone.
+#: The contender that each of these is blended with; its features come from the kept sessions only.
 STANDS_ON = {
     name: "LightGBM, profile + " + known
     for name in FORMS
@@ -635,7 +635,7 @@ STANDS_ON = {
     }.items()
     if name.endswith(f" on {ending}")
 }
-#: The forms that score without trees, though some learned from them.
+#: The forms that score without trees, although some have trees as teachers.
 WITHOUT_TREES = [name for name in FORMS if name not in STANDS_ON]
 LIGHTGBM_PROFILE = of_profile(lightgbm)
 BASELINES: dict[str, Factory] = {
@@ -645,7 +645,7 @@ BASELINES: dict[str, Factory] = {
     "random forest, profile": of_profile(forest),
     "LightGBM, profile": LIGHTGBM_PROFILE,
 }
-#: What stands on HUIHEN.
+#: Trees on vectors of HUIHEN.
 STACKED = "LightGBM, profile + windows + HUIHEN"
 LEFT_OUT: dict[str, Factory] = {
     "LightGBM, profile, old and new": with_old_rows(LIGHTGBM_PROFILE),
@@ -664,26 +664,26 @@ LEFT_OUT: dict[str, Factory] = {
     ),
     STACKED: with_vectors,
 }
-#: No contenders, but how near the best possible AUC labels alone let a model come that is told
-#: what the simulator planted.
+#: Not contenders: models that know the planted effects. They show how close to the best possible
+#: AUC a model can come with this number of labels.
 TOLD: dict[str, Factory] = {
     "LightGBM, profile + planted terms": told_trees,
     "logistic regression, old score + planted terms": told_logistic,
 }
 CONTENDERS = ABLATIONS | FORMS | BASELINES | LEFT_OUT | TOLD
-#: Those that are about old applications, or what a simulator planted.
+#: Contenders that need old applications or planted effects.
 OF_OLD_APPLICATIONS = [
     *("HUIHEN, no warm start", "HUIHEN, no teacher"),
     *(name for name in CONTENDERS if "old and new" in name),
     *TOLD,
 ]
-#: Those that are HUIHEN itself where rows are few.
+#: Contenders that equal HUIHEN if there are few rows.
 OF_MANY_ROWS = ["HUIHEN, weight_decay=0.001"]
-#: Those that are about what an expert adds.
+#: Contenders with features of an expert.
 OF_EXPERT = [name for name in CONTENDERS if "expert" in name]
-#: Forms of several networks take several times as long; UCI's table does without.
+#: Forms with several networks, which take several times as long; UCI's table omits them.
 OF_FIVE = [name for name in FORMS if "five" in name]
-#: Those of banks A and B, where each takes long.
+#: Contenders of banks A and B, where each takes long.
 AT_BANKS = [
     "HUIHEN, weight_decay=0.001",
     "HUIHEN, topics",
@@ -693,18 +693,18 @@ AT_BANKS = [
     "HUIHEN, five, on 150 trees, old and new",
     "HUIHEN, five, topics, on 150 trees with topics, old and new",
 ]
-#: Those of Tables 2 and 3; two ablations have tables of their own.
+#: Contenders of Tables 2 and 3; two ablations have their own tables.
 OF_OTHER_TABLES = ["HUIHEN, original operations", "HUIHEN, no field-aware matrices"]
 _OF_OTHERS = [*OF_OTHER_TABLES, *OF_EXPERT, *(set(FORMS) - set(AT_BANKS))]
 TABLE_2 = [name for name in CONTENDERS if name not in _OF_OTHERS]
 
 
 def kept(what: str, paper: int, values: Sequence[int]) -> dict[int, str]:
-    """Name the contenders of a sweep by what is kept; at the paper's number it is HUIHEN itself."""
+    """Name the contenders of a sweep; the number of the paper is HUIHEN itself."""
     return {n: "HUIHEN" if n == paper else f"HUIHEN, {n} {what}" for n in values}
 
 
-#: Those of Figures 4 and 5.
+#: Contenders of Figures 4 and 5.
 BEHAVIORS_KEPT = kept("behaviors of a session", 25, (3, 6, 12, 25, 50))
 SESSIONS_KEPT = kept("sessions", 50, (5, 10, 25, 50, 100))
 SWEPT: dict[str, Factory] = {
@@ -713,7 +713,7 @@ SWEPT: dict[str, Factory] = {
     for n, name in names.items()
     if name != "HUIHEN"
 }
-#: Ways of merging operations, as today's networks are trained, but one alone.
+#: Ways of merging operations, with a single network and the current training.
 ONE_NETWORK = "HUIHEN, one cycle, single network"
 _MERGED: dict[str, dict[str, Any]] = {
     ", original operations": {"abstract": False},

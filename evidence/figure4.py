@@ -1,8 +1,8 @@
 """Figure 4 of the paper: HUIHEN by the number of behaviors kept of each session.
 
-The paper draws its bank A, with the latest 50 sessions; of its curve the text gives one point, that
-of Table 2 at 25 behaviors, and the shape: AUC and KS rise up to 25 and are flat beyond.
-Here it is a quarter of the simulated bank A.
+The figure of the paper is for its bank A, with the latest 50 sessions. The text of the paper gives
+one point of the curve, that of Table 2 at 25 behaviors, and its shape: AUC and KS rise up to 25
+behaviors and are flat beyond. These results are for a quarter of the simulated bank A.
 
     python evidence/figure4.py --output results
     python evidence/figure4.py --output quick --small

@@ -1,14 +1,14 @@
 """Figure 6 of the paper: embedded behaviors before and after the field mapping.
 
-The paper maps the vectors of items of three fields to a plane by t-SNE, and sees that fields lie
-apart after the mapping (equation 1). A picture is no evidence, and each field has a matrix of its
-own: even random ones move the fields apart. So this measures how well fields separate in all
-dimensions, before and after, in the fitted network, in the same network before it was trained, and
-in one with a single matrix for all fields:
+The paper shows the vectors of items of three fields in a plane by t-SNE. The fields are separate
+after the mapping (equation 1). But a picture is not evidence, and each field has its own matrix:
+even random matrices separate the fields. So this script measures the separation of the fields in
+all dimensions, before and after the mapping: in the fitted network, in the same network before
+training, and in a network with a single matrix for all fields. The measures are:
 
 - silhouette: from -1 to 1; 0 is no separation;
-- neighbors: share of behaviors of a field whose nearest neighbors are mostly of that field, mean
-  over fields; 0.33 is chance.
+- neighbors: the share of behaviors of a field whose nearest neighbors are mostly of the same field,
+  as the mean over fields; 0.33 is expected by chance.
 
     python evidence/figure6.py --output results --rows 8000
     python evidence/figure6.py --output quick --small
@@ -41,7 +41,7 @@ FIELDS = ("item click", "transform operation", "function widget")
 COLORS = ("#0072B2", "#D55E00", "#009E73")
 FIELD_AWARE, SHARED = "HUIHEN", "HUIHEN, no field-aware matrices"
 TITLE = __doc__.partition("\n")[0].rstrip(".")
-#: Results of the first seed that the picture is made of, and of all seeds.
+#: The vectors of the first seed for the picture, and the results of all seeds.
 POINTS, RESULTS, ABOUT = "figure6_points.csv", "figure6.csv", "figure6.json"
 
 
@@ -55,14 +55,14 @@ def vectors(module: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def untrained(module: Any, seed: int) -> Any:
-    """Return the network with weights drawn anew."""
+    """Return the network with new random weights."""
     fresh = deepcopy(module)
     fresh.reset_parameters(torch.Generator().manual_seed(seed))
     return fresh
 
 
 def separation(vectors: np.ndarray, field: np.ndarray) -> dict[str, float]:
-    """Return how well fields separate."""
+    """Return the separation of the fields."""
     neighbors = KNeighborsClassifier(min(5, np.bincount(field).min()))
     guess = cross_val_predict(neighbors, vectors, field, cv=LeaveOneOut())
     return {
@@ -72,7 +72,7 @@ def separation(vectors: np.ndarray, field: np.ndarray) -> dict[str, float]:
 
 
 def measure(arguments: argparse.Namespace) -> None:
-    """Fit, and measure what is still lacking."""
+    """Fit the networks, and measure the missing results."""
     folder = arguments.output
     folder.mkdir(parents=True, exist_ok=True)
     budget = Budget(
@@ -81,7 +81,7 @@ def measure(arguments: argparse.Namespace) -> None:
     settings = {"data": arguments.data, "rows": arguments.rows, **budget._asdict()}
     path, results = folder / ABOUT, folder / RESULTS
     if path.exists() and json.loads(path.read_text())["settings"] != settings:
-        raise SystemExit(f"{path} tells of results of other settings; name another folder.")
+        raise SystemExit(f"{path} contains results of other settings. Pass another folder.")
     done = set(pd.read_csv(results)["seed"]) if results.exists() else set()
     lacking = [seed for seed in range(arguments.repetitions) if seed not in done]
     if not lacking:
@@ -112,12 +112,12 @@ def measure(arguments: argparse.Namespace) -> None:
         }
         about = {"settings": settings, "sizes": sizes, "versions": versions()}
         path.write_text(json.dumps(about, indent=1) + "\n")
-        # All lines of a seed at once: a seed is done or not.
+        # Write all lines of a seed together, so that a seed is either complete or missing.
         pd.DataFrame(rows).to_csv(results, mode="a", header=not results.exists(), index=False)
 
 
 def summarize(folder: Path) -> pd.DataFrame:
-    """Return the separation of each network, before and after; mean and deviation over seeds."""
+    """Return mean and standard deviation over seeds of the separation, before and after."""
     results = pd.read_csv(folder / RESULTS)
     keys = ["contender", "state", "stage"]
     return results.groupby(keys, sort=False)[["silhouette", "neighbors"]].agg(["mean", "std"])
@@ -145,24 +145,25 @@ def tell(folder: Path) -> list[str]:
         for state in ("trained", "untrained")
     }
     after = mean[FIELD_AWARE, "trained", "after"]
-    apart = "lie apart" if after > 0.25 else "lie apart a little" if after > 0.05 else "overlap"
+    apart = "separate" if after > 0.25 else "slightly separate" if after > 0.05 else "overlapping"
     learned = gain["trained"] - gain["untrained"]
     origin = (
-        "more than random matrices do, so training adds to it"
+        "more than with random matrices, so training contributes to it"
         if learned > 0.05
-        else "no more than random matrices do, so it is not learned"
+        else "no more than with random matrices, so it is not learned"
     )
     n_seeds = pd.read_csv(folder / RESULTS)["seed"].nunique()
     return [
         f"Sizes: {sizes}. Settings: {settings}; seeds: {n_seeds}.",
         NO_COMMIT,
         markdown(pd.DataFrame.from_dict(rows, orient="index")),
-        f"After the mapping of the trained network fields {apart} (silhouette {after:.3f}; above "
-        "0.25 counts as apart, above 0.05 as a little). The mapping changes the silhouette by "
-        f"{gain['trained']:+.3f} in the trained network and by {gain['untrained']:+.3f} in the "
-        f"untrained one: {origin}. Silhouette and neighbors are of all dimensions, mean and "
-        "deviation over seeds; the picture is of the first seed. In the paper's picture fields "
-        "overlap before and have clear boundaries after; it gives no number.",
+        f"After the mapping of the trained network, the fields are {apart} (silhouette "
+        f"{after:.3f}; above 0.25 is separate, above 0.05 slightly separate). The mapping changes "
+        f"the silhouette by {gain['trained']:+.3f} in the trained network and by "
+        f"{gain['untrained']:+.3f} in the untrained one: {origin}. Silhouette and neighbors are "
+        "computed in all dimensions, with mean and standard deviation over seeds. The picture "
+        "shows the first seed. In the figure of the paper, fields overlap before the mapping and "
+        "have clear boundaries after it; the paper gives no number.",
     ]
 
 
@@ -180,14 +181,16 @@ def draw(folder: Path) -> Figure:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, and write table and picture."""
+    """Measure, and write the table and the picture."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
     add("--output", type=Path, default=Path("demo_output/paper"), help="folder of the results")
     add("--data", choices=("bank_a", "bank_b"), default="bank_a")
-    add("--rows", type=int, help="applications with behaviors; default: the paper's number")
+    add(
+        "--rows", type=int, help="number of applications with behaviors; default: that of the paper"
+    )
     add("--repetitions", type=int, default=3, help="seeds of the network")
     add("--n-epochs", type=int, default=200)
     add("--patience", type=int, default=30)

@@ -1,7 +1,7 @@
-"""Write the groups of operations that a former version finds, for `merging.py`.
+"""Write the groups of operations that an earlier version finds, for `merging.py`.
 
-The version is the one on the path; c2cb364 was the last of the criterion that takes names first.
-The groups are those of all applications, not of those of training alone, as merging sees no label.
+Put that version on the path; commit c2cb364 was the last one that compares names first. The groups
+are learned from all applications, not only from training rows, because merging uses no labels.
 
 PYTHONPATH=checkout_of_c2cb364 python evidence/former_merging.py results
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from skhuihen import BehaviorAbstractor, attach_behaviors
 from skhuihen.datasets import make_loan_data
 
-#: What `measure.py` simulates under these names. It cannot be imported beside a former version.
+#: The banks of `measure.py`, which cannot be imported together with an earlier version.
 BANKS = {"bank_a_small": ("A", 2_000, 10_715), "bank_b_small": ("B", 2_000, 2_236)}
 
 if __name__ == "__main__":
@@ -22,6 +22,6 @@ if __name__ == "__main__":
         data = make_loan_data(n_new, n_old, bank=bank, overdue_rate=0.3, random_state=0)
         X = attach_behaviors(data.applications, data.events, known_at="recorded_at")
         table = BehaviorAbstractor().fit(X).rules_
-        # Items are counted anew, among the applications of training.
+        # Items are counted again, from training rows only.
         groups = table.loc[table["item"] == "*", ["operation", "field", "behavior"]]
         groups.to_csv(folder / f"{name}_former.csv", index=False)

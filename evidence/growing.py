@@ -1,14 +1,15 @@
-"""What a warm start is worth while labeled applications with behaviors are still few.
+"""The value of a warm start while few labeled applications have behaviors.
 
-A simulated bank of the size of the paper's (142,521 or 14,272 old applications) begins to collect
-behaviors: from 500 new labeled applications to 26,602, HUIHEN with a warm start under XGBoost, by
-labels alone, without one, and the network of step one on its own, beside LightGBM on the profile
-of old and new rows, which has seen the same labels, and on profile and window statistics of the
-new ones. All are measured on the same held-out applications by the AUC that their true
-probabilities lead to expect, so that no luck with labels is in it; repetitions draw other rows to
-train on and other seeds.
+A simulated bank with the size of the paper's (142,521 or 14,272 old applications) starts to collect
+behaviors, so it has 500 to 26,602 new labeled applications. Compared are HUIHEN with a warm start
+with XGBoost as its teacher, with a warm start on labels only, and without a warm start; the network
+of step one alone; LightGBM on the profile of old and new rows, which has the same labels; and
+LightGBM on profile and window statistics of the new rows. The metric is the expected AUC on the
+same held-out applications, from their true probabilities, so labels add no noise. Repetitions have
+other training rows and other seeds.
 
-Each result is a line of ``growing.csv`` at once; a second run goes on where the first stopped.
+Each result is saved immediately as a line of ``growing.csv``. A second run continues where the
+first one stopped.
 
     python evidence/growing.py --output results
     python evidence/growing.py --output quick --bank B --new 500 --sizes 500 --epochs 2
@@ -49,19 +50,19 @@ WARM, LABELS, STUDENT, COLD = (
 )
 OLD_AND_NEW, WINDOWS = "LightGBM, profile, old and new rows", "LightGBM, profile + windows"
 ARMS = (WARM, LABELS, STUDENT, COLD, OLD_AND_NEW, WINDOWS)
-#: Not measured unless asked for: in step two, old weights learn as fast as new ones.
+#: Only measured on request: in step two, old weights have the learning rate of new ones.
 ONE_RATE = "HUIHEN, warm start, one learning rate"
-#: Fewer repetitions of the sizes that take long and vary less.
+#: Fewer repetitions for large sizes, which take longer and vary less.
 REPETITIONS = {500: 3, 1000: 3, 2000: 3, 4000: 2}
 
 
 class Bank:
-    """One simulated bank, prepared for all arms."""
+    """A simulated bank, prepared for all arms."""
 
     def __init__(self, name: str, n_new: int, n_test: int, n_old: int | None, epochs: int) -> None:
         data = make_loan_data(bank=name, n_new=n_new + n_test, n_old=n_old, random_state=0)
         self.raw = attach_behaviors(data.applications, data.events)
-        # The abstraction reads no label; it is learned once, on all rows.
+        # The abstraction uses no labels, so it is learned once on all rows.
         front = make_pipeline(BehaviorAbstractor(), Sessionizer())
         self.sessions = front.fit_transform(self.raw)
         self.y, self.probability = data.y, data.probability
@@ -77,7 +78,7 @@ class Bank:
         return np.random.default_rng(repetition).permutation(rest)[:size]
 
     def network(self, size: int, repetition: int) -> HUIHENClassifier:
-        """Return an unfitted network; large data take larger steps."""
+        """Return an unfitted network; the batch size is larger for large data."""
         return HUIHENClassifier(
             **STOPPED_EARLY | self.settings,
             batch_size=64 if size < 4000 else 256,
@@ -85,7 +86,7 @@ class Bank:
         )
 
     def warm(self, teacher: str | None, size: int, repetition: int) -> HUIHENClassifier:
-        """Return a network with step one behind it, which all sizes share."""
+        """Return a network after step one, which all sizes share."""
         if (teacher, repetition) not in self._warm:
             model = self.network(size, repetition)
             self._warm[teacher, repetition] = model.warm_start_from(
@@ -106,7 +107,7 @@ class Bank:
         X, y = self.sessions, self.y[rows]
         if arm == OLD_AND_NEW:
             X = self.raw[self.old_X.columns]
-            # Longer than on the few new rows alone.
+            # More trees than for the few new rows alone.
             of_profile = make_pipeline(ProfileEncoder(), trees.set_params(n_estimators=400))
             model = WithOldRows(of_profile, self.old_X, self.old_y).fit(X.iloc[rows], y)
         elif arm == WINDOWS:
@@ -129,7 +130,7 @@ class Bank:
 
 
 def save_picture(results: pd.DataFrame, path: Path) -> None:
-    """Draw the AUC of each arm against the number of new applications."""
+    """Draw the AUC of each arm over the number of new applications."""
     banks = list(results["bank"].unique())
     figure = Figure(figsize=(6.5 * len(banks), 5), layout="constrained")
     axes = figure.subplots(1, len(banks), squeeze=False)[0]
@@ -165,7 +166,7 @@ def summarize(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def main() -> None:
-    """Measure what is still lacking; print the table and save table and picture."""
+    """Measure the missing results; print the table, and save the table and the picture."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -176,11 +177,15 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, help="default: 3 of the small sizes, 1 of large")
     parser.add_argument("--test", type=int, default=4000, help="held-out applications")
     parser.add_argument("--new", type=int, default=max(SIZES), help="that sizes are drawn from")
-    parser.add_argument("--old", type=int, help="old applications; default: the paper's number")
+    parser.add_argument(
+        "--old", type=int, help="number of old applications; default: that of the paper"
+    )
     parser.add_argument("--epochs", type=int, default=40)
     arguments = parser.parse_args()
     if max(arguments.sizes) > arguments.new:
-        parser.error(f"--sizes go up to {max(arguments.sizes)}, --new to {arguments.new} only")
+        parser.error(
+            f"--sizes contains {max(arguments.sizes)}, which is more than --new={arguments.new}"
+        )
     arguments.output.mkdir(parents=True, exist_ok=True)
     path = arguments.output / "growing.csv"
     if not path.exists():
@@ -193,7 +198,7 @@ def main() -> None:
         )
         known = pd.read_csv(path).query("bank == @name")
         if (known["settings"] != settings).any():
-            raise SystemExit(f"{path} has results of other settings; name another folder.")
+            raise SystemExit(f"{path} contains results of other settings. Pass another folder.")
         done = set(known[["size", "repetition", "arm"]].itertuples(index=False, name=None))
         jobs = [
             (size, repetition, arm)

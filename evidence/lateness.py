@@ -1,4 +1,4 @@
-"""What an expert of lending adds by hand at SuperLender: how late earlier loans were repaid."""
+"""Features that a lending expert would add at SuperLender: how late earlier loans were repaid."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from sklearn.base import BaseEstimator, TransformerMixin
 class Lateness(TransformerMixin, BaseEstimator):
     """Days from the first due date of earlier loans to their first repayment.
 
-    Negative where it came early: mean over an applicant's loans, the greatest, and that of the
-    loan repaid last. A date that was still to come at the application is known from the approval
-    on, by ``due_days``, and counts. NaN where no loan tells.
+    The features are the mean over an applicant's loans, the maximum, and the value of the loan that
+    was repaid last. Values are negative if the repayment was early. Due dates after the application
+    count too, because ``due_days`` is known from the approval. Applicants without a repaid loan
+    have NaN.
     """
 
     def fit(self, X: pd.DataFrame, y: np.ndarray | None = None) -> Lateness:

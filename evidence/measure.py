@@ -1,14 +1,14 @@
 """Measure contenders by repeated stratified cross-validation, on data sets by name.
 
-Every result is kept at once, so a run that was stopped goes on where it was, and tables in the
-same folder share what they have in common. Each data set has files of its own, so two processes
-may work in one folder if they work on different data sets. In the folder:
+Each result is saved immediately. An interrupted run continues where it stopped, and tables in the
+same folder share their common results. Each data set has its own files, so two processes can use
+the same folder for different data sets. The folder contains:
 
 - ``DATA.csv``: one line per contender, repetition and fold;
-- ``DATA.json``: settings, sizes and versions; results of other settings are refused;
-- ``DATA_former.csv``, if it is there: rules of the merging of a former version;
-- ``scores/DATA/CONTENDER-REPETITION-FOLD.npz``: the held-out ``row``, its label ``y`` and
-  ``score`` of each line.
+- ``DATA.json``: settings, sizes and versions; a run with other settings raises an error;
+- ``DATA_former.csv`` (optional): the rules of an earlier version that merges operations;
+- ``scores/DATA/CONTENDER-REPETITION-FOLD.npz``: for each line, the held-out ``row``, its label
+  ``y`` and its ``score``.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ from skhuihen.metrics import expected_auc, ks_score
 
 #: New and old applications of Table 1 of the paper.
 TABLE_1 = {"A": (26_602, 142_521), "B": (12_765, 14_272)}
-#: Applications where what is compared must fit into minutes; then many of them are overdue.
+#: Number of applications for comparisons that must take minutes; many of them are overdue.
 FEW = 2_000
-#: Size of the effect of each mechanism where it is alone; the best possible AUC is then near 0.72.
+#: Size of the effect of each mechanism if it is the only one, for a best possible AUC near 0.72.
 ALONE = {"impulsive": 3.0, "hesitant": 4.5, "month_end": 3.0, "habit": 3.0}
 
 
 def simulate_data(bank: str, rows: int | None, overdue_rate: float | None) -> Any:
-    """Return the data of a simulated bank of the paper's sizes, or smaller by the same factor."""
+    """Return a simulated bank with the sizes of the paper, or with both scaled down."""
     n_new, n_old = TABLE_1[bank]
     if rows and rows < n_new:
         n_new, n_old = rows, round(n_old * rows / n_new)
@@ -68,10 +68,10 @@ def simulate(bank: str, rows: int | None, overdue_rate: float | None) -> Case:
 
 
 def simulate_alone(mechanism: str, rows: int | None, overdue_rate: float | None) -> Case:
-    """Return a bank at which one mechanism of behavior decides, and nothing else."""
+    """Return a bank where a single mechanism of behavior determines the risk."""
     effects = {f"{name}_effect": 0.0 for name in ("profile", "nonlinear", *ALONE)}
     effects[f"{mechanism}_effect"] = ALONE[mechanism]
-    # Many overdue applications, so that there is something to learn from.
+    # A high overdue rate, so that there are enough overdue applications to learn from.
     data = make_loan_data(
         rows or 6000, 0, overdue_rate=overdue_rate or 0.3, random_state=SEED, **effects
     )
@@ -82,7 +82,7 @@ def simulate_alone(mechanism: str, rows: int | None, overdue_rate: float | None)
 def read(
     load: Callable[[], Any], rows: int | None, overdue_rate: float | None, **kwargs: Any
 ) -> Case:
-    """Return public data, or a stratified part of them."""
+    """Return public data or a stratified sample of them."""
     data = load()
     X, y = data.applications, data.y
     if rows and rows < len(X):
@@ -93,15 +93,15 @@ def read(
 
 
 DAYS = ("2D", "7D", "21D", "60D", "180D")
-#: Data sets by name, each a function of the number of rows and the overdue rate to simulate.
+#: Data sets by name, as functions of the number of rows and the simulated overdue rate.
 DATA: dict[str, Callable[[int | None, float | None], Case]] = {
     "bank_a": lambda *size: simulate("A", *size),
     "bank_b": lambda *size: simulate("B", *size),
-    # For what would take too long at full size.
+    # For comparisons that would take too long at full size.
     "bank_a_quarter": lambda rows, rate: simulate("A", rows or TABLE_1["A"][0] // 4, rate),
     "bank_a_small": lambda rows, rate: simulate("A", rows or FEW, rate or 0.3),
     "bank_b_small": lambda rows, rate: simulate("B", rows or FEW, rate or 0.3),
-    # Earlier loans are the sessions: their events lie days apart, and loans overlap.
+    # Each earlier loan is a session, because its events are days apart and loans overlap.
     "superlender": lambda *size: read(
         load_superlender,
         *size,
@@ -112,7 +112,7 @@ DATA: dict[str, Callable[[int | None, float | None], Case]] = {
     "bpic2012": lambda *size: read(
         load_bpic2012, *size, sessionizer=Sessionizer(min_behaviors=1), windows=DAYS
     ),
-    # Only the month of an event is known: one, two, three and four of them.
+    # Only the month of an event is known, so the windows are one to four months.
     "uci": lambda *size: read(
         lambda: load_uci_default(as_behaviors=True), *size, windows=("2D", "32D", "63D", "94D")
     ),
@@ -126,13 +126,13 @@ DATA: dict[str, Callable[[int | None, float | None], Case]] = {
 
 @lru_cache(maxsize=1)
 def prepare(name: str, rows: int | None, overdue_rate: float | None, budget: Budget) -> Case:
-    """Return a data set; the last one is kept, for the next table to share what it pre-trained."""
-    # The budget tells apart what was pre-trained with another one.
+    """Return a data set. The last one is cached, so that tables share pre-trained networks."""
+    # The budget is part of the key, because it changes the pre-trained networks.
     return DATA[name](rows, overdue_rate)
 
 
 def measure(name: str, contenders: Sequence[str], arguments: argparse.Namespace) -> None:
-    """Measure what is still lacking of one data set."""
+    """Measure the missing results of one data set."""
     folder, n_folds = arguments.output, arguments.folds
     (folder / "scores" / name).mkdir(parents=True, exist_ok=True)
     about_path, results = folder / f"{name}.json", folder / f"{name}.csv"
@@ -145,7 +145,10 @@ def measure(name: str, contenders: Sequence[str], arguments: argparse.Namespace)
     }
     about = json.loads(about_path.read_text()) if about_path.exists() else {}
     if about and about["settings"] != settings:
-        raise SystemExit(f"{about_path} tells of results of other settings; name another folder.")
+        raise SystemExit(
+            f"{about_path} contains results of other settings. Pass another folder as --output, or "
+            "repeat the earlier settings."
+        )
     done = set()
     if results.exists():
         known = pd.read_csv(results)
@@ -198,13 +201,13 @@ def measure(name: str, contenders: Sequence[str], arguments: argparse.Namespace)
             }
             if case.probability is not None:
                 line["expected_auc"] = expected_auc(case.probability[test], score)
-            # What was counted as done has its scores: they were saved before.
+            # The scores are saved before the line, so every line has its scores.
             known = [pd.read_csv(results)] if results.exists() else []
             pd.concat([*known, pd.DataFrame([line])]).to_csv(results, index=False)
 
 
 def describe(case: Case) -> dict[str, Any]:
-    """Return what a table must say about a data set."""
+    """Return the sizes of a data set for its table."""
     about: dict[str, Any] = {"applications": len(case.y), "overdue": int(case.y.sum())}
     if "behaviors" in case.X:
         report = case.sessionizer.report(case.X)
@@ -222,7 +225,7 @@ def describe(case: Case) -> dict[str, Any]:
 
 
 def commit_of_code() -> str:
-    """Return the commit of the code that measures, with a plus if it was changed since."""
+    """Return the commit of the code, followed by a plus if there are uncommitted changes."""
     here = ["git", "-C", str(Path(__file__).parent)]
 
     def ask(*command: str) -> str:
@@ -234,12 +237,12 @@ def commit_of_code() -> str:
 
 
 def settings_of(model: Any) -> str:
-    """Return a hash of all parameters of a model, the same for the same settings."""
+    """Return a hash of all parameters of a model; equal settings give equal hashes."""
     return hashlib.sha256(_spell_out(model).encode()).hexdigest()[:9]
 
 
 def _spell_out(value: Any) -> str:
-    """Write a parameter whole; the usual text of an estimator leaves out what is much."""
+    """Return a parameter as complete text; the repr of an estimator is shortened."""
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_spell_out, value))}]"
     if not hasattr(value, "get_params") or isinstance(value, type):
@@ -250,12 +253,12 @@ def _spell_out(value: Any) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that figures depend on."""
+    """Return the versions of the packages that affect results."""
     packages = ("skhuihen", "torch", "scikit-learn", "lightgbm", "xgboost", "numpy", "pandas")
     return {"Python": platform.python_version()} | {name: version(name) for name in packages}
 
 
 def scores_path(folder: Path, name: str, contender: str, repetition: int, fold: int) -> Path:
-    """Return where the held-out scores of a fold are kept."""
+    """Return the path of the held-out scores of a fold."""
     plain = re.sub(r"\W+", "-", contender.lower())
     return folder / "scores" / name / f"{plain}-{repetition}-{fold}.npz"

@@ -1,13 +1,14 @@
 """Each mechanism of behavior planted alone, and the part of the network that should find it.
 
-The simulator's profile and all mechanisms but one are switched off, and 30% of 6,000 applications
-are overdue, so that behavior alone decides. HUIHEN is measured beside the ablation that should miss
-the mechanism: without the time-aware GRU (what is impulsive, hesitant or late in the month), and
-without the user-item-aware GRU (a habit that matters by the credit applied for); for what is a
-share of the whole history, without the mean intention, too; for the habit, which shows in which of
-dozens of products are looked at, with topics. LightGBM stands beside them on window statistics, and
-on the profile as a control, which knows nothing here. What counts is the expected
-AUC, by the true probabilities, and the share won of what is to win:
+The effect of the profile and all mechanisms but one are switched off in the simulator, and 30% of
+6,000 applications are overdue, so that only behavior determines the risk. HUIHEN is compared with
+the ablation that should miss the mechanism: without the time-aware GRU for impulsive and hesitant
+behavior and behavior late in the month, and without the user-item-aware GRU for the habit, whose
+effect depends on the credit applied for. If a mechanism is a share of the whole history, HUIHEN
+without the mean intention is measured too. The habit shows in which of dozens of products a user
+views, so it is also measured with topics. LightGBM on window statistics is measured as well, and
+LightGBM on the profile as a control, which cannot know anything here. The metric is the expected
+AUC from the true probabilities, and the share of the attainable AUC gain:
 (AUC - 0.5) / (best possible AUC - 0.5).
 
     python evidence/mechanisms.py --output results --n-settings 1
@@ -25,24 +26,24 @@ TIME, USER_ITEM = "HUIHEN, no time-aware GRU", "HUIHEN, no user-item-aware GRU"
 MEAN = "HUIHEN, no mean intention"
 TREES = "LightGBM, profile + windows"
 TOPICS, TREES_OF_TOPICS = "HUIHEN, topics", "LightGBM, profile + windows + topics, 150 trees"
-#: The part that the paper says finds each mechanism, by the ablation that lacks it.
+#: For each mechanism, the ablation without the part that should find it according to the paper.
 PART = {"impulsive": TIME, "hesitant": TIME, "month_end": TIME, "habit": USER_ITEM}
-#: What is a share of the whole history, not of the last session.
+#: Mechanisms that are a share of the whole history, not of the last session.
 SPREAD = ("month_end", "habit")
-#: From which share won on a mechanism counts as found, and as found in part.
+#: Smallest share of the attainable AUC gain for "found", and for "found in part".
 FOUND, IN_PART = 0.5, 0.2
 
 
 class Mechanisms(Table):
-    """A table of the expected AUC, with the share that is won of what is to win."""
+    """A table of the expected AUC, with the share of the attainable AUC gain."""
 
     def conclude(self, rows: pd.DataFrame, about: dict[str, Any]) -> list[str]:
-        """Tell what is found, what the ablations miss, and what LightGBM finds."""
+        """Say whether HUIHEN, its ablations and LightGBM find the mechanism."""
         if REFERENCE not in rows.index:
             return []
         best = about["sizes"]["best possible AUC"]
         won = (rows["expected AUC"] - 0.5) / (best - 0.5)
-        shares = "Share won of what is to win: " + "; ".join(
+        shares = "Share of the attainable AUC gain: " + "; ".join(
             f"{contender} {share:.0%}" for contender, share in won.items()
         )
         found = won[REFERENCE] >= IN_PART
@@ -53,14 +54,16 @@ class Mechanisms(Table):
             lost = won[REFERENCE] - won[ablation]
             sure = rows.loc[ablation, "p"] < 0.05
             if not found:
-                verdict = "so nothing can be said of the part that it lacks"
+                verdict = "HUIHEN misses it too, so this says nothing about the missing part"
             elif sure and won[ablation] < won[REFERENCE] / 2:
-                verdict = "so the mechanism is missed without this part"
+                verdict = "without this part, the mechanism is missed"
             elif sure and lost > 0:
-                verdict = "so a part of it is lost without this part"
+                verdict = "without this part, the mechanism is found only in part"
             else:
-                verdict = "no clear loss, so this part is not shown to find the mechanism"
-            text.append(f'"{ablation}" wins {won[ablation]:.0%}: {verdict}.')
+                verdict = (
+                    "no clear loss, so there is no evidence that this part finds the mechanism"
+                )
+            text.append(f'"{ablation}" reaches {won[ablation]:.0%}: {verdict}.')
         named = {
             TOPICS: "HUIHEN with topics",
             TREES: "LightGBM on window statistics",

@@ -1,10 +1,10 @@
 """Table 4 at a small size: what merging operations is worth, by every way of merging.
 
-Beside the original operations and the true groups of the simulated banks stand merging by
-frequency, by the former criterion (names first), and by that of today. Gains are on that of today,
-in the AUC by the true probabilities, which is without the noise of labels. The former criterion is
-no longer in the package: its groups are read from ``DATA_former.csv`` in the folder of the results,
-which `former_merging.py` writes.
+The original operations and the true groups of the simulated banks are compared with merging by
+frequency, by the former criterion (names first) and by the current one. Gains are over the current
+criterion, in the AUC from the true probabilities, which has no noise from labels. The package no
+longer contains the former criterion, so its groups are read from ``DATA_former.csv`` in the folder
+of the results, which `former_merging.py` writes.
 
 python evidence/merging.py --output results
 python evidence/merging.py --output quick --small

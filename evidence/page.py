@@ -1,6 +1,6 @@
-"""Write ``docs/evidence.md`` and its pictures from the results in a folder; measure nothing.
+"""Write ``docs/evidence.md`` and its pictures from the results in a folder, without measuring.
 
-Every figure and every verdict on the page comes from the results by a rule.
+All numbers and verdicts on the page are computed from the results.
 
     python evidence/page.py
     python evidence/page.py --results another_run --docs another_run/page
@@ -44,12 +44,12 @@ TABLES: list[Table] = [
     *(table2.TABLE, table3.TABLE, table4.TABLE, merging.TABLE, table5.TABLE),
     *(figure4.TABLE, figure5.TABLE, real_data.TABLE, mechanisms.TABLE),
 ]
-#: Where all contenders stand side by side.
+#: The tables that contain all contenders.
 WHOLE = (table2.TABLE, table3.TABLE, real_data.TABLE)
-#: What teaches the guided forms, and the trees that saw old rows too.
+#: The teacher of the guided forms, and the trees that were also trained on old rows.
 TEACHER, OLD_TOO = f"{TREES} + intervals", f"{TREES}, old and new"
-#: HUIHEN in other forms, and what it is compared with.
-BOTH = "HUIHEN, the paper's form"  # lacks two parts at once, so it is no ablation of one
+#: Other forms of HUIHEN, and the models without any part of it.
+BOTH = "HUIHEN, the paper's form"  # lacks two parts, so it is not an ablation of one
 OTHER_FORMS = [BOTH, *FORMS, STACKED]
 RIVALS = [name for name in (*BASELINES, *LEFT_OUT) if name != STACKED]
 ALPHA = 0.05
@@ -63,49 +63,49 @@ and its page to that folder.
 
 All forms of HUIHEN except those named "one cycle" were measured with the former training
 protocol: one network, a constant learning rate of 0.001, a tenth of the rows held out, and early
-stopping. They were measured before profile numbers became piecewise-linear columns and before
-merging weighed names and use together. "HUIHEN, one cycle" learns as today, but without a
-teacher. Today's default has [a page of its own](learning.md), next to models on the statistics
-of today.
+stopping. They were measured before numbers of the profile were encoded as piecewise-linear
+columns, and before the merging of operations weighed their names and their use together.
+"HUIHEN, one cycle" is trained as the current default, but without a teacher. The current default
+has [its own page](learning.md), where it is compared with models on the current statistics.
 
-The claim to test is that HUIHEN beats what a risk team uses today. The paper compares HUIHEN
-with models of the profile alone. These tables have the same contenders and add those that the
-paper omits: trees trained on the old labels too, trees on window statistics of the same
-behaviors, and trees on HUIHEN's own vectors.
+The claim to test is that HUIHEN beats the models that risk teams use today. The paper compares
+HUIHEN with models of the profile alone. These tables have the same contenders and add those that
+the paper omits: trees that are also trained on the old labels, trees on window statistics of the
+same behaviors, and trees on HUIHEN's own vectors.
 
 ## At a glance
 
 {{glance}}
 
-The best contender has the highest mean AUC of all contenders without any part of HUIHEN. The
-best form is the best of these: HUIHEN as it is, the paper's form, taught, several networks, on
-top of trees, or trees on its vectors. Both are selected and compared on the folds of the first
-repetition, so selection flatters both sides. In parentheses: the 95% interval by the corrected
-resampled t test over these folds, and its p.
+The best contender is the one with the highest mean AUC of all that contain no part of HUIHEN. The
+best form is the best of HUIHEN itself, the paper's form, HUIHEN with a teacher, with several
+networks or blended with trees, and trees on its vectors. Both are selected and compared on the
+same folds, those of the first repetition, so both values are optimistic. In parentheses: the 95%
+interval and the p-value of the corrected resampled t test over these folds.
 
 ## Where HUIHEN wins, and where it does not
 
-These rules decide: a contender is *ahead* if its mean AUC is higher. It is *significantly* ahead
+A contender is *ahead* if its mean AUC is higher than that of HUIHEN. It is *significantly* ahead
 if p is below {ALPHA} in the corrected resampled t test over folds or in DeLong's test on the
-pooled held-out scores. HUIHEN is significantly ahead only if the t test over folds says so. The
-rules therefore report a loss sooner than a win. In parentheses: the 95% interval of the gain on
-HUIHEN in AUC, and p of both tests."""
+pooled held-out scores. HUIHEN is significantly ahead only if p is below {ALPHA} in the t test. So
+these rules report a loss more readily than a win. In parentheses: the 95% interval of the gain
+over HUIHEN in AUC, and the p-values of both tests."""
 
 PROTOCOL = f"""\
 ## Protocol
 
-* Stratified cross-validation, repeated where the settings say so. All contenders have the same
-  folds. {{versions}}
-* The same tuning budget: each contender tries `n settings` settings on a held-out fifth of its
-  training rows; with 1, all have their defaults. Models that learn in rounds stop early on a
-  held-out tenth. `patience` and `n epochs` are for networks, `tree patience` and `n trees` for
-  trees. Contenders "of 150 trees" hold nothing out and try nothing: their setting was known to
-  be good at SuperLender.
+* Validation is by stratified cross-validation; the settings give the number of repetitions. All
+  contenders have the same folds. {{versions}}
+* All contenders have the same tuning budget: each tries `n settings` settings on a held-out fifth
+  of its training rows. If that is 1, each has its default settings. Boosted trees and networks
+  stop early on a held-out tenth. `patience` and `n epochs` apply to networks, `tree patience` and
+  `n trees` to trees. Contenders with "150 trees" hold out no rows and try no other settings; this
+  setting was known to be good at SuperLender.
 * Each contender is defined once, in `evidence/contenders.py`. HUIHEN is warm-started from the
   old applications with XGBoost as its teacher; without old applications it starts cold.
 * Banks A and B are simulated with the sizes and overdue rates of the paper's Table 1, because
-  the paper's banks are not public. The order of contenders can be compared with the paper; the
-  figures cannot.
+  the paper's banks are not public. You can compare the order of the contenders with the paper,
+  but not the numbers.
 * For the value of a warm start with few new applications, see [warm start](warm_start.md).
 * Each table names the commit of the code that measured it. Rows that were measured before
   commits were recorded are marked "{UNKNOWN}".
@@ -114,30 +114,31 @@ PROTOCOL = f"""\
 LIMITS = """\
 ## Limits
 
-* The simulator plants the effects that the paper argues for. A mechanism that is found shows
-  that a part of the network works, not that a bank has such effects.
-* Each bank is simulated once, with one seed. The spread over folds is that of other training
-  rows, not of other banks. One repetition has few folds, so the corrected t test rarely detects
-  small differences. DeLong's test treats the fitted models as given.
-* A warm-started network starts with the scores of step one. It keeps them if no epoch scores
-  better on the held-out tenth. At bank B that tenth has some fifty overdue rows, and this
-  happens in single folds; ablations then have the same score.
-* HUIHEN's hyperparameters beyond the paper's were chosen by measurements that included
+* The simulator plants the effects that the paper describes. If HUIHEN finds a mechanism, this
+  shows that a part of the network works, not that real banks have such effects.
+* Each bank is simulated once, with one seed. The variation between folds shows the effect of
+  other training rows, not of other banks. One repetition has few folds, so the corrected t test
+  rarely detects small differences. DeLong's test ignores that other training rows would give
+  other models.
+* A warm-started network starts with the scores of step one, and keeps them if no epoch improves
+  the AUC on the held-out tenth. At bank B that tenth has about fifty overdue rows, and this
+  happens in a few folds. Ablations then have the same score.
+* Hyperparameters of HUIHEN that the paper does not give were chosen by measurements that included
   SuperLender and, for the L2 penalty with many rows, two thirds of UCI's rows (see
-  [choices](choices.md)). Those of the trees are common ones.
-* No real data set here has app behaviors, overdue labels and old applications together.
-  SuperLender's events are earlier loans, BPI 2012's label is acceptance, and UCI's six months
-  are statements."""
+  [choices](choices.md)). The trees have common hyperparameters.
+* None of these real data sets has app behaviors, overdue labels and old applications. The events
+  of SuperLender are earlier loans, the label of BPI 2012 is acceptance, and the behaviors of UCI
+  are six monthly statements."""
 
 ABSENT = """\
 ## Not measured
 
-Cells of the tables without results: they took too long for this run, or their files were
+These cells of the tables have no results, because they took too long or their data files were
 missing."""
 
 
 def glance(results: Path) -> pd.DataFrame:
-    """Return, as text, HUIHEN and its best form beside the best contender of each data set."""
+    """Return, as text, HUIHEN, its best form and the best contender for each data set."""
     rows = {}
     for table in WHOLE:
         for name in table.contenders:
@@ -147,7 +148,7 @@ def glance(results: Path) -> pd.DataFrame:
             known = pd.read_csv(path)
             first = known[known["repetition"] == 0]
             by_contender = first.groupby("contender")["auc"].agg(["mean", "size"])
-            # What lacks folds is not yet to be compared.
+            # A contender without all folds cannot be compared yet.
             n_folds = read_about(results, name)["settings"]["folds"]
             mean = by_contender.loc[by_contender["size"] == n_folds, "mean"]
             forms = mean[mean.index.isin([REFERENCE, *OTHER_FORMS])]
@@ -155,27 +156,27 @@ def glance(results: Path) -> pd.DataFrame:
             if REFERENCE not in forms or rivals.empty:
                 continue
             of_table = {REFERENCE, *OTHER_FORMS}.intersection(table.contenders[name])
-            lacking = " (some forms are not measured)" if of_table - set(forms.index) else ""
+            lacking = " (some forms were not measured)" if of_table - set(forms.index) else ""
             best, rival = forms.idxmax(), rivals.idxmax()
             gains = [table.gain(results, name, one, rival, first) for one in (REFERENCE, best)]
             rows[NAMES[name]] = {
                 "best contender": f"{rival}: {rivals[rival]:.4f}",
                 REFERENCE: f"{forms[REFERENCE]:.4f}",
-                "its gain on that": _gain(pd.Series(gains[0])),
+                "its gain over that": _gain(pd.Series(gains[0])),
                 "best form": f"{best}: {forms[best]:.4f}{lacking}",
-                "its gain on the best contender": _gain(pd.Series(gains[1])),
+                "its gain over the best contender": _gain(pd.Series(gains[1])),
             }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def verdicts(results: Path) -> list[str]:
-    """Return, for each data set, who is ahead of HUIHEN and who behind, and which parts pay."""
+    """Return, for each data set, who is ahead of HUIHEN, who is behind, and which parts help."""
     lines = []
     for table in WHOLE:
         summary = table.summarize(results)
         for name in table.contenders:
             if summary.empty or (name, REFERENCE) not in summary.index:
-                lines.append(f"* **{NAMES[name]}**: HUIHEN is not measured.")
+                lines.append(f"* **{NAMES[name]}**: HUIHEN was not measured.")
             else:
                 lines.append(_verdict(name, summary.loc[name]))
                 lines[-1] += _on_trees(table, results, name)
@@ -183,14 +184,14 @@ def verdicts(results: Path) -> list[str]:
 
 
 def _on_trees(table: Table, folder: Path, name: str) -> str:
-    """Return what HUIHEN gains on trees, alone and standing on them, by the folds in common."""
+    """Return the gain of HUIHEN over trees, alone and blended with them, on the common folds."""
     results = pd.read_csv(folder / f"{name}.csv")
     alone = (REFERENCE, *WITHOUT_TREES)
     against = {
-        f"Gain on {TREES} (t test only)": dict.fromkeys(alone, TREES),
-        f"Gain on {TEACHER} (t test only)": dict.fromkeys(alone, TEACHER),
-        f"Gain on {OLD_TOO} (t test only)": dict.fromkeys(alone, OLD_TOO),
-        "Blended with trees, gain on these (t test only)": STANDS_ON,
+        f"Gain over {TREES} (t test only)": dict.fromkeys(alone, TREES),
+        f"Gain over {TEACHER} (t test only)": dict.fromkeys(alone, TEACHER),
+        f"Gain over {OLD_TOO} (t test only)": dict.fromkeys(alone, OLD_TOO),
+        "Blended with trees, gain over the trees alone (t test only)": STANDS_ON,
     }
     lines = ""
     for label, pairs in against.items():
@@ -208,25 +209,25 @@ def _verdict(name: str, rows: pd.DataFrame) -> str:
         others["p"] < ALPHA,
         (others["p"] < ALPHA) | (others["p, DeLong"] < ALPHA),
     )
-    # A part that changes nothing does not add.
+    # A part that changes nothing does not help.
     lower = others["gain"] < 0
     rival = others.index.isin(RIVALS)
     part = others.index.isin([name for name in ABLATIONS if name != BOTH])
     groups = {
-        "**Significantly ahead of it**": rival & ahead & by_any,
-        "Ahead, not significantly": rival & ahead & ~by_any,
-        "Behind, not significantly": rival & ~ahead & ~by_t,
-        "Significantly behind it": rival & ~ahead & by_t,
-        "*Parts that cost it AUC significantly*": part & ahead & by_any,
-        "Parts without which it scores no lower": part & ~lower & ~(ahead & by_any),
-        "Parts that add, not significantly": part & lower & ~by_t,
-        "Parts that add significantly": part & lower & by_t,
-        "Other forms of it": others.index.isin(OTHER_FORMS),
-        "Given the planted effects, which no bank knows": others.index.isin(TOLD),
+        "**Significantly ahead of HUIHEN**": rival & ahead & by_any,
+        "Ahead, but not significantly": rival & ahead & ~by_any,
+        "Behind, but not significantly": rival & ~ahead & ~by_t,
+        "Significantly behind HUIHEN": rival & ~ahead & by_t,
+        "*HUIHEN is significantly better without these parts*": part & ahead & by_any,
+        "Without these parts, the AUC is not lower": part & ~lower & ~(ahead & by_any),
+        "Without these parts, the AUC is lower, but not significantly": part & lower & ~by_t,
+        "Without these parts, the AUC is significantly lower": part & lower & by_t,
+        "Other forms of HUIHEN": others.index.isin(OTHER_FORMS),
+        "Models that know the planted effects, which no bank does": others.index.isin(TOLD),
     }
     texts = [f"HUIHEN has AUC {rows.loc[REFERENCE, 'AUC']:.4f}."]
     if not (rival & ahead).any():
-        texts.append("No contender measured is ahead of it.")
+        texts.append("No measured contender is ahead of it.")
     for label, chosen in groups.items():
         if chosen.any():
             told = "; ".join(f"{one} {_gain(row)}" for one, row in others[chosen].iterrows())
@@ -242,7 +243,7 @@ def _gain(row: pd.Series) -> str:
 
 
 def absent(results: Path) -> list[str]:
-    """Return what is not measured."""
+    """Return the cells that were not measured."""
     lines = []
     for table in TABLES:
         alike: dict[str, list[str]] = {}
@@ -287,7 +288,7 @@ def compose(results: Path) -> str:
     }
     told = "".join(f"Versions: {one}. " for one in sorted(versions)).strip()
     compared = glance(results)
-    head = HEAD.format(glance="Nothing yet." if compared.empty else markdown(compared))
+    head = HEAD.format(glance="No results yet." if compared.empty else markdown(compared))
     parts = [head, "\n".join(verdicts(results)), PROTOCOL.format(versions=told)]
 
     for table in TABLES:
@@ -303,13 +304,13 @@ def compose(results: Path) -> str:
         if table is real_data.TABLE and len(known := real_data.compare_known(results)):
             parts += ["### Known baselines", KNOWN, markdown(known)]
     lacking = absent(results)
-    parts += [LIMITS, ABSENT, "\n".join(lacking) if lacking else "Nothing is missing."]
+    parts += [LIMITS, ABSENT, "\n".join(lacking) if lacking else "All cells were measured."]
     return "\n\n".join(parts) + "\n"
 
 
 KNOWN = """\
-Standard errors over folds in parentheses. The known baselines were measured earlier, with other
-code for profiles and window statistics and with other settings; the commit was not recorded."""
+Standard errors over folds are in parentheses. The known baselines were measured earlier, with
+other settings and other code for profiles and window statistics. Their commit was not recorded."""
 
 
 def _picture(name: str) -> str:

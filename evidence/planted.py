@@ -1,10 +1,10 @@
-"""How much of each planted effect the scores hold, at the simulated banks.
+"""How much of each planted effect the scores contain, at the simulated banks.
 
-The simulator knows what each mechanism adds to the log-odds of each application. The log-odds that
-a contender gives to held-out rows are regressed on these effects, fold by fold: a coefficient of 1
-says that the score moves as much as the truth does, 0 that it does not move with it. The scores are
-those that the tables have kept; of a contender whose scores are no longer there, the last summary
-stands, as long as its results are the same.
+The simulator knows what each mechanism adds to the log-odds of each application. For each fold, the
+log-odds of a contender for held-out rows are regressed on these effects. A coefficient of 1 means
+that the score changes as much as the truth, and 0 that it does not depend on the effect. The scores
+are those that the tables saved. If the scores of a contender were deleted, its last summary is used
+as long as its results are the same.
 
     python evidence/planted.py --output results
 """
@@ -32,7 +32,7 @@ COLUMNS = ["data", "contender", "auc", *EFFECTS, *(f"{effect} sd" for effect in 
 
 
 def coefficients(effects: pd.DataFrame, score: np.ndarray) -> pd.Series:
-    """Return what the log-odds of a score gain with each unit of log-odds of each effect."""
+    """Return the coefficients of the effects in a regression of the log-odds of a score."""
     X = np.column_stack([np.ones(len(effects)), effects])
     # Scores of trees may be 0 or 1 after rounding.
     log_odds = logit(np.clip(score, 1e-7, 1 - 1e-7))
@@ -46,9 +46,10 @@ def mean_auc(folder: Path, name: str) -> pd.Series:
 
 
 def measure(name: str, folder: Path) -> pd.DataFrame:
-    """Return mean and deviation over folds of the coefficients; of lost scores the last ones.
+    """Return mean and standard deviation over folds of the coefficients.
 
-    The first row is the standard deviation of the effects themselves.
+    Without scores, they are those of the last summary. The first row is the standard deviation of
+    the effects themselves.
     """
     known = read(folder)
     known = known[known["data"] == name].set_index("contender")
@@ -72,7 +73,7 @@ def measure(name: str, folder: Path) -> pd.DataFrame:
 
 
 def read(folder: Path) -> pd.DataFrame:
-    """Return the last summary, but for contenders whose results are other ones by now."""
+    """Return the last summary without contenders whose results changed since."""
     path = folder / RESULTS
     summary = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=COLUMNS)
     parts = [summary.iloc[:0]]
@@ -86,9 +87,10 @@ def tell(folder: Path) -> list[str]:
     """Return the paragraphs of the page."""
     summary = read(folder)
     parts = [
-        "The log-odds of held-out rows are regressed on the planted effects, fold by fold. At 1 a "
-        "score moves as much as the truth; at 0 it does not depend on the effect. Mean and "
-        "standard deviation over folds. The first line is the size of each effect in log-odds.",
+        "The log-odds of held-out rows are regressed on the planted effects in each fold. A "
+        "coefficient of 1 means that the score changes as much as the truth, and 0 that it does "
+        "not depend on the effect. The table shows mean and standard deviation over folds. Its "
+        "first row is the size of each effect in log-odds.",
         NO_COMMIT,
     ]
     for name, rows in summary.groupby("data", sort=False):
@@ -101,7 +103,7 @@ def tell(folder: Path) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the summary of the banks whose scores are kept; keep that of others."""
+    """Write the summary of banks with saved scores; keep the summary of the others."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

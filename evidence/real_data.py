@@ -1,9 +1,9 @@
-"""HUIHEN and the other contenders on public data: two lenders' and credit card clients.
+"""HUIHEN and the other contenders on public data: two lenders and credit card clients.
 
-``uci`` takes the six months of the clients as behaviors; ``uci_flat`` takes them as columns of the
-profile, as is usual, so that only contenders of the profile apply. None of these data sets has old
-applications without behaviors, so nothing is warm-started. The files are looked for in the folder
-that the environment variable ``SKHUIHEN_DATA`` names.
+In ``uci``, the six months of the clients are behaviors. In ``uci_flat``, they are columns of the
+profile, as usual, so only contenders without behaviors apply. None of these data sets has old
+applications without behaviors, so there is no warm start. The files must be in the folder that the
+environment variable ``SKHUIHEN_DATA`` names.
 
     python evidence/real_data.py --output results
     python evidence/real_data.py --output quick --data superlender --small
@@ -25,7 +25,7 @@ from contenders import (
 )
 from tables import NAMES, Table
 
-#: The true groups of operations are known of simulated banks alone.
+#: The true groups of operations are known only for simulated banks.
 COLD = [
     name
     for name in CONTENDERS
@@ -39,15 +39,15 @@ TABLE = Table(
     {
         "superlender": FEW_ROWS,
         "bpic2012": [name for name in FEW_ROWS if name not in OF_EXPERT],
-        # Not the forms of five networks: here each takes half an hour.
+        # Without the forms of five networks, each of which takes half an hour here.
         "uci": [name for name in NO_EXPERT if name not in OF_FIVE],
         "uci_flat": list(BASELINES),
     },
     repetitions=3,
 )
 
-#: AUC known before, and its standard error where that is known: five folds, three times, with
-#: other code, other window statistics and other settings.
+#: Earlier AUC and its standard error, if known: five folds, three repetitions, with other code,
+#: other window statistics and other settings.
 KNOWN: dict[tuple[str, str], tuple[float, float | None]] = {
     ("superlender", "logistic regression, profile"): (0.610, None),
     ("superlender", "XGBoost, profile"): (0.619, None),
@@ -65,7 +65,7 @@ KNOWN: dict[tuple[str, str], tuple[float, float | None]] = {
 
 
 def compare_known(folder: Path) -> pd.DataFrame:
-    """Return, as text, the known baselines beside ours; none where nothing is measured."""
+    """Return, as text, the known baselines and ours, for the measured contenders."""
     summary = TABLE.summarize(folder)
     rows = {}
     for key, (known, known_error) in KNOWN.items():
@@ -74,7 +74,7 @@ def compare_known(folder: Path) -> pd.DataFrame:
         ours, spread, n_folds = summary.loc[key, ["AUC", "AUC sd", "folds"]]
         error = spread / np.sqrt(n_folds)
         difference = ours - known
-        # Where no error is known, ours stands for it.
+        # If the error is unknown, use ours.
         bound = 2 * np.hypot(error, error if known_error is None else known_error)
         rows[f"{NAMES[key[0]]}: {key[1]}"] = {
             "ours": f"{ours:.4f} ({error:.4f})",
@@ -89,8 +89,9 @@ def _judge(ours: float, known: float, bound: float) -> str:
     if abs(ours - known) <= bound:
         return "yes"
     if abs(1 - ours - known) <= bound:
-        # Of one column a linear model learns the direction only; a few large values turn it.
-        return f"no, but its mirror image {1 - ours:.4f} is: the order of the scores is reversed"
+        # With one column, a linear model learns only its direction, which a few large values can
+        # reverse.
+        return f"no, but 1 - AUC = {1 - ours:.4f} is: the order of the scores is reversed"
     return "no"
 
 

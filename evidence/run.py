@@ -1,15 +1,15 @@
 """Measure all tables and figures of the paper, and write the page of the evidence.
 
-What is measured already is not measured again; a run that was stopped goes on where it was. Two
-processes may work on one folder of results side by side, with other data sets each:
+Existing results are not measured again, so an interrupted run continues where it stopped. Two
+processes can use the same folder of results at the same time for different data sets:
 
     python evidence/run.py --data bank_a &
     python evidence/run.py --data bank_b
     python evidence/run.py --small
     python evidence/run.py --results another_run --docs another_run/page
 
-Public data are looked for in the folder that the environment variable ``SKHUIHEN_DATA`` names;
-where they are absent, the page says that they are not measured.
+Public data must be in the folder that the environment variable ``SKHUIHEN_DATA`` names. If they are
+missing, the page says that they were not measured.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LENDER = "--n-settings 1"
 UCI = "--n-settings 1 --batch-size 256 --patience 10"
 MECHANISM = "--n-settings 1 --batch-size 128 --n-epochs 100"
 FEW = "--n-settings 1 --folds 5 --repetitions 2"
-#: How the tables measure each data set at full size; the page prints it with each table.
+#: The settings for each data set at full size; the page prints them with each table.
 PRESETS = {
     "bank_a": BANK,
     "bank_b": BANK,
@@ -43,7 +43,7 @@ PRESETS = {
     "uci_flat": UCI + " --repetitions 1",
     **dict.fromkeys(PART, MECHANISM),
 }
-#: What the lenders' data are small enough for, and what all else is compared with.
+#: Contenders for more repetitions, because the lenders' data are small, and their reference.
 REPEATED = [REFERENCE, "HUIHEN, no mean intention", "HUIHEN, the paper's form"]
 REPEATED += ["HUIHEN, topics", "HUIHEN, guided", *BASELINES]
 REPEATED += [name for name in LEFT_OUT if "HUIHEN" not in name and "old" not in name]
@@ -51,13 +51,13 @@ THREE_TIMES = {
     name: f"{LENDER} --repetitions 3 --contenders".split() + REPEATED
     for name in ("superlender", "bpic2012")
 }
-#: Where an expert's trees are the model to beat, what stands on them.
+#: The forms that use an expert's trees, which are the best other model there.
 THREE_TIMES["superlender"] += ["HUIHEN, five guided by and on 150 trees of an expert"]
-#: All rows are taken, so that the default of ten repetitions would take hours.
+#: All rows are used, so the default of ten repetitions would take hours.
 TABLE_6 = "--repetitions 5"
-#: Figure 6 is of one bank, and is not measured out of sample.
+#: Figure 6 is for one bank, and has no held-out rows.
 FIGURE_6 = {"bank_a": "--rows 8000 --batch-size 256 --patience 8 --n-epochs 60"}
-#: Some contenders, of the first data set of each table, are enough to see that the command works.
+#: A few contenders and the first data set of each table are enough to show that the command works.
 SMALL = [
     *("HUIHEN", "HUIHEN, no field-aware matrices", "HUIHEN, original operations"),
     *("HUIHEN, 3 behaviors of a session", "HUIHEN, 5 sessions", *dict.fromkeys(PART.values())),
@@ -68,7 +68,7 @@ Main = Callable[[Sequence[str]], None]
 
 
 def steps(small: bool) -> list[tuple[str, str, Main, list[str]]]:
-    """Return table or figure, data set, command and arguments of all that there is to measure."""
+    """Return table or figure, data set, command and arguments of everything to measure."""
     every: list[tuple[str, str, Main, list[str]]] = []
     for name in NAMES:
         for table in page.TABLES:
@@ -93,18 +93,26 @@ def steps(small: bool) -> list[tuple[str, str, Main, list[str]]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure what is asked for and lacking, and write the page."""
+    """Measure the selected results that are missing, and write the page."""
     parts = [table.name for table in page.TABLES] + ["planted", "table6", "figure6"]
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
     add("--results", type=Path, help="folder of the results; default: docs/evidence")
-    add("--docs", type=Path, help="folder for evidence.md; default: docs, or that of the results")
+    add(
+        "--docs",
+        type=Path,
+        help="folder for evidence.md; default: docs, or the folder of the results",
+    )
     add("--parts", nargs="+", choices=parts, default=parts, metavar="PART", help=", ".join(parts))
     names = list(NAMES)
     add("--data", nargs="+", choices=names, default=names, metavar="DATA", help=", ".join(names))
-    add("--small", action="store_true", help="sizes that only show that it works, in a minute")
+    add(
+        "--small",
+        action="store_true",
+        help="sizes that only show that the command works, in a minute",
+    )
     parsed = parser.parse_args(arguments)
     results = parsed.results
     if results is None:

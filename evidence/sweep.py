@@ -1,4 +1,4 @@
-"""Figures 4 and 5 of the paper: HUIHEN by how much of the history is kept."""
+"""Figures 4 and 5 of the paper: HUIHEN by the part of the history that is kept."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from tables import NAMES, PAPER, REFERENCE, Table
 
 
 class Sweep(Table):
-    """A table of HUIHEN at several numbers of something kept, drawn as curves.
+    """A table of HUIHEN for several numbers of kept sessions or behaviors, drawn as curves.
 
     Parameters
     ----------
     name, description : str
-        As those of `Table`.
+        As in `Table`.
     kept : dict of int to str
-        The contender of each number.
+        The contender for each number.
     what : str
-        What is kept.
+        Name of the kept parts: sessions or behaviors.
     """
 
     def __init__(self, name: str, description: str, kept: dict[int, str], what: str) -> None:
-        # HUIHEN first: it is what all others are compared with.
+        # HUIHEN comes first, because it is the reference.
         contenders = sorted(kept.values(), key=lambda contender: contender != REFERENCE)
         super().__init__(name, description, {"bank_a_quarter": contenders})
         self.kept = kept
@@ -32,7 +32,7 @@ class Sweep(Table):
         (self.paper,) = [number for number, one in kept.items() if one == REFERENCE]
 
     def draw(self, folder: Path) -> Figure:
-        """Draw AUC and KS, with the deviation of the folds, against the number kept."""
+        """Draw AUC and KS, with the standard deviation over folds, over the number kept."""
         summary = self.summarize(folder)
         names = summary.index.unique("data")
         figure = Figure(figsize=(5.5 * len(names), 7), layout="constrained")
@@ -60,20 +60,20 @@ class Sweep(Table):
         return figure
 
     def conclude(self, rows: pd.DataFrame, about: dict[str, Any]) -> list[str]:
-        """Tell whether the curve rises up to the paper's number and is flat beyond."""
+        """Say whether the curve rises up to the number of the paper and is flat beyond."""
         texts = []
         for number in (min(self.kept), max(self.kept)):
             contender = self.kept[number]
             if contender not in rows.index or pd.isna(rows.loc[contender, "gain"]):
                 continue
             gain, low, high, p = rows.loc[contender, ["gain", "low", "high", "p"]]
-            if number < self.paper:  # what is compared is the rise up to the paper's number
+            if number < self.paper:  # compare the rise up to the number of the paper
                 start, end, gain, low, high = number, self.paper, -gain, -high, -low
             else:
                 start, end = self.paper, number
             verdict = "it rises" if gain > 0 else "it falls"
             if not p < 0.05:
-                verdict = "no difference that the folds can tell from chance"
+                verdict = "no significant difference"
             texts.append(
                 f"From {start} to {end} {self.what}: AUC {gain:+.4f} ({low:+.4f} to {high:+.4f}), "
                 f"{verdict}."

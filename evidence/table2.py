@@ -1,7 +1,7 @@
 """Table 2 of the paper: HUIHEN, its ablations and other models at bank A, here a simulated one.
 
-At the sizes of Table 1 it takes long; a run goes on where the last one stopped. With one setting
-for each contender and larger batches it takes a fraction of that:
+With the sizes of Table 1 this takes many hours; a run continues where the last one stopped. With
+one setting for each contender and larger batches it takes a fraction of that time:
 
     python evidence/table2.py --output results --n-settings 1 --batch-size 256
     python evidence/table2.py --output quick --small

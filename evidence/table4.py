@@ -1,6 +1,6 @@
 """Table 4 of the paper: HUIHEN on abstracted and on original operations.
 
-Beside them: merged by frequency alone, and into the true groups of the simulated banks.
+It also has operations merged by frequency only, and into the true groups of the simulated banks.
 
 python evidence/table4.py --output results
 python evidence/table4.py --output quick --small

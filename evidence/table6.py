@@ -1,16 +1,17 @@
 """Table 6 of the paper: a network of profiles with and without guidance probabilities.
 
-The paper states no protocol. Ours: in each repetition another fifth of the rows, stratified, is
-held out for the AUC, and the seed of the network is another one. All arms of a repetition have the
-same rows and the same seed, so their differences are paired. The intervals are those of Nadeau and
-Bengio (2003), which allow for training rows that the repetitions share.
+The paper gives no protocol. Here, each repetition holds out another stratified fifth of the rows
+for the AUC and has another seed of the network. All arms of a repetition have the same rows and
+the same seed, so their differences are paired. The intervals are those of Nadeau and Bengio (2003),
+which allow for training rows that the repetitions share.
 
-Data sets: default of credit card clients (``uci_flat``) and credit card fraud (``creditcard``),
-found as `skhuihen.datasets` finds them, and simulated banks of the sizes and overdue rates of the
-paper's old data (``bank_a``, ``bank_b``); the paper's banks are not public, so these rows compare
-the method, not the figures.
+The data sets are default of credit card clients (``uci_flat``) and credit card fraud
+(``creditcard``), loaded by `skhuihen.datasets`, and simulated banks with the sizes and overdue
+rates of the paper's old data (``bank_a``, ``bank_b``). The paper's banks are not public, so these
+rows compare the method and not the numbers.
 
-Each result is a line of ``table6_DATA.csv`` at once; a second run goes on where the first stopped.
+Each result is saved immediately as a line of ``table6_DATA.csv``. A second run continues where the
+first one stopped.
 
     python evidence/table6.py --output results
     python evidence/table6.py --output quick --data bank_b --rows 2000 --repetitions 3
@@ -42,7 +43,7 @@ from skhuihen.metrics import corrected_resampled_ttest
 TITLE = __doc__.partition("\n")[0].rstrip(".")
 COLUMNS = ["data", "settings", "repetition", "arm", "auc"]
 TEST_SHARE = 0.2
-#: From so many rows on, steps of 1,024 rows take the place of steps of 256.
+#: From this number of rows on, batches have 1,024 rows instead of 256.
 MANY_ROWS = 100_000
 PAPER = pd.DataFrame(
     {
@@ -53,7 +54,7 @@ PAPER = pd.DataFrame(
     },
     index=["MLP", "guided"],
 ).T
-# The first three make the table; the others show what the choices in equation 16 do.
+# The first three are the table; the others show the effect of choices in equation 16.
 ARMS: dict[str, dict[str, Any]] = {
     "teacher": {},
     "MLP": {"teacher": None},
@@ -98,7 +99,7 @@ def measure(
 
 
 def summarize(results: pd.DataFrame) -> pd.DataFrame:
-    """Return the table: mean AUC of each arm, and its paired difference from the plain MLP."""
+    """Return the mean AUC of each arm and its paired difference from the plain MLP."""
     rows = []
     for name, part in results.groupby("data", sort=False):
         auc = part.pivot_table(index="repetition", columns="arm", values="auc")
@@ -115,7 +116,7 @@ def summarize(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def read(folder: Path) -> pd.DataFrame:
-    """Return all results in a folder; none if there are none."""
+    """Return all results in a folder; an empty table if there are none."""
     paths = [folder / f"table6_{name}.csv" for name in PAPER.index]
     parts = [pd.read_csv(path) for path in paths if path.exists()]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
@@ -133,7 +134,7 @@ def tell(folder: Path) -> list[str]:
         rows[f"{NAMES[name]}: {arm}"] = {
             "AUC": f"{row['AUC']:.4f} ± {row['AUC sd']:.4f}",
             "paper": "" if pd.isna(row["paper"]) else f"{row['paper']:.4f}",
-            "gain on MLP": gain,
+            "gain over MLP": gain,
             "repetitions": f"{row['repetitions']:.0f}",
         }
     settings = results.drop_duplicates("data").set_index("data")["settings"]
@@ -141,14 +142,14 @@ def tell(folder: Path) -> list[str]:
         "Settings: " + ". ".join(f"{NAMES[name]}: {text}" for name, text in settings.items()) + ".",
         NO_COMMIT,
         markdown(pd.DataFrame.from_dict(rows, orient="index")),
-        "A fifth of the rows, stratified, is held out in each repetition, another one each time. "
-        "The interval of 95% is that of the corrected resampled t test. The paper states no "
-        "protocol; its banks are not public.",
+        "Each repetition holds out another stratified fifth of the rows. The 95% interval is that "
+        "of the corrected resampled t test. The paper gives no protocol, and its banks are not "
+        "public.",
     ]
 
 
 def draw(folder: Path) -> Figure:
-    """Draw the AUC of each arm beside the paper's, one panel per data set."""
+    """Draw the AUC of each arm and that of the paper, one panel per data set."""
     table = summarize(read(folder))
     names = table.index.unique("data")
     figure = Figure(figsize=(3.6 * len(names), 3), layout="constrained")
@@ -168,7 +169,7 @@ def draw(folder: Path) -> Figure:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure what is still lacking, and print the table."""
+    """Measure the missing results, and print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -203,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         }
         settings = f"{len(X)} rows; " + "; ".join(f"{k} {v}" for k, v in params.items())
         if (known["settings"] != settings).any():
-            raise SystemExit(f"{path} has results of other settings; name another folder.")
+            raise SystemExit(f"{path} contains results of other settings. Pass another folder.")
         for repetition, arm in tqdm(lacking, f"table6, {name}", unit="fit"):
             auc = measure(arm, X, y, repetition, params)
             line = pd.DataFrame([(name, settings, repetition, arm, round(auc, 6))], columns=COLUMNS)

@@ -1,8 +1,8 @@
-"""Make tables and pictures of what `measure` has measured.
+"""Make tables and pictures of the results of `measure`.
 
-A table shows all that its folder holds for it, whatever the last command measured. Beside
-``DATA.csv`` and ``DATA.json`` of its data sets it writes ``TABLE.csv``, ``TABLE.md`` and
-``TABLE.png``.
+A table shows all its results in the folder, not only those of the last command. It writes
+``TABLE.csv``, ``TABLE.md`` and ``TABLE.png`` next to the files ``DATA.csv`` and ``DATA.json`` of
+its data sets.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PAPER = {
     "random forest, profile": (0.6691, 0.2604, 0.6501, 0.2396),
     "LightGBM, profile": (0.6749, 0.2648, 0.6523, 0.2485),
 }
-#: The data sets, as a reader calls them.
+#: The names of the data sets on pages.
 NAMES = {
     "bank_a": "simulated bank A",
     "bank_b": "simulated bank B",
@@ -54,9 +54,9 @@ NAMES = {
     "month_end": "month_end alone",
     "habit": "habit alone",
 }
-#: Every contender is compared with it, unless a table says otherwise.
+#: All contenders are compared with this one, unless a table has another reference.
 REFERENCE = "HUIHEN"
-#: Sizes that take seconds and mean nothing: they show that a command works.
+#: Sizes that take seconds. They only show that a command works; the results mean nothing.
 SMALL = {
     "rows": 160,
     "overdue_rate": 0.3,
@@ -68,8 +68,8 @@ SMALL = {
 }
 BUDGET = {
     "n_settings": "settings that each contender tries",
-    "n_epochs": "most epochs of networks",
-    "n_trees": "most trees",
+    "n_epochs": "largest number of epochs of networks",
+    "n_trees": "largest number of trees",
     "patience": "epochs without improvement before stopping",
     "batch_size": "applications in one step of a network",
     "tree_patience": "trees without improvement before stopping",
@@ -83,13 +83,14 @@ COLUMNS = [
     *("gain", "low", "high", "p", "p, DeLong", "seconds"),
 ]
 NOTES = """\
-AUC and KS: mean and standard deviation over folds. Expected AUC: computed from the true
-probabilities of the held-out rows, which the simulator knows, so it is free of the noise of
-labels. Gain on HUIHEN: mean difference on the same folds, with its 95% interval and p by the
-corrected resampled t test (Nadeau and Bengio 2003). DeLong: p on the pooled held-out scores of
-the first repetition; empty if the scores of the two were never available together. The paper's
-figures are of its own banks, which are not public. If a contender was measured on fewer folds
-than others, the column ``folds`` says so, and gains are on the folds in common."""
+AUC and KS are means over folds, with their standard deviation. The expected AUC is computed from
+the true probabilities of the held-out rows, which the simulator knows, so it has no noise from
+labels. The gain over HUIHEN is the mean difference on the same folds, with the 95% interval and
+the p-value of the corrected resampled t test (Nadeau and Bengio 2003). "p, DeLong" is the p-value
+of DeLong's test on the pooled held-out scores of the first repetition. It is empty if these
+scores were never available for both models. The numbers of the paper are those of its own banks,
+which are not public. If some contenders were measured on fewer folds than others, a column
+``folds`` shows the numbers of folds, and gains are computed on the common folds."""
 
 
 class Table:
@@ -98,17 +99,17 @@ class Table:
     Parameters
     ----------
     name : str
-        Stem of its files.
+        Name of its files, without the extension.
     description : str
-        Its first line is the title, all of it the help of the command.
+        The help of the command; the first line is the title.
     contenders : mapping of str to sequence of str
         The contenders of each data set.
     repetitions : int, default=1
-        Times that cross-validation is repeated, if the command does not say.
+        Number of repetitions of the cross-validation, unless the command gives another.
     metric : {"auc", "expected_auc"}, default="auc"
-        What gains are gains of.
+        The metric of the gains.
     reference : str, default="HUIHEN"
-        What every contender is compared with.
+        The contender with which all others are compared.
     """
 
     def __init__(
@@ -130,7 +131,7 @@ class Table:
         self.reference = reference
 
     def main(self, arguments: Sequence[str] | None = None) -> None:
-        """Measure what the command line asks for; write and print the table."""
+        """Measure the cells that the command line selects; write and print the table."""
         parser = argparse.ArgumentParser(
             description=self.description, formatter_class=argparse.RawDescriptionHelpFormatter
         )
@@ -140,8 +141,8 @@ class Table:
         add("--data", nargs="+", choices=data, default=data, metavar="DATA", help=", ".join(data))
         contenders = "; ".join(every)
         add("--contenders", nargs="+", choices=every, default=every, metavar="C", help=contenders)
-        add("--small", action="store_true", help="sizes that only show that it works")
-        add("--rows", type=int, help="applications with behaviors, of all there are")
+        add("--small", action="store_true", help="sizes that only show that the command works")
+        add("--rows", type=int, help="number of applications with behaviors; default: all")
         add("--overdue-rate", type=float, help="of simulated banks; default: Table 1 of the paper")
         add("--folds", type=int, default=5)
         add("--repetitions", type=int, default=self.repetitions, help="of the cross-validation")
@@ -170,7 +171,7 @@ class Table:
         self.draw(folder).savefig(stem.with_suffix(".png"), dpi=120)
 
     def summarize(self, folder: Path) -> pd.DataFrame:
-        """Return mean and spread of each contender, and what it gains on the reference."""
+        """Return the mean and spread of each contender, and its gain over the reference."""
         rows = []
         for name, contenders in self.contenders.items():
             if not (folder / f"{name}.csv").exists():
@@ -193,7 +194,7 @@ class Table:
     def _compare(
         self, folder: Path, name: str, contender: str, results: pd.DataFrame
     ) -> dict[str, float]:
-        """Return what a contender gains on the reference, by both tests."""
+        """Return the gain of a contender over the reference, with both tests."""
         row = self.gain(folder, name, contender, self.reference, results)
         if not row:
             return {}
@@ -208,7 +209,7 @@ class Table:
     def gain(
         self, folder: Path, name: str, contender: str, other: str, results: pd.DataFrame
     ) -> dict[str, float]:
-        """Return what a contender gains on another by the folds in common; {} of one or none."""
+        """Return the gain of a contender over another on the common folds; {} if fewer than two."""
         by_fold = results.pivot_table(self.metric, ["repetition", "fold"], "contender")
         if not {contender, other} <= set(by_fold):
             return {}
@@ -220,18 +221,18 @@ class Table:
         return {"gain": test.difference, "low": test.low, "high": test.high, "p": test.pvalue}
 
     def _kept_p(self, folder: Path, name: str, contender: str, gain: float) -> float:
-        """Return what an earlier summary says of scores that are no longer there."""
+        """Return p from an earlier summary if the scores are no longer available."""
         path = folder / f"{self.name}.csv"
         if path.exists():
             kept = pd.read_csv(path, index_col=["data", "contender"])
             if (name, contender) in kept.index and "p, DeLong" in kept:
                 row = kept.loc[(name, contender)]
-                if np.isclose(row["gain"], gain, atol=1e-9):  # of the same results
+                if np.isclose(row["gain"], gain, atol=1e-9):  # the summary is of the same results
                     return row["p, DeLong"]
         return np.nan
 
     def tell(self, folder: Path, heading: str) -> list[str]:
-        """Return the paragraphs of the table: for each data set, sizes and figures."""
+        """Return the paragraphs of the table: sizes and results for each data set."""
         summary = self.summarize(folder)
         parts = []
         for name in summary.index.unique("data"):
@@ -249,7 +250,7 @@ class Table:
         return parts
 
     def conclude(self, rows: pd.DataFrame, about: dict[str, Any]) -> list[str]:
-        """Return paragraphs about one data set, by rules over its results."""
+        """Return paragraphs that explain the results of one data set."""
         return []
 
     def draw(self, folder: Path) -> Figure:
@@ -258,7 +259,7 @@ class Table:
         names = summary.index.unique("data")
         longest = summary.groupby("data").size().max()
         n_columns, n_rows = min(2, len(names)), -(-len(names) // 2)
-        # The names of contenders leave each panel some three inches.
+        # Leave about three inches for each panel beside the names of the contenders.
         width = 3.0 + 0.075 * max(map(len, summary.index.unique("contender")))
         size = (width * n_columns, n_rows * (0.32 * longest + 1.0) + 0.5)
         figure = Figure(figsize=size, layout="constrained")
@@ -274,7 +275,7 @@ class Table:
                 fmt="o",
                 color="#0072B2",
                 capsize=3,
-                label="measured, and deviation of folds",
+                label="measured, with standard deviation over folds",
             )
             if "paper AUC" in rows and rows["paper AUC"].notna().any():
                 ax.plot(rows["paper AUC"], y, "D", mfc="none", color="#D55E00", label="paper")
@@ -289,7 +290,7 @@ class Table:
         return figure
 
     def lacking(self, folder: Path) -> dict[str, list[str]]:
-        """Return, by data set, the contenders that have not been measured once over all folds."""
+        """Return, by data set, the contenders that were not measured on all folds."""
         lacking = {}
         for name, contenders in self.contenders.items():
             if not (folder / f"{name}.csv").exists():
@@ -299,7 +300,7 @@ class Table:
             count = pd.read_csv(folder / f"{name}.csv")["contender"].value_counts()
             full = about["settings"]["folds"]
             lacking[name] = [
-                f"{one} ({count[one]} of {full} folds are)" if one in count else one
+                f"{one} ({count[one]} of {full} folds were measured)" if one in count else one
                 for one in contenders
                 if count.get(one, 0) < full
             ]
@@ -328,17 +329,16 @@ def read_about(folder: Path, name: str) -> dict[str, Any]:
 
 
 def titled(name: str) -> str:
-    """Return the name of a data set as it begins a heading."""
+    """Return the name of a data set with a capital letter, for a heading."""
     return NAMES[name][0].upper() + NAMES[name][1:]
 
 
 def tell_sizes(about: dict[str, Any]) -> str:
-    """Return the sentences about sizes and settings that stand above each table."""
+    """Return the sentences about sizes and settings above each table."""
     sizes = "; ".join(f"{key}: {value:,}" for key, value in about["sizes"].items())
-    settings = "; ".join(
-        f"{key.replace('_', ' ')}: {'as it is' if value is None else value}"
-        for key, value in about["settings"].items()
-    )
+    known = {key: value for key, value in about["settings"].items() if value is not None}
+    values = {"rows": "all", "overdue rate": "unchanged"} | known
+    settings = "; ".join(f"{key.replace('_', ' ')}: {value}" for key, value in values.items())
     return f"Sizes: {sizes}.\n\nSettings: {settings}."
 
 
@@ -351,20 +351,24 @@ def commits_of(folder: Path, name: str, contenders: Sequence[str]) -> pd.Series:
 
 
 def tell_commits(commits: pd.Series) -> str:
-    """Return the sentence about the commits of the rows of a table."""
+    """Return the sentence about the commits of a table."""
     if len(set(commits)) > 1:
-        return "Commit of the code that measured: see the last column."
+        return "The last column is the commit of the code that measured each row."
     commit = commits.iloc[0]
-    return NO_COMMIT if commit == UNKNOWN else f"Commit of the code that measured: {commit}."
+    return (
+        NO_COMMIT
+        if commit == UNKNOWN
+        else f"Commit of the code that measured these rows: {commit}."
+    )
 
 
 def readable(rows: pd.DataFrame, reference: str) -> pd.DataFrame:
-    """Return a summary of one data set as text, a column for what belongs together."""
+    """Return a summary of one data set as text, with related values in one column."""
     text = pd.DataFrame(index=rows.index)
     for key in ("AUC", "KS", "expected AUC"):
         text[key] = _join(rows, "{:.4f} ± {:.4f}", key, f"{key} sd")
     text["paper: AUC, KS"] = _join(rows, "{:.4f}, {:.4f}", "paper AUC", "paper KS")
-    text[f"gain on {reference}"] = _join(
+    text[f"gain over {reference}"] = _join(
         rows, "{:+.4f} ({:+.4f} to {:+.4f})", "gain", "low", "high"
     )
     for key in ("p", "p, DeLong"):
@@ -375,7 +379,7 @@ def readable(rows: pd.DataFrame, reference: str) -> pd.DataFrame:
 
 
 def _join(rows: pd.DataFrame, form: str, *columns: str) -> pd.Series:
-    """Return columns as one text, empty where the first is missing."""
+    """Return several columns as one column of text; empty if the first value is missing."""
     values = rows.reindex(columns=list(columns))
     texts = [form.format(*row) if pd.notna(row[0]) else "" for row in values.to_numpy()]
     return pd.Series(texts, index=rows.index)

@@ -1,4 +1,4 @@
-"""Scoring one applicant as a decision engine asks for it: a dict in, a probability out."""
+"""Scores one application for a decision engine: takes a dict and returns a probability."""
 
 from __future__ import annotations
 
@@ -40,23 +40,24 @@ from skhuihen.preprocessing._sessionizer import Sessionizer
 
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1), timedelta(microseconds=1)
 _DAY = 86_400_000_000
-#: Pairs of operation and item whose behavior is remembered; hostile ones must not fill the memory.
+#: Largest number of pairs of operation and item whose behavior is cached, so that hostile input
+#: cannot fill the memory.
 _MOST_REMEMBERED = 50_000
-#: The fast way is taken if it gives what the model gives, up to this.
+#: Largest difference between the scores of the fast path and those of the model.
 _AGREEING = 1e-5
-#: Amounts beyond this are read by Arrow as another type.
+#: Arrow reads larger amounts as another type.
 _LARGE = 9e18
-#: No float is as large.
+#: Larger than every float.
 _TOO_LARGE = 2**1023
 
 
 class ApplicationError(ValueError):
-    """An application that cannot be scored as it is.
+    """An application that cannot be scored because a field is missing, unknown or invalid.
 
     Attributes
     ----------
     field : str
-        The field that is to be mended.
+        The field to correct.
     """
 
     def __init__(self, field: str, message: str) -> None:
@@ -67,29 +68,30 @@ class ApplicationError(ValueError):
 class OnlineScorer:
     """Score one application at a time, in one to two milliseconds.
 
-    What `predict_proba` does for a table of one row, without the table: for a Pipeline of
-    `BehaviorAbstractor` (or none), `Sessionizer` and `HUIHENClassifier`, as the class docs of each
-    have them, ordinary input goes through plain arrays. Whatever is not ordinary (a value that
-    calls for a warning or an error, a type that must be looked at, another model) is given to the
-    model itself, so that the cut at the application, sessions, warnings and errors are the same.
+    This gives the result of `predict_proba` for a table of one row, without building the table.
+    There is a fast path for a Pipeline of `BehaviorAbstractor` (optional), `Sessionizer` and
+    `HUIHENClassifier`: it computes the score of ordinary input with plain arrays. The model itself
+    scores all other input, such as values that require a warning or an error and types that must be
+    converted, and all input if the Pipeline has other steps. So the cut at the application time,
+    the sessions, the warnings and the errors are always those of the model.
 
     Parameters
     ----------
     model : fitted classifier or Pipeline, or path
-        A path is that of a file of `save_model`.
+        A path must be that of a file written by `save_model`.
     background : DataFrame or other table, default=None
-        For reasons: what `skhuihen.inspection.explain` takes under this name, such as five
-        approved applications; of more rows it chooses five at each call, which takes longer.
+        Only for reasons: the ``background`` of `skhuihen.inspection.explain`, such as five approved
+        applications. From more rows, each call selects five, which takes longer.
     reason_table : DataFrame, other table or path of a CSV file, default=None
-        For reasons: the ``table`` of `skhuihen.inspection.reason_codes`.
+        Only for reasons: the ``table`` of `skhuihen.inspection.reason_codes`.
 
     Attributes
     ----------
     model_ : fitted classifier or Pipeline
     sha256_ : str or None
-        The hash of the file; None for a model that came as an object.
+        The hash of the model file; None if the model was not passed as a path.
     is_fast_ : bool
-        Whether ordinary input goes the fast way.
+        Whether the fast path is used for ordinary input.
 
     See Also
     --------
@@ -97,10 +99,11 @@ class OnlineScorer:
 
     Notes
     -----
-    Probabilities are those of the model to 1e-7 in double precision, and to 1e-6 in single, in
-    which a score differs by as much between batches. Any number of threads may share a scorer.
+    Probabilities equal those of the model to 1e-7 in double precision and to 1e-6 in single
+    precision, where the score of a row differs by as much between batches of different sizes. Any
+    number of threads can share a scorer.
 
-    If the Pipeline is changed later, so that it scores otherwise, make a new scorer.
+    Create a new scorer after you change the Pipeline.
 
     Examples
     --------
@@ -120,7 +123,7 @@ class OnlineScorer:
     >>> 0 < scorer.probability(application) < 1
     True
 
-    With reasons, which take far longer:
+    With reasons, which take much longer:
 
     >>> import pandas as pd
     >>> table = pd.DataFrame(
@@ -144,14 +147,14 @@ class OnlineScorer:
         check_is_fitted(model)
         if len(model.classes_) != 2:
             raise ValueError(
-                f"model has the classes {list(model.classes_)}. It must have two; the probability "
-                "is that of the second."
+                f"model has the classes {list(model.classes_)}. It must have two, because the "
+                "result is the probability of the second."
             )
         if (background is None) != (reason_table is None):
             lacking = "background" if background is None else "reason_table"
             raise ValueError(
-                f"{lacking} is missing: reasons take both, applications to compare with and a "
-                "table of what may be told."
+                f"{lacking} is missing. Reasons require both: background=... with applications to "
+                "compare with, and reason_table=... with the texts of the reasons."
             )
         self.model_ = model
         self._background, self._reason_table = background, reason_table
@@ -166,10 +169,10 @@ class OnlineScorer:
         Parameters
         ----------
         application : dict, or JSON of one
-            The profile by column; the time of the application (``applied_at``), as a datetime or
-            in ISO 8601; and the events (``behaviors``) as a list of dicts, each with ``time``,
-            ``operation`` and what else the model knows. Columns that name somebody may be left
-            out. Subfields of events that the model does not read are not looked at.
+            The profile by column; the application time (``applied_at``) as a datetime or an ISO
+            8601 string; and the events (``behaviors``) as a list of dicts with ``time``,
+            ``operation`` and the other subfields that the model reads. Identifiers are optional.
+            Other subfields of events are ignored.
 
         Returns
         -------
@@ -178,9 +181,10 @@ class OnlineScorer:
         Raises
         ------
         ApplicationError
-            A ValueError whose ``field`` says what is missing, not known or of a wrong type.
+            A ValueError. Its ``field`` is the name of the field that is missing, unknown or of a
+            wrong type.
         ValueError, TypeError
-            What the model itself refuses.
+            If the model itself rejects the application.
         """
         application, applied_at = self._read(application)
         if self._plan is not None and applied_at is not None:
@@ -209,18 +213,19 @@ class OnlineScorer:
         Returns
         -------
         list of dict
-            Rows of `skhuihen.inspection.reason_codes` in values that JSON knows: ``rank`` (None for
-            what may not be told), ``code``, ``text``, ``effect``, ``player``, ``shown``, ``told``.
+            Rows of `skhuihen.inspection.reason_codes` as values that JSON can represent: ``rank``
+            (None for a reason that must not be told), ``code``, ``text``, ``effect``, ``player``,
+            ``shown``, ``told``.
 
         Raises
         ------
         ValueError
-            If the scorer was made without a background and a table of reasons, if that table lacks
-            a player, and as `probability` does.
+            If the scorer was created without a background and a table of reasons, if a player is
+            missing from that table, or for the same reasons as in `probability`.
         """
         if self._background is None:
             raise ValueError(
-                "Reasons are against a background, in the words of a table: make the scorer with "
+                "The scorer has no background and no table of reasons. Create it with "
                 "background=... and reason_table=..."
             )
         application, applied_at = self._read(application)
@@ -246,7 +251,7 @@ class OnlineScorer:
     def _read(
         self, application: Mapping[str, Any] | str | bytes
     ) -> tuple[Mapping[str, Any], datetime | None]:
-        """Return an application whose fields are known, and its time."""
+        """Return the application, after a check of its fields, and its time."""
         if isinstance(application, str | bytes | bytearray):
             application = _from_json(application)
         if not isinstance(application, Mapping):
@@ -261,7 +266,7 @@ class OnlineScorer:
         return float(self.model_.predict_proba(frame)[0, 1])
 
     def _agrees(self, plan: _Plan) -> bool:
-        """Return whether the fast way gives the same scores as the model, on made-up examples."""
+        """Return whether the fast path gives the scores of the model for made-up examples."""
         for application in plan.examples():
             applied_at = self._fields.read_applied_at(application)
             assert applied_at is not None
@@ -275,11 +280,11 @@ def _from_json(text: str | bytes | bytearray) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ApplicationError("", f"The application is no JSON ({error}).") from error
+        raise ApplicationError("", f"The application is not valid JSON ({error}).") from error
 
 
 class _Fields:
-    """Which fields an application has, and the table that is made of them."""
+    """The fields of an application, and how to make a table of them."""
 
     def __init__(self, model: Any) -> None:
         last = _last_of(model)
@@ -287,7 +292,7 @@ class _Fields:
         if not of_first:
             raise ValueError(
                 "The model was fitted on an array, whose columns have no names. Pass a model that "
-                "was fitted on a table."
+                "was fitted on a table with column names."
             )
         self.behaviors: str = getattr(last, "behaviors", "behaviors")
         self.applied_at: str | None = getattr(last, "applied_at", "applied_at")
@@ -297,7 +302,7 @@ class _Fields:
         self.ids = ids
         self.order = of_first
         needed = of_first
-        # Steps that change the events alone: what is profile, the classifier says.
+        # These steps change only the events, so the classifier knows the columns of the profile.
         front = model.steps[:-1] if isinstance(model, Pipeline) else []
         if isinstance(last, HUIHENClassifier) and all(
             isinstance(step, BehaviorTransformer) for _, step in front
@@ -310,13 +315,13 @@ class _Fields:
         self.subfields = _subfields_of(model)
 
     def check(self, application: Mapping[str, Any]) -> None:
-        """Refuse a field that is missing, or that is not known."""
+        """Reject an application with a missing or an unknown field."""
         for name in self.needed:
             if name not in application:
                 raise ApplicationError(
                     name,
-                    f"The application has no field {name!r}, which the model was fitted with. "
-                    "Add it, as None if it is not known.",
+                    f"The application has no field {name!r}, which the model requires. Add it; "
+                    "use None if the value is missing.",
                 )
         for name in application:
             value = application[name]
@@ -324,13 +329,13 @@ class _Fields:
                 raise ApplicationError(
                     str(name),
                     f"The field {str(name)[:100]!r} is an integer of {value.bit_length()} bits; "
-                    "1,023 bits at most are a number that a model can read.",
+                    "it must have at most 1,023 bits.",
                 )
             if name not in self.known:
                 raise ApplicationError(
                     str(name),
                     f"The application has a field {str(name)[:100]!r}, which the model does not "
-                    f"know. It knows {sorted(map(str, self.known))}.",
+                    f"know. Remove it; the model knows {sorted(map(str, self.known))}.",
                 )
 
     def read_applied_at(self, application: Mapping[str, Any]) -> datetime | None:
@@ -342,8 +347,8 @@ class _Fields:
                 return None
             raise ApplicationError(
                 self.applied_at,
-                f"The application has no field {self.applied_at!r}, so nothing could keep events "
-                "after it out of its score.",
+                f"The application has no field {self.applied_at!r}, so events after the "
+                "application could not be excluded from its score. Add its time.",
             )
         value = application[self.applied_at]
         if isinstance(value, str):
@@ -360,12 +365,12 @@ class _Fields:
             raise ApplicationError(
                 self.applied_at,
                 f"The field {self.applied_at!r} is a {type(value).__name__}. It must be a datetime "
-                "or a text in ISO 8601.",
+                "or an ISO 8601 string.",
             )
         return value
 
     def as_frame(self, application: Mapping[str, Any], applied_at: datetime | None) -> pd.DataFrame:
-        """Return the table of one row that the model takes."""
+        """Return the application as a table of one row."""
         columns: dict[Any, Any] = {}
         for name in [*self.order, *(n for n in application if n not in self.order)]:
             if name == self.behaviors:
@@ -403,7 +408,7 @@ def _subfields_of(model: Any) -> set[str]:
     waiting = [model]
     while waiting:
         step = waiting.pop()
-        for name in ("session", "by"):
+        for name in ("session", "group_by"):
             if isinstance(getattr(step, name, None), str):
                 found.add(getattr(step, name))
         numbers = getattr(step, "event_numbers_", None)
@@ -419,13 +424,13 @@ def _subfields_of(model: Any) -> set[str]:
 
 
 # --------------------------------------------------------------------------------------------------
-# The fast way.
+# The fast path.
 
 
 class _Codes(dict[tuple[str, Any], int]):
-    """What becomes of an operation with an item: ``row << 2 | field``, found once and kept.
+    """The code of each pair of operation and item, ``row << 2 | field``, cached.
 
-    The row is that of the behavior in the vocabulary, -1 if it is not there; field 3 means that no
+    The row is that of the behavior in the vocabulary, or -1 if it is unknown. Field 3 means that no
     rule knows the operation.
     """
 
@@ -435,7 +440,7 @@ class _Codes(dict[tuple[str, Any], int]):
     def __missing__(self, key: tuple[str, Any]) -> int:
         operation, item = key
         if not is_unicode(operation) or not (item is None or is_unicode(item)):
-            raise TypeError("Arrow holds no broken text")
+            raise TypeError("the text is not valid Unicode")
         if self.abstractor is None:
             code = self.rows.get(operation, -1) << 2 | 3
         else:
@@ -492,7 +497,7 @@ class _Plan:
 
     @classmethod
     def of(cls, model: Any) -> _Plan | None:
-        """Return the plan of a model that there is one for."""
+        """Return the plan of a model; None if the fast path does not support the model."""
         steps = [step for _, step in model.steps] if type(model) is Pipeline else [model]
         kinds = [type(step) for step in steps]
         usual = [BehaviorAbstractor, Sessionizer, HUIHENClassifier]
@@ -518,7 +523,7 @@ class _Plan:
         return cls(abstractor, sessionizer, classifier)
 
     def examples(self) -> list[dict[str, Any]]:
-        """Return a few applications of what the model knows."""
+        """Return a few made-up applications with values that the model knows."""
         encoder, names = self.encoder, list(self.vocabulary._row_of)
         if self.has_abstractor:
             abstractor: Any = self.codes.abstractor
@@ -553,7 +558,7 @@ class _Plan:
         return examples
 
     def probability(self, application: Mapping[str, Any], applied_at: datetime) -> float | None:
-        """Return the probability, or None if the model itself must be asked."""
+        """Return the probability; None if the model itself must score the application."""
         zone = applied_at.tzinfo
         if (zone is not None and zone is not UTC) or type(applied_at) is not datetime:
             return None
@@ -562,10 +567,12 @@ class _Plan:
             profile = self._encode(application)
             read = self._read(application.get(self.behaviors), limit, zone is not None)
         except (KeyError, TypeError, AttributeError, OverflowError, ValueError, pa.ArrowException):
-            return None  # the model says what is wrong
+            return None  # the model will raise an error that explains it
         if profile is None or read is None:
             return None
-        with np.errstate(over="ignore"):  # of exp: what is divided by infinity is 0, and meant so
+        with np.errstate(
+            over="ignore"
+        ):  # exp may be infinite; the quotient is then 0, as it should
             logits = self.network.logits(profile, self.profile_sizes, *read)
         log_odds = logits[1] - logits[0]
         blend = self.classifier.blend_
@@ -594,7 +601,7 @@ class _Plan:
                     and not known.low_far <= value <= known.high_far
                     and value == value
                 ):
-                    return None  # there is a warning to give, or an error
+                    return None  # the model must warn or raise an error
         missing = np.isnan(numbers)
         filled = np.where(missing, encoder._medians, numbers)
         piecewise = encoder._piecewise
@@ -613,7 +620,7 @@ class _Plan:
         return scaled.astype(self.dtype)
 
     def _read(self, events: Any, limit: int, is_utc: bool) -> tuple[Any, ...] | None:
-        """Return what the networks take in of the events; None if the model must be asked."""
+        """Return the events as input of the networks; None if the model itself must score them."""
         if not events:
             return () if events is None or type(events) is list else None
         times = list(map(_TIME, events))
@@ -625,7 +632,7 @@ class _Plan:
             return None
         for name in self.optional:
             if not any(name in event for event in events):
-                return None  # there is a warning to give
+                return None  # the model must warn
         time = _microseconds(times, is_utc)
         if time is None:
             return None
@@ -688,7 +695,7 @@ class _Plan:
             values = of_events[name]
             outside = (values < known.low) | (values > known.high)
             if outside.any() and known.is_unusual(known.look(values)):
-                return None  # there is a warning to give
+                return None  # the model must warn
 
         field = code & 3
         is_transform = field == TRANSFORM
@@ -697,7 +704,7 @@ class _Plan:
         scaled = np.flatnonzero(is_transform & ~np.isnan(amount))
         scale = np.log1p(np.abs(amount[scaled])).clip(*self.vocabulary.scales_)
         event_numbers = classifier.event_numbers_
-        # One row for each number, and one of ones.
+        # One row for each number, and a last row of ones for the bias of the time gate.
         numbers = np.ones((len(event_numbers.names_) + 1, len(time)))
         if len(numbers) > 1:
             values = np.array([of_events[name] for name in event_numbers.names_])
@@ -727,7 +734,7 @@ class _Plan:
         """Return weekday and day of the month as one number."""
         if self.sessionizer.time_zone is not None:
             if not is_utc:
-                raise ValueError("there is no zone to convert from")
+                raise ValueError("times without a time zone cannot be converted to another one")
             stamps = pa.array(time, pa.timestamp("us", "UTC")).cast(
                 pa.timestamp("us", self.sessionizer.time_zone)
             )
@@ -755,13 +762,13 @@ def _days_of(day: NDArray[np.int64]) -> NDArray[np.int64]:
     return (day + 3) % 7 * 31 + monthday
 
 
-#: Of the days of a century, computed once.
+#: Weekday and day of the month for the days of a century, computed once.
 _DAYS = _days_of(np.arange(36_525))
 _TIME, _OPERATION, _ITEM, _AMOUNT = map(itemgetter, ("time", "operation", "item", "amount"))
 
 
 def _values(events: list[Any], name: str, get: Any) -> list[Any]:
-    """Return a subfield, None where an event has it not."""
+    """Return the values of a subfield; None for events without it."""
     try:
         return list(map(get, events))
     except KeyError:
@@ -774,7 +781,7 @@ _TEXTS, _NUMBERS = {str, type(None)}, {float, int, type(None)}
 
 
 def _microseconds(times: list[Any], is_utc: bool) -> NDArray[np.int64] | None:
-    """Return times as microseconds, if all are texts or datetimes of the zone that is wanted."""
+    """Return times in microseconds; None unless all are texts or datetimes of the right zone."""
     kinds, zone = set(map(type, times)), UTC if is_utc else None
     kind = _INSTANT if is_utc else _CLOCK
     if kinds == {str}:
@@ -785,12 +792,12 @@ def _microseconds(times: list[Any], is_utc: bool) -> NDArray[np.int64] | None:
 
 
 def _order(time: NDArray[np.int64], seq: list[Any] | None) -> NDArray[np.int64] | None:
-    """Return the order by time, and by ``seq`` in an instant; None if events have it."""
+    """Return the order by time and then ``seq``; None if the events are already in this order."""
     step = time[1:] - time[:-1]
     if seq is None:
         return None if (step >= 0).all() else np.argsort(time, kind="stable")
     if set(map(type, seq)) != {int}:
-        raise TypeError("integers are wanted")
+        raise TypeError("seq must contain integers")
     number = np.array(seq, dtype=np.int64)
     if ((step > 0) | ((step == 0) & (number[1:] >= number[:-1]))).all():
         return None
@@ -798,14 +805,14 @@ def _order(time: NDArray[np.int64], seq: list[Any] | None) -> NDArray[np.int64] 
 
 
 def _pack(lengths: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[int], NDArray[np.int64]]:
-    """Lay few sequences that are side by side out as `skhuihen.network.batch.pack` does.
+    """Pack a few adjacent sequences in the order of `skhuihen.network.batch.pack`.
 
     Returns
     -------
     index, sizes
-        As there.
+        As in that function.
     place : int64 ndarray of shape (sum of lengths,)
-        Where each step came to lie.
+        The position of each step in the packed order.
     """
     order = np.argsort(-lengths, kind="stable")
     longest_first = lengths[order]
@@ -818,13 +825,13 @@ def _pack(lengths: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[int], NDA
 
 
 class _Networks:
-    """Networks of one shape side by side, in numpy.
+    """Several networks of the same shape, computed together in numpy.
 
-    For one application an operation of torch takes longer to call than to compute, and each of
-    several networks would call all of them again. Arrays are of shape (gates, steps, networks,
-    units), so that what belongs to one step of a gate lies together.
+    For a single application, calling an operation of torch takes longer than computing it, and each
+    network would call every operation again. Arrays have the shape (gates, steps, networks, units),
+    so that the values of one step of a gate are adjacent in memory.
 
-    A sigmoid is a division by ``1 + exp(-x)``; the minus stands in the weights.
+    A sigmoid is a division by ``1 + exp(-x)``; the weights already include the minus sign.
     """
 
     _PARTS = {
@@ -834,7 +841,7 @@ class _Networks:
 
     @classmethod
     def knows(cls, module: Any) -> bool:
-        """Tell whether a network is one that is computed here."""
+        """Return whether this class can compute a network."""
         return (
             type(module) is HUIHEN
             and {name for name, _ in module.named_children()} == cls._PARTS
@@ -870,7 +877,7 @@ class _Networks:
             """Bring (networks, rows, gates * units) to (gates, rows, networks, units)."""
             shape = (*weights.shape[:2], weights.shape[2] // size, size)
             weights = np.ascontiguousarray(weights.reshape(shape).transpose(2, 1, 0, 3))
-            # Update, reset and time gate are sigmoids, the third is a tanh.
+            # The update, reset and time gates are sigmoids; the third gate is a tanh.
             weights[[gate for gate in range(len(weights)) if gate != 2]] *= -1
             return weights
 
@@ -881,8 +888,8 @@ class _Networks:
             """Bring (networks, units, gates * units) to (gates, networks, units, units)."""
             return np.ascontiguousarray(by_gate(weights, size).transpose(0, 2, 1, 3))
 
-        self.one = np.array(1, dtype)  # quicker to add than the number
-        # Of (tanh + 1) / 2 @ w: the half of w, and a constant beside the bias.
+        self.one = np.array(1, dtype)  # faster to add than a Python number
+        # (tanh + 1) / 2 @ w is tanh @ (w / 2) plus a constant, which is added to the bias.
         w_time = stack(lambda module: module.intention.w_time) * 0.5
         w_numbers = stack(lambda module: module.intention.w_numbers)
         bias = np.zeros((len(modules), 1, 4 * n), dtype)
@@ -922,9 +929,9 @@ class _Networks:
         ----------
         profile : ndarray of shape (n_columns,)
         sizes : tuple of 3 int
-            Columns of the user, device and item.
+            Number of columns of the user, device and item.
         events
-            Nothing, or what `_read_sessions` takes, and the topics.
+            The arguments of `_read_sessions` and the topics; nothing if there are no behaviors.
         """
         fields: list[Any] = []
         weights = iter(self.w_profile)
@@ -973,14 +980,14 @@ class _Networks:
         """Return the intention of each session, in their order: (networks, sessions, units)."""
         n, k, one = self.n, self.k, self.one
         index, sizes, place = _pack(lengths)
-        # A copy each of what the events need; whatever does not depend on h is computed at once.
+        # Compute everything that does not depend on h for all events together.
         gates = self.by_behavior.take(number[index], axis=1)
         if len(scaled):
             of_scaled = self.by_behavior.take(number[scaled], axis=1)
             of_scaled *= scale[:, None]
             gates[:, place[scaled]] = of_scaled
         gates[:3] += self.by_day.take(day[index], axis=1)
-        # The bias of the time gate stands behind the numbers, as of one that is always 1.
+        # The last number is always 1, so that its weights are the bias of the time gate.
         gates += np.matmul(numbers[:, index].T, self.w_numbers)
         gates = gates.reshape(4, len(index), k, n)
         interval = interval[index]
@@ -997,7 +1004,7 @@ class _Networks:
         updates, resets, news = gates
         buffer = np.empty((3, sizes[0], k, n), dtype=self.dtype)
         again = buffer[0]
-        # Views with the networks in front, for products; one step of them is cut below.
+        # Views with the networks as the first axis, for matrix products; each step takes a slice.
         of_reset, into, into_again = (
             resets.swapaxes(0, 1),
             buffer.swapaxes(1, 2),
@@ -1029,7 +1036,7 @@ class _Networks:
                 subtract(new, h, new)
                 divide(new, update, new)
                 add(new, h, new)
-            else:  # the first state is zero, and adds nothing
+            else:  # the first state is zero and adds nothing
                 exp(update, update)
                 add(update, one, update)
                 tanh(new, new)

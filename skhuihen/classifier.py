@@ -540,51 +540,23 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         """
         if classes is not None:
             classes = as_labels(classes, "classes")
-        if not hasattr(self, "estimators_"):
+        is_first = not hasattr(self, "estimators_")
+        if is_first:
             self._check_parameters()
-            X, y, sample_weight, source = self._open(X, y, sample_weight)
-            frame, y, weight, _ = self._check_rows(X, y, sample_weight, reset=True)
-            named = np.unique(y if classes is None else column_or_1d(classes))
-            if len(named) == 1:
-                raise ValueError(
-                    f"{'y' if classes is None else 'classes'} contains only one class, "
-                    f"{named.tolist()[0]!r}. Pass both in the first call: "
-                    "partial_fit(X, y, classes=[...])."
-                )
-            self._encode_labels(named)
-            label = self._find_labels(y)
-            if self.class_weight == "balanced" and (label.all() or not label.any()):
-                raise ValueError(
-                    "class_weight='balanced' requires rows of both classes in the first call. "
-                    "Pass more rows, or the weights as a dict."
-                )
-            first, start, _ = self._set_up(frame, y, label, weight, source)
-            self._keep(self._trainer().begin(first, self._encoder.sizes, start))
-            self.blend_ = None
-            return self
-        self._validate_params()
-        self._check_unchanged()
-        if classes is not None and np.unique(classes).tolist() != self.classes_.tolist():
-            raise ValueError(
-                f"classes={classes!r} differs from the first call, {self.classes_.tolist()}. Pass "
-                "the same classes, or call fit."
-            )
-        X, y, sample_weight, source = self._open(X, y, sample_weight)
-        frame, y, weight, _ = self._check_rows(X, y, sample_weight, reset=False)
-        label = self._find_labels(y)
-        self.profile_encoder_.check_types(frame)
-        self.profile_encoder_.tell_unusual(frame, stacklevel=3)
-        weight = weight * self.class_weight_[label] / self._mean_weight
-        device, encoder = self._device_of_net(), self._encoder
-        if source is None:
-            outside: dict[str, Outside] = {}
-            behaviors = encoder.read_known(frame, outside)
-            encoder.ranges_.tell(outside, stacklevel=3)
-            dataset: _Applications = encoder.dataset(frame, behaviors, label, weight, device)
         else:
-            dataset = encoder.stream(source, frame, label, weight, device)
-        self._trainer().train_on(self.estimators_, dataset)
-        self._keep(self.estimators_)
+            self._check_unchanged()
+            self._check_same_classes(classes)
+        X, y, sample_weight, source = self._open(X, y, sample_weight)
+        frame, y, weight, _ = self._check_rows(X, y, sample_weight, reset=is_first)
+        if is_first:
+            label = self._learn_classes(y, classes)
+            dataset, start, _ = self._set_up(frame, y, label, weight, source)
+            self._keep(self._trainer().begin(dataset, self._encoder.sizes, start))
+            self.blend_ = None
+        else:
+            dataset = self._encode_more(frame, self._find_labels(y), weight, source)
+            self._trainer().train_on(self.estimators_, dataset)
+            self._keep(self.estimators_)
         return self
 
     @validate_params(
@@ -1077,7 +1049,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         ):
             return None
         of_windows = usual_statistics(frame, self.behaviors, self.applied_at, weight)
-        statistics = np.hstack([of_windows, dataset.events.topics])
+        statistics = np.hstack([of_windows, dataset.behaviors.topics])
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         weight = weight / weight.mean()
         # The old rows are different rows, so scores from them are honest here.
@@ -1165,6 +1137,51 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                     f"{name}={getattr(self, name)!r} was changed. partial_fit continues a network "
                     f"made with {before!r}. Set it back, or call fit."
                 )
+
+    def _check_same_classes(self, classes: Any) -> None:
+        """Raise if a later call of `partial_fit` names other classes than the first."""
+        if classes is not None and np.unique(classes).tolist() != self.classes_.tolist():
+            raise ValueError(
+                f"classes={classes!r} differs from the first call, {self.classes_.tolist()}. Pass "
+                "the same classes, or call fit."
+            )
+
+    def _learn_classes(self, y: NDArray[Any], classes: Any) -> NDArray[np.int64]:
+        """Return the positions of labels in `classes_`, which the first `partial_fit` learns."""
+        named = np.unique(y if classes is None else column_or_1d(classes))
+        if len(named) == 1:
+            raise ValueError(
+                f"{'y' if classes is None else 'classes'} contains only one class, "
+                f"{named.tolist()[0]!r}. Pass both in the first call: "
+                "partial_fit(X, y, classes=[...])."
+            )
+        self._encode_labels(named)
+        label = self._find_labels(y)
+        if self.class_weight == "balanced" and (label.all() or not label.any()):
+            raise ValueError(
+                "class_weight='balanced' requires rows of both classes in the first call. Pass "
+                "more rows, or the weights as a dict."
+            )
+        return label
+
+    def _encode_more(
+        self,
+        frame: pd.DataFrame,
+        label: NDArray[np.int64],
+        weight: NDArray[np.float64],
+        source: PreparedParquet | None,
+    ) -> _Applications:
+        """Return a data set of new applications, encoded with what was learned before."""
+        self.profile_encoder_.check_types(frame)
+        self.profile_encoder_.tell_unusual(frame, stacklevel=4)
+        weight = weight * self.class_weight_[label] / self._mean_weight
+        device, encoder = self._device_of_net(), self._encoder
+        if source is not None:
+            return encoder.stream(source, frame, label, weight, device)
+        outside: dict[str, Outside] = {}
+        behaviors = encoder.read_known(frame, outside, stacklevel=5)
+        encoder.ranges_.tell(outside, stacklevel=4)
+        return encoder.dataset(frame, behaviors, label, weight, device)
 
     def _encode_labels(self, y: NDArray[Any]) -> NDArray[np.int64]:
         kind = type_of_target(y, input_name="y")

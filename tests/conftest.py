@@ -51,7 +51,7 @@ def data_folder() -> Callable[[str], Path]:
         folder = base / name
         if not folder.is_dir():
             pytest.skip(
-                f"real data {name!r} is absent: set SKHUIHEN_DATA to the folder that has it"
+                f"real data {name!r} is missing: set SKHUIHEN_DATA to the folder that contains it"
             )
         return folder
 
@@ -86,8 +86,10 @@ def container(request: pytest.FixtureRequest) -> Callable[[pd.DataFrame], Any]:
 def spark() -> Iterator[Any]:
     """Start Spark on two cores of this machine, or skip the test with the reason."""
     if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
-        pytest.skip("Spark needs Java (17 or later), which is absent: put it on the PATH")
-    sql = pytest.importorskip("pyspark.sql", reason="pyspark is absent: install skhuihen[spark]")
+        pytest.skip("Spark requires Java 17 or later, which was not found on the PATH")
+    sql = pytest.importorskip(
+        "pyspark.sql", reason="pyspark is not installed: pip install skhuihen[spark]"
+    )
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # for its workers
     session = (
         sql.SparkSession.builder.master("local[2]")

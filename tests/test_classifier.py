@@ -638,14 +638,14 @@ def test_unknown_behaviors_add_time_but_no_vector(
 
 def test_device_auto_takes_the_cpu_where_there_is_no_gpu(X: pd.DataFrame, bank: Any) -> None:
     if torch.cuda.is_available():
-        pytest.skip("there is a GPU here")
+        pytest.skip("this test requires a machine without a GPU")
     scores = [quick(device=device).fit(X, bank.y).predict_proba(X) for device in ("auto", "cpu")]
     np.testing.assert_array_equal(*scores)
 
 
 def test_a_gpu_gives_what_the_cpu_gives(X: pd.DataFrame, bank: Any) -> None:
     if not torch.cuda.is_available():
-        pytest.skip("no GPU is at hand")
+        pytest.skip("this test requires a GPU")
     model = quick().fit(X, bank.y)
     on_cpu = model.predict_proba(X)
     model.net_.module_.to("cuda")

@@ -32,10 +32,10 @@ STRICT = HUIHENClassifier(
     n_estimators=1,
     random_state=0,
 )
-#: As shipped, but for the number of networks: two are as many as any.
+#: The defaults, except the number of networks: two show what several do.
 AS_SHIPPED = HUIHENClassifier(n_estimators=2, random_state=0)
 
-#: Beside a model of numbers. Few epochs: what is checked is how both go together.
+#: Combined with another model. Few epochs are enough to check the combination.
 FEW: dict[str, Any] = {"max_epochs": 5, "random_state": 0}
 BESIDE = [
     HUIHENClassifier(base_estimator=LogisticRegression(), **FEW),
@@ -50,19 +50,19 @@ BESIDE = [
 SEES_ALL = Sessionizer(applied_at=None)
 TOPICS = BehaviorTopics(n_topics=3)
 
-#: Everything that is expected to fail, strictly, and why.
+#: The checks that must fail, with the reason.
 EXPECTED_FAILURES = [
     (
         AS_SHIPPED,
         "check_sample_weight_equivalence_on_dense_data",
-        "mini-batches and the held-out part depend on how many rows there are, as in "
-        "scikit-learn's own stochastic gradient descent",
+        "mini-batches and held-out rows depend on the number of rows, as in scikit-learn's own "
+        "stochastic gradient descent",
     ),
     *(
         (
             model,
             "check_sample_weight_equivalence_on_dense_data",
-            "rows are held out and folds are cut, which depends on how many rows there are",
+            "held-out rows and folds depend on the number of rows",
         )
         for model in BESIDE
     ),
@@ -70,17 +70,16 @@ EXPECTED_FAILURES = [
         (
             model,
             "check_n_features_in_after_fitting",
-            "partial_fit goes on after fit alone; the check finds it in a fitted model, and calls "
-            "it in one that is not",
+            "partial_fit only exists after fit, but the check calls it on an unfitted model",
         )
         for model in BESIDE
     ),
     (
         TOPICS,
         "check_scale_of_weights",
-        "a weight of two is two rows, and behaviors of fewer than 20 applications are left out",
+        "a weight of two equals two rows, and behaviors of fewer than 20 rows are dropped",
     ),
-    (SEES_ALL, "check_future_events", "applied_at=None, said on purpose, cuts nothing"),
+    (SEES_ALL, "check_future_events", "applied_at=None disables the cut"),
 ]
 
 
@@ -88,8 +87,8 @@ def expected_failures(estimator: Any) -> dict[str, str]:
     return {check: reason for failing, check, reason in EXPECTED_FAILURES if failing is estimator}
 
 
-#: The order of rows is that of sums, which single precision rounds at 1e-7, and the check wants as
-#: much of probabilities in double precision: whether it fails depends on the processor.
+#: The order of rows changes the order of sums, and single precision rounds at 1e-7. The check
+#: requires 1e-7 of probabilities in double precision, so the processor decides whether it fails.
 ROUNDED = "check_methods_sample_order_invariance"
 
 
@@ -106,7 +105,7 @@ def test_scikit_learn_checks(estimator: Any, check: Any) -> None:
         check(estimator)
     except AssertionError:
         if estimator is not STRICT and check.func.__name__ == ROUNDED:
-            pytest.xfail("single precision rounds at 1e-7")
+            pytest.xfail("the check requires 1e-7, but single precision is less exact")
         raise
 
 

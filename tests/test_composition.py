@@ -325,7 +325,8 @@ def test_permutation_importance(older_is_safer: Any) -> None:
 
 
 @pytest.mark.skipif(
-    parse_version(sklearn.__version__) < parse_version("1.7"), reason="takes no custom values yet"
+    parse_version(sklearn.__version__) < parse_version("1.7"),
+    reason="partial_dependence supports custom values only since scikit-learn 1.7",
 )
 def test_partial_dependence(older_is_safer: Any) -> None:
     fitted, X, _ = older_is_safer
@@ -387,7 +388,7 @@ def profile_in_front(**params: Any) -> ColumnTransformer:
             "polars",
             marks=pytest.mark.skipif(
                 parse_version(sklearn.__version__) < parse_version("1.9"),
-                reason="a ColumnTransformer of scikit-learn 1.8 does not know frames of polars 2.1",
+                reason="ColumnTransformer of scikit-learn 1.8 does not support polars 2.1",
             ),
         ),
     ],

@@ -450,41 +450,65 @@ def test_a_loss_is_told_and_a_chance_is_not_called_one(contenders, tmp_path: Pat
     groups = dict(line.split(": ", 1) for line in lines)
     first = {label.strip("*"): re.split(r" [+-]\d", text)[0] for label, text in groups.items()}
     assert first == {
-        "Significantly ahead of it": "LightGBM, profile + windows",
-        "Given the planted effects, which no bank knows": "LightGBM, profile + planted terms",
-        "Ahead, not significantly": "LightGBM, profile",
-        "Significantly behind it": "XGBoost, profile",
-        "Parts that cost it AUC significantly": "HUIHEN, no sessions",
-        "Parts without which it scores no lower": "HUIHEN, no teacher",
-        "Other forms of it": "HUIHEN, five networks",
-        "Gain on LightGBM, profile + windows (t test only)": "HUIHEN",
-        "Gain on LightGBM, profile + windows, old and new (t test only)": "HUIHEN",
-        "Blended with trees, gain on these (t test only)": (
+        "Significantly ahead of HUIHEN": "LightGBM, profile + windows",
+        "Models that know the planted effects, which no bank does": (
+            "LightGBM, profile + planted terms"
+        ),
+        "Ahead, but not significantly": "LightGBM, profile",
+        "Significantly behind HUIHEN": "XGBoost, profile",
+        "HUIHEN is significantly better without these parts": "HUIHEN, no sessions",
+        "Without these parts, the AUC is not lower": "HUIHEN, no teacher",
+        "Other forms of HUIHEN": "HUIHEN, five networks",
+        "Gain over LightGBM, profile + windows (t test only)": "HUIHEN",
+        "Gain over LightGBM, profile + windows, old and new (t test only)": "HUIHEN",
+        "Blended with trees, gain over the trees alone (t test only)": (
             "HUIHEN, five, on LightGBM, old and new"
         ),
     }
-    assert "+0.0503" in groups["**Significantly ahead of it**"]
-    assert "+0.0400" in groups["Blended with trees, gain on these (t test only)"]
-    assert "* **simulated bank A**: HUIHEN is not measured." in page.verdicts(tmp_path)
+    assert "+0.0503" in groups["**Significantly ahead of HUIHEN**"]
+    assert "+0.0400" in groups["Blended with trees, gain over the trees alone (t test only)"]
+    assert "* **simulated bank A**: HUIHEN was not measured." in page.verdicts(tmp_path)
 
     # Neither what lacks a fold, nor what was told the truth, nor an ablation is compared.
     row = page.glance(tmp_path).loc["simulated bank B"]
     assert row["best contender"] == "LightGBM, profile + windows: 0.6603"
-    assert row["its gain on that"].startswith("-0.0503 (")
-    best = "HUIHEN, five, on LightGBM, old and new: 0.6903 (some forms are not measured)"
+    assert row["its gain over that"].startswith("-0.0503 (")
+    best = "HUIHEN, five, on LightGBM, old and new: 0.6903 (some forms were not measured)"
     assert row["best form"] == best
-    assert row["its gain on the best contender"].startswith("+0.0300 (")
+    assert row["its gain over the best contender"].startswith("+0.0300 (")
     assert any("no time-aware GRU" in line for line in page.absent(tmp_path))
 
 
 @pytest.mark.parametrize(
     ("huihen", "ablation", "told"),
     [
-        (0.68, 0.52, ["**HUIHEN finds it (90%).**", "wins 10%: so the mechanism is missed"]),
-        (0.68, 0.64, ["**HUIHEN finds it (90%).**", "wins 70%: so a part of it is lost"]),
-        (0.68, 0.68, ["**HUIHEN finds it (90%).**", "wins 90%: no clear loss"]),
-        (0.55, 0.50, ["**HUIHEN finds it in part (25%).**", "so the mechanism is missed"]),
-        (0.51, 0.66, ["**HUIHEN does not find it (5%).**", "so nothing can be said"]),
+        (
+            0.68,
+            0.52,
+            [
+                "**HUIHEN finds it (90%).**",
+                "reaches 10%: without this part, the mechanism is missed",
+            ],
+        ),
+        (
+            0.68,
+            0.64,
+            [
+                "**HUIHEN finds it (90%).**",
+                "reaches 70%: without this part, the mechanism is found only in part",
+            ],
+        ),
+        (0.68, 0.68, ["**HUIHEN finds it (90%).**", "reaches 90%: no clear loss"]),
+        (
+            0.55,
+            0.50,
+            ["**HUIHEN finds it in part (25%).**", "without this part, the mechanism is missed"],
+        ),
+        (
+            0.51,
+            0.66,
+            ["**HUIHEN does not find it (5%).**", "so this says nothing about the missing part"],
+        ),
     ],
 )
 def test_what_is_said_of_a_mechanism(contenders, tmp_path, huihen, ablation, told) -> None:
@@ -534,7 +558,7 @@ def test_rows_whose_commit_is_not_known_are_marked(contenders, tmp_path: Path) -
     whole = "\n".join(table.tell(tmp_path, "##"))
     assert "Commit of the code that measured these rows: not recorded." in whole
     assert tell(None) == whole
-    assert "Commit of the code that measured: abc." in tell("abc")
+    assert "Commit of the code that measured these rows: abc." in tell("abc")
     mixed = tell(["abc", "abc", "def", None, None, None])
     assert re.search(r"\| HUIHEN \|.*\| abc, def \|", mixed)
     assert re.search(r"\| HUIHEN, original operations \|.*\| not recorded \|", mixed)
@@ -555,7 +579,7 @@ def test_what_is_said_of_a_curve(contenders, tmp_path: Path) -> None:
     assert "From 5 to 50 sessions: AUC +0.0500" in text
     assert "it rises" in text.partition("From 50 to 100")[0]
     assert "From 50 to 100 sessions: AUC +0.0000" in text
-    assert "no difference" in text.partition("From 50 to 100")[2]
+    assert "no significant difference" in text.partition("From 50 to 100")[2]
 
 
 #: What the names of an app say, and who uses it.

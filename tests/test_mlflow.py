@@ -26,7 +26,7 @@ from skhuihen.datasets import make_loan_data
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "mlflow_model"
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("mlflow") is None,
-    reason="MLflow is absent: install skhuihen[mlflow]",
+    reason="MLflow is not installed: pip install skhuihen[mlflow]",
 )
 #: In a process of its own: MLflow changes what warnings and loggers of this one do.
 CODE = """

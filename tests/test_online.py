@@ -19,6 +19,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+from sklearn.tree import DecisionTreeClassifier
 
 from skhuihen import (
     BehaviorAbstractor,
@@ -26,6 +27,7 @@ from skhuihen import (
     OnlineScorer,
     ProfileEncoder,
     Sessionizer,
+    WindowStatistics,
     attach_behaviors,
     save_model,
 )
@@ -386,6 +388,20 @@ def test_models_that_there_is_no_fast_way_for(
         np.testing.assert_allclose(found, fitted.predict_proba(X[:3])[:, 1], rtol=0, atol=1e-6)
 
 
+def test_a_subfield_by_which_statistics_count_is_read() -> None:
+    bank = make_loan_data(n_new=100, n_old=0, overdue_rate=0.3, random_state=0)
+    channel = np.where(np.arange(len(bank.events)) % 3 == 0, "web", "app")
+    keys = ["user_id", "application_id", "applied_at"]
+    X = attach_behaviors(bank.applications[keys], bank.events.assign(channel=channel))
+    statistics, tree = WindowStatistics(group_by="channel"), DecisionTreeClassifier(max_depth=4)
+    fitted = make_pipeline(statistics, tree).fit(X, bank.y)
+    (application,) = applications(X[:1])
+    for event, of_event in zip(application["behaviors"], X["behaviors"][0]["channel"], strict=True):
+        event["channel"] = of_event
+    found = OnlineScorer(fitted).probability(application)
+    assert found == fitted.predict_proba(X[:1])[0, 1]
+
+
 def test_a_network_that_computes_otherwise_is_noticed(
     bank: tuple[pd.DataFrame, np.ndarray], plain: list[dict[str, Any]], monkeypatch: Any
 ) -> None:
@@ -482,7 +498,7 @@ def test_reasons_of_unusual_applications(
     assert "41" not in [reason["code"] for reason in without]
     with pytest.raises(ApplicationError, match="nonsense"):
         scorer.reasons(plain[0] | {"nonsense": 1})
-    with pytest.raises(ValueError, match="make the scorer with"):
+    with pytest.raises(ValueError, match="Create it with"):
         OnlineScorer(model).reasons(plain[0])
     with pytest.raises(ValueError, match="background is missing"):
         OnlineScorer(model, reason_table=REASONS)

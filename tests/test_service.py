@@ -38,7 +38,7 @@ NEEDED = ("fastapi", "uvicorn")
 pytestmark = [
     pytest.mark.skipif(
         any(importlib.util.find_spec(name) is None for name in NEEDED),
-        reason="FastAPI is absent: install skhuihen[service]",
+        reason="FastAPI is not installed: pip install skhuihen[service]",
     ),
     pytest.mark.slow,
 ]

@@ -1,10 +1,11 @@
-"""Log a model file to MLflow, with its signature, so that pyfunc gives probabilities.
+"""Log a model file to MLflow with its signature, so that pyfunc returns probabilities.
 
-``python examples/mlflow_model/log_model.py risk.model`` logs to where MLFLOW_TRACKING_URI points.
-It takes ``pip install "skhuihen[mlflow]"``. MLflow keeps `overdue.py` as source, and no pickle.
+``python examples/mlflow_model/log_model.py risk.model`` logs to the server in MLFLOW_TRACKING_URI.
+It requires ``pip install "skhuihen[mlflow]"``. MLflow stores `overdue.py` as source code, not as a
+pickle.
 
-An application is a row: `applied_at` as a datetime, events as a list of dicts with times as texts
-in ISO 8601, which is what a scoring server of MLflow makes of JSON.
+An application is a row with `applied_at` as a datetime and the events as a list of dicts, with
+times as ISO 8601 strings. A scoring server of MLflow converts JSON to this form.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ SOURCE = Path(__file__).resolve().with_name("overdue.py")
 
 
 def type_of(name: str) -> DataType:
-    """Return MLflow's name of a type of the manifest."""
+    """Return the MLflow type for a type of the manifest."""
     if name.startswith(("int", "uint")):
         return DataType.long
     if name.startswith(("float", "double")):
@@ -35,7 +36,7 @@ def type_of(name: str) -> DataType:
 
 
 def signature_of(manifest: dict[str, Any]) -> ModelSignature:
-    """Return what goes in, from the manifest's schema, and that a probability comes out."""
+    """Return the signature: the columns of the schema as input, a probability as output."""
     columns = []
     for column in manifest["schema"]["columns"]:
         if column["role"] == "events":
@@ -55,7 +56,7 @@ def signature_of(manifest: dict[str, Any]) -> ModelSignature:
 
 
 def log_model(path: Path, name: str = "risk") -> str:
-    """Log a model file in a run of its own, and return the URI of the model."""
+    """Log a model file in a new run, and return the URI of the model."""
     manifest = read_manifest(path)
     with mlflow.start_run():
         info = mlflow.pyfunc.log_model(
@@ -71,7 +72,7 @@ def log_model(path: Path, name: str = "risk") -> str:
 
 
 def main() -> None:
-    """Log the file that is named."""
+    """Log the model file of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path)
     parser.add_argument("--name", default="risk")

@@ -1,4 +1,4 @@
-"""What MLflow keeps as source and runs: our file in, probabilities out."""
+"""The source code that MLflow stores and runs: it loads a model file and returns probabilities."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from skhuihen import load_model
 
 
 class Overdue(mlflow.pyfunc.PythonModel):
-    """A model file of `save_model`, as MLflow asks for a model."""
+    """A model file written by `save_model`, with the interface of an MLflow model."""
 
     def load_context(self, context: Any) -> None:
         """Load the file, which cannot run code."""

@@ -1,12 +1,12 @@
-"""A reference service: scores one applicant over HTTP.
+"""A reference service that scores one application over HTTP.
 
-``python examples/service/app.py --model risk.model`` serves on the loopback address. Put a proxy
-that authenticates and encrypts in front of it. It requires ``pip install "skhuihen[service]"``.
+``python examples/service/app.py --model risk.model`` listens on the local machine only. Put a proxy
+for authentication and encryption in front of it. It requires ``pip install "skhuihen[service]"``.
 
 * ``POST /score``: an application as JSON; ``GET /health``; ``GET /model``: the manifest.
-* SIGHUP loads the file at the path again. Running requests keep the model that they began with, and
-  each answer names its model. A file that does not load changes nothing.
-* Nothing about an applicant is logged, not even in errors and warnings: these are in the answer.
+* SIGHUP loads the file again. Running requests keep the model with which they started, and each
+  response contains the hash of its model. If the file cannot be loaded, the current model stays.
+* The log contains nothing about an applicant. Errors and warnings are in the response.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from skhuihen import OnlineScorer, load_model, read_manifest
 from skhuihen._online import ApplicationError
 from skhuihen.persistence import ModelFileError
 
-#: Limits: bytes of a request, events of an application, seconds to send a request and to answer it.
+#: Limits: bytes per request, events per application, seconds to receive and to answer a request.
 LARGEST_BODY, MOST_EVENTS, SECONDS_TO_ASK, SECONDS = 1_000_000, 10_000, 5.0, 2.0
 log = logging.getLogger("skhuihen.service")
 
 
 class Event(BaseModel):
-    """An event; further subfields are those of the model's schema."""
+    """An event; the other subfields are in the schema of the model."""
 
     model_config = ConfigDict(extra="allow")
     time: str
@@ -59,7 +59,7 @@ class Application(BaseModel):
 
 
 class Score(BaseModel):
-    """The answer."""
+    """The response."""
 
     probability: float
     label: str
@@ -68,14 +68,14 @@ class Score(BaseModel):
 
 
 class FieldError(BaseModel):
-    """What is wrong with which field."""
+    """An error in a field."""
 
     field: str
     message: str
 
 
 class Errors(BaseModel):
-    """What is wrong with a request."""
+    """The errors of a request."""
 
     errors: list[FieldError]
 
@@ -115,13 +115,13 @@ def answer(scorer: OnlineScorer, application: dict[str, Any]) -> tuple[float, li
 
 
 def refusal(status: int, *errors: tuple[str, str]) -> JSONResponse:
-    """Return an answer that says which field is wrong."""
+    """Return a response that names the invalid fields."""
     content = [{"field": plain(field), "message": plain(message)} for field, message in errors]
     return JSONResponse({"errors": content}, status)
 
 
 def plain(text: str) -> str:
-    """Return a text as every encoding has it; JSON may hold halves of characters."""
+    """Escape invalid Unicode, which JSON can contain, so that every encoding can write the text."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -132,7 +132,7 @@ def make_app(path: Path, sha256: str | None = None) -> FastAPI:
     ----------
     path : Path
     sha256 : str, default=None
-        The hash of the only file to serve. None serves any file at the path.
+        The hash that the file must have. None accepts any file at the path.
     """
     served = read(path, sha256)
 
@@ -146,7 +146,7 @@ def make_app(path: Path, sha256: str | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        # A warning may quote a value of the applicant, so it goes into the answer, not the log.
+        # A warning can quote a value of the applicant, so it goes into the response, not the log.
         warnings.simplefilter("always")
         warnings.showwarning = _keep_warning
         loop = asyncio.get_running_loop()
@@ -161,7 +161,7 @@ def make_app(path: Path, sha256: str | None = None) -> FastAPI:
 
     @app.exception_handler(RequestValidationError)
     async def wrong_form(_: Request, error: RequestValidationError) -> JSONResponse:
-        # pydantic's own answer would repeat the input.
+        # The response of pydantic would repeat the input.
         return refusal(
             422,
             *(
@@ -188,7 +188,7 @@ def make_app(path: Path, sha256: str | None = None) -> FastAPI:
             )
         except ApplicationError as error:
             return refusal(422, (error.field, str(error)))  # type: ignore[return-value]
-        except (ValueError, TypeError) as error:  # the model's own, which quotes the column
+        except (ValueError, TypeError) as error:  # errors of the model quote the column
             named = [name for name in application.model_dump() if repr(name) in str(error)]
             field = named[0] if len(named) == 1 else ""
             return refusal(422, (field, str(error)))  # type: ignore[return-value]
@@ -196,7 +196,7 @@ def make_app(path: Path, sha256: str | None = None) -> FastAPI:
             log.error("an answer took more than %s s", SECONDS)
             return refusal(503, ("", "too busy; try again"))  # type: ignore[return-value]
         except Exception as error:
-            # The message may quote the applicant.
+            # The message can quote values of the applicant.
             log.error("a request failed: %s", type(error).__name__)
             return refusal(500, ("", "internal error"))  # type: ignore[return-value]
         return Score(
@@ -221,7 +221,7 @@ Message = MutableMapping[str, Any]
 
 
 class LimitedBody:
-    """Refuse a body that is too long or too slow, and log no more of an error than its name."""
+    """Reject a body that is too long or too slow, and log only the type of an error."""
 
     def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
         self.app = app
@@ -258,14 +258,14 @@ class LimitedBody:
         try:
             return await self.app(scope, again, noted)
         except Exception as error:
-            # uvicorn would log it with all that it quotes.
+            # uvicorn would log the message, which can quote values of the applicant.
             log.error("a request failed: %s", type(error).__name__)
             if begun:
                 return None
             return await refusal(500, ("", "internal error"))(scope, receive, send)  # type: ignore[arg-type]
 
     async def read(self, receive: Callable[[], Awaitable[Message]]) -> bytes | None:
-        """Return the body, or somewhat more than is read of one; None if the client has left."""
+        """Return the body, up to a little more than the limit; None if the client disconnected."""
         body = b""
         while True:
             message = await receive()
@@ -280,7 +280,7 @@ def main() -> None:
     """Serve."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--sha256", help="hash of the only file to serve; any other is refused")
+    parser.add_argument("--sha256", help="hash that the model file must have")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     arguments = parser.parse_args()

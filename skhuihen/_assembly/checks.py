@@ -12,7 +12,7 @@ from skhuihen._assembly.join import (
     is_sortable,
     subfields,
 )
-from skhuihen._tables.times import how_to_convert
+from skhuihen._tables.times import how_to_convert, in_zone
 
 
 def check_absent(columns: Sequence[Any], name: str) -> None:
@@ -65,8 +65,8 @@ def check(applications: Any, events: Any, names: Names) -> None:
     for table, column, zone in zones[1:]:
         if zone != zones[0][2]:
             raise ValueError(
-                f"Column {zones[0][1]!r} of {zones[0][0]} is {_in_zone(zones[0][2])}, but column "
-                f"{column!r} of {table} is {_in_zone(zone)}. All times must be in one time zone, "
+                f"Column {zones[0][1]!r} of {zones[0][0]} is {in_zone(zones[0][2])}, but column "
+                f"{column!r} of {table} is {in_zone(zone)}. All times must be in one time zone, "
                 "or all without one. Use tz_convert on one column, or tz_localize on one without "
                 "a time zone."
             )
@@ -126,7 +126,3 @@ def _kind(dtype: Any) -> str:
     if dtype.is_numeric():
         return "number"
     return "text" if dtype.is_string() else type(dtype).__name__.lower()
-
-
-def _in_zone(zone: str | None) -> str:
-    return "without a time zone" if zone is None else f"in time zone {zone}"

@@ -21,11 +21,10 @@ from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.dataset as ds
 from tqdm.auto import tqdm
 
 from skhuihen._assembly.join import Join, Names, midnights_of
-from skhuihen._tables.parquet import HIVE_NULL
+from skhuihen._tables.parquet import HIVE_NULL, ParquetTable
 
 _ROW = "__row"
 _PARTITION = "__partition"
@@ -44,7 +43,7 @@ class EmbeddedJoin:
         As returned by `open_duckdb`.
     applications : pyarrow.Table
         Only the columns that the join needs.
-    events : pyarrow.Table or pyarrow.dataset.FileSystemDataset
+    events : pyarrow.Table or ParquetTable
         All columns.
     names : Names
         The columns that the caller named.
@@ -58,7 +57,7 @@ class EmbeddedJoin:
         self,
         connection: Any,
         applications: pa.Table,
-        events: pa.Table | ds.Dataset,
+        events: pa.Table | ParquetTable,
         names: Names,
         lookback: int | None,
         known_after: int,
@@ -66,7 +65,7 @@ class EmbeddedJoin:
         self.connection = connection
         self.applications = applications.append_column(_ROW, pa.array(np.arange(len(applications))))
         self.events = self._show(events, "events")
-        self.files = list(getattr(events, "files", ()))
+        self.files = [str(file.path) for file in getattr(events, "files", ())]
         self.names = names
         self.lookback = lookback
         self.join = Join(
@@ -81,7 +80,7 @@ class EmbeddedJoin:
         self.zones = {field.name: getattr(field.type, "tz", None) for field in events.schema}
         self.zones["time"] = self.join.clock.timezone
 
-    def _show(self, table: pa.Table | ds.Dataset, title: str) -> Any:
+    def _show(self, table: pa.Table | ParquetTable, title: str) -> Any:
         import ibis
 
         schema = _load(self.connection, table, title)
@@ -233,7 +232,7 @@ def open_duckdb(folder: Path, memory_limit: str | None) -> Iterator[Any]:
         ) from error
 
 
-def _load(connection: Any, table: pa.Table | ds.Dataset, title: str) -> pa.Schema:
+def _load(connection: Any, table: pa.Table | ParquetTable, title: str) -> pa.Schema:
     """Register a table with DuckDB, with timestamps truncated to microseconds; return the schema.
 
     DuckDB would round nanoseconds, which can move an event past its application. It also cannot
@@ -261,30 +260,29 @@ def _load(connection: Any, table: pa.Table | ds.Dataset, title: str) -> pa.Schem
     return schema
 
 
-def _parquet(files: ds.FileSystemDataset) -> str:
+def _parquet(table: ParquetTable) -> str:
     """Let DuckDB read the files itself: it needs less memory than Arrow and knows their sizes.
 
     If it does not know the size of a source, it may load all rows into the hash table of a join.
     """
-    paths = ", ".join(_quoted(glob.escape(os.path.abspath(path))) for path in files.files)
+    found = [os.path.abspath(file.path) for file in table.files]
+    paths = ", ".join(_quoted(glob.escape(path)) for path in found)
     # DuckDB's own Hive parsing would also turn folders above the table into columns.
     options = "union_by_name = true, hive_partitioning = false"
-    fragments = list(files.get_fragments())
-    keys = ds.get_partition_keys(fragments[0].partition_expression)
+    keys = table.files[0].keys
     if not keys:
         return f"read_parquet([{paths}], {options})"
     file = "__file"
-    while file in files.schema.names:
+    while file in table.columns:
         file += "_"
-    stored = {name for fragment in fragments for name in fragment.physical_schema.names}
-    hidden = ", ".join(_named(name) for name in (file, *keys) if name in {file, *stored})
+    stored = [_named(name) for name in table.columns if name not in keys]
     values = [
         f"nullif(url_decode(regexp_extract({_named(file)}, "
-        f"{_quoted(_folder(files.files[0], name))}, 1)), '{HIVE_NULL}') AS {_named(name)}"
+        f"{_quoted(_folder(found[0], name))}, 1)), '{HIVE_NULL}') AS {_named(name)}"
         for name in keys
     ]
     return (
-        f"(SELECT * EXCLUDE ({hidden}), {', '.join(values)} "
+        f"(SELECT {', '.join([*stored, *values])} "
         f"FROM read_parquet([{paths}], {options}, filename = {_quoted(file)}))"
     )
 

@@ -6,30 +6,27 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from skhuihen._assembly.checks import require
-from skhuihen._assembly.join import (
-    Names,
-)
+from skhuihen._assembly.join import Names
 from skhuihen._events.frames import as_frame, refuse_series
 from skhuihen._tables.arrow import UNFIT
-from skhuihen._tables.parquet import as_pandas, is_parquet, open_parquet
+from skhuihen._tables.parquet import ParquetTable, as_pandas, is_parquet
 from skhuihen._tables.times import refuse_mixed_zones
 
 
 def read_applications(applications: Any) -> pd.DataFrame:
     if is_parquet(applications):
-        return as_pandas(open_parquet(applications, "applications").to_table())
+        return as_pandas(ParquetTable(applications, "applications", same_columns=False).read())
     refuse_series(applications, "applications")
     if isinstance(applications, pd.DataFrame) or hasattr(applications, "__arrow_c_stream__"):
         return as_frame(applications, parameter="applications")
     raise TypeError(_not_a_table(applications, "applications"))
 
 
-def read_events(events: Any, names: Names) -> pa.Table | ds.Dataset:
+def read_events(events: Any, names: Names) -> pa.Table | ParquetTable:
     if is_parquet(events):
-        return open_parquet(events, "events")
+        return ParquetTable(events, "events", same_columns=False)
     refuse_series(events, "events")
     if isinstance(events, pd.DataFrame):
         return as_arrow(as_frame(events, parameter="events"), "events", names)

@@ -19,7 +19,7 @@ from skhuihen._encoding.vocabulary import BehaviorVocabulary
 from skhuihen._events.as_of import read_as_of
 from skhuihen._events.behaviors import Behaviors, OptionalSubfields
 from skhuihen.network.architecture import architecture_of
-from skhuihen.network.batch import ApplicationDataset, Events
+from skhuihen.network.batch import ApplicationDataset, EncodedBehaviors
 from skhuihen.preprocessing._bounded import Outside
 from skhuihen.preprocessing._correspondence import Correspondence, Table
 from skhuihen.preprocessing._profile import ProfileEncoder
@@ -153,7 +153,10 @@ class ApplicationEncoder:
         return behaviors.with_fields(age=pa.array(age / 1e6))
 
     def read_known(
-        self, frame: pd.DataFrame, outside: dict[str, Outside] | None = None
+        self,
+        frame: pd.DataFrame,
+        outside: dict[str, Outside] | None = None,
+        stacklevel: int = 4,
     ) -> Behaviors:
         """Return the events, or none if `fit` saw none.
 
@@ -162,18 +165,20 @@ class ApplicationEncoder:
         frame : DataFrame
         outside : dict of str to Outside, default=None
             Counts values outside the ranges of `fit` by subfield; None counts none.
+        stacklevel : int, default=4
+            Of warnings.
 
         Returns
         -------
         Behaviors
         """
         behaviors = self.read(frame)
-        self.optional_.check(behaviors, stacklevel=4)
+        self.optional_.check(behaviors, stacklevel=stacklevel)
         if behaviors.n_events and not any(self.vocabulary_.sizes_):
             warnings.warn(
                 f"Column {self.column!r} had no event in fit, so the model does not use behaviors "
                 "and drops them. Fit on data with events to use them.",
-                stacklevel=4,
+                stacklevel=stacklevel,
             )
             behaviors = no_events(len(frame))
         if outside is not None:
@@ -207,7 +212,7 @@ class ApplicationEncoder:
         profile = self.profile_encoder_.encode(frame)
         if weight is not None:
             weight = weight.astype(self.dtype)
-        return ApplicationDataset(profile, self.events(behaviors), label, weight, device)
+        return ApplicationDataset(profile, self.encode(behaviors), label, weight, device)
 
     def stream(
         self,
@@ -224,17 +229,17 @@ class ApplicationEncoder:
             self.profile_encoder_.encode(frame),
             label,
             weight.astype(self.dtype),
-            lambda part: self.events(self.read_known(part)),
+            lambda part: self.encode(self.read_known(part)),
             device,
         )
 
-    def events(self, behaviors: Behaviors) -> Events:
-        """Return events as arrays for the network."""
+    def encode(self, behaviors: Behaviors) -> EncodedBehaviors:
+        """Return behaviors as arrays for the network."""
         n_events = behaviors.n_events
         if not n_events:
             n_numbers = len(self.event_numbers_.names_)
             dtype = np.dtype(self.dtype).type
-            return Events.none(len(behaviors), dtype, n_numbers, self.topics_.n_axes)
+            return EncodedBehaviors.none(len(behaviors), dtype, n_numbers, self.topics_.n_axes)
         number, scale = self.vocabulary_.transform(behaviors)
         table = Table(behaviors.rows, number, len(behaviors))
         if self.hierarchical:
@@ -250,7 +255,7 @@ class ApplicationEncoder:
             interval = self.ranges_.clip("interval", behaviors.numbers("interval"))
             weekday = behaviors.integers("weekday")
             monthday = behaviors.integers("monthday") - 1
-        return Events(
+        return EncodedBehaviors(
             behavior=number,
             scale=scale.astype(self.dtype),
             interval=interval.astype(self.dtype),

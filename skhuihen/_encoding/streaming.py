@@ -14,9 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, Subset
 
-from skhuihen._tables.nested_parquet import NestedParquet
-from skhuihen._tables.parquet import ParquetPath, as_pandas, is_parquet
-from skhuihen.network.batch import ApplicationDataset, Events
+from skhuihen._tables.parquet import ParquetPath, ParquetTable, as_pandas, is_parquet
+from skhuihen.network.batch import ApplicationDataset, EncodedBehaviors
 
 #: Approximate number of behaviors in memory. Each takes 32 bytes plus four for each of its
 #: numbers, and twice as much while it is read.
@@ -36,7 +35,7 @@ class _RowGroup:
     stop: int
 
 
-class PreparedParquet(NestedParquet):
+class PreparedParquet(ParquetTable):
     """Applications in Parquet: the profile is read at once, events by row group.
 
     Parameters
@@ -57,7 +56,7 @@ class PreparedParquet(NestedParquet):
         self.column = column
         self.numbers = tuple(numbers)
         wanted = [column] if applied_at is None else [column, applied_at]
-        self._columns = [name for name in wanted if name in self.schema.names]
+        self._columns = [name for name in wanted if name in self.columns]
         self.groups: list[_RowGroup] = []
         start = 0
         for path in self.files:
@@ -139,7 +138,7 @@ def open_applications(
                 )
             values = frame.pop(values)
         found.append(values)
-    return frame, *found, source if column in source.schema.names else None
+    return frame, *found, source if column in source.columns else None
 
 
 class StreamedApplications(Dataset):
@@ -153,7 +152,7 @@ class StreamedApplications(Dataset):
     profile, y, weight, device
         As in `ApplicationDataset`.
     encode : callable
-        Makes `Events` of a frame with the nested column.
+        Makes `EncodedBehaviors` of a frame with the nested column.
     """
 
     def __init__(
@@ -163,7 +162,7 @@ class StreamedApplications(Dataset):
         profile: NDArray[np.floating],
         y: NDArray[np.int64],
         weight: NDArray[np.floating],
-        encode: Callable[[pd.DataFrame], Events],
+        encode: Callable[[pd.DataFrame], EncodedBehaviors],
         device: str | torch.device,
     ) -> None:
         self.source = source
@@ -192,31 +191,33 @@ class StreamedApplications(Dataset):
         groups = np.arange(len(self.source.groups))
         if random is not None:
             groups = random.permutation(groups)
-        buffer: dict[int, tuple[Events, NDArray[np.int64]]] = {}
+        buffer: dict[int, tuple[EncodedBehaviors, NDArray[np.int64]]] = {}
         n_behaviors = 0
         for position, number in enumerate(groups.tolist()):
             frame, inside = self.source.read_rows(self.source.groups[number], self.rows[indices])
             if len(frame):
-                events = self.encode(frame)
-                buffer[number] = events, indices[inside]
-                n_behaviors += len(events.behavior)
+                encoded = self.encode(frame)
+                buffer[number] = encoded, indices[inside]
+                n_behaviors += len(encoded.behavior)
             is_last = position == len(groups) - 1
             if buffer and (n_behaviors >= BUFFER or is_last):
                 yield self._join(buffer)
                 buffer, n_behaviors = {}, 0
 
-    def _join(self, buffer: dict[int, tuple[Events, NDArray[np.int64]]]) -> ApplicationDataset:
+    def _join(
+        self, buffer: dict[int, tuple[EncodedBehaviors, NDArray[np.int64]]]
+    ) -> ApplicationDataset:
         """Concatenate row groups in the order of the files."""
         parts, found = zip(*(buffer[number] for number in sorted(buffer)), strict=True)
         indices = np.concatenate(found)
-        events = Events(
+        behaviors = EncodedBehaviors(
             **{
                 field.name: np.concatenate([getattr(part, field.name) for part in parts])
-                for field in fields(Events)
+                for field in fields(EncodedBehaviors)
             }
         )
         return ApplicationDataset(
-            self.profile[indices], events, self.y[indices], self.weight[indices], self.device
+            self.profile[indices], behaviors, self.y[indices], self.weight[indices], self.device
         )
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from skhuihen._events.behaviors import Behaviors
 from skhuihen._events.frames import cure_for_renaming
 from skhuihen._events.nested import as_lists
-from skhuihen._tables.times import application_times
+from skhuihen._tables.times import application_times, in_zone
 
 #: Number of events per piece: all arrays made from a piece should fit in a processor's cache.
 PIECE = 250_000
@@ -175,8 +175,8 @@ def _application_times(
                     "tz_localize."
                 )
             raise ValueError(
-                f"Column {applied_at!r} is in time zone {zone}, but the subfield 'time' of the "
-                f"events is in {time.type.tz}. Both must be in the same time zone, or both without "
+                f"Column {applied_at!r} is {in_zone(zone)}, but the subfield 'time' of the events "
+                f"is {in_zone(time.type.tz)}. Both must be in the same time zone, or both without "
                 "one. Use tz_convert on one of them, or tz_localize on one without a time zone."
             )
     return limits

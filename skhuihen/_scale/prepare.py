@@ -25,8 +25,13 @@ from sklearn.utils import check_scalar
 from tqdm.auto import tqdm
 
 from skhuihen._events.nested import as_lists
-from skhuihen._tables.nested_parquet import NestedParquet, is_list_of_structs
-from skhuihen._tables.parquet import ParquetPath, as_pandas, cast_columns
+from skhuihen._tables.parquet import (
+    ParquetPath,
+    ParquetTable,
+    as_pandas,
+    cast_columns,
+    is_list_of_structs,
+)
 from skhuihen._tables.parts import begun_parts, check_output, part_name, writing
 
 _UNFINISHED = ".unfinished"
@@ -119,14 +124,15 @@ def prepare_parquet(
         )
     folder = check_output(output)
     assert folder is not None
-    files = NestedParquet(source, "source")
+    files = ParquetTable(source, "source")
     if not files.nested:
         raise ValueError(
             f"source has no column of events; the files have {files.columns}. Use "
             "attach_behaviors to add it."
         )
-    empty = as_pandas(files.schema.empty_table().select(files.columns))
-    schema = _replace_events(files.schema.empty_table(), _apply(steps, empty, files)).schema
+    stored = files.schemas[0].empty_table()  # the output keeps an index that pandas wrote
+    empty = as_pandas(stored.select(files.columns))
+    schema = _replace_events(stored, _apply(steps, empty, files)).schema
 
     unfinished = folder.with_name(folder.name + _UNFINISHED)
     parts = _open(unfinished, steps, files)
@@ -158,7 +164,7 @@ def prepare_parquet(
 
 
 def _prepare(
-    steps: Any, files: NestedParquet, path: ParquetPath, part: Path, schema: pa.Schema
+    steps: Any, files: ParquetTable, path: ParquetPath, part: Path, schema: pa.Schema
 ) -> list[str]:
     """Prepare one file and return its warnings."""
     try:
@@ -188,7 +194,7 @@ def _naming(path: Path) -> Iterator[None]:
         raise kind(f"source: in the file {path}: {error}") from error
 
 
-def _apply(steps: Any, frame: pd.DataFrame, files: NestedParquet) -> pd.DataFrame:
+def _apply(steps: Any, frame: pd.DataFrame, files: ParquetTable) -> pd.DataFrame:
     """Return some applications after the steps, which may change only the events."""
     prepared = steps.transform(frame)
     others = [name for name in frame.columns if name not in files.nested]
@@ -219,7 +225,7 @@ def _replace_events(table: pa.Table, prepared: pd.DataFrame) -> pa.Table:
 # Files kept from a failed call.
 
 
-def _open(unfinished: Path, steps: Any, files: NestedParquet) -> Path:
+def _open(unfinished: Path, steps: Any, files: ParquetTable) -> Path:
     """Return the folder of finished files, which may contain some from an earlier equal call."""
     parts, note = unfinished / "parts", unfinished / "made_from.json"
     made_from = {

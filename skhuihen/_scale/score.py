@@ -1,7 +1,7 @@
 """Scoring tables larger than memory: Parquet by file, queries in batches, Spark in place.
 
-Every kind of table passes through a fitted model in batches of Arrow (`Scorer`). Only the columns
-that identify an application are kept next to its probability.
+A fitted model scores every kind of table in batches of Arrow (`ArrowModel`). Only the columns that
+identify an application are kept next to its probability.
 """
 
 from __future__ import annotations
@@ -19,20 +19,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from sklearn.exceptions import NotFittedError
 from tqdm.auto import tqdm
 
 from skhuihen._events.frames import refuse_series
 from skhuihen._tables.ibis import batches_of, connections_of, is_ibis
-from skhuihen._tables.nested_parquet import is_list_of_structs
 from skhuihen._tables.parquet import (
     ParquetPath,
-    as_one_table,
+    ParquetTable,
     as_pandas,
     cast_columns,
-    find_parquet,
+    is_list_of_structs,
     is_parquet,
 )
 from skhuihen._tables.parts import begun_parts, check_output, part_name, work_folder, writing
@@ -146,22 +144,22 @@ def score_table(
 
         sha256 = read_manifest(model)["sha256"]
         model = load_model(model, sha256=sha256)
-    door = _Door(model, columns, keep, name, sha256)
+    request = _Request(model, columns, keep, name, sha256)
     if is_parquet(table):
-        return _score_parquet(door, table, output, verbose)
+        return _score_parquet(request, table, output, verbose)
     folder = check_output(output)
     if is_ibis(table):
         spark = spark_of(connections_of(table))
         if spark is None:
-            return _score_query(door, table, folder, verbose)
-        scored = _score_on_spark(door, spark_frame(spark, table))
+            return _score_query(request, table, folder, verbose)
+        scored = _score_on_spark(request, spark_frame(spark, table))
         if folder is None:
             view = f"skhuihen_scores_{uuid.uuid4().hex}"
             scored.createTempView(view)
             return spark.table(view)
         return write_spark(scored, folder)
     if is_spark_frame(table):
-        scored = _score_on_spark(door, table)
+        scored = _score_on_spark(request, table)
         return scored if folder is None else write_spark(scored, folder)
     refuse_series(table, "table")
     raise TypeError(
@@ -171,7 +169,7 @@ def score_table(
 
 
 @dataclass(frozen=True)
-class Scorer:
+class ArrowModel:
     """A fitted model with its input columns and the columns to keep.
 
     Parameters
@@ -220,7 +218,7 @@ class Scorer:
 
 
 @dataclass(frozen=True)
-class _Door:
+class _Request:
     """The arguments of the call, before the table's columns are known."""
 
     model: Any
@@ -242,26 +240,26 @@ class _Door:
                     f"{parameter} is the string {value!r}; it must be a list: [{value!r}]."
                 )
 
-    def let_in(self, schema: pa.Schema) -> Scorer:
-        """Return a scorer for tables of this schema, or raise an error if they do not fit."""
-        scorer = self.choose(schema)
-        self.try_on(scorer, schema)
-        return scorer
+    def prepare(self, schema: pa.Schema) -> ArrowModel:
+        """Return a model for tables of this schema, or raise an error if they do not fit."""
+        model = self.bind(schema)
+        self.check(model, schema)
+        return model
 
-    def choose(self, schema: pa.Schema) -> Scorer:
+    def bind(self, schema: pa.Schema) -> ArrowModel:
         """Choose the columns."""
         notes = schema.pandas_metadata or {"index_columns": []}
         columns = [name for name in schema.names if name not in notes["index_columns"]]
         if self.columns is not None:
             columns = self._known(self.columns, "columns", schema)
-        return Scorer(self.model, columns, self._ids(schema), self.name, self.sha256)
+        return ArrowModel(self.model, columns, self._ids(schema), self.name, self.sha256)
 
-    def try_on(self, scorer: Scorer, schema: pa.Schema) -> None:
+    def check(self, model: ArrowModel, schema: pa.Schema) -> None:
         """Score a row with the types of the schema."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # for example about unknown behaviors of this row
-                scorer.score(_example(schema))
+                model.score(_example(schema))
         except NotFittedError:
             raise
         except (ValueError, TypeError, NotImplementedError) as error:
@@ -352,22 +350,21 @@ def _field(kind: pa.DataType) -> pa.Array:
 # Parquet.
 
 
-def _score_parquet(door: _Door, paths: Any, output: str | Path | None, verbose: int) -> Any:
+def _score_parquet(request: _Request, paths: Any, output: str | Path | None, verbose: int) -> Any:
     folder = None if output is None else Path(output)
     if folder is None or not folder.exists():
         check_output(output)
-    found = find_parquet(paths, "table")
-    dataset = as_one_table(found, "table")
-    scorer = door.choose(dataset.schema)
-    schema = pa.schema([dataset.schema.field(column) for column in scorer.read])
-    schema = schema.with_metadata(dataset.schema.metadata)
+    table = ParquetTable(paths, "table", same_columns=False)
+    model = request.bind(table.schema)
+    schema = pa.schema([table.schema.field(column) for column in model.read])
+    schema = schema.with_metadata(table.schema.metadata)
     files = [
-        _File(file, fragment, schema)
-        for file, fragment in zip(found, dataset.get_fragments(), strict=True)
+        _File(*of_file, schema)
+        for of_file in zip(table.files, table.n_rows, table.schemas, strict=True)
     ]
     for file in files:
         file.check_columns()
-    door.try_on(scorer, schema)
+    request.check(model, schema)
     bar = tqdm(
         desc="score_table",
         total=sum(file.n_rows for file in files),
@@ -377,27 +374,24 @@ def _score_parquet(door: _Door, paths: Any, output: str | Path | None, verbose: 
     with bar:
         if folder is None:
             scored = [
-                table for file in files for table in _progress(bar, file.score(scorer, kept=""))
+                scores for file in files for scores in _progress(bar, file.score(model, kept=""))
             ]
             return as_pandas(pa.concat_tables(scored))
-        return _write_parts(scorer, files, folder, bar)
+        return _write_parts(model, files, folder, bar)
 
 
 @dataclass(frozen=True)
 class _File:
-    """One file of the table and the columns to read from it."""
+    """One file of the table: where it is, what it has, and the columns to read from it."""
 
     file: ParquetPath
-    fragment: ds.Fragment
+    n_rows: int
+    stored: pa.Schema
     schema: pa.Schema
 
     @property
     def path(self) -> Path:
         return self.file.path
-
-    @property
-    def n_rows(self) -> int:
-        return self.fragment.metadata.num_rows
 
     @property
     def note(self) -> str:
@@ -407,13 +401,12 @@ class _File:
 
     def check_columns(self) -> None:
         """Reject a file with missing columns, which would otherwise be scored silently."""
-        stored = self.file.add_fields(self.fragment.physical_schema)
-        has = _names_in(stored)
+        has = _names_in(self.stored)
         missing = [name for name in _names_in(self.schema) if name not in has]
         if missing:
             raise ValueError(
                 f"{str(self.path)!r} has no column {missing[0]!r}, which other files of the table "
-                f"have; it has {stored.names}. Rewrite it with all columns."
+                f"have; it has {self.stored.names}. Rewrite it with all columns."
             )
 
     def batches(self, size: int) -> Iterator[pa.Table]:
@@ -427,11 +420,11 @@ class _File:
                 table = self.file.add_keys(pa.Table.from_batches([batch]))
                 yield cast_columns(table.select(self.schema.names), self.schema)
 
-    def score(self, scorer: Scorer, kept: str) -> Iterator[pa.Table]:
+    def score(self, model: ArrowModel, kept: str) -> Iterator[pa.Table]:
         """Score the rows; errors name the file."""
         try:
             for batch in self.batches(_BATCH):
-                yield scorer.score(batch)
+                yield model.score(batch)
         except (ValueError, TypeError, OSError) as error:
             if getattr(error, "errno", None):
                 raise  # a system error
@@ -455,7 +448,7 @@ def _progress(bar: tqdm, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         bar.update(len(table))
 
 
-def _write_parts(scorer: Scorer, files: Sequence[_File], output: Path, bar: tqdm) -> Path:
+def _write_parts(model: ArrowModel, files: Sequence[_File], output: Path, bar: tqdm) -> Path:
     """Write a part for each file without one; move the folder to the output when complete."""
     folder = output if output.exists() else output.with_name(f"{output.name}.unfinished")
     names = list(map(part_name, range(len(files))))
@@ -463,7 +456,7 @@ def _write_parts(scorer: Scorer, files: Sequence[_File], output: Path, bar: tqdm
     todo = []
     for file, name in zip(files, names, strict=True):
         if (folder / name).exists():
-            _check_part(folder / name, file, scorer)
+            _check_part(folder / name, file, model)
             bar.update(file.n_rows)
         else:
             todo.append((file, folder / name))
@@ -472,8 +465,8 @@ def _write_parts(scorer: Scorer, files: Sequence[_File], output: Path, bar: tqdm
     folder.mkdir(exist_ok=True)
     kept = f". Finished parts are kept in {str(folder)!r}. Fix this file and call again."
     for file, part in todo:
-        scored = _progress(bar, file.score(scorer, kept))
-        _write_part(part, file.note, scored, scorer.sha256)
+        scored = _progress(bar, file.score(model, kept))
+        _write_part(part, file.note, scored, model.sha256)
     for left in begun_parts(folder):  # left by killed runs
         left.unlink()
     folder.rename(output)
@@ -501,23 +494,23 @@ def _refuse_strangers(folder: Path, names: Sequence[str], *, is_complete: bool) 
         )
 
 
-def _check_part(part: Path, file: _File, scorer: Scorer) -> None:
+def _check_part(part: Path, file: _File, model: ArrowModel) -> None:
     """Reject a finished part of another file, with other columns or from another model."""
     schema = pq.read_schema(part)
     if (schema.metadata or {}).get(_NOTE) != file.note.encode():
         found = f"was not made from the current version of {str(file.path)!r}"
-    elif scorer.sha256 != _model_of(schema):  # few rows may not tell two models apart
+    elif model.sha256 != _model_of(schema):  # few rows may not tell two models apart
         found = (
             f"was scored by {_named(_model_of(schema))}, but the current model is "
-            f"{_named(scorer.sha256)}. To continue, pass the model that scored it"
+            f"{_named(model.sha256)}. To continue, pass the model that scored it"
         )
-    elif schema.names != [*scorer.ids, scorer.name]:
-        found = f"has the columns {schema.names} instead of {[*scorer.ids, scorer.name]}"
+    elif schema.names != [*model.ids, model.name]:
+        found = f"has the columns {schema.names} instead of {[*model.ids, model.name]}"
     else:
-        again = scorer.probabilities(next(file.batches(_CHECKED)))
+        again = model.probabilities(next(file.batches(_CHECKED)))
         with pq.ParquetFile(part) as written:
-            before = next(written.iter_batches(_CHECKED, columns=[scorer.name]), None)
-        scores = np.empty(0) if before is None else before[scorer.name].to_numpy()
+            before = next(written.iter_batches(_CHECKED, columns=[model.name]), None)
+        scores = np.empty(0) if before is None else before[model.name].to_numpy()
         if np.allclose(scores, again, rtol=0, atol=_TOLERANCE):
             return
         found = "contains scores of another model"
@@ -541,19 +534,19 @@ def _named(sha256: str | None) -> str:
 # Engines.
 
 
-def _score_query(door: _Door, table: Any, output: Path | None, verbose: int) -> Any:
+def _score_query(request: _Request, table: Any, output: Path | None, verbose: int) -> Any:
     """Score an Ibis table in this process, in the batches that its engine returns."""
-    scorer = door.let_in(table.schema().to_pyarrow())
+    model = request.prepare(table.schema().to_pyarrow())
     bar = tqdm(desc="score_table", unit="application", disable=not verbose)
-    with bar, batches_of(table.select(*scorer.read), _BATCH) as batches:
+    with bar, batches_of(table.select(*model.read), _BATCH) as batches:
         # Start with an empty batch, so there is at least one.
         tables = chain([batches.schema.empty_table()], map(_as_table, batches))
-        scored = _progress(bar, map(scorer.score, tables))
+        scored = _progress(bar, map(model.score, tables))
         if output is None:
             return as_pandas(pa.concat_tables(scored))
         with work_folder(output) as folder:
             (folder / "parts").mkdir()
-            _write_part(folder / "parts" / part_name(0), "", scored, scorer.sha256)
+            _write_part(folder / "parts" / part_name(0), "", scored, model.sha256)
             (folder / "parts").rename(output)
     return output
 
@@ -562,13 +555,13 @@ def _as_table(batch: pa.RecordBatch) -> pa.Table:
     return pa.Table.from_batches([batch])
 
 
-def _score_on_spark(door: _Door, frame: Any) -> Any:
+def _score_on_spark(request: _Request, frame: Any) -> Any:
     """Return the scores of a DataFrame, which Spark's workers compute when it is executed."""
     from pyspark.sql.types import DoubleType, StructField, StructType
 
-    scorer = door.let_in(frame.limit(0).toArrow().schema)
-    schema = StructType([frame.schema[column] for column in scorer.ids])
-    schema = schema.add(StructField(scorer.name, DoubleType()))
+    model = request.prepare(frame.limit(0).toArrow().schema)
+    schema = StructType([frame.schema[column] for column in model.ids])
+    schema = schema.add(StructField(model.name, DoubleType()))
     # Spark would read a dot in a name as access to a struct field.
-    columns = ["`" + column.replace("`", "``") + "`" for column in scorer.read]
-    return frame.select(*columns).mapInArrow(scorer.score_batches, schema)
+    columns = ["`" + column.replace("`", "``") + "`" for column in model.read]
+    return frame.select(*columns).mapInArrow(model.score_batches, schema)

@@ -8,7 +8,8 @@ import json
 import operator
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ import pyarrow.parquet as pq
 UNNAMED_INDEX = r"__index_level_\d+__"
 #: The value of a Hive folder for a missing key.
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+#: Approximate number of events in memory at a time.
+BATCH = 1_000_000
 #: Names with these prefixes are not data, such as Spark's _SUCCESS.
 _PASSED_OVER = (".", "_")
 #: Spark and SQL Server write timestamps as INT96, which overflows in nanoseconds after 2262.
@@ -56,6 +59,18 @@ class ParquetPath:
         """Name and type of each key."""
         return [pa.field(name, value.type) for name, value in self.keys.items()]
 
+    @property
+    def guarantee(self) -> pa.compute.Expression:
+        """The keys as an expression that is true of all rows."""
+        return functools.reduce(
+            operator.and_,
+            [
+                ds.field(name) == value if value.is_valid else ds.field(name).is_null()
+                for name, value in self.keys.items()
+            ],
+            ds.scalar(True),
+        )
+
     def add_fields(self, schema: pa.Schema) -> pa.Schema:
         """Add the keys to the columns of the file; a key replaces a column of the same name."""
         stored = [field for field in schema if field.name not in self.keys]
@@ -74,7 +89,7 @@ class ParquetPath:
 
 
 def find_parquet(paths: Any, parameter: str) -> list[ParquetPath]:
-    """Return the files of a path, a folder, a glob or a list of these. Every reader uses this.
+    """Return the files of a path, a folder, a glob or a list of these.
 
     An existing path is used as it is, even if it looks like a pattern; other texts are patterns. A
     folder means all files in it and its subfolders, whatever their extension. Names that start with
@@ -149,46 +164,157 @@ def _typed(texts: list[str | None]) -> pa.Array:
         return values
 
 
-def open_parquet(paths: Any, parameter: str) -> ds.FileSystemDataset:
-    """Open a file, a folder, a glob or a list of files as one table, read on demand."""
-    return as_one_table(find_parquet(paths, parameter), parameter)
+class ParquetTable:
+    """Parquet files as one table, read on demand. Every reader opens its files with this class.
 
+    The constructor opens all files, so it finds truncated files and columns that do not fit before
+    any work is done.
 
-def as_one_table(files: Sequence[ParquetPath], parameter: str) -> ds.FileSystemDataset:
-    """Combine files. They may have different columns, but equal columns need equal types."""
-    kind = ds.ParquetFileFormat(read_options=ds.ParquetReadOptions(**_INT96))
-    here = pa.fs.LocalFileSystem()
-    fragments = []
-    schema = None
-    for file in files:
-        guarantee = functools.reduce(
-            operator.and_,
-            [
-                ds.field(name) == value if value.is_valid else ds.field(name).is_null()
-                for name, value in file.keys.items()
-            ],
-            ds.scalar(True),
-        )
-        fragment = kind.make_fragment(str(file.path), here, guarantee)
-        does = "is not a complete Parquet file"
+    Parameters
+    ----------
+    paths : path or list of paths
+        As accepted by `find_parquet`.
+    parameter : str
+        The name of the table in messages.
+    same_columns : bool, default=True
+        Whether all files must have the same columns and types. If not, a file may lack columns of
+        the others, and types are combined if Arrow can do so, such as int32 and int64 to int64.
+
+    Attributes
+    ----------
+    files : list of ParquetPath
+    n_rows : list of int
+        Number of rows per file.
+    schemas : list of pyarrow.Schema
+        The columns of each file, with its keys and with an index that pandas wrote.
+    schema : pyarrow.Schema
+        The columns of the table, without an unnamed index, just as in a DataFrame.
+    """
+
+    def __init__(self, paths: Any, parameter: str, *, same_columns: bool = True) -> None:
+        self.parameter = parameter
+        self.files = find_parquet(paths, parameter)
+        self.n_rows: list[int] = []
+        self.schemas: list[pa.Schema] = []
+        for path in self.files:
+            with self.reading(path) as file:
+                self.n_rows.append(file.metadata.num_rows)
+                schema = path.add_fields(file.schema_arrow)
+            # Equal schemas are one object, so that many files take little space in a pickle.
+            is_equal = bool(self.schemas) and schema.equals(self.schemas[0])
+            self.schemas.append(self.schemas[0] if is_equal else schema)
+        whole = self._same() if same_columns else self._combined()
+        columns = [field for field in whole if not re.fullmatch(UNNAMED_INDEX, field.name)]
+        self.schema = pa.schema(columns, whole.metadata)
+
+    def _same(self) -> pa.Schema:
+        """Return the schema of all files."""
+        first, *others = self.schemas
+        for path, schema in zip(self.files[1:], others, strict=True):
+            if schema is not first:
+                raise ValueError(
+                    f"{self.parameter}: the file {path.path} differs from {self.files[0].path}: it "
+                    f"has {_difference(schema, first)}. Write all files with the same columns and "
+                    "types."
+                )
+        return first
+
+    def _combined(self) -> pa.Schema:
+        """Return the columns of all files, each with a type that fits every file."""
+        combined = self.schemas[0]
+        for path, schema in zip(self.files, self.schemas, strict=True):
+            try:
+                combined = pa.unify_schemas([combined, schema], promote_options="permissive")
+            except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+                raise ValueError(
+                    f"{self.parameter}: the file {path.path} does not fit the other files "
+                    f"({error}). Give all files the same column types."
+                ) from error
+        return combined
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return self.schema.names
+
+    @property
+    def nested(self) -> list[str]:
+        """Names of the nested columns."""
+        return [field.name for field in self.schema if is_list_of_structs(field.type)]
+
+    def require(self, columns: Collection[str]) -> None:
+        """Reject files with missing columns."""
+        for name in columns:
+            if name not in self.columns:
+                raise ValueError(
+                    f"{self.parameter} has no column {name!r}; the files have {self.columns}. "
+                    "Pass the name of an existing column, or add the column to the files."
+                )
+
+    def read(self) -> pa.Table:
+        """Return the rows of all files; a column that a file lacks is null there."""
+        kind = ds.ParquetFileFormat(read_options=ds.ParquetReadOptions(**_INT96))
+        here = pa.fs.LocalFileSystem()
+        fragments = [
+            kind.make_fragment(str(path.path), here, path.guarantee) for path in self.files
+        ]
+        return ds.FileSystemDataset(fragments, self.schema, kind, here).to_table()
+
+    def frames(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
+        """Yield the rows of all files, batch by batch."""
+        for path in self.files:
+            for table in self.tables(path):
+                yield as_pandas(table.select(columns or self.columns))
+
+    def tables(self, path: ParquetPath) -> Iterator[pa.Table]:
+        """Yield the rows of one file, with about `BATCH` events per batch."""
+        with self.reading(path) as file:
+            size = max(1, BATCH * file.metadata.num_rows // max(1, n_values(file.metadata)))
+            for batch in file.iter_batches(batch_size=size):
+                table = path.add_keys(pa.Table.from_batches([batch]))
+                yield table.replace_schema_metadata(self.schema.metadata)
+
+    @contextmanager
+    def reading(self, path: ParquetPath) -> Iterator[pq.ParquetFile]:
+        """Open a file; an error names the file if it cannot be read."""
         try:
-            stored = file.add_fields(fragment.physical_schema)
-            does = "does not fit"
-            # The first file may not have all columns of the others.
-            more = [stored] if schema is None else [schema, stored]
-            schema = pa.unify_schemas(more, promote_options="permissive")
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
+            with path.open() as file:
+                yield file
+        except (pa.ArrowException, OSError) as error:
+            if getattr(error, "errno", None):
+                raise  # a system error, which names the file
             raise ValueError(
-                f"{parameter}: the files cannot be read as one Parquet table: {str(file.path)!r} "
-                f"{does} ({error}). Rewrite truncated files, and give all files the same column "
-                "types. Read other formats into a DataFrame. If a folder also contains other "
-                "formats, select the Parquet files with a pattern such as 'folder/*.parquet'."
+                f"{self.parameter}: the file {path.path} cannot be read as Parquet ({error}). It "
+                "may be truncated; if so, rewrite it. If it has another format, read it into a "
+                "DataFrame. If the folder also contains other files, select the Parquet files "
+                "with a pattern such as 'folder/*.parquet'."
             ) from error
-        fragments.append(fragment)
-    assert schema is not None
-    # An unnamed pandas index is not a column, just as in a DataFrame.
-    columns = [field for field in schema if not re.fullmatch(UNNAMED_INDEX, field.name)]
-    return ds.FileSystemDataset(fragments, pa.schema(columns, schema.metadata), kind, here)
+
+
+def is_list_of_structs(kind: pa.DataType) -> bool:
+    """Return whether a type is that of a nested column."""
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return is_list and pa.types.is_struct(kind.value_type)
+
+
+def n_values(metadata: pq.FileMetaData) -> int:
+    """Return the number of values in the longest column, which holds the events."""
+    return sum(
+        max((group.column(i).num_values for i in range(group.num_columns)), default=0)
+        for group in map(metadata.row_group, range(metadata.num_row_groups))
+    )
+
+
+def _difference(schema: pa.Schema, first: pa.Schema) -> str:
+    """Describe the first difference of a schema from that of the first file."""
+    for field in schema:
+        if field.name not in first.names:
+            return f"an extra column {field.name!r}"
+        kind = first.field(field.name).type
+        if field.type != kind:
+            return f"{field.name!r} of type {field.type} instead of {kind}"
+    missing = [name for name in first.names if name not in schema.names]
+    return f"no column {missing[0]!r}" if missing else "its columns in another order"
 
 
 def cast_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -37,10 +37,17 @@ def microseconds_of(value: Any, parameter: str, *, or_zero: bool = False) -> int
     return max(1, delta // pd.Timedelta("1us"))
 
 
+def in_zone(zone: str | None) -> str:
+    """Say in which time zone times are, for messages."""
+    return "without a time zone" if zone is None else f"in time zone {zone}"
+
+
 def refuse_mixed_zones(times: Iterable[Any], what: str) -> None:
     """Reject time objects of several zones, which Arrow would silently convert to one."""
     zones = {
-        str(time.tzinfo) for time in times if isinstance(time, datetime) and time is not pd.NaT
+        "no time zone" if time.tzinfo is None else str(time.tzinfo)
+        for time in times
+        if isinstance(time, datetime) and time is not pd.NaT
     }
     if len(zones) > 1:
         raise ValueError(

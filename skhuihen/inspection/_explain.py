@@ -177,7 +177,7 @@ def explain(
     if len(others) > n_background:
         others = _spread(others, rest, prepared, columns, behaviors, n_background, as_array)
     table = PlayersTable(prepared, fields, others, behaviors, applied_at, depth, n_sessions)
-    scorer = _scorer(rest, table, others, as_array)
+    table_scores = _find_scores(rest, table, others, as_array)
 
     def plan_of(application: int) -> Plan:
         return make_plan(
@@ -196,7 +196,7 @@ def explain(
                 chunk.append(start)
                 size += len(plans[-1].background)
                 start += 1
-            scores = scorer.scores(chunk, plans)
+            scores = table_scores.scores(chunk, plans)
             for application, plan, score in zip(chunk, plans, scores, strict=True):
                 _check_same(score[plan.full], own[application], application)
                 # The last digits depend on the batch size, so use the score of X itself.
@@ -302,7 +302,9 @@ def _spread(
     return others.iloc[order[at]].reset_index(drop=True)
 
 
-def _scorer(model: Any, table: PlayersTable, others: pd.DataFrame, as_array: bool) -> TableScores:
+def _find_scores(
+    model: Any, table: PlayersTable, others: pd.DataFrame, as_array: bool
+) -> TableScores:
     if HUIHENScores.can_score(model):
         fast = HUIHENScores(model, table, others)
         if fast.fits:

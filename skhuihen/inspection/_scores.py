@@ -265,8 +265,8 @@ class _Sessions:
         device = self.model._device_of_net()
         self.read_rows = self.model._encoder.dataset(blank, behaviors, device=device)
         self.topics = None
-        if self.read_rows.events.topics.shape[1]:
-            self.topics = self.model._encoder.events(table.take(scores.behaviors, selection)).topics
+        if self.read_rows.behaviors.topics.shape[1]:
+            self.topics = self.model._encoder.encode(table.take(scores.behaviors, selection)).topics
 
     def read(self, net: Any) -> Any:
         """Return the intention of each variant."""
@@ -289,11 +289,11 @@ class _Sessions:
         """Return the batches of an application's coalitions and of its distinct histories."""
         import torch
 
-        from skhuihen.network.batch import ApplicationDataset, Events, pack
+        from skhuihen.network.batch import ApplicationDataset, EncodedBehaviors, pack
 
         device = self.model._device_of_net()
-        events = Events.none(len(profile), profile.dtype.type)
-        dataset = ApplicationDataset(profile, events, device=device)
+        behaviors = EncodedBehaviors.none(len(profile), profile.dtype.type)
+        dataset = ApplicationDataset(profile, behaviors, device=device)
         batch, _ = dataset.__getitems__(range(len(profile)))
         n_sessions = self.n_sessions[rows]
         applicants = np.flatnonzero(n_sessions)
@@ -309,7 +309,7 @@ class _Sessions:
             batch,
             **{name: torch.from_numpy(array).to(device) for name, array in sent.items()},
             profile=batch.profile.new_zeros(len(n_sessions), 0),
-            event_steps=steps[:1],
+            behavior_steps=steps[:1],
             session_steps=steps,
         )
         if self.topics is not None:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
-#: Parameters of `HUIHEN` and their defaults in a classifier. ``net_params`` of `HUIHENClassifier`
-#: can set each of them in skorch's way, such as ``module__habit_dim``.
+from skhuihen.network.huihen import HUIHEN
+
+_PARAMETERS = inspect.signature(HUIHEN).parameters
+#: Parameters of `HUIHEN` that define its architecture, and their defaults. ``net_params`` of
+#: `HUIHENClassifier` can set each of them in skorch's way, such as ``module__habit_dim``.
 ARCHITECTURE: dict[str, Any] = {
-    "behavior_dim": 10,
-    "intention_dim": 30,
-    "habit_dim": 30,
-    "hidden_units": (50, 25),
-    "hierarchical": True,
-    "time_aware": True,
-    "user_item_aware": True,
-    "field_aware": True,
-    "log_interval": True,
-    "mean_intention": True,
+    name: _PARAMETERS[name].default
+    for name in (
+        *("behavior_dim", "intention_dim", "habit_dim", "hidden_units"),
+        *("hierarchical", "time_aware", "user_item_aware", "field_aware"),
+        *("log_interval", "mean_intention"),
+    )
 }
 _PREFIX = "module__"
 

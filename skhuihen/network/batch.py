@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 #: The arrays of `Batch` with one value per behavior.
-OF_EVENTS = ("behavior", "scale", "interval", "weekday", "monthday", "numbers")
+OF_BEHAVIORS = ("behavior", "scale", "interval", "weekday", "monthday", "numbers")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Batch:
         The applications with at least one behavior, most sessions first.
     last_session : int64 Tensor of shape (n_applicants,)
         Rank by length of each applicant's last session.
-    event_steps, session_steps : list of int
+    behavior_steps, session_steps : list of int
         Number of sequences still running at each step of the two scans.
     guidance : float Tensor of shape (n_applications,), default=None
         A teacher's probability of overdue, if there is one.
@@ -64,7 +64,7 @@ class Batch:
     session: Tensor
     applicants: Tensor
     last_session: Tensor
-    event_steps: list[int]
+    behavior_steps: list[int]
     session_steps: list[int]
     guidance: Tensor | None = None
 
@@ -88,7 +88,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Events:
+class EncodedBehaviors:
     """The behaviors of many applications as flat arrays, sorted by application and session.
 
     Attributes
@@ -118,8 +118,8 @@ class Events:
     @classmethod
     def none(
         cls, n_applications: int, dtype: type = np.float32, n_numbers: int = 0, n_topics: int = 0
-    ) -> Events:
-        """Return the events of applications without behaviors."""
+    ) -> EncodedBehaviors:
+        """Return the behaviors of applications without events."""
         index: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         number: NDArray[np.floating] = np.empty(0, dtype=dtype)
         return cls(
@@ -141,7 +141,7 @@ class ApplicationDataset(Dataset):
     Parameters
     ----------
     profile : float ndarray of shape (n_applications, n_encoded_columns)
-    events : Events
+    behaviors : EncodedBehaviors
     y : int64 ndarray of shape (n_applications,), default=None
         1 for overdue. Zeros if None.
     weight : float ndarray of shape (n_applications,), default=None
@@ -154,26 +154,26 @@ class ApplicationDataset(Dataset):
     def __init__(
         self,
         profile: NDArray[np.floating],
-        events: Events,
+        behaviors: EncodedBehaviors,
         y: NDArray[np.int64] | None = None,
         weight: NDArray[np.floating] | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
         n = len(profile)
         self.profile = profile
-        self.events = events
+        self.behaviors = behaviors
         self.y = np.zeros(n, dtype=np.int64) if y is None else y
         self.weight = np.ones(n, dtype=profile.dtype) if weight is None else weight
         self.device = torch.device(device)
-        of_events = {name: getattr(events, name) for name in OF_EVENTS}
+        of_behaviors = {name: getattr(behaviors, name) for name in OF_BEHAVIORS}
         of_applications = {name: getattr(self, name) for name in ("profile", "weight", "y")}
-        of_applications["topics"] = events.topics
+        of_applications["topics"] = behaviors.topics
         self._on_device = {
             name: self._send(np.require(array, requirements="W"))  # torch warns about read-only
-            for name, array in (of_events | of_applications).items()
+            for name, array in (of_behaviors | of_applications).items()
         }
-        self._session_start = _starts(events.session_lengths)
-        self._first_session = _starts(events.n_sessions)
+        self._session_start = _starts(behaviors.session_lengths)
+        self._first_session = _starts(behaviors.n_sessions)
 
     def __len__(self) -> int:
         return len(self.profile)
@@ -184,22 +184,22 @@ class ApplicationDataset(Dataset):
     def __getitems__(self, indices: Sequence[int]) -> tuple[Batch, Tensor]:
         """Return one batch: the applications at ``indices``, and their labels."""
         rows = np.asarray(indices, dtype=np.int64)
-        events = self.events
-        n_sessions = events.n_sessions[rows]
+        behaviors = self.behaviors
+        n_sessions = behaviors.n_sessions[rows]
         applicants = np.flatnonzero(n_sessions)
         counts = n_sessions[applicants]
         sessions = _ranges(self._first_session[rows[applicants]], counts)
-        event_index, event_steps, by_length = pack(
-            self._session_start[sessions], events.session_lengths[sessions]
+        behavior_index, behavior_steps, by_length = pack(
+            self._session_start[sessions], behaviors.session_lengths[sessions]
         )
         first = _starts(counts)
         session_index, session_steps, by_count = pack(first, counts)
         rank = np.empty_like(by_length)
         rank[by_length] = np.arange(len(by_length))
         last = (first + counts - 1)[by_count]
-        events_at, rows_at = self._send(event_index), self._send(rows)
+        behaviors_at, rows_at = self._send(behavior_index), self._send(rows)
         flat = {
-            name: array.index_select(0, events_at if name in OF_EVENTS else rows_at)
+            name: array.index_select(0, behaviors_at if name in OF_BEHAVIORS else rows_at)
             for name, array in self._on_device.items()
         }
         y = flat.pop("y")
@@ -208,7 +208,7 @@ class ApplicationDataset(Dataset):
             session=self._send(rank[session_index]),
             applicants=self._send(applicants[by_count]),
             last_session=self._send(rank[last]),
-            event_steps=event_steps,
+            behavior_steps=behavior_steps,
             session_steps=session_steps,
         )
         return batch, y

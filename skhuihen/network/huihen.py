@@ -42,9 +42,10 @@ class HUIHEN(nn.Module):
         Its last state is H, and there is no T. Each application must then be one session.
     n_numbers : int, default=0
         Further numbers of each behavior, for the time-aware GRU.
-    mean_intention : bool, default=False
+    mean_intention : bool, default=True
         Pass the mean intention of all sessions to the interaction layer too, in addition to the
-        last session's intention and the habit. No effect without `hierarchical`.
+        last session's intention and the habit. False is the paper's form. No effect without
+        `hierarchical`.
     n_topics : int, default=0
         Number of topics that summarize an application's behaviors, for the interaction layer.
     fused : bool, default=True
@@ -68,7 +69,7 @@ class HUIHEN(nn.Module):
         field_aware: bool = True,
         hierarchical: bool = True,
         n_numbers: int = 0,
-        mean_intention: bool = False,
+        mean_intention: bool = True,
         n_topics: int = 0,
         fused: bool = True,
     ) -> None:
@@ -150,7 +151,7 @@ class HUIHEN(nn.Module):
         assert self.intention is not None
         if not isinstance(self.intention, TimeAwareGRU):
             return self.read_traditionally(
-                self.intention, self.map_behaviors(batch), batch.event_steps
+                self.intention, self.map_behaviors(batch), batch.behavior_steps
             )
         week, month = self.period_field_aware(self.period_embedding())
         if self.fused:
@@ -161,7 +162,7 @@ class HUIHEN(nn.Module):
             week.index_select(0, batch.weekday),
             month.index_select(0, batch.monthday),
             batch.numbers,
-            batch.event_steps,
+            batch.behavior_steps,
         )
 
     def read_behaviors(
@@ -184,11 +185,11 @@ class HUIHEN(nn.Module):
         t = batch.profile.new_zeros(len(batch), self.intention_dim)
         h = batch.profile.new_zeros(len(batch), self.habit_dim)
         mean = batch.profile.new_zeros(len(batch), self.mean_dim)
-        if not batch.event_steps:
+        if not batch.behavior_steps:
             return t, h, mean
         if self.intention is None:
             habit = self.read_traditionally(
-                self.habit, self.map_behaviors(batch), batch.event_steps
+                self.habit, self.map_behaviors(batch), batch.behavior_steps
             )
             h = h.index_copy(0, batch.applicants, habit.index_select(0, batch.last_session))
             return t, h, mean

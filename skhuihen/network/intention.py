@@ -159,5 +159,5 @@ class TimeAwareGRU(nn.Module):
             batch.weekday * len(month) + batch.monthday,
             torch.log1p(batch.interval) if self.log_interval else batch.interval,
             batch.numbers,
-            batch.event_steps,
+            batch.behavior_steps,
         )

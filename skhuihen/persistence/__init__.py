@@ -1,9 +1,9 @@
-"""Model files: a fitted model as one file that holds numbers and texts, and cannot run code.
+"""Model files: a fitted model as one file that contains only data and cannot run code.
 
-A file is a zip of a manifest for the reader, the model as typed values, arrays and weights in
-safetensors, and trees in their libraries' own formats, each packed within bounds. Nothing in it
-names what to import: values are of a closed set of types, and classes are keys of a registry that
-stands in this package (`skhuihen.persistence._registry`).
+A file is a zip with a manifest for people to read, the model as typed values, arrays and weights in
+safetensors, and trees in the formats of their libraries. Each part is compressed, with a limit on
+its size. Nothing in the file says what to import: values have one of a fixed set of types, and each
+class is a key of a registry in this package (`skhuihen.persistence._registry`).
 """
 
 from skhuihen.persistence._archive import ModelFileError

@@ -19,6 +19,7 @@ from skhuihen._tables.labels import as_labels
 from skhuihen.persistence._archive import (
     FORMAT,
     ModelFileError,
+    PartError,
     from_json,
     read_file,
     read_parts,
@@ -31,7 +32,8 @@ from skhuihen.persistence._archive import (
 from skhuihen.persistence._registry import ModelReader, ModelWriter
 from skhuihen.persistence._schema import build_rows, describe
 
-#: By how much a probability of the self-check may differ: versions and processors round otherwise.
+#: Largest difference of a probability in the self-check, because versions and processors round
+#: differently.
 TOLERANCE = 1e-6
 _VERSIONS = (
     *("skhuihen", "numpy", "pandas", "pyarrow", "scikit-learn", "skorch", "torch"),
@@ -48,34 +50,34 @@ def save_model(
     units: Mapping[str, str] | None = None,
     note: str = "",
 ) -> None:
-    """Save a fitted model as one file that cannot run code, and that says what it is.
+    """Save a fitted model as one file that cannot run code and that describes itself.
 
     Parameters
     ----------
     model : fitted classifier or Pipeline
-        Of the steps of this package and scikit-learn's usual ones, LightGBM and XGBoost included,
-        calibrated or with a threshold or not. Other estimators are kept by skops, if that is
-        installed; to load them takes trust (see `load_model`).
+        Its steps can be those of this package, the usual ones of scikit-learn, LightGBM and
+        XGBoost, also inside calibration or a threshold. Other estimators are saved with skops if it
+        is installed; to load them, you must trust them by name (see `load_model`).
     path : path
-        Such as ``"risk.model"``. A file that is there is replaced, as a whole or not at all.
+        Such as ``"risk.model"``. An existing file is replaced in one step.
     X : table or array
-        The table that the model was fitted on, or rows like it. No row of it goes into the file,
-        but the names and types of its columns, how many rows and events there are, the dates of
-        the first and the last application, and texts that five rows or more have.
+        The table that the model was fitted on, or similar rows. The file contains none of these
+        rows. It contains the names and types of the columns, the numbers of rows and events, the
+        dates of the first and the last application, and texts that occur in at least five rows.
     y : array-like of shape (n_applications,), default=None
-        Their labels, to note how many there are of each.
+        The labels of these rows, to record how many there are of each.
     units : mapping of str to str, default=None
-        Units of columns, and of subfields of events, such as ``{"income": "NGN a month",
-        "behaviors.amount": "NGN"}``, to be noted with their types.
+        Units of columns and of subfields of events, such as ``{"income": "NGN a month",
+        "behaviors.amount": "NGN"}``, to record with their types.
     note : str, default=""
-        Whatever else is to be known, such as who approved it.
+        Any further information, such as who approved the model.
 
     Raises
     ------
     TypeError
-        If a part of the model has no place in such a file; the message names the part.
+        If the file cannot contain a part of the model; the message names the part.
     ValueError
-        If the model cannot score rows that are made up after ``X``, so that it does not fit.
+        If the model cannot score made-up rows like those of ``X``.
 
     See Also
     --------
@@ -83,14 +85,15 @@ def save_model(
 
     Notes
     -----
-    Scores of the loaded model are equal to the bit where versions and processor are the same. What
-    serves training alone is left out: the optimizer's state, callbacks, `oof_log_odds_`, which is
-    of training rows, and the old data of a warm start. `partial_fit` goes on with a new optimizer.
-    A `teacher` or `base_estimator` that has no place is left out as a parameter; what was fitted of
-    it stays. The manifest names under ``left_out`` what was.
+    With the same versions and processor, the scores of the loaded model are equal to the bit. The
+    file does not contain attributes that only training needs: the optimizer's state, callbacks,
+    `oof_log_odds_` (scores of training rows) and the old data of a warm start. `partial_fit`
+    continues with a new optimizer. If the file cannot contain the parameter `teacher` or
+    `base_estimator`, the parameter is omitted, but the fitted base estimator is saved. The manifest
+    lists omitted parameters in ``left_out``.
 
-    What the model has learned is in the file: category names, operations, and the smallest and
-    largest value of each column.
+    The file contains what the model learned, which includes names of categories and operations, and
+    the smallest and largest value of each column.
 
     Examples
     --------
@@ -122,7 +125,7 @@ def save_model(
             {"label": str(label), "rows": int(count)}
             for label, count in zip(labels.tolist(), counts.tolist(), strict=True)
         ]
-    scores = _scores(model, build_rows(rows), "The model does not take rows like X")
+    scores = _scores(model, build_rows(rows), "The model cannot score rows like those of X")
     writer = ModelWriter()
     written = writer.write(model, "")
     check = writer.write({"rows": rows, "scores": scores}, "check")
@@ -155,22 +158,23 @@ def load_model(
     sha256: str | None = None,
     trusted: Sequence[str] = (),
 ) -> Any:
-    """Load a model that `save_model` has written.
+    """Load a model that was saved with `save_model`.
 
-    Nothing in the file can name code to run: it holds values of a closed set of types, and keys of
-    the classes that this package knows. Every hash, size and shape is checked before something is
-    built, and made-up rows that stand in the file are scored and compared.
+    The file cannot run code: it contains values of a fixed set of types, and keys of classes that
+    this package knows. Every hash, size and shape is checked before anything is built. Then the
+    model scores the made-up rows of the file, and the scores are compared with the saved ones.
 
     Parameters
     ----------
     path : path
     sha256 : str, default=None
-        The hash of the file, as ``sha256sum`` prints it, noted where the model was approved: any
-        other file is refused. Without it, a file is only known to be whole, not to be yours.
+        The hash that the file must have, as ``sha256sum`` prints it. Record it when the model is
+        approved. Without it, the file is only known to be undamaged, not to be the approved one.
     trusted : sequence of str, default=()
         Full names of types that skops may build, such as
         ``["sklearn.ensemble._forest.RandomForestClassifier"]``, for a file with an estimator that
-        only skops could keep. Read the manifest and ask who wrote the file before you name any.
+        was saved with skops. Read the manifest, and find out who wrote the file, before you name
+        any.
 
     Returns
     -------
@@ -179,21 +183,22 @@ def load_model(
     Raises
     ------
     ModelFileError
-        A ValueError: the file is damaged, altered, too new, of types that are not trusted, or its
-        model does not give the scores that it gave.
+        A ValueError: the file is damaged, was altered, has a newer format, contains types that are
+        not trusted, or its model gives other scores than when it was saved.
     OSError
-        If there is no such file.
+        If the file does not exist.
 
     See Also
     --------
     save_model : With an example.
     """
     if isinstance(trusted, str):
-        raise TypeError(f"trusted is the text {trusted!r}. It must be a list of names.")
+        raise TypeError(f"trusted is the string {trusted!r}; it must be a list: [{trusted!r}].")
     content, what = read_file(path), repr(str(path))
     if sha256 is not None and sha256_of(content) != sha256.strip().lower():
         raise ModelFileError(
-            f"{what} has the hash {sha256_of(content)} instead of {sha256}: it is another file."
+            f"{what} has the SHA-256 {sha256_of(content)} instead of {sha256}, so it is not the "
+            "expected file. Pass the path of that file, or its hash."
         )
     manifest, stored = read_parts(content, what)
     del content
@@ -202,7 +207,7 @@ def load_model(
         del stored
         missing = [name for name in _MUST_HAVE if name not in parts]
         if missing:
-            raise ModelFileError(f"{what} has no part {missing[0]!r}, which every model has.")
+            raise PartError(f"the part {missing[0]!r} is missing")
         tree = from_json(parts.pop("model.json"), "model.json")
         check = from_json(parts.pop("check.json"), "check.json")
         arrays = _from_safetensors(parts.pop("arrays.safetensors"))
@@ -216,22 +221,22 @@ def load_model(
         reader = ModelReader(arrays, weights, parts, tuple(trusted), same)
         model = reader.read(tree)
         if not callable(getattr(model, "predict_proba", None)):
-            raise ModelFileError(f"{what} holds no classifier.")
+            raise PartError("it does not contain a classifier")
         compared = reader.read(check)
         rows, expected = build_rows(compared["rows"]), compared["scores"]
-        found = _scores(model, rows, "the model does not score its own rows")
+        found = _scores(model, rows, "the model cannot score the rows of its self-check")
         if found.shape != expected.shape or not np.allclose(
             found, expected, rtol=0, atol=TOLERANCE
         ):
             difference = (
                 ""
                 if found.shape != expected.shape
-                else (f", which differ by {np.abs(found - expected).max():.3g}")
+                else f" (by up to {np.abs(found - expected).max():.3g})"
             )
             raise ModelFileError(
-                f"{what}: the model does not give the scores that it gave when it was saved"
-                f"{difference}. It was saved under {there}; these here are {here}. Load it under "
-                "versions nearer to those, or save it anew."
+                f"{what}: the model gives other scores than when it was saved{difference}. It was "
+                f"saved with the versions {there}; the installed versions are {here}. Install "
+                "versions closer to those of the file, or save the model again."
             )
     return model
 
@@ -240,7 +245,7 @@ _MUST_HAVE = ("model.json", "check.json", "arrays.safetensors", "weights.safeten
 
 
 def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read what a model file says of itself, without building the model.
+    """Read the manifest of a model file without building the model.
 
     Parameters
     ----------
@@ -249,11 +254,12 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``format``, ``created`` (UTC), ``model`` (its steps and parameters, to read), ``classes``,
+        ``format``, ``created`` (UTC), ``model`` (steps and parameters, as text), ``classes``,
         ``note``, ``schema`` (columns with name, role, type and unit, and subfields of events),
-        ``training`` (number of rows and events, first and last day, rows of each label),
-        ``versions``, ``needs_trust`` (estimators that only skops could keep), ``left_out``, and
-        ``parts`` with size and hash of each. And ``sha256``, the hash of the file.
+        ``training`` (numbers of rows and events, first and last day, rows of each label),
+        ``versions``, ``needs_trust`` (estimators that were saved with skops), ``left_out``
+        (parameters that were omitted), ``parts`` (size and hash of each), and ``sha256`` (the hash
+        of the file).
 
     Raises
     ------
@@ -270,10 +276,10 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _scores(model: Any, rows: Any, complaint: str) -> NDArray[np.float64]:
-    """Score the rows of the self-check, whatever they are like."""
+    """Score the rows of the self-check without warnings."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # such as that nobody does what these rows did
+            warnings.simplefilter("ignore")  # for example about unknown behaviors
             return np.asarray(model.predict_proba(rows), dtype=np.float64)
     except ModelFileError:
         raise
@@ -282,7 +288,7 @@ def _scores(model: Any, rows: Any, complaint: str) -> NDArray[np.float64]:
 
 
 def _summary(model: Any) -> Any:
-    """Return steps and parameters as text, for who reads the manifest."""
+    """Return steps and parameters as text for the manifest."""
     if hasattr(model, "steps"):
         return [{"step": name, **_summary(step)} for name, step in model.steps]
     params = model.get_params(deep=False) if hasattr(model, "get_params") else {}

@@ -1,7 +1,8 @@
-"""The classes that a model file may hold: a key in the file stands for an entry here.
+"""The classes that a model file can contain; a key in the file refers to an entry here.
 
-To each belongs what is not written of it (`transient`), and, where values alone do not make it
-again, how it is written and built. What stands here is a promise for files of format 1: keys stay.
+An entry says which attributes are not written (`transient`). If the attributes alone cannot restore
+an object, the entry also says how to write and build it. Do not remove or rename a key: all files
+of format 1 must remain readable.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from sklearn.base import BaseEstimator
 
 from skhuihen.persistence._archive import (
     ModelFileError,
+    PartError,
     read_zip,
     refusing,
 )
@@ -28,18 +30,18 @@ State = dict[str, Any]
 
 @dataclass(frozen=True)
 class Entry:
-    """A class that a file may hold.
+    """A class that a file can contain.
 
     Attributes
     ----------
     module, name : str
-        Where it is.
+        The module and the name of the class.
     transient : tuple of str
         Attributes that are not written.
     take : callable, default=None
-        ``take(state, found, writer)`` returns the state to write, where it is not the attributes.
+        ``take(state, found, writer)`` returns the state to write, if it is not the attributes.
     finish : callable, default=None
-        ``finish(found, reader)`` completes an object that has its attributes.
+        ``finish(found, reader)`` completes an object after its attributes are set.
     """
 
     module: str
@@ -59,16 +61,18 @@ class Entry:
 
 
 class ModelWriter(ValueWriter):
-    """Turn estimators into JSON, too.
+    """Turn estimators into JSON.
 
     Attributes
     ----------
     weights : dict of str to ndarray
-        Those of networks.
+        The weights of the networks.
     parts : dict of str to bytes
-        Models of other libraries, in their own formats.
+        Models of other libraries, in the formats of those libraries.
     foreign : list of str
-        Estimators that only skops could write.
+        Names of the estimators that only skops could write.
+    left_out : list of str
+        Names of the parameters that are not written.
     """
 
     def __init__(self) -> None:
@@ -77,7 +81,9 @@ class ModelWriter(ValueWriter):
         self.parts: dict[str, bytes] = {}
         self.foreign: list[str] = []
         self.left_out: list[str] = []
-        self._number: dict[int, tuple[int, Any]] = {}  # the object too, so that its id stays its
+        self._number: dict[
+            int, tuple[int, Any]
+        ] = {}  # keep the object, so that no other object gets its id
 
     def _find(self, value: Any) -> Callable[[Any, str], Any] | None:
         if _key_of(value) is not None:
@@ -99,19 +105,19 @@ class ModelWriter(ValueWriter):
         key = _key_of(value)
         assert key is not None
         entry = ENTRIES[key]
-        # Those of a Bunch are its items, of a named tuple its fields.
+        # The state of a Bunch is its items, that of a named tuple its fields.
         if isinstance(value, tuple):
             state: State = value._asdict()  # type: ignore[attr-defined]
         else:
             state = dict(value) if isinstance(value, dict) else dict(vars(value))
         state = {name: item for name, item in state.items() if name not in entry.transient}
         if isinstance(value, BaseEstimator):
-            state.pop("_metadata_request", None)  # for fit alone
+            state.pop("_metadata_request", None)  # only fit needs it
         if entry.take is not None:
             state = entry.take(state, value, self)
         written = {
             name: self.write(item, f"{where}.{name}" if where else f"{entry.name}.{name}")
-            for name, item in sorted(state.items())  # the same model, the same file
+            for name, item in sorted(state.items())  # so that equal models give equal files
         }
         self._number[id(value)] = len(self._number), value
         return {"object": [key, written]}
@@ -121,22 +127,26 @@ class ModelWriter(ValueWriter):
         try:
             content = skops.dumps(value)
         except Exception as error:
-            raise TypeError(f"{where} cannot be written, by skops neither: {error}") from error
+            raise TypeError(
+                f"{where} cannot be written, not even by skops: {error}. Replace it by an "
+                "estimator that a model file can contain."
+            ) from error
         self.foreign.append(type(value).__name__)
         return {"skops": self.add_part("skops", "skops", content)}
 
 
 class ModelReader(ValueReader):
-    """Turn JSON back into estimators, too.
+    """Turn JSON back into estimators.
 
     Parameters
     ----------
     arrays, weights : mapping of str to ndarray
     parts : mapping of str to bytes
     trusted : collection of str
-        Types that the caller lets skops build.
+        Types that skops may build because the caller trusts them.
     same : collection of str, default=()
-        Libraries whose version is that of the file: their estimators have all parameters.
+        Libraries that have the same version here as in the file, so that their estimators must
+        have all parameters.
     """
 
     def __init__(
@@ -159,20 +169,20 @@ class ModelReader(ValueReader):
     def part(self, name: Any) -> bytes:
         """Return a part."""
         if not isinstance(name, str) or name not in self.parts:
-            raise ModelFileError("the model names a part that is not there")
+            raise PartError("the model refers to a part that is missing")
         return self.parts[name]
 
     def _read_same(self, value: Any) -> Any:
         if type(value) is not int or not 0 <= value < len(self._built):
-            raise ModelFileError("the model refers to what is not there")
+            raise PartError("the model refers to an object that is missing")
         return self._built[value]
 
     def _read_object(self, value: Any) -> Any:
         if not isinstance(value, list) or len(value) != 2 or not isinstance(value[0], str):
-            raise ModelFileError("an object has no key and state")
+            raise PartError("an object must have a key and a state")
         key, written = value
         if key not in ENTRIES or not isinstance(written, dict):
-            raise ModelFileError(f"the class {key[:60]!r} is not one that a model file may hold")
+            raise PartError(f"a model file cannot contain the class {key[:60]!r}")
         entry = ENTRIES[key]
         kind: Any = entry.kind
         state = {name: self.read(item) for name, item in written.items()}
@@ -194,15 +204,16 @@ class ModelReader(ValueReader):
 
     def _read_foreign(self, value: Any) -> Any:
         content = self.part(value)
-        read_zip(content, value)  # no longer than it is
+        read_zip(content, value)  # check that it is not larger than the part
         skops = _skops(value, None)
         untrusted = [
             name for name in skops.get_untrusted_types(data=content) if name not in self.trusted
         ]
         if untrusted:
             raise ModelFileError(
-                f"The file holds {sorted(untrusted)}, which could run code of their own. If you "
-                "know who wrote the file, and know these types, pass their names as trusted=[...]."
+                f"The file contains the types {sorted(untrusted)}, which could run any code. If "
+                "you trust these types and the author of the file, pass trusted=[...] with their "
+                "names."
             )
         with refusing(value):
             return skops.loads(content, trusted=list(self.trusted))
@@ -214,8 +225,8 @@ def _skops(where: str, kind: type | None) -> Any:
     except ImportError as error:
         what = "an estimator" if kind is None else f"a {kind.__module__}.{kind.__qualname__}"
         raise ModelFileError(
-            f"{where} is {what} that is not among those of a model file; skops can keep it, but is "
-            "not installed here: pip install skhuihen[skops]."
+            f"{where} is {what}, which a model file can only contain with skops, but skops is not "
+            "installed. Install it: pip install skhuihen[skops]."
         ) from error
     return skops.io
 
@@ -225,34 +236,34 @@ def _key_of(value: Any) -> str | None:
     kind = type(value)
     root, _, _ = kind.__module__.partition(".")
     for key in _BY_NAME.get(kind.__name__, ()):
-        # Of one library, so nothing is imported that is not there already.
+        # Only entries of the same library, so that no other library is imported.
         if ENTRIES[key].module.partition(".")[0] == root and ENTRIES[key].kind is kind:
             return key
     return None
 
 
 def _check_attribute(kind: type, name: str) -> None:
-    """Refuse what would hide a method of the class."""
+    """Reject an attribute that would hide a method of the class."""
     if not name.isidentifier() or (name.startswith("__") and name.endswith("__")):
-        raise ModelFileError(f"{kind.__name__} cannot have an attribute {name[:60]!r}")
+        raise PartError(f"{kind.__name__} cannot have an attribute {name[:60]!r}")
     known = inspect.getattr_static(kind, name, None)
     if callable(known) or hasattr(type(known), "__get__"):
-        raise ModelFileError(f"{name!r} of {kind.__name__} is no attribute that can be set")
+        raise PartError(f"the attribute {name!r} of {kind.__name__} cannot be set")
 
 
 def _check_parameters(found: Any, *, may_lack: bool) -> None:
-    """Refuse an estimator without its parameters; those of another version take their defaults."""
+    """Reject missing parameters; in another version, set them to their defaults."""
     signature = inspect.signature(type(found).__init__).parameters
     for name in type(found)._get_param_names():
         if name not in vars(found):
             default = signature[name].default if name in signature else None
             if default is inspect.Parameter.empty or not may_lack:
-                raise ModelFileError(f"{type(found).__name__} has no {name!r}")
+                raise PartError(f"{type(found).__name__} has no parameter {name!r}")
             setattr(found, name, default)
 
 
 # --------------------------------------------------------------------------------------------------
-# Ours.
+# Estimators of this package.
 
 
 def _finish_abstractor(found: Any, reader: ModelReader) -> None:
@@ -262,13 +273,13 @@ def _finish_abstractor(found: Any, reader: ModelReader) -> None:
         found._table = RuleTable([Rule(*row) for row in found.rules_.itertuples(index=False)])
 
 
-#: What the nets of a classifier have that training needs later, and scoring does not.
+#: Attributes of a classifier's nets that later training needs and scoring does not.
 _OF_NET = ("lr", "max_epochs", "batch_size", "optimizer")
 _OF_NET_BEGIN = ("module__", "optimizer__", "iterator_train__", "iterator_valid__")
 
 
 def _take_classifier(state: State, found: Any, writer: ModelWriter) -> State:
-    """Write networks as arguments and weights, and leave out what scoring does not need."""
+    """Write networks as arguments and weights; leave out attributes that scoring does not need."""
     state["callbacks"] = state["old_data"] = None
     if found.callbacks:
         writer.left_out.append("callbacks")
@@ -281,7 +292,7 @@ def _take_classifier(state: State, found: Any, writer: ModelWriter) -> State:
             is_written = not trial.foreign
         except (TypeError, ValueError):
             is_written = False
-        if not is_written:  # it is for fit alone; what was fitted stands in base_estimator_
+        if not is_written:  # only fit needs it; base_estimator_ is the fitted one
             state[name] = None
             writer.left_out.append(name)
     nets = state.pop("estimators_", None)
@@ -291,7 +302,7 @@ def _take_classifier(state: State, found: Any, writer: ModelWriter) -> State:
 
 
 def _take_net(net: Any, writer: ModelWriter) -> State:
-    # Named so that the same weights of all networks are neighbors in the file, which packs better.
+    # With a suffix, the same weights of all networks are neighbors, so they compress better.
     suffix = f"/{len(writer.weights)}"
     for name, weight in net.module_.state_dict().items():
         writer.weights[name + suffix] = weight.detach().cpu().numpy()
@@ -314,7 +325,7 @@ def _finish_classifier(found: Any, reader: ModelReader) -> None:
         return
     written = found.estimators_
     if not isinstance(written, list) or not written:
-        raise ModelFileError("a classifier has no network")
+        raise PartError("a classifier has no network")
     found.estimators_ = [_build_net(net, found, reader) for net in written]
     found._made_with = {
         name: frozen(value)
@@ -333,7 +344,7 @@ def _finish_classifier(found: Any, reader: ModelReader) -> None:
 
 
 def _build_net(written: Any, classifier: Any, reader: ModelReader) -> Any:
-    """Build a network once its arguments and the shapes of its weights agree."""
+    """Check that the arguments and the shapes of the weights agree, then build a network."""
     import torch
 
     from skhuihen._training.net import SCORING_BATCH, HUIHENNet
@@ -341,7 +352,7 @@ def _build_net(written: Any, classifier: Any, reader: ModelReader) -> Any:
     from skhuihen.network.huihen import HUIHEN
 
     if not isinstance(written, dict) or not {"params", "weights", "seed"} <= set(written):
-        raise ModelFileError("a network has no arguments and weights")
+        raise PartError("a network must have arguments and weights")
     params, suffix = written["params"], written["weights"]
     weights = {
         name.removesuffix(suffix): weight
@@ -350,7 +361,7 @@ def _build_net(written: Any, classifier: Any, reader: ModelReader) -> Any:
     }
     dtype = np.dtype(classifier.dtype)
     if dtype not in (np.float32, np.float64):
-        raise ModelFileError("a network is of another precision than float32 and float64")
+        raise PartError("a network must have the precision float32 or float64")
     arguments = {
         name.removeprefix("module__"): value
         for name, value in params.items()
@@ -360,23 +371,27 @@ def _build_net(written: Any, classifier: Any, reader: ModelReader) -> Any:
     n_numbers = sum(weight.size for weight in weights.values())
     for name, value in arguments.items():
         if name not in known:
-            raise ModelFileError(f"a network has an argument {name[:60]!r}, which is not known")
-        # Whatever is a size of something is not larger than all of it.
+            raise PartError(f"a network has the unknown argument {name[:60]!r}")
+        # No size can be larger than the number of all weights.
         sizes = value if isinstance(value, list | tuple) else [value]
         if any(not isinstance(s, int | float) or not 0 <= s <= n_numbers for s in sizes):
-            raise ModelFileError(f"a network has {name}={str(value)[:60]}, which its weights lack")
+            raise PartError(
+                f"a network has {name}={str(value)[:60]}, which does not fit its weights"
+            )
         if len(sizes) > 100:
-            raise ModelFileError(f"a network has {len(sizes)} sizes in {name}")
+            raise PartError(f"a network has {len(sizes)} sizes in {name}; it can have at most 100")
     with torch.device("meta"):
         shapes = {name: tuple(w.shape) for name, w in HUIHEN(**arguments).state_dict().items()}
     if shapes != {name: weight.shape for name, weight in weights.items()} or any(
         weight.dtype != dtype for weight in weights.values()
     ):
-        raise ModelFileError("the weights of a network are of other shapes than it has")
+        raise PartError(
+            "the weights of a network have other shapes or types than its arguments say"
+        )
     generator = torch.Generator().manual_seed(written["seed"] % 2**63)
     for name in params:
         if not (name in _OF_NET or name.startswith(_OF_NET_BEGIN)):
-            raise ModelFileError(f"a network has {name[:60]!r}, which is not known")
+            raise PartError(f"a network has the unknown setting {name[:60]!r}")
 
     net = HUIHENNet(
         **{
@@ -406,7 +421,7 @@ def _build_net(written: Any, classifier: Any, reader: ModelReader) -> Any:
 
 
 # --------------------------------------------------------------------------------------------------
-# Others'.
+# Estimators of other libraries.
 
 
 def _take_lightgbm(state: State, found: Any, writer: ModelWriter) -> State:
@@ -426,7 +441,9 @@ def _finish_lightgbm(found: Any, reader: ModelReader) -> None:
         _check_lightgbm(text)
         found._Booster = Booster(model_str=text)
         if found._Booster.num_feature() != found._n_features:
-            raise ModelFileError("trees of LightGBM have another number of features")
+            raise PartError(
+                "the trees of LightGBM have another number of features than the classifier"
+            )
 
 
 _SIZES_OF_TREES = {
@@ -435,11 +452,11 @@ _SIZES_OF_TREES = {
 
 
 def _check_lightgbm(text: str) -> None:
-    """Refuse trees with sizes that no line bears out, for which LightGBM would ask memory."""
+    """Reject sizes that cannot be true, for which LightGBM would allocate memory."""
     for line in text.splitlines():
         name, _, value = line.partition("=")
         if name in _SIZES_OF_TREES and not (value.isdigit() and int(value) <= len(text)):
-            raise ModelFileError(f"trees of LightGBM have {line[:60]!r}")
+            raise PartError(f"the trees of LightGBM have an invalid size: {line[:60]!r}")
 
 
 def _take_xgboost(state: State, found: Any, writer: ModelWriter) -> State:
@@ -492,7 +509,7 @@ def _finish_tuned(found: Any, reader: ModelReader) -> None:
 def _finish_pipeline(found: Any, reader: ModelReader) -> None:
     for pair in found.steps:
         if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise ModelFileError("a pipeline has a step without a name")
+            raise PartError("a step of a pipeline must be a pair of name and estimator")
 
 
 _OURS = "skhuihen.preprocessing"
@@ -539,7 +556,7 @@ ENTRIES: dict[str, Entry] = {
         take=_take_classifier,
         finish=_finish_classifier,
     ),
-    # The values that they learn.
+    # Their fitted attributes.
     "skhuihen.Blend": Entry("skhuihen._companions.blending", "Blend"),
     "skhuihen.ApplicationEncoder": Entry(
         "skhuihen._encoding.applications", "ApplicationEncoder", ("params",)
@@ -552,7 +569,7 @@ ENTRIES: dict[str, Entry] = {
     "skhuihen.OptionalSubfields": Entry("skhuihen._events.behaviors", "OptionalSubfields"),
     "skhuihen.PiecewiseLinear": Entry(f"{_OURS}._bounded", "PiecewiseLinear"),
     "skhuihen.Range": Entry(f"{_OURS}._bounded", "Range"),
-    # scikit-learn's.
+    # Estimators of scikit-learn.
     **{
         f"sklearn.{name}": Entry(f"sklearn.{module}", name)
         for module, names in _SKLEARN.items()
@@ -571,7 +588,7 @@ ENTRIES: dict[str, Entry] = {
         ("_curve_scorer",),
         finish=_finish_tuned,
     ),
-    # The libraries of trees.
+    # Gradient boosting.
     "lightgbm.LGBMClassifier": Entry(
         "lightgbm", "LGBMClassifier", take=_take_lightgbm, finish=_finish_lightgbm
     ),

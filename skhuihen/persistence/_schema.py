@@ -1,4 +1,4 @@
-"""What a model's input is like, and rows that are made up after it."""
+"""Describes the input of a model, and makes up rows like it for the self-check."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from skhuihen._compat import TEXT
 from skhuihen._events.behaviors import Behaviors, _arrow_type
 from skhuihen._events.frames import as_frame, is_table
 from skhuihen._events.nested import is_nested
-from skhuihen.persistence._archive import ModelFileError
+from skhuihen.persistence._archive import PartError
 from skhuihen.preprocessing._profile import is_datetime
 
-#: Rows of the self-check, and the most events of one.
+#: Number of rows of the self-check, and the largest number of events of a row.
 N_ROWS, MOST_EVENTS = 12, 30
-#: A text of fewer rows may say who somebody is, and is not written down.
+#: A text that occurs in fewer rows could identify a person, so it is not written.
 FEWEST_ROWS = 5
 _MOST_TEXTS = 12
 
@@ -27,19 +27,19 @@ _MOST_TEXTS = 12
 def describe(
     X: Any, model: Any, units: Mapping[str, str]
 ) -> tuple[dict[str, Any], dict[str, Any], Any]:
-    """Return the schema of a table, what is noted of its rows, and made-up rows as values.
+    """Return the schema of a table, a summary of its rows, and made-up rows as values.
 
     Parameters
     ----------
     X : table or array
-        As the model takes it.
+        The input of the model.
     model : fitted classifier
     units : mapping of str to str
 
     Returns
     -------
     schema, training : dict
-        As JSON.
+        For the manifest.
     rows : dict
         For `build_rows`.
     """
@@ -58,7 +58,7 @@ def describe(
     nested = getattr(last, "behaviors", "behaviors")
     frame = as_frame(X, nested if isinstance(nested, str) else None)
     if not len(frame):
-        raise ValueError("X has no row. Pass the table that the model was fitted on.")
+        raise ValueError("X is empty. Pass the table that the model was fitted on.")
     columns_of = [_Column(frame[name], last, units) for name in frame.columns]
     names = {c.name for c in columns_of} | {
         f"{c.name}.{field}" for c in columns_of for field in c.fields
@@ -66,7 +66,8 @@ def describe(
     unknown = sorted(set(units) - names)
     if unknown:
         raise ValueError(
-            f"units names {unknown[0]!r}, which X does not have; it has {sorted(names)}."
+            f"units contains {unknown[0]!r}, which is not a column or subfield of X. Use one of "
+            f"{sorted(names)}."
         )
     training: dict[str, Any] = {"rows": len(frame)}
     applied_at = getattr(last, "applied_at", "applied_at")
@@ -119,7 +120,7 @@ class _Column:
         self.schema = _with_unit(self.schema, units.get(self.name))
 
     def make_up(self, random: np.random.Generator, base: pd.Timestamp) -> list[Any]:
-        """Return the name, the kind and the values of made-up rows."""
+        """Return the name and the kind of the column, and its values in the made-up rows."""
         column = self.column
         if self.events is not None:
             return [self.key, "events", self._make_up_events(random, base)]
@@ -146,7 +147,7 @@ class _Column:
             elif pd.api.types.is_integer_dtype(dtype):
                 return [self.key, "plain", made.round().astype(np.int64)]
             return [self.key, "plain", made]
-        # Texts, categories, and whatever else is not missing.
+        # Texts, categories, and values of all other types.
         known = column.dropna()
         counts = known.astype(object).map(str).value_counts()
         texts = sorted(counts.index[counts >= FEWEST_ROWS].tolist()[:_MOST_TEXTS])
@@ -166,8 +167,8 @@ class _Column:
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         row = np.repeat(np.arange(N_ROWS), lengths)
         behind = np.arange(n) - offsets[row]
-        # Sessions of some minutes, hours apart, all of the days before the application, and a
-        # last event after it, which must not count.
+        # Sessions of a few minutes, hours apart, in the days before the application. A third of the
+        # rows has a last event after the application, which must not count.
         gap = np.where(random.random(n) < 0.2, 9_000, 37) * 1_000_000
         elapsed = np.cumsum(gap * random.integers(1, 5, n))
         starts = elapsed[np.minimum(offsets[row], max(n - 1, 0))] if n else elapsed
@@ -205,7 +206,7 @@ class _Column:
     def _texts(
         self, name: str, values: pa.Array, random: np.random.Generator, n: int
     ) -> NDArray[np.object_]:
-        """Return texts of which none is of few applications alone."""
+        """Return texts that occur in several applications each."""
         assert self.events is not None
         found = pd.DataFrame({"row": self.events.rows, "text": values.to_pandas().astype(object)})
         of_rows = found.dropna().drop_duplicates()["text"].value_counts()
@@ -219,14 +220,14 @@ class _Column:
 
 
 def build_rows(rows: Any) -> Any:
-    """Return the table, or the array, of made-up rows."""
+    """Return the made-up rows as a table or an array."""
     if not isinstance(rows, dict):
-        raise ModelFileError("the self-check has no rows")
+        raise PartError("the self-check has no rows")
     if "array" in rows:
         return rows["array"]
     index = pd.RangeIndex(rows["index"])
     if not 1 <= len(index) <= 1_000:
-        raise ModelFileError(f"the self-check has {len(index)} rows")
+        raise PartError(f"the self-check has {len(index)} rows; it must have 1 to 1,000")
     columns: dict[Any, Any] = {}
     for name, kind, values in rows["columns"]:
         if kind == "events":
@@ -250,11 +251,11 @@ def build_rows(rows: Any) -> Any:
 def _events(values: Any, n_rows: int) -> Behaviors:
     offsets, fields = values
     if len(offsets) != n_rows + 1 or (np.diff(offsets) < 0).any() or offsets[0] != 0:
-        raise ModelFileError("the events of the self-check are of no row")
+        raise PartError("the events of the self-check do not belong to its rows")
     made = {}
     for name, (kind, array) in fields.items():
         if len(array) != offsets[-1]:
-            raise ModelFileError("the events of the self-check are of several numbers")
+            raise PartError("the subfields of the self-check have different lengths")
         arrow = _arrow_type(kind)
         if pa.types.is_timestamp(arrow):
             micro = pa.array(array, pa.int64()).cast(pa.timestamp("us"))
@@ -271,7 +272,7 @@ def _events(values: Any, n_rows: int) -> Behaviors:
 def _numbers(
     values: NDArray[np.float64], random: np.random.Generator, n: int
 ) -> NDArray[np.float64]:
-    """Return numbers from the middle of others, rounded so that none is one of them but by luck."""
+    """Return numbers from the middle of a range, rounded so that they reveal no actual value."""
     known = values[np.isfinite(values)]
     low, high = np.quantile(known, [0.05, 0.95]) if len(known) else (0.0, 1.0)
     return np.array([float(f"{x:.2g}") for x in random.uniform(low, high, n)])
@@ -282,7 +283,7 @@ def _with_unit(described: dict[str, Any], unit: str | None) -> dict[str, Any]:
 
 
 def _last_of(model: Any) -> Any:
-    """Return the classifier of a pipeline, whatever is around it."""
+    """Return the classifier of a pipeline, also inside calibration or a threshold."""
     for _ in range(10):
         if hasattr(model, "steps"):
             model = model.steps[-1][1]

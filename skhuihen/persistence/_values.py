@@ -1,7 +1,7 @@
-"""Typed values: what a model is made of, as JSON and arrays, and back.
+"""Typed values: the contents of a model as JSON and arrays, and back.
 
-The set of types is closed. A JSON object has one key, which names the type; null, booleans,
-integers, finite floats, texts and lists stand for themselves.
+Only the types below are possible. A JSON object has one key, which names the type of its value.
+Null, booleans, integers, finite floats, strings and lists are written as they are.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from skhuihen._compat import TEXT
-from skhuihen.persistence._archive import ModelFileError
+from skhuihen.persistence._archive import PartError
 
-#: Types that are themselves values, such as the dtype of an encoder.
+#: Types that can be values themselves, such as the dtype of an encoder.
 TYPES: dict[str, Any] = {
     **{name: getattr(np, name) for name in ("float16", "float32", "float64", "bool_", "object_")},
     **{f"int{n}": getattr(np, f"int{n}") for n in (8, 16, 32, 64)},
@@ -29,33 +29,33 @@ TYPES: dict[str, Any] = {
     **{"float": float, "int": int, "bool": bool, "str": str, "object": object},
 }
 _NAMES = {kind: name for name, kind in reversed(list(TYPES.items()))}
-#: Optimizers of torch that may stand among the parameters of a classifier.
+#: Optimizers of torch that a parameter of a classifier may name.
 OPTIMIZERS = (
     *("Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "ASGD", "NAdam", "RAdam", "RMSprop"),
     *("Rprop", "SGD"),
 )
-#: Characters of an array of texts, all of which are as wide as the longest.
+#: Largest size of an array of strings in characters; each takes as much space as the longest.
 LARGEST_TEXTS = 2**24
-#: Rows of a table.
+#: Largest number of rows of a table.
 LONGEST_RANGE = 10_000_000
 _TIMES = re.compile(r"<[mM]8\[(ns|us|ms|s|m|h|D)\]")
 _TEXTS = re.compile(r"<U\d{1,6}")
 
 
 class ValueWriter:
-    """Turn values into JSON, arrays aside.
+    """Turn values into JSON, and collect their arrays.
 
     Attributes
     ----------
     arrays : dict of str to ndarray
-        What goes into safetensors, by name.
+        The arrays to write as safetensors, by name.
     """
 
     def __init__(self) -> None:
         self.arrays: dict[str, NDArray[Any]] = {}
 
     def write(self, value: Any, where: str) -> Any:
-        """Return a value as JSON; ``where`` names it in errors."""
+        """Return a value as JSON; ``where`` is its name in errors."""
         if value is None or isinstance(value, bool):
             return value
         writer = self._find(value)
@@ -64,7 +64,7 @@ class ValueWriter:
         return writer(value, where)
 
     def _find(self, value: Any) -> Callable[[Any, str], Any] | None:
-        """Return what writes a value of this type."""
+        """Return the method that writes a value of this type."""
         kind = type(value)
         for known, write in (
             (int, self._write_integer),
@@ -97,21 +97,24 @@ class ValueWriter:
             return lambda v, w: {"type": _NAMES[v]}
         if isinstance(value, type) and value.__module__.startswith("torch.optim"):
             return self._write_optimizer
-        if isinstance(value, dict):  # ordered and default ones too: only what is in them counts
+        if isinstance(
+            value, dict
+        ):  # also OrderedDict and defaultdict, whose items are all that matters
             return self._write_dict
         return None
 
     def unknown(self, value: Any, where: str) -> TypeError:
-        """Return the error for a value that has no place in a file."""
+        """Return the error for a value that a file cannot contain."""
         kind = type(value)
         return TypeError(
-            f"{where} is a {kind.__module__}.{kind.__qualname__}, which has no place in a model "
-            "file: only values, arrays, tables and the estimators that load_model knows have."
+            f"{where} is a {kind.__module__}.{kind.__qualname__}, which a model file cannot "
+            "contain. It can contain plain values, arrays, tables and the estimators that "
+            "load_model knows. Replace it by one of these, or remove it."
         )
 
     def _write_integer(self, value: int, where: str) -> int:
         if not -(2**63) <= value < 2**64:
-            raise TypeError(f"{where} is {value}; integers of 64 bits at most have a place.")
+            raise TypeError(f"{where} is {value}; an integer must fit into 64 bits.")
         return value
 
     def _write_float(self, value: float, where: str) -> Any:
@@ -231,34 +234,34 @@ class ValueReader:
         }
 
     def read(self, value: Any) -> Any:
-        """Return the value that JSON stands for."""
+        """Return the value that is written as this JSON."""
         if isinstance(value, list):
             return self._items(value)
         if not isinstance(value, dict):
             return value
         if len(value) != 1:
-            raise ModelFileError("a value has not one type")
+            raise PartError("a value has no type or several types")
         ((kind, content),) = value.items()
         if kind not in self.readers:
-            raise ModelFileError(f"a value is of type {kind[:40]!r}, which is not known")
+            raise PartError(f"a value has the unknown type {kind[:40]!r}")
         return self.readers[kind](content)
 
     def _items(self, value: Any) -> list[Any]:
         if not isinstance(value, list):
-            raise ModelFileError("a list is missing where there must be one")
+            raise PartError("a value must be a list, but is not")
         return [self.read(item) for item in value]
 
     def _read_range(self, value: Any) -> range:
         found = range(*_three(_integers(value)))
-        if len(found) > LONGEST_RANGE:  # it costs nothing to write, and much to go through
-            raise ModelFileError(f"a range has {len(found)} numbers")
+        if len(found) > LONGEST_RANGE:  # a few bytes could describe a range that takes hours
+            raise PartError(f"a range has {len(found)} numbers, which is too many")
         return found
 
     def _read_dict(self, value: Any) -> dict[Any, Any]:
         pairs = [_of_length(self._items(pair), 2) for pair in _list(value)]
         found = dict(pairs)
         if len(found) != len(pairs):
-            raise ModelFileError("a dict has a key twice")
+            raise PartError("a dict has a key twice")
         return found
 
     def _read_scalar(self, value: Any) -> Any:
@@ -267,10 +270,10 @@ class ValueReader:
             return np.str_(_text(content))
         kind = np.dtype("bool" if name == "bool" else TYPES[_text(name)])
         if kind.kind not in "biuf":
-            raise ModelFileError(f"a scalar is of type {name!r}")
+            raise PartError(f"a scalar has the type {name!r}, which is not numeric")
         number = self.read(content)
         if not isinstance(number, int | float):
-            raise ModelFileError("a scalar is no number")
+            raise PartError("a scalar is not a number")
         return kind.type(number)
 
     def _read_objects(self, value: Any) -> NDArray[Any]:
@@ -283,16 +286,16 @@ class ValueReader:
         kind, shape, items = _of_length(_list(value), 3)
         longest = max((len(_text(item)) for item in _list(items)), default=0)
         if not _TEXTS.fullmatch(_text(kind)) or int(kind[2:]) > max(longest, 1):
-            raise ModelFileError("an array of texts is wider than its texts")
+            raise PartError("an array of strings has a larger width than its strings")
         if int(kind[2:]) * len(items) > LARGEST_TEXTS:
-            raise ModelFileError("an array of texts takes too much memory")
+            raise PartError("an array of strings takes too much memory")
         return _reshaped(np.array(items, dtype=kind), shape)
 
     def _read_times(self, value: Any) -> NDArray[Any]:
         kind, items = _of_length(_list(value), 2)
         found = self.read(items)
         if not _TIMES.fullmatch(_text(kind)) or found.dtype != np.int64:
-            raise ModelFileError("an array of times is of no known unit")
+            raise PartError("an array of times has an unknown unit")
         return found.view(kind)
 
     def _read_frame(self, value: Any) -> pd.DataFrame:
@@ -301,13 +304,13 @@ class ValueReader:
         if isinstance(index, range):
             index = pd.RangeIndex(index.start, index.stop, index.step)
         index = pd.Index(index, name=self.read(name))
-        # Before anything is built: a range costs nothing to write.
+        # Check this before the table is built: a few bytes could describe billions of rows.
         read = [_of_length(_list(column), 3) for column in _list(columns)]
         arrays = [self.read(values) for _, _, values in read]
         if any(not isinstance(a, np.ndarray) or a.shape != (len(index),) for a in arrays):
-            raise ModelFileError("a table has columns of several lengths")
+            raise PartError("the columns of a table have different lengths")
         if not arrays and len(index) > 1_000_000:
-            raise ModelFileError("a table has rows but no columns")
+            raise PartError("a table has rows but no columns")
         frame = pd.DataFrame(
             {
                 i: pd.Series(array, index=index, dtype=TEXT if kind == "text" else array.dtype)
@@ -321,7 +324,7 @@ class ValueReader:
     def _read_timestamp(self, value: Any) -> pd.Timestamp:
         ticks, unit, zone = _of_length(_list(value), 3)
         if unit not in ("s", "ms", "us", "ns") or not (zone is None or isinstance(zone, str)):
-            raise ModelFileError("a time is of no known unit")
+            raise PartError("a time has an unknown unit or time zone")
         (ticks,) = _integers([ticks])
         at = pd.Timestamp(np.datetime64(ticks, unit))
         return at if zone is None else at.tz_localize("UTC").tz_convert(zone)
@@ -333,38 +336,38 @@ class ValueReader:
 
     def _read_dtype(self, value: Any) -> np.dtype[Any]:
         if not re.fullmatch(r"[<|][biuf][1248]|\|O", _text(value)):
-            raise ModelFileError("a dtype is not known")
+            raise PartError(f"the dtype {_text(value)[:40]!r} is unknown")
         return np.dtype(value)
 
     def _read_optimizer(self, value: Any) -> Any:
         import torch
 
         if value not in OPTIMIZERS:
-            raise ModelFileError("an optimizer is not known")
+            raise PartError(f"the optimizer {str(value)[:40]!r} is unknown")
         return getattr(torch.optim, value)
 
 
 def _list(value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise ModelFileError("a list is missing where there must be one")
+        raise PartError("a value must be a list, but is not")
     return value
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise ModelFileError("a text is missing where there must be one")
+        raise PartError("a value must be a string, but is not")
     return value
 
 
 def _integers(value: Any) -> list[int]:
     if any(type(item) is not int or abs(item) >= 2**63 for item in _list(value)):
-        raise ModelFileError("an integer is missing where there must be one")
+        raise PartError("a value must be an integer of 64 bits, but is not")
     return value
 
 
 def _of_length(value: list[Any], length: int) -> list[Any]:
     if len(value) != length:
-        raise ModelFileError(f"a list has {len(value)} items instead of {length}")
+        raise PartError(f"a list has {len(value)} items instead of {length}")
     return value
 
 
@@ -374,5 +377,5 @@ def _three(value: list[Any]) -> list[Any]:
 
 def _reshaped(flat: NDArray[Any], shape: Any) -> NDArray[Any]:
     if math.prod(_integers(shape)) != len(flat) or any(size < 0 for size in shape):
-        raise ModelFileError("an array is of another shape than its items")
+        raise PartError("the shape of an array does not fit the number of its items")
     return flat.reshape(shape)

@@ -512,9 +512,12 @@ def _on_one_clock(
     if at is None:
         return time.tz_localize(None), None
     if (time.tz is None) != (at.tz is None):
+        of_events, of_application = (
+            "no time zone" if zone is None else f"the time zone {zone}" for zone in (time.tz, at.tz)
+        )
         raise ValueError(
-            f"events['time'] has time zone {time.tz} and applied_at has {at.tz}. Give both a time "
-            "zone or neither."
+            f"events['time'] has {of_events}, but applied_at has {of_application}. Both must have "
+            "a time zone, or neither. Use tz_localize on the one without a time zone."
         )
     if time.tz is not None:
         at = at.tz_convert(time.tz)

@@ -21,8 +21,7 @@ from skhuihen._estimators.state import pack_frames, unpack_frames
 from skhuihen._events.as_of import AsOf, read_as_of, read_piecewise
 from skhuihen._events.behaviors import Behaviors, join
 from skhuihen._events.frames import as_frame
-from skhuihen._tables.nested_parquet import NestedParquet
-from skhuihen._tables.parquet import is_parquet
+from skhuihen._tables.parquet import ParquetTable, is_parquet
 from skhuihen._tables.times import microseconds_of
 
 DAY = 86_400_000_000  # microseconds
@@ -65,7 +64,7 @@ class BehaviorTransformer(TransformerMixin, BaseEstimator):
     def _read_again(self, X: Any) -> tuple[Iterable[Any], Callable[[], Iterable[Behaviors]]]:
         """Return the columns, and a function that reads the cut events piece by piece."""
         if is_parquet(X):
-            source = NestedParquet(X, "X")
+            source = ParquetTable(X, "X")
             columns = [c for c in (self.behaviors, self.applied_at) if c is not None]
             source.require(columns)
             return source.columns, lambda: self._pieces_of(source.frames(columns))

@@ -41,11 +41,12 @@ class Table(NamedTuple):
 class Correspondence:
     """Place applications by their behaviors, so that similar applications are near each other.
 
-    An application's profile is the shares of its behaviors, computed from square roots of counts,
-    so that a burst of one behavior does not count too much. The average application is added with
-    a weight of 20, so that applications with few events are near the average. The axes are the
-    directions in which profiles differ most by chi-squared distance, which weighs rare behaviors
-    as much as frequent ones. Labels are never used.
+    An application is described by the shares of its behaviors (its row profile, in the words of
+    correspondence analysis), computed from square roots of counts, so that a burst of one behavior
+    does not count too much. The average application is added with a weight of 20, so that
+    applications with few events are near the average. The axes are the directions in which these
+    shares differ most by chi-squared distance, which weighs rare behaviors as much as frequent
+    ones. Labels are never used.
 
     Parameters
     ----------
@@ -149,7 +150,7 @@ class Correspondence:
     def _covariance(
         self, tables: Iterable[Table]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the average profile and the covariance of deviations from it."""
+        """Return the average shares of the behaviors and the covariance of deviations from them."""
         n_used = len(self._used)
         all_weight, of_total, of_square = 0.0, 0.0, 0.0
         of_roots, of_both = np.zeros(n_used), np.zeros(n_used)
@@ -157,14 +158,14 @@ class Correspondence:
         for roots, weight in self._blocks(tables):
             total = roots.sum(axis=1)
             inverse = 1 / (total + BESIDE)
-            profile, share = diags_array(inverse) @ roots, inverse * total
+            shares, own = diags_array(inverse) @ roots, inverse * total
             all_weight += weight.sum()
-            of_total += weight @ share
-            of_square += weight @ np.square(share)
-            of_roots += profile.T @ weight
-            of_both += profile.T @ (weight * share)
-            together += (profile.T @ (diags_array(weight) @ profile)).toarray()
-        # A profile deviates by (roots - total * average) / (total + BESIDE), which has mean 0.
+            of_total += weight @ own
+            of_square += weight @ np.square(own)
+            of_roots += shares.T @ weight
+            of_both += shares.T @ (weight * own)
+            together += (shares.T @ (diags_array(weight) @ shares)).toarray()
+        # Shares deviate by (roots - total * average) / (total + BESIDE), which has mean 0.
         average = of_roots / of_total
         cross = np.outer(of_both, average)
         together += of_square * np.outer(average, average) - cross - cross.T

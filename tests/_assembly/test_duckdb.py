@@ -334,7 +334,9 @@ def test_a_file_that_does_not_open_or_fit_is_named(bank, tmp_path, harm):
     before = sorted(tmp_path.iterdir())
     (*_, third, _, _) = sorted(files.iterdir())
     harm(third)
-    with pytest.raises(ValueError, match=rf"events: .*one Parquet table.*{third.name}"):
+    with pytest.raises(
+        ValueError, match=rf"events: the file .*{third.name} (cannot be read|does not fit)"
+    ):
         attach_behaviors(applications, files, output=tmp_path / "out", n_partitions=4)
     assert sorted(tmp_path.iterdir()) == before
 

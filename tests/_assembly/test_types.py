@@ -71,7 +71,7 @@ def test_carried(kind, inside):
 @pytest.mark.parametrize("kind", REFUSED)
 def test_refused_by_name(kind, inside, tmp_path):
     if kind == "union" and inside == "list":
-        pytest.skip("Arrow has no list of unions here")
+        pytest.skip("Arrow does not support a list of unions here")
     values = INSIDE[inside](REFUSED[kind])
     events = EVENTS.append_column("odd", values)
     message = r"(?s)Column 'odd' of (events|applications) is of type .* cannot use.*Convert it"

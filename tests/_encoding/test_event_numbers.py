@@ -228,8 +228,8 @@ def test_an_interval_beyond_the_edge_counts_as_the_edge(numbers):
     events = model._encoder.read(X)
     far = events.with_fields(interval=pa.array(np.where(events.numbers("interval") > 0, 1e9, 0)))
     np.testing.assert_array_equal(
-        model._encoder.events(far).interval, model._encoder.events(events).interval
+        model._encoder.encode(far).interval, model._encoder.encode(events).interval
     )
     np.testing.assert_array_equal(
-        model._encoder.events(far).numbers, model._encoder.events(events).numbers
+        model._encoder.encode(far).numbers, model._encoder.encode(events).numbers
     )

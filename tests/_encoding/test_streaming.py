@@ -15,7 +15,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 
 import skhuihen._encoding.streaming
-import skhuihen._tables.nested_parquet
+import skhuihen._tables.parquet
 from skhuihen import (
     BehaviorAbstractor,
     HUIHENClassifier,
@@ -55,7 +55,7 @@ def prepared(bank: Any, steps: Any, tmp_path_factory: pytest.TempPathFactory) ->
     applications = bank.applications.assign(overdue=bank.y, weight=1.0 + np.arange(240) % 3)
     attach_behaviors(applications, bank.events, output=folder / "attached", n_partitions=3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(skhuihen._tables.nested_parquet, "BATCH", 5000)
+        patch.setattr(skhuihen._tables.parquet, "BATCH", 5000)
         prepare_parquet(steps, folder / "attached", folder / "prepared")
     return folder / "prepared"
 
@@ -216,7 +216,7 @@ def streamed(prepared: Path, X: pd.DataFrame, rows: np.ndarray) -> StreamedAppli
         rows[:, None].astype(np.float32),
         np.zeros(len(rows), dtype=np.int64),
         np.ones(len(rows), dtype=np.float32),
-        lambda frame: classifier._encoder.events(classifier._encoder.read(frame)),
+        lambda frame: classifier._encoder.encode(classifier._encoder.read(frame)),
         "cpu",
     )
 
@@ -252,8 +252,8 @@ def test_the_events_are_those_of_the_application(X, prepared):
     lengths = X["behaviors"].array.list_lengths
     for buffer in dataset.buffers(np.arange(3, 200), np.random.default_rng(0)):
         found = np.zeros(len(buffer), dtype=np.int64)
-        owner = np.repeat(np.arange(len(buffer)), buffer.events.n_sessions)
-        np.add.at(found, owner, buffer.events.session_lengths)
+        owner = np.repeat(np.arange(len(buffer)), buffer.behaviors.n_sessions)
+        np.add.at(found, owner, buffer.behaviors.session_lengths)
         assert_array_equal(found, lengths[buffer.profile[:, 0].astype(int)])
 
 

@@ -802,9 +802,11 @@ def test_input_is_left_as_it_was():
 def test_refuses_two_time_zones(events_zone, zone):
     X = applications([[event(0)]], tz=events_zone)
     X["applied_at"] = applications([None], tz=zone)["applied_at"]
-    with pytest.raises(
-        ValueError, match=rf"'applied_at' is in time zone {zone}, .* {events_zone}\."
-    ):
+    found, of_events = (
+        "without a time zone" if name is None else f"in time zone {name}"
+        for name in (zone, events_zone)
+    )
+    with pytest.raises(ValueError, match=rf"'applied_at' is {found}, .* is {of_events}\."):
         used(X)
 
 

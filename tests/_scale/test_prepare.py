@@ -18,7 +18,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline, make_pipeline
 
-import skhuihen._tables.nested_parquet
+import skhuihen._tables.parquet
 from skhuihen import (
     BehaviorAbstractor,
     HUIHENClassifier,
@@ -55,7 +55,7 @@ def attached(bank: Any, tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(skhuihen._tables.nested_parquet, "BATCH", 3000)
+    monkeypatch.setattr(skhuihen._tables.parquet, "BATCH", 3000)
 
 
 def read(folder: Path) -> pd.DataFrame:

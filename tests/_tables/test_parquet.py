@@ -25,7 +25,7 @@ from skhuihen import (
     prepare_parquet,
     score_table,
 )
-from skhuihen._tables.parquet import as_pandas, cast_columns, find_parquet, open_parquet
+from skhuihen._tables.parquet import ParquetTable, as_pandas, cast_columns, find_parquet
 
 TINY = {
     "max_epochs": 1,
@@ -255,7 +255,7 @@ def test_odd_names_are_read_as_they_are(bank, tmp_path, monkeypatch, name):
     bank.applications.to_parquet(f"{name}-a.parquet")
     path = attach_behaviors(f"{name}-a.parquet", f"{name}.parquet", output=f"{name}-out")
     assert path == Path(f"{name}-out")
-    X = as_pandas(open_parquet(path, "X").to_table())
+    X = as_pandas(ParquetTable(path, "X").read())
     assert X["behaviors"].list.len().tolist() == wanted.tolist()
     assert sorted(os.listdir()) == sorted(
         ["a1.parquet", f"{name}.parquet", f"{name}-a.parquet", f"{name}-out"]
@@ -331,7 +331,7 @@ def test_int96_reaches_far(tmp_path, far_applications, far_events):
 @pytest.mark.parametrize("nanoseconds", [1999, 1000, 999, 0, -1, -1000, -1001])
 def test_int96_is_cut_to_microseconds_not_rounded(tmp_path, nanoseconds):
     if nanoseconds < 0 and nanoseconds % 1000 and int(pa.__version__.split(".")[0]) < 20:
-        pytest.skip("Arrow 19 cuts what was before 1970 toward it")
+        pytest.skip("Arrow 19 rounds times before 1970 up instead of down")
     applied_at = pa.array([datetime(1970, 1, 1)], pa.timestamp("us"))
     applications = pa.table({"user_id": [1], "applied_at": applied_at})
     time = pa.array([nanoseconds], pa.timestamp("ns"))

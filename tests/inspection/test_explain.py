@@ -124,7 +124,7 @@ def test_the_fast_path_gives_the_values_of_tables(bank, kind, monkeypatch):
                 asked.append(scores)
                 return scores
 
-            patch.setattr(module, "_scorer", by_tables)
+            patch.setattr(module, "_find_scores", by_tables)
             slow = explain(model, some, X[y == 0], depth=depth, **FEW)
         for a, b in zip(fast.values, slow.values, strict=True):
             np.testing.assert_allclose(a, b, atol=1e-6)

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from skhuihen.network.batch import ApplicationDataset, Events
+from skhuihen.network.batch import ApplicationDataset, EncodedBehaviors
 
 # Number of behaviors in each session of each application; no session is an empty history.
 histories = st.lists(st.lists(st.integers(1, 5), max_size=4), min_size=1, max_size=6)
@@ -81,7 +81,7 @@ def as_dataset(applications: Sequence[Application], dtype: type = np.float64) ->
     sessions = [session for application in applications for session in application.sessions]
     behaviors = [behavior for session in sessions for behavior in session]
     scale = [1 if b.amount is None else np.log1p(abs(b.amount)) for b in behaviors]
-    events = Events(
+    encoded = EncodedBehaviors(
         behavior=np.array([b.index for b in behaviors], dtype=np.int64),
         scale=np.array(scale, dtype=dtype),
         interval=np.array([b.interval for b in behaviors], dtype=dtype),
@@ -96,6 +96,6 @@ def as_dataset(applications: Sequence[Application], dtype: type = np.float64) ->
     )
     return ApplicationDataset(
         np.array([a.profile for a in applications], dtype=dtype),
-        events,
+        encoded,
         y=np.array([a.overdue for a in applications], dtype=np.int64),
     )

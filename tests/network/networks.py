@@ -20,6 +20,7 @@ SMALL: dict[str, Any] = {
     "intention_dim": 5,
     "habit_dim": 4,
     "hidden_units": (6, 4),
+    "mean_intention": False,  # as in the paper
 }
 SWITCHES = ("time_aware", "user_item_aware", "field_aware", "hierarchical", "log_interval")
 ABLATIONS = [{}, *({switch: False} for switch in SWITCHES), {"mean_intention": True}]

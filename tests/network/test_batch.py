@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from skhuihen.network.batch import ApplicationDataset, Events, pack
+from skhuihen.network.batch import ApplicationDataset, EncodedBehaviors, pack
 from tests.network.applications import MIXED, as_dataset, draw_applications, histories
 from tests.network.oracle import time_major
 
@@ -39,7 +39,7 @@ def test_batches_agree_with_a_loop(history, data):
     applications = draw_applications(history, n_profile=2, n_behaviors=5)
     unweighted = as_dataset(applications)
     weight = np.arange(1.0, len(history) + 1)
-    dataset = ApplicationDataset(unweighted.profile, unweighted.events, unweighted.y, weight)
+    dataset = ApplicationDataset(unweighted.profile, unweighted.behaviors, unweighted.y, weight)
     rows = data.draw(st.lists(st.integers(0, len(history) - 1), min_size=1, max_size=8))
 
     batch, y = dataset.__getitems__(rows)
@@ -53,7 +53,7 @@ def test_batches_agree_with_a_loop(history, data):
     sessions = [session for a in chosen for session in a.sessions]
     positions, steps, by_length = time_major([len(session) for session in sessions])
     behaviors = [sessions[i][t] for i, t in positions]
-    assert batch.event_steps == steps
+    assert batch.behavior_steps == steps
     assert batch.behavior.tolist() == [b.index for b in behaviors]
     assert batch.interval.tolist() == [b.interval for b in behaviors]
     assert batch.weekday.tolist() == [b.weekday for b in behaviors]
@@ -88,15 +88,18 @@ def test_a_batch_keeps_the_dtype_of_the_dataset(dtype):
 
 
 def test_labels_and_weights_are_optional():
-    batch, y = ApplicationDataset(np.zeros((3, 2)), Events.none(3))[1]
+    batch, y = ApplicationDataset(np.zeros((3, 2)), EncodedBehaviors.none(3))[1]
     assert batch.weight.tolist() == [1.0]
     assert y.tolist() == [0]
 
 
-def test_events_none_are_those_of_applications_without_sessions():
-    expected = as_dataset(draw_applications([[], [], []], 2, 5), np.float32).events
-    for field in fields(Events):
-        value, of_loop = getattr(Events.none(3), field.name), getattr(expected, field.name)
+def test_behaviors_none_are_those_of_applications_without_sessions():
+    expected = as_dataset(draw_applications([[], [], []], 2, 5), np.float32).behaviors
+    for field in fields(EncodedBehaviors):
+        value, of_loop = (
+            getattr(EncodedBehaviors.none(3), field.name),
+            getattr(expected, field.name),
+        )
         assert value.dtype == of_loop.dtype, field.name
         assert np.array_equal(value, of_loop), field.name
 
@@ -137,6 +140,6 @@ def test_cutting_leaves_the_dataset_alone():
     batch, y = dataset.__getitems__(range(len(dataset)))
     for tensor in (batch.profile, batch.weight, batch.behavior, batch.scale, y):
         tensor.fill_(9)
-    events = dataset.events
-    for array in (dataset.profile, dataset.weight, events.behavior, events.scale, dataset.y):
+    behaviors = dataset.behaviors
+    for array in (dataset.profile, dataset.weight, behaviors.behavior, behaviors.scale, dataset.y):
         assert not (array == 9).any()

@@ -60,7 +60,7 @@ def test_values_and_gradients_are_those_of_the_plain_path(history, switches):
     fast, plain = (net.double().eval() for net in pair(**switches))
     batch, y = drawn(history, switches)
     torch.testing.assert_close(fast.represent(batch), plain.represent(batch), rtol=0, atol=1e-14)
-    if not batch.event_steps:
+    if not batch.behavior_steps:
         return
     of_plain = gradients(plain, batch, y)
     for name, value in gradients(fast, batch, y).items():

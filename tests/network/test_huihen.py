@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
-from skhuihen.network.batch import ApplicationDataset, Events
+from skhuihen.network.architecture import ARCHITECTURE
+from skhuihen.network.batch import ApplicationDataset, EncodedBehaviors
 from skhuihen.network.huihen import HUIHEN
 from tests.network import oracle
 from tests.network.agreement import assert_agrees
@@ -199,7 +200,7 @@ def test_neighbors_with_behaviors_give_none_to_those_without(switches):
     represented = net.represent(batch)
     assert not represented[empty].any()
     assert represented[[i for i in rows if i not in empty]].any(dim=1).all()
-    nobody = ApplicationDataset(dataset.profile, Events.none(len(dataset), np.float64))
+    nobody = ApplicationDataset(dataset.profile, EncodedBehaviors.none(len(dataset), np.float64))
     torch.testing.assert_close(
         scores(net, dataset, rows)[empty], scores(net, nobody, empty), rtol=0, atol=1e-14
     )
@@ -217,7 +218,7 @@ def test_old_data_without_behaviors_teaches_profile_and_interaction_only():
 
 def test_parameters_of_the_paper():
     # 20 item clicks, 12 transform operations, 10 function widgets; 24 + 6 + 5 profile columns.
-    net = HUIHEN((20, 12, 10), (24, 6, 5))
+    net = HUIHEN((20, 12, 10), (24, 6, 5), mean_intention=False)
     d, n = 10, 30
     shapes = {
         "behavior_embedding.weight": (42, d),
@@ -281,3 +282,11 @@ def test_ablations_leave_out_what_they_do_not_use():
     assert len(make(field_aware=False).behavior_field_aware.weights) == 1
     for net in (make(hierarchical=False), make(hierarchical=False, mean_intention=True)):
         assert net.interaction.joint.weight.shape[1] == 4 + 3 * 3
+
+
+def test_the_defaults_of_a_classifier_are_those_of_the_network():
+    net = HUIHEN(BEHAVIORS, PROFILE)
+    of_classifier = HUIHEN(BEHAVIORS, PROFILE, **ARCHITECTURE)
+    shapes = [{n: w.shape for n, w in m.state_dict().items()} for m in (net, of_classifier)]
+    assert shapes[0] == shapes[1]
+    assert net.mean_dim == ARCHITECTURE["intention_dim"]
