@@ -88,8 +88,8 @@ def expected_failures(estimator: Any) -> dict[str, str]:
     return {check: reason for failing, check, reason in EXPECTED_FAILURES if failing is estimator}
 
 
-#: The order of rows changes the order of sums, and single precision rounds at 1e-7. The check requires
-#: 1e-7 of probabilities in double precision, so it depends on the processor whether it fails.
+#: The order of rows changes the order of sums, and single precision rounds at 1e-7. The check
+#: requires 1e-7 of probabilities in double precision, so the processor decides whether it fails.
 ROUNDED = "check_methods_sample_order_invariance"
 
 
