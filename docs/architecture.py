@@ -130,8 +130,8 @@ def draw(arrows: dict[str, list[str]]) -> str:
         '<defs><marker id="tip" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" '
         f'markerHeight="7" orient="auto"><path d="M0 0L10 5L0 10z" fill="{GREY}"/></marker></defs>',
         _text(20, 24, "Arrows: imports, without those that follow from others.", INK, 14),
-        _text(490, 24, "1 to 9: the way of a table", BLUE, 14),
-        _text(740, 24, "a to f: the way of old data", ORANGE, 14),
+        _text(490, 24, "1 to 9: the route of a table", BLUE, 14),
+        _text(740, 24, "a to f: the route of old data", ORANGE, 14),
     ]
     for start, to in drawn:
         drop = y[to] - y[start] - HEIGHT

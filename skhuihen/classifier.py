@@ -114,12 +114,12 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         cloned, with `id_columns` and `dtype` set to those given here. None is
         ``ProfileEncoder()``.
     id_columns : sequence of str, default=("user_id", "application_id")
-        Columns that are never profile. Absent ones are ignored. The first one with repeated
-        values identifies the user. All rows of a user are then held out together, in `fit`, for
-        early stopping and in the folds of `base_estimator` and `teacher`, because a network
-        recognizes a history that it has seen.
+        Columns that never count as profile. Those that X does not have are ignored. The first one
+        with repeated values identifies the user. All rows of a user are then held out together, in
+        `fit`, for early stopping and in the folds of `base_estimator` and `teacher`, because a
+        network recognizes a history that it has seen.
     dropout : float, default=0.6
-        Dropout rate after each of these layers.
+        Dropout rate after each hidden UPI layer.
     event_numbers : "auto", sequence of str or None, default="auto"
         Numeric subfields of the behaviors that the time-aware GRU reads as numbers, in addition
         to the paper's use of amounts and intervals. ``"auto"`` uses, if present, the interval
@@ -139,49 +139,50 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         a pipeline. Pass ``FrozenEstimator(model)`` to use a fitted model as it is. A single
         network holds out no row; the weights are then 0.65 and 0.35.
     teacher : "auto", classifier, "base" or None, default="auto"
-        A model that gives guidance probabilities. The network learns them together with the
-        labels, by equation 16, which the paper uses in step one only. The network then contains
-        what the teacher knows, such as that of trees on window statistics, and the teacher is not
-        needed for scores. It is cross-fitted here on the rows that each network learns from (ten
-        fits for five networks), on the table that `base_estimator` would see. A `FrozenEstimator`
-        is used as it is, and must not have seen these rows. ``"base"`` is `base_estimator`.
+        A model that gives guidance probabilities. The network learns them together with the labels,
+        by equation 16, which the paper uses in step one only. The network then contains what the
+        teacher knows, such as that of trees on window statistics, and the teacher is not needed for
+        scores. It is cross-fitted here on the rows that each network learns from (ten fits for five
+        networks), on the table that `base_estimator` would see. A `FrozenEstimator` is used as it
+        is, and must not have seen these rows. ``"base"`` uses `base_estimator`.
 
         ``"auto"`` is LightGBM on profile, `WindowStatistics`, `IntervalStatistics` and topics, and
-        a logistic regression on the profile, weighted by another one. After a warm start the
-        network of step one replaces the one on the profile, and the trees see its scores. It
-        requires a table in memory with at least 100 rows, or users, of each class. If it was used,
-        `history_` has ``train_divergence``. None is no teacher. For the teacher of step one, see
-        `warm_start_from`.
+        a logistic regression on the profile; a second logistic regression weighs the two. After a
+        warm start the network of step one replaces the one on the profile, and the trees see its
+        scores. ``"auto"`` requires a table in memory with at least 100 rows, or users, of each
+        class. If it was used, `history_` has ``train_divergence``. None means no teacher. For the
+        teacher of step one, see `warm_start_from`.
     guidance_weight : float, default=1.0
-        Weight of the guidance of `teacher`, alpha of equation 16; fixed here. 0 is no teacher.
+        Weight of the guidance of `teacher`: alpha of equation 16, which is fixed here. 0 means no
+        teacher.
     n_estimators : int, default=5
-        Number of networks; their log-odds are averaged. Each holds out one fold and learns from
-        the others, so every row has a score from a network that has not seen it (see
-        `oof_log_odds_`). These scores calibrate the probabilities and set the weight of the base
-        estimator. 1 learns from all rows, in a fifth of the time, and is not calibrated.
+        Number of networks; their log-odds are averaged. Each holds out one fold and learns from the
+        others, so every row has a score from a network that has not seen it (see `oof_log_odds_`).
+        These scores calibrate the probabilities and set the weight of the base estimator. A single
+        network learns from all rows in a fifth of the time, and is not calibrated.
     lr : float, default=0.02
-        Learning rate of Adam; with a schedule, its peak.
+        Learning rate of Adam; with ``schedule="one_cycle"``, its peak.
     schedule : {"one_cycle", "constant"}, default="one_cycle"
         Learning rate schedule. ``"one_cycle"`` rises to `lr` in the first quarter of the training
         and then falls to 0. ``"constant"`` is the paper's form, with ``lr=0.001``.
     weight_decay : float or "auto", default="auto"
         L2 penalty of Adam, on the mean loss of a row. ``"auto"`` is 0.001 for up to 3,400 training
-        rows. Beyond, it falls with the square of their number, to 0.00001 at 34,000, because many
-        rows need less regularization. The rows are those of `fit`, of the first `partial_fit`, or
-        of step one of a warm start. The paper gives none, which is 0.
+        rows. Above that, it falls with the square of their number, to 0.00001 at 34,000, because
+        many rows need less regularization. The rows are those of `fit`, of the first `partial_fit`,
+        or of step one of a warm start. The paper mentions no penalty, which is 0.
     max_epochs : int, default=15
-        Passes over the training rows; with `early_stopping`, the maximum.
+        Number of passes over the training rows; with `early_stopping`, the maximum.
     batch_size : int, default=128
         Applications per step; -1 uses all.
     early_stopping : bool, default=False
-        Hold out part of the rows, stop when the AUC there no longer improves (nor, at equal
-        AUC, the loss), and keep the best epoch. Use it with ``schedule="constant"`` and
-        ``max_epochs=200`` or so: a cycle that is cut off has not converged.
+        Hold out part of the rows, stop when neither the AUC on them improves nor, at equal AUC, the
+        loss, and keep the best epoch. Use it with ``schedule="constant"`` and ``max_epochs=200`` or
+        so: a cycle that is cut off has not converged.
     validation_fraction : float, default=0.1
         Share of the rows to hold out.
     n_iter_no_change : int, default=30
-        Epochs without improvement before stopping. Small data improve slowly and unevenly: less
-        patience stops good networks too early.
+        Epochs without improvement before stopping. On small data, networks improve slowly and
+        unevenly, and a smaller number stops good ones too early.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, as in scikit-learn. They multiply `sample_weight`, and
         ``"balanced"`` takes `sample_weight` into account. Probabilities are then those of a
@@ -203,7 +204,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         1 shows a progress bar with the maximum time left.
     random_state : int, RandomState or None, default=None
         Seeds weights, dropout, shuffling, the held-out rows, and the folds of `base_estimator` and
-        `teacher`. The same seed gives bitwise the same result with the same number of torch
+        `teacher`. The same seed gives exactly the same result with the same number of torch
         threads. Global random state is neither read nor changed.
     net_params : dict, default=None
         Additional parameters of the skorch net, such as ``{"optimizer": torch.optim.SGD}``. Those
@@ -253,21 +254,21 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Encodes the numbers of behaviors for the network.
     topics_ : Correspondence
         Its ``loadings_`` place each of ``vocabulary_.behaviors_`` (rows) on each topic (columns).
-        It uses the behaviors in sessions, so its topics differ from those of a `BehaviorTopics`
-        in front.
+        It uses the behaviors in sessions, so its topics differ from those that
+        `BehaviorTopics` finds in all events.
     vocabulary_ : BehaviorVocabulary
         The behaviors that have a vector. Other behaviors add only their time.
     feature_names_in_ : ndarray of str
         Columns seen in `fit`, without `id_columns` and datetimes. Only for tables.
     n_features_in_ : int
-        Their number.
+        Number of these columns.
     warm_start_student_ : HUIHENClassifier
         After `warm_start_from`, the network of step one: a fitted classifier of profiles.
 
     See Also
     --------
-    BehaviorAbstractor, Sessionizer : The steps in front.
-    warm_start_from : Pre-train the profile's part on old data without behaviors.
+    BehaviorAbstractor, Sessionizer : The steps before this one.
+    warm_start_from : Pre-train the profile part of the network on old data without behaviors.
     partial_fit : Continue training with labels that arrive later.
 
     Notes
@@ -412,13 +413,13 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         can still be used, and an unfitted one raises `NotFittedError`.
 
         With Parquet, the profile, the labels and what is learned from them are in memory. Events
-        are read in buffers of about 8 million behaviors, each from several row groups. Each epoch
-        draws the row groups of a buffer, their order, and the order of applications in the buffer
-        again. A batch contains only applications of one buffer, and the last batch of a buffer
-        may be smaller. Encoders, vocabulary, topics, weights and held-out rows are those of the
-        whole table. If all behaviors fit into one buffer, the network is bitwise the same as for a
-        table in memory. With more, the same seed and the same files, in the same row groups, give
-        bitwise the same result. Held-out rows are read a second time in each epoch.
+        are read in buffers of about 8 million behaviors, each from several row groups. For each
+        epoch, the row groups of a buffer, their order, and the order of applications in the buffer
+        are drawn again. A batch contains only applications of one buffer, and the last batch of a
+        buffer may be smaller. Encoders, vocabulary, topics, weights and held-out rows are those of
+        the whole table. If all behaviors fit into one buffer, the network is exactly the same as
+        for a table in memory. If not, the same seed and the same files, in the same row groups,
+        give exactly the same result. Held-out rows are read a second time in each epoch.
         """
         self._check_parameters()
         X, y, sample_weight, source = self._open(X, y, sample_weight)
@@ -478,17 +479,17 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Continue training for one pass over new applications.
 
-        For labels that arrive week by week. The first call sets up encoders and networks as `fit`
-        does, from the rows given and from a warm start if there is one. Later calls, and calls
-        after `fit`, continue with the same optimizer. No row is held out and training does not
-        stop early.
+        Use it for labels that arrive week by week. The first call sets up encoders and networks as
+        `fit` does, from the rows given and from a warm start if there is one. Later calls, and
+        calls after `fit`, continue with the same optimizer. No row is held out and training does
+        not stop early.
 
         Parameters
         ----------
         X : DataFrame, other table, array or Parquet of shape (n_applications, n_columns)
             With the columns of the first call. Parquet is read as in `fit`.
         y : array-like of shape (n_applications,), or str
-            As in `fit`. After the first call, `y` may hold one class only.
+            As in `fit`. After the first call, `y` may contain only one class.
         classes : array-like of shape (2,), default=None
             Both labels; required in the first call if one is missing from `y`.
         sample_weight : array-like of shape (n_applications,) or str, default=None
@@ -522,10 +523,10 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         ``schedule="constant"``. `max_epochs`, `random_state` and the parameters of early stopping
         apply to `fit` only. `blend_` does not change.
 
-        Calls repeat bitwise, even if the classifier was pickled in between: ``k`` calls on the
-        same rows equal ``fit`` with ``max_epochs=k``, ``schedule="constant"``, one network,
-        without early stopping and without a teacher. After early stopping, training continues
-        from the best epoch's weights and the last epoch's optimizer. After a teacher, it
+        Results are exactly reproducible, even if the classifier is pickled between calls: ``k``
+        calls on the same rows equal ``fit`` with ``max_epochs=k``, ``schedule="constant"``, one
+        network, without early stopping and without a teacher. After early stopping, training
+        continues from the best epoch's weights and the last epoch's optimizer. After a teacher, it
         continues with labels alone.
 
         Examples
@@ -576,7 +577,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         max_epochs: int | None = None,
         batch_size: int | None = None,
     ) -> Self:
-        """Pre-train the profile's part on old data without behaviors, under a teacher.
+        """Pre-train the profile part of the network on old data without behaviors.
 
         Step one trains at once, with the current parameters of this classifier (except
         `callbacks`, `class_weight`, `n_estimators`, `base_estimator` and `teacher`). Each call of
@@ -616,7 +617,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             them; 1 trains old and new weights alike. Not used if `net_params` sets
             ``"optimizer__param_groups"``.
         max_epochs, batch_size : int, default=None
-            Those of step one; None uses the classifier's own.
+            Those of step one. None uses the parameters of the classifier.
 
         Returns
         -------
@@ -635,10 +636,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Notes
         -----
         The paper transfers the UPI layers only. Here the profile encoder and the field matrices of
-        the profile are transferred too: without them the inputs of those layers would have
-        another meaning. The weights of T and H in the UPI layers are not transferred, because
-        both are zero in step one. They start at zero, so step two starts at the scores of step
-        one.
+        the profile are transferred too: without them the inputs of those layers would have another
+        meaning. The weights of T and H in the UPI layers are not transferred, because both are zero
+        in step one. They start at zero, so step two starts from the scores of step one.
 
         References
         ----------
@@ -700,10 +700,11 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         return student
 
     def find_old_rows(self, X: Any) -> NDArray[np.bool_]:
-        """Find rows that are in the old data of `warm_start_from`: evaluation on them leaks.
+        """Find rows that are in the old data of `warm_start_from`; to evaluate on them is a leak.
 
-        Rows are the same if their encoded profiles and the identifiers (`id_columns`) in both
-        tables are the same. Without identifiers, two people with the same profile count as one.
+        Two rows count as the same if their encoded profiles are the same, and so are the
+        identifiers (`id_columns`) that both tables have. Without identifiers, two people with the
+        same profile count as one.
 
         Parameters
         ----------
@@ -777,7 +778,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_applications,)
-            Of type `dtype`: more digits would be noise.
+            Of type `dtype`, because more digits would be noise.
         """
         check_is_fitted(self)
         frame = self._check_table(X, reset=False)
@@ -819,7 +820,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     def transform(self, X: Any) -> NDArray[np.floating]:
         """Return the intention T of the last session and the habit H, side by side.
 
-        With several networks, only those of the first: each network has axes of its own.
+        With several networks, these are those of the first network, because the columns of
+        different networks have different meanings.
 
         Parameters
         ----------
@@ -991,7 +993,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         if not encoder.profile_encoder_.n_features_in_ and not any(encoder.vocabulary_.sizes_):
             raise ValueError(
                 "X has neither a profile column nor an event to learn from. Its columns are "
-                f"{list(frame.columns)}."
+                f"{list(frame.columns)}. Pass a table with at least one of the two."
             )
         device = find_device(self.device)
         dataset: _Applications
@@ -1203,7 +1205,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         unknown = set(y.tolist()) - set(known)
         if unknown:
             raise ValueError(
-                f"y contains {sorted(unknown, key=str)[:5]}, but the classes are {known}."
+                f"y contains {sorted(unknown, key=str)[:5]}, but the classes are {known}. Pass "
+                "only labels of these classes, or call fit."
             )
         return np.searchsorted(self.classes_, y)
 

@@ -40,7 +40,7 @@ class OutOfTimeSplit(BaseCrossValidator):
         Number of folds. 1 gives a single out-of-time sample.
     gap : str or timedelta, default="0D"
         Time from an application until its label is known, such as ``"90D"``. Training rows have
-        ``applied_at + gap < cut``, so for dates without times, `gap` whole days are dropped.
+        ``applied_at + gap < cut``; if times are only dates, ``"90D"`` drops 90 whole days.
     test_size : str or timedelta, default=None
         Length of each test period; the last one ends with the last application. None makes
         periods with about equal numbers of applications, ``n // (n_splits + 1)`` each.
@@ -55,18 +55,18 @@ class OutOfTimeSplit(BaseCrossValidator):
 
     See Also
     --------
-    sklearn.model_selection.TimeSeriesSplit : The same by row number.
+    sklearn.model_selection.TimeSeriesSplit : Splits by row number instead of time.
     skhuihen.attach_behaviors : Excludes events after each application.
 
     Notes
     -----
-    Users are dropped from the test part, not from the training part, because the training part
-    must be what the bank had at the cut. Who comes back later is only known after it, and it is
-    informative: those who paid may borrow again. The score is therefore for users new to the
+    Users are dropped from the test part, not from the training part, because the training part must
+    be what the bank had at the cut. Which users come back later is only known after the cut, and it
+    is informative: those who paid may borrow again. The score is therefore for users new to the
     model. Groups passed to `split` have the same effect as `by_user`.
 
-    The cut concerns labels. Behaviors are cut at each application by `attach_behaviors` and all
-    later steps, wherever the application falls.
+    The cut applies to labels. Behaviors are cut at the time of each application by
+    `attach_behaviors` and all later steps, in either part.
 
     Examples
     --------
@@ -155,16 +155,16 @@ class OutOfTimeSplit(BaseCrossValidator):
                     continue
                 counts = _count(fate)[fold]
                 raise ValueError(
-                    f"The {part} part of fold {fold} (cut at {start}) has {lack}; its rows are "
-                    f"{counts}. Pass fewer n_splits, a shorter gap, or a longer test_size or "
-                    "max_train_size; report(X) counts the rows of each fold."
+                    f"The {part} part of fold {fold} (cut at {start}) has {lack}. The fold "
+                    f"has these rows: {counts}. Pass fewer n_splits, a shorter gap, or a longer "
+                    "test_size or max_train_size; report(X) counts the rows of each fold."
                 )
             train, test = map(np.flatnonzero, is_of)
             folds.append((train, test))
         return iter(folds)
 
     def report(self, X: Any, groups: Any = None) -> pd.DataFrame:
-        """Count the fates of the applications in each fold.
+        """Count what happens to the applications in each fold.
 
         Parameters
         ----------
@@ -243,7 +243,7 @@ class OutOfTimeSplit(BaseCrossValidator):
         if not size:
             raise ValueError(
                 f"n_splits={self.n_splits} folds require at least {self.n_splits + 1} "
-                f"applications; X has {len(time)}."
+                f"applications; X has {len(time)}. Pass fewer n_splits, or more applications."
             )
         end = ordered[-1] + 1
         back = np.arange(self.n_splits, 0, -1)

@@ -444,8 +444,8 @@ def test_what_packed_parts_may_become(small_file: bytes, tmp_path: Path) -> None
         (content[:-3], {"size": size}, "does not become"),
         (content, {"size": size - 1}, "does not become"),
         (content, {"size": size + 1}, "does not become"),
-        (content, {"size": LARGEST_FILE + 1}, "has another size"),
-        (content, {"size": size, "stride": 7}, "has another size"),
+        (content, {"size": LARGEST_FILE + 1}, "has a different size"),
+        (content, {"size": size, "stride": 7}, "has a different size"),
         (content, {"size": LARGEST_FILE}, "at most"),
         (b"PK\x03\x04" + content, {"size": size}, "cannot be read"),
     ]:
@@ -506,7 +506,7 @@ def test_weights_of_another_shape(small_file: bytes, tmp_path: Path) -> None:
     parts = unpack(small_file)
     path = tmp_path / "a.model"
     for old, new, message in [
-        (b'["module__habit_dim",4]', b'["module__habit_dim",5]', "other shapes"),
+        (b'["module__habit_dim",4]', b'["module__habit_dim",5]', "different shapes"),
         (
             b'["module__habit_dim",4]',
             b'["module__habit_dim",1000000000]',
@@ -528,7 +528,7 @@ def test_a_model_that_scores_otherwise(small_file: bytes, tmp_path: Path) -> Non
     weights[-40:] = np.ones(10, dtype="<f4").tobytes()
     path = tmp_path / "a.model"
     path.write_bytes(resealed({**parts, "weights.safetensors": bytes(weights)}))
-    with pytest.raises(ModelFileError, match="gives other scores than when it was saved"):
+    with pytest.raises(ModelFileError, match="gives different scores than when it was saved"):
         load_model(path)
 
 

@@ -92,21 +92,22 @@ def attach_behaviors(
         come last. The order is arbitrary for events that differ only in lists or other columns that
         cannot be sorted.
     lookback : str or timedelta, default=None
-        How long before the application events count, for example ``"180D"``. None: no limit.
+        How far back before the application events count, for example ``"180D"``. None means no
+        limit.
     behaviors : str, default="behaviors"
         The name of the new column.
     return_report : bool, default=False
         Whether to also return the counts below.
     output : path, default=None
         A new folder to write the result to as Parquet, one file per partition. It must not exist
-        yet. The engine of Ibis tables writes the folder itself, so it must have access to it. None:
-        return the result, which must fit into memory.
+        yet. The engine of Ibis tables writes the folder itself, so it must have access to it. None
+        returns the result, which must then fit into memory.
     n_partitions : int, default=None
         The number of partitions. Each one joins some consecutive rows of ``applications`` with the
-        events of their users, so more partitions need less memory. The result is the same. None: as
-        many as ``memory_limit`` requires.
+        events of their users, so more partitions need less memory. The result is the same. None
+        uses as many as ``memory_limit`` requires.
     memory_limit : str, default=None
-        How much memory DuckDB may use, for example ``"2GB"``; see the notes. None: 80% of the
+        How much memory DuckDB may use, for example ``"2GB"``; see the notes. None means 80% of the
         memory.
     verbose : int, default=0
         1 shows a progress bar over the partitions.
@@ -142,7 +143,7 @@ def attach_behaviors(
           ``events_with_null_key``
         - ``pairs_too_late``: the event is not before the application
         - ``pairs_known_too_late``: the event was not known before the application
-        - ``pairs_before_lookback``: the event is older than the look-back
+        - ``pairs_before_lookback``: the event is older than ``lookback``
         - ``pairs_used``: the remaining pairs, which are the events of the result
 
     Raises
@@ -163,9 +164,9 @@ def attach_behaviors(
     Warns
     -----
     UserWarning
-        Without ``return_report``, if the keys hardly match. This is so if no application has an
-        event (for an empty ``events``, only with 20 applications or more). It is also so if fewer
-        than 1 in 20 applications have events while most events belong to nobody.
+        Without ``return_report``, if the keys hardly match: if no application has an event (for an
+        empty ``events``, only with 20 applications or more), or if fewer than 1 in 20 applications
+        have events while most events belong to nobody.
 
         If times look wrong: 1% or more of the times in a column are in January 1970; with 20
         applications or more, most are over 60 days after the last event; or nearly all times (95%)
@@ -195,10 +196,10 @@ def attach_behaviors(
 
     For Ibis tables, nothing runs without ``return_report`` or ``output``. Missing keys and times
     then raise no error: such applications get no events, and such events belong to no application.
-    No warnings are given either. With ``return_report`` or ``output``, both work as for frames.
-    DuckDB and Spark return the same rows, including ties and nulls (``tests/test_spark.py``). On
-    Spark, ``TIMESTAMP`` counts as a time in UTC and ``TIMESTAMP_NTZ`` as a time without zone;
-    events cannot contain maps.
+    No warnings are given either. With ``return_report`` or ``output``, errors and warnings are
+    those for frames. DuckDB and Spark return the same rows, including ties and nulls
+    (``tests/test_spark.py``). On Spark, ``TIMESTAMP`` counts as a time in UTC and ``TIMESTAMP_NTZ``
+    as a time without zone; events cannot contain maps.
 
     Examples
     --------
@@ -272,7 +273,7 @@ def _as_keys(by: Any) -> list[tuple[str, str]]:
 
 
 def _window(lookback: Any, known_at: str | None, known_after: Any) -> tuple[int | None, int]:
-    """Return the look-back and the reporting delay, both in microseconds."""
+    """Return the lookback and the reporting delay, both in microseconds."""
     reach = None if lookback is None else microseconds_of(lookback, "lookback")
     if known_after is None:
         return reach, 0
@@ -333,7 +334,7 @@ def _attach_in_place(
     """Attach Ibis tables on their own engine; run only what the caller asked for."""
     if not (is_ibis(applications) and is_ibis(events)):
         raise TypeError(
-            f"applications is a {type(applications).__name__} and events a "
+            f"applications is a {type(applications).__name__} and events is a "
             f"{type(events).__name__}; an Ibis table can only be joined with an Ibis table. Load "
             "the other table into the same backend (connection.create_table), or execute the Ibis "
             "table (.to_pandas())."

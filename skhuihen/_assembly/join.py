@@ -363,14 +363,14 @@ def audit_tables(run: Run, join: Join) -> dict[str, int]:
             also = " (or floats of 2**53 and above, which have lost digits)" if is_float else ""
             raise ValueError(
                 f"Column {column!r} of applications has {n_nulls} missing values{also}; every "
-                "application needs a value. Fill in the values or drop these applications."
+                "application must have a value. Fill in the values or drop these applications."
             )
     counts |= of_events
     n_nulls = counts.pop("null_times")
     if n_nulls:
         raise ValueError(
-            f"Column {names.time!r} of events has {n_nulls} missing times; every event needs a "
-            "time. Fill in the times or drop these events."
+            f"Column {names.time!r} of events has {n_nulls} missing times; every event must have "
+            "a time. Fill in the times or drop these events."
         )
     return counts | _row(run, join.stranger_counts())
 

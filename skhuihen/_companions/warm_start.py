@@ -1,7 +1,7 @@
 """Step one of the transfer auxiliary network: pre-training on old data (section 4).
 
 The transfer auxiliary network of Figure 3 is the whole network, trained on applications without
-events. T and H are then zero, so only the profile's part and the UPI layers learn.
+events. T and H are then zero, so only the profile part and the UPI layers learn.
 """
 
 from __future__ import annotations

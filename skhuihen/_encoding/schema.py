@@ -25,7 +25,7 @@ class TableSchema:
     column : str
         The nested column.
     identifiers : frozenset of str
-        Columns that are never profile: `id_columns` and the keys of the join.
+        Columns that never count as profile: `id_columns` and the keys of the join.
     times : frozenset of str
         Columns of dates and times.
     """

@@ -33,7 +33,7 @@ class AsOf:
     n_too_late : int
         Events at or after the application.
     n_before_lookback : int
-        Events before the look-back.
+        Events before the lookback.
     applied_at : int64 ndarray of shape (n_applications,) or None
         Time of each application in microseconds since 1970.
     """
@@ -118,7 +118,10 @@ def _lists_of(
             f"{cure_for_renaming(X.columns, column)}"
         )
     if applied_at is None and lookback is not None:
-        raise ValueError("lookback needs applied_at: pass the column with the application's time.")
+        raise ValueError(
+            "lookback requires applied_at, which is None. Pass the column with the time of the "
+            "application."
+        )
     return as_lists(X[column])
 
 

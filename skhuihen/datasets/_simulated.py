@@ -295,7 +295,7 @@ def make_loan_data(
     .. [1] H. Guo, X. Ren, R. Wang, Z. Cai, K. Shuang and Y. Sun, "A Hierarchical User
        Intention-Habit Extract Network for Credit Loan Overdue Risk Detection",
        arXiv:2008.07796, 2020. Section 1 (impulsive, habit), section 3.4 (hesitant, month_end),
-       section 3.5 (habit towards the item), Table 1 (sizes), section 5.3.2 (operations).
+       section 3.5 (habit toward the item), Table 1 (sizes), section 5.3.2 (operations).
 
     Examples
     --------

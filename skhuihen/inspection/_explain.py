@@ -55,7 +55,7 @@ def explain(
     id_columns: Sequence[str] = ("user_id", "application_id"),
     verbose: int = 0,
 ) -> Explanation:
-    """Share the log-odds of each application among its profile and its history.
+    """Divide the log-odds of each application among its profile and its history.
 
     The values are Shapley values for a tree of players (Owen values). The profile fields and the
     history are at the top. Below a field are its columns. Below the history are its sessions, the
@@ -76,8 +76,8 @@ def explain(
     X : DataFrame, other table or array of shape (n_applications, n_columns)
         The applications to explain.
     background : DataFrame, other table or array of shape (n, n_columns), default=None
-        Applications, such as approved ones, that supply the values of absent columns. Their
-        history is not read. Of more than `n_background` rows, a subset is used, evenly spread by
+        Applications, such as approved ones, that supply the values of absent columns. Their history
+        is not read. If there are more than `n_background` rows, a subset is used, evenly spread by
         the model's log-odds for a profile without history. None uses X itself; values then depend
         on the other rows in X.
     depth : {1, 2, 3}, default=2
@@ -122,7 +122,7 @@ def explain(
     Notes
     -----
     Orders are drawn once for each number of players, with a fixed seed. So the values of an
-    application are repeatable and do not depend on the other rows in X. Larger `max_exact` and
+    application can be reproduced and do not depend on the other rows in X. Larger `max_exact` and
     `n_orders` give more exact values and take more time.
 
     If the first steps of a pipeline are `BehaviorAbstractor` and `Sessionizer`, sessions and
@@ -170,8 +170,9 @@ def explain(
     columns = [name for names in fields.values() for name in names]
     if not columns and behaviors not in prepared.columns:
         raise ValueError(
-            f"X has neither a profile column nor a column {behaviors!r} to explain by. Its columns "
-            f"are {list(prepared.columns)}."
+            f"X has neither a profile column nor a column {behaviors!r}, so nothing can explain "
+            f"the score. Its columns are {list(prepared.columns)}. Pass a table with at least "
+            "one of the two."
         )
     others = _read_background(X, background, frame, columns, behaviors)
     if len(others) > n_background:

@@ -33,8 +33,8 @@ class Explanation:
     log_odds : float64 ndarray of shape (n_applications,)
         The log-odds that are explained.
     base : float64 ndarray of shape (n_applications,)
-        Mean log-odds of the background's profiles without a history. It and the values at the
-        top add up to `log_odds`.
+        Mean log-odds of the background's profiles without a history. Together with the values at
+        the top it adds up to `log_odds`.
     index : Index
         The index of the explained table.
     catalog : list of Player

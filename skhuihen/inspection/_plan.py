@@ -142,7 +142,7 @@ class _Planner:
         return np.arange(start, self.n_asked)
 
     def _divide(self, group: Tree, first_leaf: int, contexts: _Contexts) -> None:
-        """Share the value of a group among its players."""
+        """Divide the value of a group among its players."""
         sizes = np.array([count_leaves(player) for player in group], dtype=np.int64)
         starts = first_leaf + np.cumsum(sizes) - sizes
         leaves = np.zeros((len(group), self.n_leaves), dtype=bool)

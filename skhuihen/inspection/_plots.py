@@ -34,7 +34,7 @@ _BAR, _AROUND = 0.34, 1.5
 
 
 class WaterfallDisplay:
-    """From the background's log-odds to those of one application, player by player.
+    """The steps from the background's log-odds to those of one application, player by player.
 
     Make one with :meth:`from_explanation`.
 

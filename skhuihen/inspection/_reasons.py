@@ -66,14 +66,14 @@ def reason_codes(
     Raises
     ------
     ValueError
-        If any possible player, in these applications or not, has no reason, or if the table is
-        invalid.
+        If a possible player has no reason, even if these applications do not have that player, or
+        if the table is invalid.
 
     Notes
     -----
     Reasons with the same effect keep the order of the table.
 
-    All players that the model can be explained by must have a reason. So no later application can
+    Every player by which the model can be explained must have a reason, so no later application can
     have a player without one.
 
     Examples
@@ -245,9 +245,9 @@ def _read(table: Any) -> _Reasons:
         at = codes.index(code)
         if texts[at] != text or tell[at] != may:
             raise ValueError(
-                f"Row {number} of the table of reasons has code {code!r}, but another text or tell "
-                f"than an earlier row with this code: {text!r} and {texts[at]!r}. Use the same in "
-                "both rows, or two codes."
+                f"Row {number} of the table of reasons has code {code!r}, but a different text or "
+                f"tell than an earlier row with this code: {text!r} and {texts[at]!r}. Use the "
+                "same in both rows, or two codes."
             )
         patterns.append(pattern)
         code_of.append(at)

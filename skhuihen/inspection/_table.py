@@ -321,7 +321,7 @@ def find_fields(
     column : str
         The nested column.
     fixed : sequence of str
-        Columns that are never profile, in addition to times.
+        Columns that never count as profile, in addition to times.
     known : dict of str to list of str, or None
         The fields of the classifier.
 

@@ -1,8 +1,9 @@
-"""Metrics of risk teams, in scikit-learn's conventions.
+"""The metrics that risk teams use, with scikit-learn's conventions.
 
 Scores rise with risk and the positive class is overdue. All functions take plain arrays, reject
-missing values by name, and treat a weight of two as two rows. Only the ratios of weights matter:
-multiplying all weights by a constant changes only the sums of weights in `lift_table`.
+missing values with an error that names the argument, and treat a weight of two as two rows. Only
+the ratios of weights matter: multiplying all weights by a constant changes only the sums of weights
+in `lift_table`.
 """
 
 from skhuihen.metrics._calibration import CalibrationSummary, calibration_summary

@@ -185,8 +185,8 @@ def corrected_resampled_ttest(
 ) -> PairedTest:
     """Test whether two ways to train have the same score, over folds or repeated splits.
 
-    The folds share training rows, so their scores are not independent, and the usual paired t
-    test finds too many differences. Nadeau and Bengio's correction widens it.
+    The folds share training rows, so their scores are not independent, and the usual paired t test
+    finds too many differences. The correction of Nadeau and Bengio makes the standard error larger.
 
     Parameters
     ----------

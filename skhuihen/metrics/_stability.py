@@ -15,7 +15,7 @@ from skhuihen.metrics._ranking import check_share
 
 
 def stability_bins(expected: ArrayLike, *, n_bins: int = 10) -> pd.DataFrame:
-    """Bins of a reference sample and the share in each, to be stored for later samples.
+    """Return the bins of a reference sample and the share in each, to store for later samples.
 
     The bins are quantiles. The outer two are open, so nothing falls outside. Missing values have
     their own bin, and so does every value that makes up more than one in `n_bins` of the numbers
@@ -106,7 +106,7 @@ def population_stability_index(
     actual : array-like of shape (n_actual,)
         Numbers from the period to check. Missing values are allowed.
     n_bins : int, default=10
-        Number of quantile bins, at least 2. No effect if `expected` is bins.
+        Number of quantile bins, at least 2. It has no effect if `expected` already contains bins.
     floor : float, default=1e-4
         Smallest share used for a bin, above 0 and below 1. An empty bin would make the index
         infinite. The floor does not depend on the sample sizes, so large and small months are
@@ -115,8 +115,8 @@ def population_stability_index(
     Returns
     -------
     psi : float
-        Sum over bins of ``(actual - expected) * log(actual / expected)``, in shares. By rule of
-        thumb, below 0.1 is stable and above 0.25 has shifted.
+        Sum over bins of ``(actual - expected) * log(actual / expected)``, in shares. As a rule of
+        thumb, a sample is stable below 0.1 and has shifted above 0.25.
 
     Raises
     ------

@@ -284,8 +284,8 @@ def read_parts(content: bytes, what: str) -> tuple[dict[str, Any], dict[str, byt
     """Return the manifest and the stored parts of a model file, after checking their hashes."""
     if content[:4] != b"PK\x03\x04":
         raise ModelFileError(
-            f"{what} is not a model file: it does not start like one. Pass a file written by "
-            "save_model."
+            f"{what} is not a model file: its first bytes are not those of one. Pass a file "
+            "written by save_model."
         )
     parts = read_zip(content, what)
     for name in parts:
@@ -301,7 +301,7 @@ def read_parts(content: bytes, what: str) -> tuple[dict[str, Any], dict[str, byt
     text, digest = parts.pop(MANIFEST), parts.pop(MANIFEST_HASH)
     if sha256_of(text).encode("ascii") != digest:
         raise ModelFileError(
-            f"{what}: the manifest has another hash than when it was written. {_REMEDY}"
+            f"{what}: the manifest has a different hash than when it was written. {_REMEDY}"
         )
     manifest = from_json(text, f"{what}: manifest")
     if not isinstance(manifest, dict) or type(manifest.get("format")) is not int:
@@ -318,7 +318,8 @@ def read_parts(content: bytes, what: str) -> tuple[dict[str, Any], dict[str, byt
         note = listed[name]
         if not isinstance(note, dict) or note.get("sha256") != sha256_of(part):
             raise ModelFileError(
-                f"{what}: the part {name!r} has another hash than when it was written. {_REMEDY}"
+                f"{what}: the part {name!r} has a different hash than when it was written. "
+                f"{_REMEDY}"
             )
         size, stride = note.get("size"), note.get("stride", 1)
         is_packed = name.endswith(".gz")
@@ -329,6 +330,6 @@ def read_parts(content: bytes, what: str) -> tuple[dict[str, Any], dict[str, byt
             or not (stride == 1 or (is_packed and type(stride) is int and stride in (2, 4, 8)))
         ):
             raise ModelFileError(
-                f"{what}: the part {name!r} has another size than the manifest lists. {_REMEDY}"
+                f"{what}: the part {name!r} has a different size than the manifest lists. {_REMEDY}"
             )
     return manifest, parts

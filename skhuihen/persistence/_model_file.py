@@ -56,7 +56,7 @@ def save_model(
     ----------
     model : fitted classifier or Pipeline
         Its steps can be those of this package, the usual ones of scikit-learn, LightGBM and
-        XGBoost, also inside calibration or a threshold. Other estimators are saved with skops if it
+        XGBoost, even inside calibration or a threshold. Other estimators are saved with skops if it
         is installed; to load them, you must trust them by name (see `load_model`).
     path : path
         Such as ``"risk.model"``. An existing file is replaced in one step.
@@ -85,8 +85,8 @@ def save_model(
 
     Notes
     -----
-    With the same versions and processor, the scores of the loaded model are equal to the bit. The
-    file does not contain attributes that only training needs: the optimizer's state, callbacks,
+    With the same versions and processor, the scores of the loaded model are exactly equal. The file
+    does not contain attributes that only training needs: the optimizer's state, callbacks,
     `oof_log_odds_` (scores of training rows) and the old data of a warm start. `partial_fit`
     continues with a new optimizer. If the file cannot contain the parameter `teacher` or
     `base_estimator`, the parameter is omitted, but the fitted base estimator is saved. The manifest
@@ -184,7 +184,7 @@ def load_model(
     ------
     ModelFileError
         A ValueError: the file is damaged, was altered, has a newer format, contains types that are
-        not trusted, or its model gives other scores than when it was saved.
+        not trusted, or its model gives different scores than when it was saved.
     OSError
         If the file does not exist.
 
@@ -234,8 +234,8 @@ def load_model(
                 else f" (by up to {np.abs(found - expected).max():.3g})"
             )
             raise ModelFileError(
-                f"{what}: the model gives other scores than when it was saved{difference}. It was "
-                f"saved with the versions {there}; the installed versions are {here}. Install "
+                f"{what}: the model gives different scores than when it was saved{difference}. It "
+                f"was saved with the versions {there}; the installed versions are {here}. Install "
                 "versions closer to those of the file, or save the model again."
             )
     return model

@@ -386,7 +386,7 @@ def _build_net(written: Any, classifier: Any, reader: ModelReader) -> Any:
         weight.dtype != dtype for weight in weights.values()
     ):
         raise PartError(
-            "the weights of a network have other shapes or types than its arguments say"
+            "the weights of a network have different shapes or types than its arguments say"
         )
     generator = torch.Generator().manual_seed(written["seed"] % 2**63)
     for name in params:
@@ -442,7 +442,7 @@ def _finish_lightgbm(found: Any, reader: ModelReader) -> None:
         found._Booster = Booster(model_str=text)
         if found._Booster.num_feature() != found._n_features:
             raise PartError(
-                "the trees of LightGBM have another number of features than the classifier"
+                "the trees of LightGBM have a different number of features than the classifier"
             )
 
 

@@ -184,7 +184,7 @@ class KSDisplay(_ScoreDisplayMixin):
         ImportError
             If matplotlib is not installed.
         ValueError
-            If `x_axis` is another value.
+            If `x_axis` has another value.
         """
         plt = import_pyplot("KSDisplay.plot")
         from matplotlib.ticker import PercentFormatter

@@ -134,7 +134,7 @@ class SessionTimelineDisplay:
         behaviors : str, default='behaviors'
             Name of the nested column.
         applied_at : str, default='applied_at'
-            Column with the time of the application. ``None`` draws none.
+            Column with the time of the application. ``None`` draws no time.
         n_sessions : int, default=6
             Number of the latest sessions to draw one by one.
         name : str, default=None
@@ -147,7 +147,7 @@ class SessionTimelineDisplay:
         Returns
         -------
         display : SessionTimelineDisplay
-            The picture. For an empty or missing history it says so.
+            The picture. If the history is empty or missing, the picture says so.
 
         Raises
         ------

@@ -64,11 +64,11 @@ class BehaviorAbstractor(BehaviorTransformer):
         `fit` adds the frequent items to it.
     n_behaviors : int or "auto", default=45
         Maximum number of transform operations and function widgets, including the two ``other``.
-        Behaviors named in `rules` are always kept, and they count. The paper has 42 and 37.
+        Behaviors named in `rules` are always kept, and they count too. The paper has 42 and 37.
         ``"auto"`` merges to the lowest cost; see `skhuihen.plotting.MergingDisplay`.
     n_items : int, default=200
         Maximum number of distinct items over all types of item clicks. Further items and empty
-        texts become ``<type>:other``. Items named in `rules` are always kept, and they count.
+        texts become ``<type>:other``. Items named in `rules` are always kept, and they count too.
     merge : {"auto", "frequency"}, default="auto"
         How to merge operations without a rule. ``"auto"`` uses names and use (see the notes).
         ``"frequency"`` keeps the most frequent operations, moves all others to the ``other`` of
@@ -84,13 +84,13 @@ class BehaviorAbstractor(BehaviorTransformer):
     Attributes
     ----------
     rules_ : DataFrame
-        The complete learned table in the form of `rules`, with the columns ``operation``,
-        ``item``, ``field`` and ``behavior``. Passing it back as `rules` gives the same behaviors.
-        Wildcard characters that belong to a name are in brackets, as in `glob.escape`. Two more
-        columns inform the reader and have no effect. ``why`` gives the reason for an operation's
-        place: a ``"rule"``, its ``"name"``, its ``"use"``, too ``"rare"``, or ``"alone"`` if it
-        was not merged. ``sure`` gives the confidence, from 0 to 1. For a merged operation it is
-        the share of its links within its group; for one alone, the share outside its closest other
+        The complete learned table in the form of `rules`, with the columns ``operation``, ``item``,
+        ``field`` and ``behavior``. Passing it back as `rules` gives the same behaviors. Wildcard
+        characters that belong to a name are in brackets, as in `glob.escape`. Two more columns are
+        for the reader only and have no effect. ``why`` gives the reason for an operation's place: a
+        ``"rule"``, its ``"name"``, its ``"use"``, too ``"rare"``, or ``"alone"`` if it was not
+        merged. ``sure`` gives the confidence, from 0 to 1. For a merged operation it is the share
+        of its links within its group; for an operation alone, the share outside its closest other
         group; for a rare one, the share that is missing for lack of evidence.
     merges_ : DataFrame
         The merges in order, including those after the last one made. The columns are
@@ -120,15 +120,15 @@ class BehaviorAbstractor(BehaviorTransformer):
     1. By *use*. For each operation, `fit` counts how many applications have each of the 256 most
        frequent operations directly before it, and directly after, within an hour. A correspondence
        analysis of these counts, with 20 axes, places operations of similar use near each other.
-       Each is linked to the 5 nearest, or fewer in a field of fewer than 60. Operations with few
-       neighbors have weak links.
+       Each is linked to the 5 nearest, or to fewer in a field of fewer than 60 operations.
+       Operations with few neighbors have weak links.
     2. By *names*, read as paths from the product or page to the button or action. Three or more
-       widgets with the same end are one button that appears on many pages. Transform operations
-       are grouped by product and action, or by product; other widgets by page. Codes (``CQA``,
+       widgets with the same end are one button that appears on many pages. Transform operations are
+       grouped by product and action, or by product; other widgets by page. Codes (``CQA``,
        ``0132``) are grouped by their first half, if such halves recur. These links weigh twice as
        much as links by use, unless use contradicts them. If operations that share a word with an
-       operation are among its nearest no more often than by chance, its name is uninformative. If
-       the use of a whole family is spread over the app, it is not a family.
+       operation are among its nearest no more often than by chance, its name counts as
+       uninformative. If the use of a whole family is spread over the app, it is not a family.
 
     Each step then merges the two groups with the strongest link: the weight of the links between
     them, divided by the geometric mean of the total link weights of the two. Merging stops at
@@ -148,20 +148,20 @@ class BehaviorAbstractor(BehaviorTransformer):
 
     Each item click is its own type as long as all items fit into `n_items`. Otherwise item clicks
     whose names begin with the same product become one type, as in the paper, if they have items in
-    common: the closest first, and no more than needed. A leading verb, as in ``view_fund``, is not
-    a product, nor is a word in most names. Catalogs may use the same numbers for different items;
-    `report` therefore counts the events whose item was pooled over several operations. Types do
-    not count towards `n_behaviors`.
+    common: the closest first, and no more than needed. A leading verb, as in ``view_fund``, does
+    not count as a product, and neither does a word that most names contain. Catalogs may use the
+    same numbers for different items; `report` therefore counts the events whose item was pooled
+    over several operations. Types do not count toward `n_behaviors`.
 
     A merged group is named after the words that most of it shares, if it has most of the
     operations that share them, with ``_click`` or ``_transform`` appended. Otherwise it is named
     after its most frequent operation. ``_etc`` is appended if it also contains others. Duplicate
     names get a numeric suffix. Unmerged operations keep their names.
 
-    `transform` never learns. An operation that `fit` did not see goes to the ``other`` of its
-    field, judged by the event alone. A `UserWarning` reports if this affects more than 5% of the
-    events, and `report` counts it. A missing operation is the operation ``"missing"``, and an item
-    click without an item has the item ``"missing"``.
+    `transform` learns nothing. An operation that `fit` did not see goes to the ``other`` of its
+    field, judged by the event alone. There is a `UserWarning` if this affects more than 5% of the
+    events, and `report` counts them. A missing operation is the operation ``"missing"``, and an
+    item click without an item has the item ``"missing"``.
 
     References
     ----------
@@ -229,7 +229,7 @@ class BehaviorAbstractor(BehaviorTransformer):
 
     @all_or_nothing
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Learn the table.
+        """Learn the table of rules.
 
         Parameters
         ----------

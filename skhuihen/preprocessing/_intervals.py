@@ -36,9 +36,9 @@ class IntervalStatistics(BehaviorTransformer):
 
     A lending expert computes how late a loan was paid: the time from ``due`` to ``repaid``,
     negative if it came early. This transformer computes such times for every pair of the most
-    frequent operations, without an expert. They suit tree models, for which `WindowStatistics`
-    contains no order. Only events of one session are paired. If related events lie days apart, name
-    the subfield that connects them in `session`.
+    frequent operations, without an expert. They suit tree models, because `WindowStatistics`
+    contains nothing about order. Only events of one session are paired. If related events lie days
+    apart, name the subfield that connects them in `session`.
 
     Parameters
     ----------

@@ -70,7 +70,8 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         that `attach_behaviors` joined on are not part of it either. The last are known only if X
         is the frame that it returned, or was derived from it in pandas.
     min_frequency : float, default=0.01
-        Categories in a smaller share of the rows are pooled; rows count with their weights.
+        Categories that occur in a smaller share of the rows are pooled; rows count with their
+        weights.
     dtype : dtype, default=float64
         Data type of the result.
 
@@ -254,8 +255,8 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
             if known_range.is_unusual(outside):
                 warnings.warn(
                     f"Profile column {column!r} holds {known_range.describe(outside, source)}. "
-                    "They are scored as if they were at its end. Check the unit of the column, and "
-                    "replace codes for missing values with NaN, for example: "
+                    "They are scored as if they were at the end of that range. Check the unit of "
+                    "the column, and replace codes for missing values with NaN, for example: "
                     f"X[{column!r}].replace({known_range.farthest(outside):.15g}, np.nan).",
                     stacklevel=stacklevel + 1,
                 )
@@ -265,8 +266,8 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
             if n_values >= FEW_ROWS:
                 warnings.warn(
                     f"None of the {n_values} values of profile column {column!r} was seen in "
-                    f"{source}, so all are one unknown category. The column had {known} there and "
-                    f"has {found} in X. Use the same codes in both.",
+                    f"{source}, so all of them count as the unknown category. The column had "
+                    f"{known} there and has {found} in X. Use the same codes in both.",
                     stacklevel=stacklevel + 1,
                 )
 
@@ -385,10 +386,10 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         ]
         if left_out:
             warnings.warn(
-                f"Columns {left_out} are left out of the profile: other names begin with 'user__', "
-                "'device__' or 'item__', and theirs do not. To include them, rename them (for "
-                f"example to 'user__{left_out[0]}') or name all columns in profile_fields. To "
-                "silence this warning, drop them or name them in id_columns.",
+                f"Columns {left_out} are left out of the profile: the names of other columns begin "
+                "with 'user__', 'device__' or 'item__', but theirs do not. To include them, rename "
+                f"them (for example to 'user__{left_out[0]}') or name all columns in "
+                "profile_fields. To silence this warning, drop them or name them in id_columns.",
                 stacklevel=4,
             )
 
@@ -420,7 +421,9 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
         columns = [column for field in PROFILE_FIELDS for column in fields[field]]
         for column in columns:
             if columns.count(column) > 1:
-                raise ValueError(f"profile_fields names the column {column!r} more than once.")
+                raise ValueError(
+                    f"profile_fields names the column {column!r} more than once. Name it only once."
+                )
         return fields
 
     def _fit_encoders(self, frame: pd.DataFrame, weight: NDArray[np.float64]) -> None:

@@ -67,14 +67,15 @@ class BehaviorTopics(BehaviorTransformer):
     The topics come from a correspondence analysis of the square roots of counts. If an applicant
     has behavior ``j`` ``n_j`` times, a topic is
     ``sum_j(sqrt(n_j) loading_j) / (sum_j sqrt(n_j) + 20)``. This is the mean of the loadings,
-    shrunk towards the average; a burst of one behavior counts little more than a few. Both sums
-    ignore behaviors that `fit` did not see, those of fewer than 20 applicants, and all but the
-    1,000 with most applicants. A missing text counts as the behavior ``missing``.
+    shrunk toward the average; a burst of one behavior counts little more than a few events of it.
+    Both sums ignore behaviors that `fit` did not see, those of fewer than 20 applicants, and all
+    but the 1,000 with most applicants. A missing text counts as the behavior ``missing``.
 
     The loadings are the leading principal axes of such profiles by chi-squared distance. They are
     scaled so that topics have mean 0 and standard deviation 1 in `fit`; topics are clipped at 5.
-    Applicants without events are average, at 0. If there are fewer axes than `n_topics`, the
-    remaining topics are 0 for all applicants. On few applications all topics are 0.
+    Applicants without events are average, with topics of 0. If there are fewer axes than
+    `n_topics`, the remaining topics are 0 for all applicants. If there are few applications, all
+    topics are 0.
 
     `fit` uses no labels, and the order of rows has no effect except through rounding, which may
     rotate axes of equal variance. On other rows, topics may come in another order or with opposite

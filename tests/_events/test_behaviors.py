@@ -757,7 +757,7 @@ def test_nothing_is_cut_where_that_was_asked_for():
     as_of = read_as_of(X, "behaviors", None)
     assert as_of.behaviors.times().tolist() == [ZERO + HOUR, ZERO + 2 * HOUR]
     assert as_of.applied_at is None
-    with pytest.raises(ValueError, match="lookback needs applied_at: pass the column"):
+    with pytest.raises(ValueError, match="lookback requires applied_at, which is None"):
         read_as_of(X, "behaviors", None, lookback=1)
 
 

@@ -149,7 +149,7 @@ def test_a_file_is_read(tmp_path):
         ({"text": ["Age", " ", "a", "b", "c"]}, "Row 1 .* has no text"),
         ({"player": ["a", None, "a", "b", "c"]}, "Row 1 .* has no player"),
         ({"tell": ["yes", "perhaps", "no", "no", "no"]}, "tell='perhaps'. Use yes or no"),
-        ({"code": ["A", "A", "D", "L", "H"]}, "'A', but another text or tell"),
+        ({"code": ["A", "A", "D", "L", "H"]}, "'A', but a different text or tell"),
     ],
 )
 def test_tables_that_are_not_in_order(changes, message):

@@ -818,7 +818,7 @@ def test_refuses_parameters(parameters):
 def test_refuses_a_lookback_that_is_none():
     with pytest.raises(ValueError, match="lookback=30 is not a valid duration"):
         BehaviorAbstractor(lookback=30).fit(applications(LOG))
-    with pytest.raises(ValueError, match="lookback needs applied_at"):
+    with pytest.raises(ValueError, match="lookback requires applied_at"):
         BehaviorAbstractor(lookback="1D", applied_at=None).fit(applications(LOG))
 
 

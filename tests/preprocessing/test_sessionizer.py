@@ -470,7 +470,7 @@ def test_refuses_parameters(wrong):
         ({"session_gap": 3600}, "session_gap=3600 is not a valid duration"),
         ({"session_gap": "-1h"}, "session_gap='-1h' must be a positive duration"),
         ({"lookback": "0D"}, "lookback='0D' must be a positive"),
-        ({"lookback": "1D", "applied_at": None}, "lookback needs applied_at"),
+        ({"lookback": "1D", "applied_at": None}, "lookback requires applied_at"),
         ({"session": "contract"}, "no subfield 'contract'; they have"),
         ({"time_zone": "Mars"}, "time_zone='Mars' is not known. Pass a name such as"),
         ({"time_zone": "Europe"}, "time_zone='Europe' is not known"),

@@ -85,7 +85,7 @@ def link(
 
     Notes
     -----
-    *Use.* The shares of each operation's neighbors are shrunk towards those of the average
+    *Use.* The shares of each operation's neighbors are shrunk toward those of the average
     operation. A correspondence analysis maps them: square roots, centered, 20 axes. Each operation
     is linked to the 5 nearest of its field, or to a twelfth of a small field. Few neighbors make
     weak links.
