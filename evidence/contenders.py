@@ -578,8 +578,8 @@ TODAY: dict[str, Factory] = {
     "HUIHEN, default, by and on an expert's trees": huihen(
         base=ON_EXPERT, guide=ON_EXPERT, **DEFAULT
     ),
-    "HUIHEN, default, topics, on LightGBM with topics, old and new": huihen(
-        base=with_old_rows(FEW_ON_TOPICS), **DEFAULT | {"n_topics": N_TOPICS}
+    "HUIHEN, default, on LightGBM with topics, old and new": huihen(
+        base=with_old_rows(FEW_ON_TOPICS), **DEFAULT
     ),
     "scorecard, profile + windows + intervals": of_events(ON_EACH["scorecard"]),
     "LightGBM, profile + windows + intervals, 150 trees": of_events(FEW_ON_INTERVALS),
