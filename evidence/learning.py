@@ -50,10 +50,6 @@ LightGBM and a scorecard as teachers, which are not needed for scoring. "On Ligh
 LightGBM is the `base_estimator`; "by" names the teacher. Nothing is tuned. The best form and the
 best other model are selected on the same folds on which they are reported. All other tables are
 on the page [evidence](evidence.md); they were measured with the former training protocol.
-
-Bank B was measured before two defaults changed: a teacher is now also used after a warm start, and
-topics are now used if there are at least a hundred behaviors. Neither changes the results of the
-three real data sets.
 """
 
 
