@@ -276,7 +276,7 @@ MISFITS = {
     "zones": (
         lambda X: pa.table(X.assign(applied_at=X["applied_at"].dt.tz_localize("UTC"))),
         ValueError,
-        "'applied_at' is in time zone UTC, but the subfield 'time' of the events is in None",
+        "'applied_at' is in time zone UTC, but .*'time' of the events is without a time zone",
     ),
 }
 
