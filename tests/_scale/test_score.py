@@ -579,5 +579,5 @@ def test_a_model_file_is_noted_and_another_is_refused(model, X, bank, files, exp
         FileExistsError, match=r"scored by a model in memory, but .* is the model file"
     ):
         score_table(one, files, of_memory)
-    with pytest.raises(ValueError, match="no model file"):
+    with pytest.raises(ValueError, match="not a model file"):
         score_table(next(scores.iterdir()), files, tmp_path / "new")
