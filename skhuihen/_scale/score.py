@@ -36,7 +36,13 @@ from skhuihen._tables.parquet import (
     is_parquet,
 )
 from skhuihen._tables.parts import begun_parts, check_output, part_name, work_folder, writing
-from skhuihen._tables.spark import is_spark_frame, spark_frame, spark_of, write_spark
+from skhuihen._tables.spark import (
+    is_spark_frame,
+    spark_frame,
+    spark_of,
+    spark_types,
+    write_spark,
+)
 from skhuihen.preprocessing._abstraction.rules import FIELDS
 
 #: Applications per batch; larger batches are not faster and need more memory.
@@ -564,11 +570,10 @@ def _as_table(batch: pa.RecordBatch) -> pa.Table:
 
 def _score_on_spark(door: _Door, frame: Any) -> Any:
     """Return the scores of a DataFrame, which Spark's workers compute when it is executed."""
-    from pyspark.sql.types import DoubleType, StructField, StructType
-
+    types = spark_types()
     scorer = door.let_in(frame.limit(0).toArrow().schema)
-    schema = StructType([frame.schema[column] for column in scorer.ids])
-    schema = schema.add(StructField(scorer.name, DoubleType()))
+    schema = types.StructType([frame.schema[column] for column in scorer.ids])
+    schema = schema.add(types.StructField(scorer.name, types.DoubleType()))
     # Spark would read a dot in a name as access to a struct field.
     columns = ["`" + column.replace("`", "``") + "`" for column in scorer.read]
     return frame.select(*columns).mapInArrow(scorer.score_batches, schema)
