@@ -56,6 +56,16 @@ def chances(model: Any, X: Any) -> NDArray[np.float64]:
         return np.asarray(model.predict_proba(X), dtype=np.float64)
 
 
+def held_out(model: Any, X: Any, y: ArrayLike) -> dict[str, Any]:
+    """Return the argument of ``fit`` with the rows that tell boosted trees when to stop.
+
+    LightGBM 4.7 deprecates ``eval_set``, which LightGBM 4.6 and XGBoost require.
+    """
+    if "eval_X" in signature(model.fit).parameters:
+        return {"eval_X": X, "eval_y": y}
+    return {"eval_set": [(X, y)]}
+
+
 def local(stamps: pa.Array) -> pa.Array:
     """Return local times; Arrow 19 knows time zones by name only, not by offset."""
     offset = re.fullmatch(r"([+-])(\d\d):(\d\d)", stamps.type.tz or "")
