@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Iterator
 from inspect import signature
 from typing import Any
 
@@ -40,6 +41,21 @@ def class_weights(
         return compute_class_weight(class_weight, classes=classes, y=y)
     of_class = np.bincount(np.searchsorted(classes, y), weights=sample_weight)
     return of_class.sum() / (len(classes) * of_class)
+
+
+def group_folds(
+    y: NDArray, groups: NDArray, n_folds: int, random: np.random.RandomState
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Split as ``StratifiedGroupKFold(shuffle=True)`` does today, to the bit.
+
+    scikit-learn 1.6 shuffles the classes of the groups but not the groups, so that folds have any
+    share of a class. Groups that are numbered in another order need no shuffling.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold  # only fitting needs it
+
+    _, codes = np.unique(groups, return_inverse=True)
+    number = np.argsort(random.permutation(codes.max() + 1))
+    return StratifiedGroupKFold(n_folds).split(y, y, number[codes])
 
 
 def stack(frames: list[pd.DataFrame]) -> pd.DataFrame:
