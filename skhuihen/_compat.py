@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from inspect import signature
 from typing import Any
 
@@ -20,6 +20,7 @@ from sklearn.utils.validation import column_or_1d
 #: is numpy's dtype there, which truncates texts and has no missing value.
 TEXT: Any = "str" if int(pd.__version__.split(".")[0]) >= 3 else object
 
+_SORTS_KEYS = pa.array([{"b": 0, "a": 0}]).type.field(0).name == "a"
 _TAKES_NAMES = "input_name" in signature(column_or_1d).parameters
 
 
@@ -80,6 +81,32 @@ def held_out(model: Any, X: Any, y: ArrayLike) -> dict[str, Any]:
     if "eval_X" in signature(model.fit).parameters:
         return {"eval_X": X, "eval_y": y}
     return {"eval_set": [(X, y)]}
+
+
+def nested(values: list[Any]) -> pa.Array:
+    """Convert lists of dicts to Arrow, with the keys in the order in which they come.
+
+    Arrow 19 sorts the keys by name when it infers a type.
+    """
+    array = pa.array(values, from_pandas=True)
+    if not _SORTS_KEYS or not pa.types.is_nested(array.type):
+        return array
+    return pa.array(values, _in_order(array.type, values), from_pandas=True)
+
+
+def _in_order(kind: pa.DataType, values: Iterable[Any]) -> pa.DataType:
+    """Return the type with the fields of its structs in the order of the keys."""
+    if pa.types.is_list(kind):
+        inner = [one for some in values if isinstance(some, Collection) for one in some]
+        return pa.list_(_in_order(kind.value_type, inner))
+    if pa.types.is_struct(kind):
+        dicts = [value for value in values if isinstance(value, dict)]
+        names = dict.fromkeys(name for value in dicts for name in value)
+        return pa.struct(
+            (name, _in_order(kind.field(name).type, [value.get(name) for value in dicts]))
+            for name in names
+        )
+    return kind
 
 
 def local(stamps: pa.Array) -> pa.Array:
