@@ -109,6 +109,23 @@ def _in_order(kind: pa.DataType, values: Iterable[Any]) -> pa.DataType:
     return kind
 
 
+def signed(table: pa.Table) -> pa.Table:
+    """Give dictionaries signed indices; Arrow 19 cannot pass those of polars on to pandas."""
+    for number, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type) and pa.types.is_unsigned_integer(
+            field.type.index_type
+        ):
+            kind = pa.dictionary(pa.int64(), field.type.value_type, field.type.ordered)
+            chunks = [
+                pa.DictionaryArray.from_arrays(
+                    chunk.indices.cast(pa.int64()), chunk.dictionary, ordered=kind.ordered
+                )
+                for chunk in table[number].chunks
+            ]
+            table = table.set_column(number, field.name, pa.chunked_array(chunks, kind))
+    return table
+
+
 def local(stamps: pa.Array) -> pa.Array:
     """Return local times; Arrow 19 knows time zones by name only, not by offset."""
     offset = re.fullmatch(r"([+-])(\d\d):(\d\d)", stamps.type.tz or "")
