@@ -46,7 +46,7 @@ from skhuihen import (
     WindowStatistics,
     make_scorecard,
 )
-from skhuihen._compat import held_out
+from skhuihen._compat import held_out, stack
 from skhuihen._training.start import PretrainedStart
 from skhuihen._training.trainer import Trainer
 
@@ -173,7 +173,7 @@ class WithOldRows(ClassifierMixin, BaseEstimator):
 
     def fit(self, X: pd.DataFrame, y: np.ndarray) -> WithOldRows:
         """Fit on old and new rows together."""
-        rows = pd.concat([self.old_X, X], ignore_index=True)
+        rows = stack([self.old_X, X])
         self.model_ = clone(self.model).fit(rows, np.concatenate([self.old_y, y]))
         self.classes_ = self.model_.classes_
         return self

@@ -59,11 +59,11 @@ def group_folds(
     return StratifiedGroupKFold(n_folds).split(y, y, number[codes])
 
 
-def stack(frames: list[pd.DataFrame]) -> pd.DataFrame:
+def stack(frames: list[pd.DataFrame], *, ignore_index: bool = True) -> pd.DataFrame:
     """Concatenate frames; pandas 2 warns of how pandas 3 treats empty ones."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The behavior of DataFrame concatenation", FutureWarning)
-        return pd.concat(frames, ignore_index=True)
+        return pd.concat(frames, ignore_index=ignore_index)
 
 
 def chances(model: Any, X: Any) -> NDArray[np.float64]:
