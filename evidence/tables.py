@@ -223,7 +223,9 @@ class Table:
         """Return what an earlier summary says of scores that are no longer there."""
         path = folder / f"{self.name}.csv"
         if path.exists():
-            kept = pd.read_csv(path, index_col=["data", "contender"])
+            # The last digit too, which pandas 2 does not read by default.
+            index = ["data", "contender"]
+            kept = pd.read_csv(path, index_col=index, float_precision="round_trip")
             if (name, contender) in kept.index and "p, DeLong" in kept:
                 row = kept.loc[(name, contender)]
                 if np.isclose(row["gain"], gain, atol=1e-9):  # of the same results

@@ -64,7 +64,7 @@ def as_frame(
     plain = table.select([name for name in table.column_names if name != column])
     try:
         frame = signed(plain).to_pandas(ignore_metadata=True)
-    except UNFIT:
+    except (*UNFIT, KeyError):  # a KeyError is pandas 2's for an unknown time zone
         _refuse_what_pandas_cannot_hold(plain, parameter)
         raise
     if column in table.column_names:
@@ -126,7 +126,7 @@ def _refuse_what_pandas_cannot_hold(table: pa.Table, parameter: str) -> None:
     for field in table.schema:
         try:
             table.select([field.name]).to_pandas(ignore_metadata=True)
-        except UNFIT as error:
+        except (*UNFIT, KeyError) as error:
             raise TypeError(
                 f"Column {field.name!r} of {parameter} is of type {field.type}, which pandas "
                 f"cannot hold ({error}). Convert it, or drop it."
