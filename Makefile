@@ -8,7 +8,7 @@ OLDEST ?= $(or $(shell command -v python3.11),$(PYTHON))
 WORKERS ?= 2
 export MPLBACKEND := Agg
 
-.PHONY: demo test test-minimum lint bench bench-scale evidence clean
+.PHONY: demo test test-minimum dist-check lint bench bench-scale evidence clean
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -39,6 +39,12 @@ test: $(VENV)/.tests
 # The same with the oldest supported versions. Many indexes have that torch with CUDA only, 3 GB.
 test-minimum: $(MINIMUM)/.tests
 	OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 $(MINIMUM)/bin/python -m pytest -n $(WORKERS) --dist loadgroup --durations 20
+
+# make dist-check                              the wheel, and the whole suite from the sdist
+# make dist-check TESTS=tests/test_package.py  a part of it
+# Installs everything once more, outside the repository.
+dist-check:
+	PYTHON="$(PYTHON)" bash .ci/distribution $(TESTS)
 
 lint: $(VENV)/.tests
 	$(BIN)/ruff check .

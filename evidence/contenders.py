@@ -46,6 +46,7 @@ from skhuihen import (
     WindowStatistics,
     make_scorecard,
 )
+from skhuihen._compat import held_out, stack
 from skhuihen._training.start import PretrainedStart
 from skhuihen._training.trainer import Trainer
 
@@ -150,11 +151,10 @@ class StoppedEarly(ClassifierMixin, BaseEstimator):
     def fit(self, X: np.ndarray, y: np.ndarray) -> StoppedEarly:
         """Fit on nine tenths of the rows; stop early on the last tenth."""
         X, X_stop, y, y_stop = train_test_split(X, y, test_size=0.1, stratify=y, random_state=SEED)
-        if isinstance(self.model, LGBMClassifier):
-            held_out: dict[str, Any] = {"eval_X": X_stop, "eval_y": y_stop}
-        else:
-            held_out = {"eval_set": [(X_stop, y_stop)], "verbose": False}
-        self.model_ = clone(self.model).fit(X, y, **held_out)
+        options = held_out(self.model, X_stop, y_stop)
+        if isinstance(self.model, XGBClassifier):
+            options["verbose"] = False
+        self.model_ = clone(self.model).fit(X, y, **options)
         self.classes_ = self.model_.classes_
         return self
 
@@ -173,7 +173,7 @@ class WithOldRows(ClassifierMixin, BaseEstimator):
 
     def fit(self, X: pd.DataFrame, y: np.ndarray) -> WithOldRows:
         """Fit on old and new rows together."""
-        rows = pd.concat([self.old_X, X], ignore_index=True)
+        rows = stack([self.old_X, X])
         self.model_ = clone(self.model).fit(rows, np.concatenate([self.old_y, y]))
         self.classes_ = self.model_.classes_
         return self

@@ -38,6 +38,7 @@ from sklearn.model_selection import RepeatedStratifiedKFold, train_test_split
 from tqdm.auto import tqdm
 
 from skhuihen import Sessionizer, attach_behaviors
+from skhuihen._compat import stack
 from skhuihen.datasets import load_bpic2012, load_superlender, load_uci_default, make_loan_data
 from skhuihen.metrics import expected_auc, ks_score
 
@@ -203,7 +204,7 @@ def measure(name: str, contenders: Sequence[str], arguments: argparse.Namespace)
                 line["expected_auc"] = expected_auc(case.probability[test], score)
             # The scores are saved before the line, so every line has its scores.
             known = [pd.read_csv(results)] if results.exists() else []
-            pd.concat([*known, pd.DataFrame([line])]).to_csv(results, index=False)
+            stack([*known, pd.DataFrame([line])]).to_csv(results, index=False)
 
 
 def describe(case: Case) -> dict[str, Any]:

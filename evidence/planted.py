@@ -23,6 +23,8 @@ from measure import ALONE, simulate_data
 from scipy.special import logit
 from tables import NO_COMMIT, kept_folds, markdown, read_about, titled
 
+from skhuihen._compat import stack
+
 TITLE = __doc__.partition("\n")[0].rstrip(".")
 RESULTS = "planted.csv"
 BANKS = {"bank_a": "A", "bank_b": "B"}
@@ -67,7 +69,9 @@ def measure(name: str, folder: Path) -> pd.DataFrame:
             deviation = of_fold.std().add_suffix(" sd")
             lines[contender] = {"auc": auc[contender], **of_fold.mean(), **deviation}
     measured = pd.DataFrame.from_dict(lines, orient="index").assign(data=name)
-    together = pd.concat([measured, known.drop(index=measured.index, errors="ignore")])
+    together = stack(
+        [measured, known.drop(index=measured.index, errors="ignore")], ignore_index=False
+    )
     order = [one for one in (TO_FIND, *EVERYTHING) if one in together.index]
     return together.loc[order].rename_axis("contender").reset_index()
 
@@ -80,7 +84,7 @@ def read(folder: Path) -> pd.DataFrame:
     for name, rows in summary.groupby("data", sort=False):
         now = rows["contender"].map(mean_auc(folder, str(name)))
         parts.append(rows[np.isclose(now, rows["auc"]) | (rows["contender"] == TO_FIND)])
-    return pd.concat([part for part in parts if len(part) > 1] or parts)
+    return stack([part for part in parts if len(part) > 1] or parts, ignore_index=False)
 
 
 def tell(folder: Path) -> list[str]:
@@ -115,7 +119,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not (parsed.output / f"{name}.csv").exists():
             continue
         known = read(parsed.output)
-        together = pd.concat([known[known["data"] != name], measure(name, parsed.output)])
+        together = stack(
+            [known[known["data"] != name], measure(name, parsed.output)], ignore_index=False
+        )
         together = together.sort_values("data", kind="stable")
         together.to_csv(parsed.output / RESULTS, index=False, columns=COLUMNS)
     print("\n\n".join(tell(parsed.output)))

@@ -37,6 +37,7 @@ from tqdm.auto import tqdm
 
 from skhuihen import HUIHENClassifier, ProfileEncoder
 from skhuihen._companions.cross_fitting import make_teacher
+from skhuihen._compat import stack
 from skhuihen.datasets import load_creditcard, load_uci_default, make_loan_data
 from skhuihen.metrics import corrected_resampled_ttest
 
@@ -119,7 +120,7 @@ def read(folder: Path) -> pd.DataFrame:
     """Return all results in a folder; an empty table if there are none."""
     paths = [folder / f"table6_{name}.csv" for name in PAPER.index]
     parts = [pd.read_csv(path) for path in paths if path.exists()]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
+    return stack(parts) if parts else pd.DataFrame(columns=COLUMNS)
 
 
 def tell(folder: Path) -> list[str]:

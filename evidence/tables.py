@@ -224,7 +224,9 @@ class Table:
         """Return p from an earlier summary if the scores are no longer available."""
         path = folder / f"{self.name}.csv"
         if path.exists():
-            kept = pd.read_csv(path, index_col=["data", "contender"])
+            # The last digit too, which pandas 2 does not read by default.
+            index = ["data", "contender"]
+            kept = pd.read_csv(path, index_col=index, float_precision="round_trip")
             if (name, contender) in kept.index and "p, DeLong" in kept:
                 row = kept.loc[(name, contender)]
                 if np.isclose(row["gain"], gain, atol=1e-9):  # the summary is of the same results

@@ -13,12 +13,18 @@ import joblib
 import numpy as np
 import pandas as pd
 import torch
-from dask.distributed import Client, LocalCluster
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from skhuihen import BehaviorAbstractor, HUIHENClassifier, Sessionizer, attach_behaviors
 from skhuihen.datasets import make_loan_data
+
+try:
+    from dask.distributed import Client, LocalCluster
+except ImportError as error:
+    raise ImportError(
+        "A search on many machines requires Dask. Install it: pip install skhuihen[dask]"
+    ) from error
 
 
 def main() -> None:

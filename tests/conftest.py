@@ -6,6 +6,8 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run slow tests and those that share a worker first; no worker then waits at the end."""
     first = ("slow", "xdist_group")
     items.sort(key=lambda item: not any(item.get_closest_marker(name) for name in first))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """PySpark 4.0 leaves a socket to its JVM open with every Arrow table; that is its fault."""
+    if find_spec("pyspark") and version("pyspark").startswith("4.0."):
+        config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
 
 
 @pytest.fixture(scope="session")

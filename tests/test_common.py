@@ -5,6 +5,7 @@ from __future__ import annotations
 from inspect import signature
 from typing import Any
 
+import numpy as np
 import pytest
 from lightgbm import LGBMClassifier
 from sklearn.base import clone
@@ -92,6 +93,15 @@ def expected_failures(estimator: Any) -> dict[str, str]:
 ROUNDED = "check_methods_sample_order_invariance"
 
 
+def two_classes(estimator: Any, y: np.ndarray) -> np.ndarray:
+    """Make two classes of three by the lowest label.
+
+    scikit-learn 1.6 makes them by the label of the first row. Its check of weights shuffles the
+    rows of only one of two tables, so that it compares two fits on different classes.
+    """
+    return np.where(y == y.min(), y, y.min() + 1)
+
+
 HOW = signature(scikit_learn.parametrize_with_checks).parameters
 #: scikit-learn can tell since 1.8 that a check passes which was expected to fail.
 STRICTLY = {"xfail_strict": True} if "xfail_strict" in HOW else {}
@@ -100,7 +110,9 @@ STRICTLY = {"xfail_strict": True} if "xfail_strict" in HOW else {}
 @scikit_learn.parametrize_with_checks(
     [STRICT, AS_SHIPPED, *BESIDE], expected_failed_checks=expected_failures, **STRICTLY
 )
-def test_scikit_learn_checks(estimator: Any, check: Any) -> None:
+def test_scikit_learn_checks(estimator: Any, check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "equivalence" in check.func.__name__:
+        monkeypatch.setattr(scikit_learn, "_enforce_estimator_tags_y", two_classes)
     try:
         check(estimator)
     except AssertionError:

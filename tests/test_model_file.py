@@ -567,7 +567,8 @@ def watch(event, arguments):
     if event in ("exec", "compile", "os.system", "subprocess.Popen", "pickle.find_class",
                  "socket.connect", "marshal.loads", "import"):
         seen.append((event, arguments))
-load_model({str(path)!r})
+for _ in range(2):  # what the first imports may change how the second finds versions
+    load_model({str(path)!r})
 sys.addaudithook(watch)
 load_model({str(path)!r})
 found = [(event, a) for event, a in seen if event not in ("import", "exec", "compile")

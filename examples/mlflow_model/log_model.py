@@ -14,12 +14,18 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
-from mlflow.models import ModelSignature
-from mlflow.types.schema import Array, ColSpec, DataType, Object, Property, Schema, TensorSpec
 
 from skhuihen import read_manifest
+
+try:
+    import mlflow
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import Array, ColSpec, DataType, Object, Property, Schema, TensorSpec
+except ImportError as error:
+    raise ImportError(
+        "Logging a model requires MLflow. Install it: pip install skhuihen[mlflow]"
+    ) from error
 
 SOURCE = Path(__file__).resolve().with_name("overdue.py")
 

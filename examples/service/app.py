@@ -23,17 +23,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import uvicorn
-from fastapi import FastAPI, Request
-from fastapi.concurrency import run_in_threadpool
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict
-from starlette.exceptions import HTTPException
 
 from skhuihen import OnlineScorer, load_model, read_manifest
 from skhuihen._online import ApplicationError
 from skhuihen.persistence import ModelFileError
+
+try:
+    import uvicorn
+    from fastapi import FastAPI, Request
+    from fastapi.concurrency import run_in_threadpool
+    from fastapi.exceptions import RequestValidationError
+    from fastapi.responses import JSONResponse
+    from pydantic import BaseModel, ConfigDict
+    from starlette.exceptions import HTTPException
+except ImportError as error:
+    raise ImportError(
+        "The service requires FastAPI and uvicorn. Install them: pip install skhuihen[service]"
+    ) from error
 
 #: Limits: bytes per request, events per application, seconds to receive and to answer a request.
 LARGEST_BODY, MOST_EVENTS, SECONDS_TO_ASK, SECONDS = 1_000_000, 10_000, 5.0, 2.0

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from skhuihen._compat import signed
 from skhuihen._events.behaviors import Behaviors
 from skhuihen._tables.arrow import UNFIT, without_views
 from skhuihen._tables.texts import is_unicode
@@ -15,7 +16,9 @@ from skhuihen._tables.texts import is_unicode
 
 def is_table(X: Any) -> bool:
     """Return whether X may be a table, rather than an array or a list."""
-    return isinstance(X, pd.DataFrame) or hasattr(X, "__arrow_c_stream__") or _cure(X) is not None
+    # A Series of pandas 2 has no Arrow interface; as_frame refuses it by name.
+    is_pandas = isinstance(X, pd.DataFrame | pd.Series)
+    return is_pandas or hasattr(X, "__arrow_c_stream__") or _cure(X) is not None
 
 
 def as_frame(
@@ -60,8 +63,8 @@ def as_frame(
         table = table.select([name for name in table.column_names if name in only])
     plain = table.select([name for name in table.column_names if name != column])
     try:
-        frame = plain.to_pandas(ignore_metadata=True)
-    except UNFIT:
+        frame = signed(plain).to_pandas(ignore_metadata=True)
+    except (*UNFIT, KeyError):  # a KeyError is pandas 2's for an unknown time zone
         _refuse_what_pandas_cannot_hold(plain, parameter)
         raise
     if column in table.column_names:
@@ -123,7 +126,7 @@ def _refuse_what_pandas_cannot_hold(table: pa.Table, parameter: str) -> None:
     for field in table.schema:
         try:
             table.select([field.name]).to_pandas(ignore_metadata=True)
-        except UNFIT as error:
+        except (*UNFIT, KeyError) as error:
             raise TypeError(
                 f"Column {field.name!r} of {parameter} is of type {field.type}, which pandas "
                 f"cannot hold ({error}). Convert it, or drop it."

@@ -12,7 +12,7 @@ import pyarrow as pa
 from nested_pandas import NestedDtype
 from nested_pandas.series.ext_array import NestedExtensionArray
 
-from skhuihen._compat import stack
+from skhuihen._compat import nested, stack
 from skhuihen._tables.arrow import UNFIT
 from skhuihen._tables.times import refuse_mixed_zones
 
@@ -75,7 +75,7 @@ def _lists_of_objects(column: pd.Series) -> pa.Array:
                 np.concatenate([[0], np.cumsum(lengths)]), _as_structs(events)
             )
         else:
-            lists = pa.array(column.where(present, None).tolist(), from_pandas=True)
+            lists = nested(column.where(present, None).tolist())
             if pa.types.is_list(lists.type):
                 times = (
                     event.get("time")

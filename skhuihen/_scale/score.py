@@ -34,7 +34,13 @@ from skhuihen._tables.parquet import (
     is_parquet,
 )
 from skhuihen._tables.parts import begun_parts, check_output, part_name, work_folder, writing
-from skhuihen._tables.spark import is_spark_frame, spark_frame, spark_of, write_spark
+from skhuihen._tables.spark import (
+    is_spark_frame,
+    spark_frame,
+    spark_of,
+    spark_types,
+    write_spark,
+)
 from skhuihen.preprocessing._abstraction.rules import FIELDS
 
 #: Applications per batch; larger batches are not faster and need more memory.
@@ -557,11 +563,10 @@ def _as_table(batch: pa.RecordBatch) -> pa.Table:
 
 def _score_on_spark(request: _Request, frame: Any) -> Any:
     """Return the scores of a DataFrame, which Spark's workers compute when it is executed."""
-    from pyspark.sql.types import DoubleType, StructField, StructType
-
+    types = spark_types()
     model = request.prepare(frame.limit(0).toArrow().schema)
-    schema = StructType([frame.schema[column] for column in model.ids])
-    schema = schema.add(StructField(model.name, DoubleType()))
+    schema = types.StructType([frame.schema[column] for column in model.ids])
+    schema = schema.add(types.StructField(model.name, types.DoubleType()))
     # Spark would read a dot in a name as access to a struct field.
     columns = ["`" + column.replace("`", "``") + "`" for column in model.read]
     return frame.select(*columns).mapInArrow(model.score_batches, schema)

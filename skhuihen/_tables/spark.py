@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from skhuihen._tables.parts import work_folder
@@ -13,6 +14,17 @@ def is_spark_frame(table: Any) -> bool:
     """Return whether this is a Spark DataFrame."""
     sql = sys.modules.get("pyspark.sql")  # loaded if any Spark DataFrame exists
     return sql is not None and isinstance(table, sql.DataFrame)
+
+
+def spark_types() -> ModuleType:
+    """Import the module of Spark's types, or say which extra has it."""
+    try:
+        from pyspark.sql import types
+    except ImportError as error:
+        raise ImportError(
+            "A table on Spark requires pyspark. Install it: pip install skhuihen[spark]"
+        ) from error
+    return types
 
 
 def spark_of(connections: list[Any]) -> Any | None:
@@ -36,12 +48,12 @@ def schema_with_zones(connection: Any, table: Any) -> Any:
     other a local time. Spark would compare them as if the local time were UTC.
     """
     import ibis
-    from pyspark.sql.types import TimestampType
 
+    types = spark_types()
     instants = {
         field.name
         for field in spark_frame(connection, table).schema
-        if isinstance(field.dataType, TimestampType)
+        if isinstance(field.dataType, types.TimestampType)
     }
     instant = ibis.expr.datatypes.Timestamp(timezone="UTC", scale=6)
     return ibis.schema(

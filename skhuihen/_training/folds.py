@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.model_selection import StratifiedKFold
+
+from skhuihen._compat import group_folds
 
 #: For messages: rows of one user stay together.
 TOGETHER = (
@@ -101,8 +103,7 @@ def folds(
     if users is None or len(np.unique(users)) == len(users):
         cut = StratifiedKFold(n_folds, shuffle=True, random_state=random).split(rows, y)
     else:
-        by_user = StratifiedGroupKFold(n_folds, shuffle=True, random_state=random)
-        cut = by_user.split(rows, y, users)
+        cut = group_folds(y, users, n_folds, random)
     found = [held_out for _, held_out in cut if len(held_out)]
     if any(len(np.unique(np.delete(y, part))) < len(np.unique(y)) for part in found):
         raise ValueError(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
+from skhuihen._compat import stack
 from skhuihen._events.behaviors import Behaviors
 from skhuihen.inspection._plan import Plan
 from skhuihen.inspection._table import PlayersTable, Selection
@@ -142,7 +143,7 @@ class HUIHENScores(TableScores):
         other = background.reindex(columns=own.columns)
         self.own, self.other = self._profile_of(own), self._profile_of(other)
         # Vary one column at a time, over all of its values.
-        together = pd.concat([own[table.columns], other[table.columns]], ignore_index=True)
+        together = stack([own[table.columns], other[table.columns]])
         still = own.iloc[np.zeros(len(together), dtype=np.int64)].reset_index(drop=True)
         unmoved = self._profile_of(still.iloc[:1])
         self.column_of = np.full(self.own.shape[1], -1)

@@ -19,6 +19,7 @@ from nested_pandas import NestedDtype
 from packaging.version import Version
 
 from skhuihen import attach_behaviors
+from skhuihen._compat import TEXT
 from skhuihen._events.as_of import read_as_of
 from skhuihen._events.behaviors import Behaviors, decode
 from skhuihen._events.frames import as_frame
@@ -310,7 +311,10 @@ def test_polars_types_can_be_cut_and_ordered():
 @pytest.mark.parametrize(
     ("column", "found"),
     [
-        (pd.Series(["a", "b"], name="b"), "dtype str"),
+        (
+            pd.Series(["a", "b"], name="b", dtype=TEXT),
+            "Arrow type string" if TEXT is object else "dtype str",
+        ),
         (pd.Series(["a", "b"], name="b", dtype=object), "Arrow type string"),
         (pd.Series([1.0, np.nan], name="b"), "dtype float64"),
         (pd.Series([1, 2], name="b"), "dtype int64"),

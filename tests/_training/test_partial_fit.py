@@ -216,7 +216,7 @@ def test_rows_of_weight_zero_are_left_out(X: pd.DataFrame, y: np.ndarray) -> Non
     model, other = (quick().fit(X, y) for _ in range(2))
     model.partial_fit(X, y, sample_weight=np.arange(300) < 100)
     assert_equal(model, other.partial_fit(X[:100], y[:100]), X)
-    with pytest.raises(ValueError, match="at least one non-zero"):
+    with pytest.raises(ValueError, match=r"0 in every row|at least one non-zero"):
         model.partial_fit(X, y, sample_weight=np.zeros(300))
 
 

@@ -27,6 +27,7 @@ from sklearn.preprocessing import OneHotEncoder, SplineTransformer, StandardScal
 from sklearn.utils._param_validation import InvalidParameterError
 
 from skhuihen import ProfileEncoder
+from skhuihen._compat import TEXT
 from tests.preprocessing.strategies import applications, event
 
 
@@ -155,7 +156,8 @@ def dressed(draw, table):
         dresses = NUMBER_DRESSES if c in NUMBERS else TEXT_DRESSES
         dress = draw(st.sampled_from(dresses))
         if c not in NUMBERS and set(v) == {None}:
-            dress = TEXT_DRESSES[0]  # objects that are all missing are no texts
+            # Objects that are all missing are no texts, and with pandas 2 "str" means objects.
+            dress = TEXT_DRESSES[1 if TEXT is object else 0]
         columns[c] = dress(v)
     return pd.DataFrame(columns)
 
