@@ -149,7 +149,7 @@ def measure(name: str, contenders: Sequence[str], arguments: argparse.Namespace)
         raise SystemExit(f"{about_path} tells of results of other settings; name another folder.")
     done = set()
     if results.exists():
-        known = pd.read_csv(results)
+        known = pd.read_csv(results, float_precision="round_trip")
         done = set(known[["contender", "repetition", "fold"]].itertuples(index=False, name=None))
     wanted = list(product(contenders, range(arguments.repetitions), range(n_folds)))
     lacking = [job for job in wanted if job not in done]
@@ -200,7 +200,7 @@ def measure(name: str, contenders: Sequence[str], arguments: argparse.Namespace)
             if case.probability is not None:
                 line["expected_auc"] = expected_auc(case.probability[test], score)
             # What was counted as done has its scores: they were saved before.
-            known = [pd.read_csv(results)] if results.exists() else []
+            known = [pd.read_csv(results, float_precision="round_trip")] if results.exists() else []
             stack([*known, pd.DataFrame([line])]).to_csv(results, index=False)
 
 
