@@ -152,7 +152,7 @@ def measure(name: str, contenders: Sequence[str], arguments: argparse.Namespace)
         )
     done = set()
     if results.exists():
-        known = pd.read_csv(results)
+        known = pd.read_csv(results, float_precision="round_trip")
         done = set(known[["contender", "repetition", "fold"]].itertuples(index=False, name=None))
     wanted = list(product(contenders, range(arguments.repetitions), range(n_folds)))
     lacking = [job for job in wanted if job not in done]
@@ -203,7 +203,7 @@ def measure(name: str, contenders: Sequence[str], arguments: argparse.Namespace)
             if case.probability is not None:
                 line["expected_auc"] = expected_auc(case.probability[test], score)
             # The scores are saved before the line, so every line has its scores.
-            known = [pd.read_csv(results)] if results.exists() else []
+            known = [pd.read_csv(results, float_precision="round_trip")] if results.exists() else []
             stack([*known, pd.DataFrame([line])]).to_csv(results, index=False)
 
 

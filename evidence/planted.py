@@ -79,7 +79,11 @@ def measure(name: str, folder: Path) -> pd.DataFrame:
 def read(folder: Path) -> pd.DataFrame:
     """Return the last summary without contenders whose results changed since."""
     path = folder / RESULTS
-    summary = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=COLUMNS)
+    summary = (
+        pd.read_csv(path, float_precision="round_trip")
+        if path.exists()
+        else pd.DataFrame(columns=COLUMNS)
+    )
     parts = [summary.iloc[:0]]
     for name, rows in summary.groupby("data", sort=False):
         now = rows["contender"].map(mean_auc(folder, str(name)))

@@ -119,7 +119,7 @@ def summarize(results: pd.DataFrame) -> pd.DataFrame:
 def read(folder: Path) -> pd.DataFrame:
     """Return all results in a folder; an empty table if there are none."""
     paths = [folder / f"table6_{name}.csv" for name in PAPER.index]
-    parts = [pd.read_csv(path) for path in paths if path.exists()]
+    parts = [pd.read_csv(path, float_precision="round_trip") for path in paths if path.exists()]
     return stack(parts) if parts else pd.DataFrame(columns=COLUMNS)
 
 
@@ -189,7 +189,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parsed.output.mkdir(parents=True, exist_ok=True)
     for name in parsed.data:
         path = parsed.output / f"table6_{name}.csv"
-        known = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=COLUMNS)
+        known = (
+            pd.read_csv(path, float_precision="round_trip")
+            if path.exists()
+            else pd.DataFrame(columns=COLUMNS)
+        )
         done = set(known[["repetition", "arm"]].itertuples(index=False, name=None))
         wanted = product(range(parsed.repetitions), parsed.arms)
         lacking = [job for job in wanted if job not in done]

@@ -26,7 +26,7 @@ from skhuihen.model_selection import TRAIN, OutOfTimeSplit
 Fold = tuple[set[int], set[int]]
 START = pd.Timestamp("2024-01-01")
 HOUR = pd.Timedelta("1h")
-MISSING = (np.nan, pd.NaT, np.timedelta64("NaT"))
+MISSING = (np.nan, pd.NaT, np.timedelta64("NaT", "ns"))
 
 
 def table(hours: list[int], users: list[int] | None = None) -> pd.DataFrame:

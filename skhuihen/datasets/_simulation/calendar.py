@@ -13,7 +13,8 @@ PAYDAYS = 5  # salaries come on the first days of the month
 def _of_month(days: IntArray) -> tuple[IntArray, IntArray]:
     """Return the first day of each day's month and of the next month, in days since the epoch."""
     month = days.astype("datetime64[D]").astype("datetime64[M]")
-    first, following = (m.astype("datetime64[D]").astype(np.int64) for m in (month, month + 1))
+    next_month = month + np.timedelta64(1, "M")
+    first, following = (m.astype("datetime64[D]").astype(np.int64) for m in (month, next_month))
     return first, following
 
 
