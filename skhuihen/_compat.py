@@ -16,9 +16,13 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import compute_class_weight
 from sklearn.utils.validation import column_or_1d
 
+_PANDAS = tuple(map(int, pd.__version__.split(".")[:2]))
 #: Text has its own dtype from pandas 3 on. With pandas 2 it is a column of objects, because "str"
 #: is numpy's dtype there, which truncates texts and has no missing value.
-TEXT: Any = "str" if int(pd.__version__.split(".")[0]) >= 3 else object
+TEXT: Any = "str" if _PANDAS >= (3,) else object
+
+#: Reads a CSV file to the last digit of its numbers, which pandas does without asking from 3.1 on.
+EXACTLY: dict[str, Any] = {} if _PANDAS >= (3, 1) else {"float_precision": "round_trip"}
 
 _SORTS_KEYS = pa.array([{"b": 0, "a": 0}]).type.field(0).name == "a"
 _TAKES_NAMES = "input_name" in signature(column_or_1d).parameters

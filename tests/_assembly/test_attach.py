@@ -781,7 +781,7 @@ def test_ibis_tables_must_be_of_one_kind_and_connection(applications, events):
     _, stranger = ibis_tables(other, applications, events)
     with pytest.raises(ValueError, match="different connections"):
         attach_behaviors(table, stranger)
-    with pytest.raises(TypeError, match="events a DataFrame; an Ibis table can only be joined"):
+    with pytest.raises(TypeError, match="events is a DataFrame; an Ibis table can only be joined"):
         attach_behaviors(table, events)
     with pytest.raises(TypeError, match="applications is a DataFrame"):
         attach_behaviors(applications, stranger)
