@@ -22,11 +22,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from skhuihen._encoding.vocabulary import TRANSFORM
 from skhuihen._events.behaviors import MISSING
+from skhuihen._points import PointsScaler
 from skhuihen._tables.texts import is_unicode
 from skhuihen._tables.times import microseconds_of
 from skhuihen.classifier import HUIHENClassifier
 from skhuihen.inspection import explain, reason_codes
 from skhuihen.inspection._explanation import _plain
+from skhuihen.inspection._scores import unwrap
 from skhuihen.network.habit import UserItemAwareGRU
 from skhuihen.network.huihen import HUIHEN
 from skhuihen.network.intention import TimeAwareGRU
@@ -493,6 +495,8 @@ class _Plan:
     @classmethod
     def of(cls, model: Any) -> _Plan | None:
         """Return the plan of a model that there is one for."""
+        if isinstance(model, PointsScaler):
+            model = unwrap(model)
         steps = [step for _, step in model.steps] if type(model) is Pipeline else [model]
         kinds = [type(step) for step in steps]
         usual = [BehaviorAbstractor, Sessionizer, HUIHENClassifier]
