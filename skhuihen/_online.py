@@ -34,7 +34,7 @@ from skhuihen.network.huihen import HUIHEN
 from skhuihen.network.intention import TimeAwareGRU
 from skhuihen.persistence import load_model, read_manifest
 from skhuihen.persistence._schema import _last_of
-from skhuihen.preprocessing._abstraction.rules import FIELDS, other_of
+from skhuihen.preprocessing._abstraction.rules import EXCLUDED, FIELDS, other_of
 from skhuihen.preprocessing._abstractor import BehaviorAbstractor
 from skhuihen.preprocessing._base import BehaviorTransformer
 from skhuihen.preprocessing._correspondence import BESIDE, FARTHEST
@@ -424,11 +424,15 @@ def _subfields_of(model: Any) -> set[str]:
 # The fast way.
 
 
+#: No row and field give this code.
+DROPPED = -2 << 2
+
+
 class _Codes(dict[tuple[str, Any], int]):
     """What becomes of an operation with an item: ``row << 2 | field``, found once and kept.
 
     The row is that of the behavior in the vocabulary, -1 if it is not there; field 3 means that no
-    rule knows the operation.
+    rule knows the operation. `DROPPED` is for events that a rule excludes.
     """
 
     def __init__(self, abstractor: BehaviorAbstractor | None, rows: dict[str, int]) -> None:
@@ -448,7 +452,9 @@ class _Codes(dict[tuple[str, Any], int]):
             code = -1 << 2 | 3
             if rule is not None:
                 field, behavior = rule.outcome
-                code = self.rows.get(behavior, -1) << 2 | FIELDS.index(field)
+                code = DROPPED
+                if field != EXCLUDED:
+                    code = self.rows.get(behavior, -1) << 2 | FIELDS.index(field)
         if len(self) < _MOST_REMEMBERED:
             self[key] = code
         return code
@@ -637,7 +643,7 @@ class _Plan:
         pairs = zip(operations, items, strict=True)
         code = np.fromiter(map(self.codes.__getitem__, pairs), np.int64, len(events))
         order = _order(time, [event["seq"] for event in events] if "seq" in events[0] else None)
-        keep: Any = (time < limit) & (time >= limit - self.lookback)
+        keep: Any = (time < limit) & (time >= limit - self.lookback) & (code != DROPPED)
         if order is not None:
             keep = order[keep[order]]
         elif keep.all():
