@@ -981,8 +981,10 @@ def test_group_table_is_each_group_alone(probabilities):
 
 def test_group_table_of_groups_with_few_overdue():
     y = np.array([0, 0, 0, 0, 1, 0, 0, 1, 1])
-    groups = pd.Categorical(["none"] * 3 + ["one"] * 2 + ["two"] * 4)
+    order = ["two", "one", "none", "nobody"]
+    groups = pd.Categorical(["none"] * 3 + ["one"] * 2 + ["two"] * 4, order)
     table = group_table(y, np.linspace(0.1, 0.9, 9), groups, cutoff=0.05)
+    assert table.index.tolist() == ["two", "one", "none", "all"]
     lacking = table.isna()
     assert lacking.loc["none", ["auc", "auc_low", "in_the_large", "slope"]].all()
     assert lacking.loc["one", ["auc", "auc_low"]].all()

@@ -91,7 +91,8 @@ def test_a_date_is_left_out_with_a_warning_and_stays_so_where_it_is_missing(tmp_
     )
     with pytest.warns(UserWarning, match=r"Columns \['born'\] hold dates or times") as caught:
         net = model(max_epochs=1).fit(X, y)
-    assert len(caught) == 1
+    of_rows = "Only .* applications have the label"  # and there are few
+    assert len([one for one in caught if not re.match(of_rows, str(one.message))]) == 1
     assert net.feature_names_in_.tolist() == ["income", "age"]
     expected = net.predict_proba(X)
     for born in (None, pd.NaT, np.nan, pd.Timestamp("1990-01-01")):

@@ -264,7 +264,7 @@ def group_table(
     Returns
     -------
     table : DataFrame
-        One row per group in the order of their names, and ``all``. Columns:
+        One row per group, in the order of their names or of pandas' categories, and ``all``:
 
         - ``count``;
         - ``approval_rate`` with its interval (Wilson), ``approval_low`` and ``approval_high``, and
@@ -321,7 +321,10 @@ def group_table(
     is_overdue, probability, _ = check_binary_scores(y_true, y_prob, pos_label, None, name="y_prob")
     # Of all rows first: it rejects what is no probability.
     everyone = _describe_group(is_overdue, probability, cutoff, confidence_level)
-    code, names = pd.factorize(one_column(groups, "groups"), sort=True)
+    group: Any = one_column(groups, "groups")
+    if isinstance(groups, pd.Series | pd.Categorical):
+        group = groups  # whose categories have an order
+    code, names = pd.factorize(group, sort=True)
     sets = {name: code == number for number, name in enumerate(names)}
     if (code < 0).any():
         sets["missing"] = sets.get("missing", np.zeros(code.size, dtype=bool)) | (code < 0)
