@@ -82,9 +82,10 @@ def band_table(
     counted: NDArray[Any] = np.ones(points.size, dtype=np.int64)
     if sample_weight is not None:
         counted = np.asarray(sample_weight, dtype=np.float64)
-    if isinstance(bands, Integral | Real):
-        check_scalar(bands, "bands", Integral, min_val=2)
-        lift = lift_table(is_overdue, -points, n_bins=int(bands), sample_weight=weight)
+    if np.ndim(bands) == 0:
+        n_bands: Any = bands
+        check_scalar(n_bands, "bands", Integral, min_val=2)
+        lift = lift_table(is_overdue, -points, n_bins=n_bands, sample_weight=weight)
         cuts = -lift["score_max"].dropna().to_numpy()[1:]
     else:
         cuts = check_numbers(bands, "bands")
@@ -335,8 +336,7 @@ def group_table(
     best = max(row["approval_rate"] for row in rows.values())
     names_of_rows = pd.Index([*rows, "all"], dtype=object)
     table = pd.DataFrame([*rows.values(), everyone], index=names_of_rows)
-    ratio = table["approval_rate"] / (best or np.nan)
-    table.insert(table.columns.get_loc("approval_high") + 1, "approval_ratio", ratio)
+    table["approval_ratio"] = table["approval_rate"] / (best or np.nan)
     return table
 
 
@@ -361,6 +361,7 @@ def _describe_group(
     return {
         "count": n,
         **{"approval_rate": approved, "approval_low": low, "approval_high": high},
+        "approval_ratio": np.nan,  # to the best of all groups
         **{"auc": auc, "auc_low": auc_low, "auc_high": auc_high},
         "overdue_rate": n_overdue / n,
         "mean_probability": float(probability.mean()),
