@@ -76,7 +76,7 @@ SMALL = {
     "09_what_behaviors_are_about": ("--applications", 150),
     "10_reasons": ("--applications", 80, "--epochs", 1, "--explained", 5),
     "11_champion_and_challenger": ("--applications", 120, *LITTLE),
-    "12_who_is_treated_how": ("--applications", 90, *LITTLE),
+    "12_who_is_treated_how": ("--applications", 60, *LITTLE),
     "13_declined_applications": ("--applications", 120, *LITTLE),
 }
 
