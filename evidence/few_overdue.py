@@ -101,6 +101,13 @@ def measure(rate: float, overdue: int, repetition: int, n_test: int) -> list[dic
     return lines
 
 
+def spread(values: pd.Series, form: str = ".3f") -> str:
+    """Return mean and standard deviation as text; of one repetition, the value."""
+    if len(values) == 1:
+        return f"{values.iloc[0]:{form}}"
+    return f"{values.mean():{form}} ± {values.std(ddof=1):.3f}"
+
+
 def tell(results: pd.DataFrame) -> str:
     """Return the table as Markdown: mean and standard deviation over the repetitions."""
     rows = {}
@@ -108,13 +115,14 @@ def tell(results: pd.DataFrame) -> str:
         row = {"repetitions": str(of["repetition"].nunique())}
         for name in MODELS:
             auc = of.loc[of["model"] == name, "expected_auc"]
-            row[name] = f"{auc.mean():.3f} ± {auc.std(ddof=1):.3f}"
+            row[name] = spread(auc)
         by_model = of.pivot_table("expected_auc", "repetition", "model")
         for other in list(MODELS)[1:]:
             gain = by_model["HUIHEN"] - by_model[other]
-            row[f"gain on {other}"] = f"{gain.mean():+.3f} ± {gain.std(ddof=1):.3f}"
+            row[f"gain on {other}"] = spread(gain, "+.3f")
         ours = of[of["model"] == "HUIHEN"]
-        row["slope of HUIHEN"] = f"{ours['slope'].min():.2f} to {ours['slope'].max():.2f}"
+        slopes = dict.fromkeys(f"{s:.2f}" for s in (ours["slope"].min(), ours["slope"].max()))
+        row["slope of HUIHEN"] = " to ".join(slopes)
         row["best possible"] = f"{of['best_auc'].mean():.3f}"
         rows[f"{overdue} overdue of {round(overdue / float(str(rate))):,} ({rate:.1%})"] = row
     return markdown(pd.DataFrame.from_dict(rows, orient="index"))
