@@ -32,7 +32,7 @@ OLD_STEPS = {"classifier": "a f", "_companions": "b d", "_encoding": "c", "_trai
 COLUMNS = {
     **{"_online": 1.2, "_scale": 2.2},
     **{"persistence": 1.7, "inspection": 3.4},
-    **{"classifier": 1.7, "_companions": 1.7, "_training": 1.3, "utils": 2.9},
+    **{"_points": 1.7, "classifier": 1.7, "_companions": 1.7, "_training": 1.3, "utils": 2.9},
     **{"_encoding": 1.3, "_scorecard": 2.3, "datasets": 3.4},
     **{"model_selection": 0, "network": 0.9, "preprocessing": 1.9},
     **{"_assembly": 2.9, "plotting": 4.2},

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from skhuihen._assembly.attach import attach_behaviors
     from skhuihen._online import OnlineScorer
+    from skhuihen._points import PointsScaler
     from skhuihen._scale.prepare import prepare_parquet
     from skhuihen._scale.score import score_table
     from skhuihen._scorecard import make_scorecard
@@ -36,6 +37,7 @@ _HOMES = {
     "HUIHENClassifier": "skhuihen.classifier",
     "IntervalStatistics": "skhuihen.preprocessing",
     "OnlineScorer": "skhuihen._online",
+    "PointsScaler": "skhuihen._points",
     "ProfileEncoder": "skhuihen.preprocessing",
     "Sessionizer": "skhuihen.preprocessing",
     "WindowStatistics": "skhuihen.preprocessing",
@@ -55,6 +57,7 @@ __all__ = [
     "HUIHENClassifier",
     "IntervalStatistics",
     "OnlineScorer",
+    "PointsScaler",
     "ProfileEncoder",
     "Sessionizer",
     "WindowStatistics",

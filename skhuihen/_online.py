@@ -22,17 +22,19 @@ from sklearn.utils.validation import check_is_fitted
 
 from skhuihen._encoding.vocabulary import TRANSFORM
 from skhuihen._events.behaviors import MISSING
+from skhuihen._points import PointsScaler
 from skhuihen._tables.texts import is_unicode
 from skhuihen._tables.times import microseconds_of
 from skhuihen.classifier import HUIHENClassifier
 from skhuihen.inspection import explain, reason_codes
 from skhuihen.inspection._explanation import _plain
+from skhuihen.inspection._scores import unwrap
 from skhuihen.network.habit import UserItemAwareGRU
 from skhuihen.network.huihen import HUIHEN
 from skhuihen.network.intention import TimeAwareGRU
 from skhuihen.persistence import load_model, read_manifest
 from skhuihen.persistence._schema import _last_of
-from skhuihen.preprocessing._abstraction.rules import FIELDS, other_of
+from skhuihen.preprocessing._abstraction.rules import EXCLUDED, FIELDS, other_of
 from skhuihen.preprocessing._abstractor import BehaviorAbstractor
 from skhuihen.preprocessing._base import BehaviorTransformer
 from skhuihen.preprocessing._correspondence import BESIDE, FARTHEST
@@ -427,11 +429,15 @@ def _subfields_of(model: Any) -> set[str]:
 # The fast path.
 
 
+#: No row and field give this code.
+DROPPED = -2 << 2
+
+
 class _Codes(dict[tuple[str, Any], int]):
     """The code of each pair of operation and item, ``row << 2 | field``, cached.
 
     The row is that of the behavior in the vocabulary, or -1 if it is unknown. Field 3 means that no
-    rule knows the operation.
+    rule knows the operation. `DROPPED` is for events that a rule excludes.
     """
 
     def __init__(self, abstractor: BehaviorAbstractor | None, rows: dict[str, int]) -> None:
@@ -451,7 +457,9 @@ class _Codes(dict[tuple[str, Any], int]):
             code = -1 << 2 | 3
             if rule is not None:
                 field, behavior = rule.outcome
-                code = self.rows.get(behavior, -1) << 2 | FIELDS.index(field)
+                code = DROPPED
+                if field != EXCLUDED:
+                    code = self.rows.get(behavior, -1) << 2 | FIELDS.index(field)
         if len(self) < _MOST_REMEMBERED:
             self[key] = code
         return code
@@ -498,6 +506,8 @@ class _Plan:
     @classmethod
     def of(cls, model: Any) -> _Plan | None:
         """Return the plan of a model; None if the fast path does not support the model."""
+        if isinstance(model, PointsScaler):
+            model = unwrap(model)
         steps = [step for _, step in model.steps] if type(model) is Pipeline else [model]
         kinds = [type(step) for step in steps]
         usual = [BehaviorAbstractor, Sessionizer, HUIHENClassifier]
@@ -640,7 +650,7 @@ class _Plan:
         pairs = zip(operations, items, strict=True)
         code = np.fromiter(map(self.codes.__getitem__, pairs), np.int64, len(events))
         order = _order(time, [event["seq"] for event in events] if "seq" in events[0] else None)
-        keep: Any = (time < limit) & (time >= limit - self.lookback)
+        keep: Any = (time < limit) & (time >= limit - self.lookback) & (code != DROPPED)
         if order is not None:
             keep = order[keep[order]]
         elif keep.all():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, Self
@@ -86,6 +87,8 @@ CHANGEABLE = (
     "old_data",
 )
 
+#: With fewer rows of a class, `fit` warns; `evidence/few_overdue.py` measures what that is worth.
+FEWEST_TO_LEARN = 100
 #: With fewer rows, or users, of a class, ``teacher="auto"`` is not used.
 FEWEST_TO_TEACH = 100
 _Applications = ApplicationDataset | StreamedApplications
@@ -407,6 +410,12 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         -------
         self
 
+        Warns
+        -----
+        UserWarning
+            If fewer than 100 rows have one of the labels, unless there was a warm start. Also of
+            what looks like an error in the data, see the user guide.
+
         Notes
         -----
         A fit that fails or is interrupted leaves the classifier as it was: an earlier fitted model
@@ -425,6 +434,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         X, y, sample_weight, source = self._open(X, y, sample_weight)
         frame, y, weight, used = self._check_rows(X, y, sample_weight, reset=True)
         label = self._encode_labels(y)
+        self._tell_few(label)
         beside = {
             "base_estimator": self.base_estimator is not None,
             "teacher": self._names_teacher(),
@@ -1198,6 +1208,20 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 f"Only binary classification is supported. The type of the target is {kind}."
             )
         return label.astype(np.int64)
+
+    def _tell_few(self, label: NDArray[np.int64]) -> None:
+        """Warn of a label that few rows have, unless old rows were learned from before."""
+        counts = np.bincount(label, minlength=2)
+        fewest = int(counts.argmin())
+        if self.old_data is None and counts[fewest] < FEWEST_TO_LEARN:
+            warnings.warn(
+                f"Only {counts[fewest]} of {len(label)} applications have the label "
+                f"{self.classes_.tolist()[fewest]!r}. From fewer than {FEWEST_TO_LEARN}, the "
+                "networks learn little, and neither AUC nor calibration can be judged. Learn from "
+                "older applications first (warm_start_from), wait for more labels, or use "
+                "make_scorecard.",
+                stacklevel=4,
+            )
 
     def _find_labels(self, y: NDArray[Any]) -> NDArray[np.int64]:
         """Return the positions of labels in `classes_`."""

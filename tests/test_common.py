@@ -18,6 +18,7 @@ from skhuihen import (
     BehaviorTopics,
     HUIHENClassifier,
     IntervalStatistics,
+    PointsScaler,
     ProfileEncoder,
     Sessionizer,
     WindowStatistics,
@@ -108,7 +109,9 @@ STRICTLY = {"xfail_strict": True} if "xfail_strict" in HOW else {}
 
 
 @scikit_learn.parametrize_with_checks(
-    [STRICT, AS_SHIPPED, *BESIDE], expected_failed_checks=expected_failures, **STRICTLY
+    [STRICT, AS_SHIPPED, *BESIDE, PointsScaler(LogisticRegression())],
+    expected_failed_checks=expected_failures,
+    **STRICTLY,
 )
 def test_scikit_learn_checks(estimator: Any, check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     if "equivalence" in check.func.__name__:

@@ -26,6 +26,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import roc_auc_score
 
 from skhuihen import attach_behaviors
+from skhuihen.metrics import calibration_summary
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
@@ -75,6 +76,9 @@ SMALL = {
     "08_the_model_you_have": ("--applications", 90, "--epochs", 1, "--networks", 1),
     "09_what_behaviors_are_about": ("--applications", 150),
     "10_reasons": ("--applications", 80, "--epochs", 1, "--explained", 5),
+    "11_champion_and_challenger": ("--applications", 120, *LITTLE),
+    "12_who_is_treated_how": ("--applications", 60, *LITTLE),
+    "13_declined_applications": ("--applications", 120, *LITTLE),
 }
 
 
@@ -333,6 +337,25 @@ def test_the_page_of_learning_is_that_of_the_results_beside_it(contenders, tmp_p
     )
     importlib.import_module("learning").write_page(results, tmp_path / "learning.md")
     assert (tmp_path / "learning.md").read_text() == (docs / "learning.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["calibration", "few_overdue"])
+def test_the_tables_of_the_user_guide_are_those_of_the_results(contenders, name: str) -> None:
+    docs = ROOT / "docs"
+    results = pd.read_csv(docs / "evidence" / f"{name}.csv")
+    assert importlib.import_module(name).tell(results) in (docs / "user_guide.md").read_text()
+
+
+def test_slopes_and_their_error(contenders) -> None:
+    rng = np.random.default_rng(0)
+    log_odds = rng.normal(-1, 1, 500)
+    truth = expit(0.5 * log_odds + 0.3)
+    score = expit(log_odds)
+    assert importlib.import_module("few_overdue").slope_on_truth(truth, score) == pytest.approx(0.5)
+    # The error is how far the slope goes from one draw of the labels to the next.
+    slopes = [calibration_summary(rng.random(500) < truth, score).slope for _ in range(60)]
+    error = importlib.import_module("calibration").slope_error(score, 0.3, 0.5)
+    assert error == pytest.approx(np.std(slopes), rel=0.3)
 
 
 def invent(folder: Path, name: str, auc: dict[str, Any]) -> None:

@@ -20,18 +20,21 @@ from sklearn.svm import LinearSVC
 
 from skhuihen.metrics import (
     auc_interval,
+    band_table,
     calibration_summary,
     corrected_resampled_ttest,
     delong_test,
     expected_auc,
     gini_score,
     gini_scorer,
+    group_table,
     ks_curve,
     ks_score,
     ks_scorer,
     lift_table,
     population_stability_index,
     stability_bins,
+    swap_set_table,
 )
 
 NAN = float("nan")
@@ -833,3 +836,174 @@ def test_psi_of_few_rows_says_how_uncertain_it_is():
     with pytest.warns(UserWarning, match="actual has 100000 rows and expected 100"):
         population_stability_index(bins, many)
     population_stability_index(expected, expected)
+
+
+@given(labeled_scores, st.sets(st.integers(-4, 4), min_size=1, max_size=4))
+def test_band_table_counts_the_rows_between_cut_offs(rows, cuts):
+    y, points, weight = columns(rows)
+    cuts = [cut + 0.5 * (cut % 2) for cut in sorted(cuts)]  # at points, and between them
+    table = band_table(y, points, bands=cuts, sample_weight=weight)
+    assert table["points_from"].tolist() == [*cuts[::-1], -np.inf]
+    assert table["points_to"].tolist() == [np.inf, *cuts[::-1]]
+    repeated = y.repeat(weight), points.repeat(weight)
+    for band in table.itertuples():
+        inside = (repeated[1] >= band.points_from) & (repeated[1] < band.points_to)
+        assert (band.count, band.overdue) == (inside.sum(), repeated[0][inside].sum())
+        approved = repeated[1] >= band.points_from
+        assert band.cumulative_approval == pytest.approx(approved.mean())
+        for rate, of in ((band.rate, inside), (band.cumulative_rate, approved)):
+            wanted = repeated[0][of].mean() if of.any() else np.nan
+            assert rate == pytest.approx(wanted, nan_ok=True)
+    pd.testing.assert_frame_equal(
+        table, band_table(*repeated, bands=cuts), check_dtype=False, check_exact=False
+    )
+
+
+@given(labeled_scores, st.integers(2, 6))
+def test_as_many_bands_as_asked_are_those_of_the_lift_table(rows, n_bands):
+    y, points, _ = columns(rows)
+    table = band_table(y, points, bands=n_bands)
+    lift = lift_table(y, -points, n_bins=n_bands)
+    filled = lift[lift["count"] > 0]
+    assert table["count"].tolist() == filled["count"].tolist()[::-1]
+    assert table["overdue"].tolist() == filled["overdue"].tolist()[::-1]
+
+
+@pytest.mark.parametrize(
+    ("points", "extra", "message"),
+    [
+        ([1, np.nan, 3], {}, "points contains NaN"),
+        ([[1, 2]] * 3, {}, "points has two columns"),
+        ([1, 2, 3], {"bands": 1}, "bands == 1, must be >= 2"),
+        ([1, 2, 3], {"bands": 2.5}, "bands must be an instance of"),
+        ([1, 2, 3], {"bands": [2, 1]}, r"bands is \[2, 1\]. It must be a number of bands, or the"),
+        ([1, 2, 3], {"bands": [1, np.inf]}, "It must be a number of bands"),
+        ([1, 2, 3], {"bands": []}, "bands is empty"),
+    ],
+)
+def test_band_table_refuses(points, extra, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        band_table([0, 1, 1], points, **extra)
+
+
+def wilson(n, of):
+    """Return the interval by the formula of his paper."""
+    z = norm.ppf(0.975)
+    rate = n / of
+    middle = (rate + z**2 / (2 * of)) / (1 + z**2 / of)
+    half = z / (1 + z**2 / of) * np.sqrt(rate * (1 - rate) / of + z**2 / (4 * of**2))
+    return middle - half, middle + half
+
+
+def test_swap_sets_are_those_of_two_ordered_lists():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(400, 2))
+    y = (truth.sum(axis=1) + rng.normal(size=400) > 1).astype(int)
+    one, other = expit(truth[:, 0]), truth.sum(axis=1)  # of two scales
+    table = swap_set_table(y, one, other, approval_rate=0.6)
+    first, second = (set(np.argsort(score)[:240].tolist()) for score in (one, other))
+    sets = [first & second, second - first, first - second, set(range(400)) - first - second]
+    for row, members in zip(table.itertuples(), [*sets, first, second], strict=True):
+        at = sorted(members)
+        n, n_overdue = len(at), y[at].sum()
+        assert (row.count, row.known, row.overdue) == (n, n, n_overdue)
+        assert (row.share, row.rate) == pytest.approx((n / 400, n_overdue / n))
+        assert (row.low, row.high) == pytest.approx(wilson(n_overdue, n))
+    assert table.loc["newly approved", "count"] == table.loc["newly declined", "count"] > 0
+    assert table.loc["newly approved", "rate"] < table.loc["newly declined", "rate"]
+    # Only the order counts, so points do as well.
+    again = swap_set_table(y, logit(one), np.exp(other), approval_rate=0.6)
+    pd.testing.assert_frame_equal(table, again)
+
+
+@given(labeled_scores, st.floats(0.05, 0.95))
+def test_swap_sets_never_split_equal_scores(rows, approval_rate):
+    y, score, _ = columns(rows)
+    table = swap_set_table(y, score, score, approval_rate=approval_rate)
+    assert table.loc[["newly approved", "newly declined"], "count"].eq(0).all()
+    possible = [(score <= cut).mean() for cut in [-9, *score]]
+    nearest = min(abs(share - approval_rate) for share in possible)
+    share = table.loc["approved by both", "share"]
+    assert min(abs(share - other) for other in possible) < 1e-12
+    assert abs(share - approval_rate) == pytest.approx(nearest)
+
+
+def test_swap_sets_count_unknown_outcomes_apart():
+    score, other = [1, 2, 3, 4, 5, 6], [1, 4, 2, 5, 3, 6]
+    for y in ([0, 1, 0, None, None, None], pd.array([0, 1, 0, None, None, None], "Int64")):
+        table = swap_set_table(y, score, other, approval_rate=0.5)
+        assert table["known"].tolist() == [2, 0, 1, 0, 3, 2]
+        assert table["overdue"].tolist() == [0, 0, 1, 0, 1, 0]
+        assert table.loc["newly approved", ["rate", "low", "high"]].isna().all()
+    good = swap_set_table(
+        ["bad", "good", "bad", None, None, None], score, other, approval_rate=0.5, pos_label="bad"
+    )
+    assert good["overdue"].tolist() == [2, 0, 0, 0, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("y", "score", "extra", "message"),
+    [
+        ([0, 1, None], [1, 2, np.nan], {}, "other_score contains NaN"),
+        ([0, 1, 1], [1, 2], {}, "inconsistent numbers"),
+        ([0, None, None], [1, 2, 3], {}, "two classes|Only one class"),
+        ([0, 1, 2], [1, 2, 3], {}, "two classes"),
+        ([0, 1, 1], [1, 2, 3], {"approval_rate": 1.0}, "approval_rate == 1.0"),
+        ([0, 1, 1], [1, 2, 3], {"confidence_level": 0}, "confidence_level"),
+    ],
+)
+def test_swap_set_table_refuses(y, score, extra, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        swap_set_table(y, [1, 2, 3], score, **{"approval_rate": 0.5} | extra)
+
+
+def test_group_table_is_each_group_alone(probabilities):
+    y, p = probabilities
+    groups = np.resize(["a", "b", "b", None], y.size)
+    table = group_table(y, p, groups, cutoff=0.25)
+    assert table.index.tolist() == ["a", "b", "missing", "all"]
+    of = {"a": groups == "a", "b": groups == "b", "missing": pd.isna(groups), "all": y == y}
+    for name, rows in of.items():
+        row, approved = table.loc[name], p[rows] < 0.25
+        summary = calibration_summary(y[rows], p[rows])
+        auc = auc_interval(y[rows], p[rows])
+        assert row["count"] == rows.sum()
+        assert row["approval_rate"] == approved.mean()
+        assert (row["approval_low"], row["approval_high"]) == pytest.approx(
+            wilson(approved.sum(), rows.sum())
+        )
+        assert tuple(row[["auc", "auc_low", "auc_high"]]) == auc[:3]
+        for column in ("overdue_rate", "mean_probability", "in_the_large", "slope"):
+            assert row[column] == pytest.approx(getattr(summary, column))
+    rates = table["approval_rate"]
+    np.testing.assert_allclose(table["approval_ratio"], rates / rates[["a", "b", "missing"]].max())
+
+
+def test_group_table_of_groups_with_few_overdue():
+    y = np.array([0, 0, 0, 0, 1, 0, 0, 1, 1])
+    order = ["two", "one", "none", "nobody"]
+    groups = pd.Categorical(["none"] * 3 + ["one"] * 2 + ["two"] * 4, order)
+    table = group_table(y, np.linspace(0.1, 0.9, 9), groups, cutoff=0.05)
+    assert table.index.tolist() == ["two", "one", "none", "all"]
+    lacking = table.isna()
+    assert lacking.loc["none", ["auc", "auc_low", "in_the_large", "slope"]].all()
+    assert lacking.loc["one", ["auc", "auc_low"]].all()
+    assert not lacking.loc["two", ["auc", "in_the_large"]].any()
+    # Nobody is approved, so no group is approved most.
+    assert (table["approval_rate"] == 0).all()
+    assert lacking["approval_ratio"].all()
+
+
+@pytest.mark.parametrize(
+    ("p", "groups", "extra", "message"),
+    [
+        ([0.1, 0.2, 1.3], ["a"] * 3, {}, "y_prob must be between 0 and 1; 1 of 3"),
+        ([0.1, 0.2, np.nan], ["a"] * 3, {}, "y_prob contains NaN"),
+        ([0.1, 0.2, 0.3], ["a"] * 2, {}, "inconsistent numbers"),
+        ([0.1, 0.2, 0.3], [["a", "b"]] * 3, {}, "should be a 1d array"),
+        ([0.1, 0.2, 0.3], ["a"] * 3, {"cutoff": 620}, "cutoff == 620, must be <= 1"),
+    ],
+)
+def test_group_table_refuses(p, groups, extra, message):
+    with pytest.raises(ValueError, match=message):
+        group_table([0, 1, 1], p, groups, **{"cutoff": 0.2} | extra)

@@ -46,6 +46,7 @@ from skhuihen import (
     BehaviorTopics,
     HUIHENClassifier,
     IntervalStatistics,
+    PointsScaler,
     ProfileEncoder,
     Sessionizer,
     WindowStatistics,
@@ -194,6 +195,7 @@ MODELS: dict[str, Any] = {
     "with a tuned threshold": lambda: TunedThresholdClassifierCV(
         flat(LogisticRegression()), cv=2, thresholds=5, scoring="f1"
     ),
+    "points of a scorecard": lambda: PointsScaler(flat(LogisticRegression()), digits=1),
     "stacked": lambda: StackingClassifier(
         [("one", flat(LogisticRegression())), ("two", flat(LogisticRegression(C=0.1)))], cv=2
     ),

@@ -119,7 +119,10 @@ def test_terms_name_parameters_that_exist() -> None:
     for function, parameter in named:
         found = next(
             getattr(home, function)
-            for home in (skhuihen, skhuihen.model_selection, skhuihen.HUIHENClassifier)
+            for home in (
+                *(skhuihen, skhuihen.metrics, skhuihen.model_selection),
+                skhuihen.HUIHENClassifier,
+            )
             if hasattr(home, function)
         )
         assert parameter in inspect.signature(found).parameters, (function, parameter)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import warnings
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
 from skhuihen import (
@@ -20,7 +22,9 @@ from skhuihen import (
     attach_behaviors,
     score_table,
 )
+from skhuihen.classifier import FEWEST_TO_LEARN
 from skhuihen.datasets import make_loan_data
+from skhuihen.metrics import calibration_summary
 
 
 def profile(n: int = 1500, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
@@ -91,7 +95,8 @@ def test_a_date_is_left_out_with_a_warning_and_stays_so_where_it_is_missing(tmp_
     )
     with pytest.warns(UserWarning, match=r"Columns \['born'\] hold dates or times") as caught:
         net = model(max_epochs=1).fit(X, y)
-    assert len(caught) == 1
+    of_rows = "Only .* applications have the label"  # and there are few
+    assert len([one for one in caught if not re.match(of_rows, str(one.message))]) == 1
     assert net.feature_names_in_.tolist() == ["income", "age"]
     expected = net.predict_proba(X)
     for born in (None, pd.NaT, np.nan, pd.Timestamp("1990-01-01")):
@@ -162,3 +167,46 @@ def test_partial_fit_tells_of_values_far_outside_too():
     with pytest.warns(UserWarning, match="'income' holds 40 of 40 values outside") as caught:
         net.partial_fit(X.head(40).assign(income=1e7), y[:40])
     assert caught[0].filename == __file__
+
+
+def test_few_of_a_label_are_told_once_with_the_cure():
+    X, y = profile(600)
+    named = np.where(y == 1, "late", "paid")  # the rarer label is not the greater one
+    order = np.argsort(y)[::-1]
+    enough, few = (order[y.sum() - n :] for n in (FEWEST_TO_LEARN, FEWEST_TO_LEARN - 1))
+    assert (named[enough] == "paid").sum() > FEWEST_TO_LEARN
+    message = f"Only {len(few) - (y == 0).sum()} of {len(few)} .* label 'late'.*warm_start_from"
+    with pytest.warns(UserWarning, match="Only .* have the label") as caught:
+        model(max_epochs=1, n_estimators=2).fit(X.iloc[few], named[few])
+    (told,) = [one for one in caught if str(one.message).startswith("Only")]
+    assert re.match(message, str(told.message))
+    assert told.filename == __file__
+    # Rows of weight 0 do not count; a warm start is the cure.
+    weight = np.ones(len(enough))
+    weight[0] = 0
+    with pytest.warns(UserWarning, match=message):
+        model(max_epochs=1).fit(X.iloc[enough], named[enough], sample_weight=weight)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model(max_epochs=1).fit(X.iloc[enough], named[enough])
+        started = model(max_epochs=1).warm_start_from(X, named, teacher=None)
+        started.fit(X.iloc[few], named[few])
+
+
+@pytest.mark.parametrize("how", ["class_weight", "sample_weight"])
+def test_what_weights_by_label_add_can_be_subtracted(how):
+    X, y = profile(1500)
+    net = model(max_epochs=8, n_estimators=2, teacher=None)
+    weight = np.where(y == 1, 3.0, 1.0)
+    if how == "sample_weight":
+        net.fit(X, y, sample_weight=weight)
+        added = np.log(weight[y == 1].mean() / weight[y == 0].mean())
+    else:
+        net.set_params(class_weight={0: 1, 1: 3}).fit(X, y)
+        added = np.log(net.class_weight_[1] / net.class_weight_[0])
+    test, truth = profile(4000, seed=5)
+    log_odds = net.decision_function(test)
+    distorted, mended = (calibration_summary(truth, expit(log_odds - by)) for by in (0, added))
+    assert added == pytest.approx(np.log(3))
+    assert distorted.in_the_large < 0.25 - np.log(3)  # far too high
+    assert abs(mended.in_the_large) < 0.25

@@ -16,6 +16,7 @@ from sklearn.pipeline import Pipeline
 
 from skhuihen._compat import stack
 from skhuihen._events.behaviors import Behaviors
+from skhuihen._points import PointsScaler
 from skhuihen.inspection._plan import Plan
 from skhuihen.inspection._table import PlayersTable, Selection
 from skhuihen.preprocessing._abstractor import BehaviorAbstractor
@@ -44,10 +45,12 @@ def ask(model: Any, frame: pd.DataFrame, as_array: bool) -> NDArray[np.float64]:
 
 
 def unwrap(model: Any) -> Any:
-    """Return the best model of a search, or the model in a `FrozenEstimator`."""
+    """Return the model in a search, a `FrozenEstimator` or a `PointsScaler`."""
     while True:
         if isinstance(model, FrozenEstimator):
             model = model.estimator
+        elif isinstance(model, PointsScaler):
+            model = model.estimator_
         elif hasattr(model, "best_estimator_"):
             model = model.best_estimator_
         else:

@@ -14,6 +14,7 @@ from skhuihen.metrics._comparison import (
     corrected_resampled_ttest,
     delong_test,
 )
+from skhuihen.metrics._decisions import band_table, group_table, swap_set_table
 from skhuihen.metrics._ranking import (
     expected_auc,
     gini_score,
@@ -30,16 +31,19 @@ __all__ = [
     "CalibrationSummary",
     "PairedTest",
     "auc_interval",
+    "band_table",
     "calibration_summary",
     "corrected_resampled_ttest",
     "delong_test",
     "expected_auc",
     "gini_score",
     "gini_scorer",
+    "group_table",
     "ks_curve",
     "ks_score",
     "ks_scorer",
     "lift_table",
     "population_stability_index",
     "stability_bins",
+    "swap_set_table",
 ]

@@ -546,6 +546,7 @@ ENTRIES: dict[str, Entry] = {
     ),
     "skhuihen.BehaviorTopics": Entry(f"{_OURS}._topics", "BehaviorTopics"),
     "skhuihen.IntervalStatistics": Entry(f"{_OURS}._intervals", "IntervalStatistics"),
+    "skhuihen.PointsScaler": Entry("skhuihen._points", "PointsScaler"),
     "skhuihen.ProfileEncoder": Entry(f"{_OURS}._profile", "ProfileEncoder"),
     "skhuihen.Sessionizer": Entry(f"{_OURS}._sessionizer", "Sessionizer"),
     "skhuihen.WindowStatistics": Entry(f"{_OURS}._windows", "WindowStatistics"),

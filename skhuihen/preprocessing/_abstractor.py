@@ -20,10 +20,12 @@ from sklearn.utils.validation import check_is_fitted
 from skhuihen._estimators.fitting import all_or_nothing
 from skhuihen._events.behaviors import Behaviors, OptionalSubfields, decode
 from skhuihen.preprocessing._abstraction.evidence import Evidence, Totals
+from skhuihen.preprocessing._abstraction.exclusion import drop_excluded
 from skhuihen.preprocessing._abstraction.grouping import Groups, Merge
 from skhuihen.preprocessing._abstraction.rules import (
     ANY,
     COLUMNS,
+    EXCLUDED,
     FIELDS,
     ITEM_CLICK,
     NAME,
@@ -51,8 +53,8 @@ class BehaviorAbstractor(BehaviorTransformer):
     them where it is known well enough. Operations too rare to place become the ``other`` of their
     field. Labels are never used.
 
-    Each event gets two subfields, ``field`` and ``behavior``. Events at or after the application
-    are dropped and time order is restored; nothing else changes.
+    Each event gets two subfields, ``field`` and ``behavior``. Events at or after the application,
+    and those that a rule excludes, are dropped and time order is restored; nothing else changes.
 
     Parameters
     ----------
@@ -61,7 +63,8 @@ class BehaviorAbstractor(BehaviorTransformer):
         (``item_click``, ``transform_operation`` or ``function_widget``) and ``behavior``. The
         first rule that matches wins. A fourth column ``item`` is optional. A rule for item clicks
         with an item (or a glob) gives the complete behavior; without one it gives the type, and
-        `fit` adds the frequent items to it.
+        `fit` adds the frequent items to it. The field ``excluded``, which needs no behavior, drops
+        events that may not be used: no later step sees them, and nothing is learned from them.
     n_behaviors : int or "auto", default=45
         Maximum number of transform operations and function widgets, including the two ``other``.
         Behaviors named in `rules` are always kept, and they count too. The paper has 42 and 37.
@@ -244,11 +247,16 @@ class BehaviorAbstractor(BehaviorTransformer):
         -------
         self
         """
-        columns_of_X, read = self._read_again(X)
+        columns_of_X, read_all = self._read_again(X)
         rules = read_rules(self.rules)
+        given = RuleTable(rules)
+
+        def read() -> Iterable[Behaviors]:
+            return (drop_excluded(piece, given) for piece in read_all())
+
         self._optional = OptionalSubfields("item")
         totals = Totals(self._optional.learn(read()))
-        n_clicks = self._count_items(read, totals, RuleTable(rules))
+        n_clicks = self._count_items(read, totals, given)
         learned, merges = self._learn_operations(totals, n_clicks, rules)
         # Given rules come last: their globs apply to operations not seen yet.
         columns = [*COLUMNS, *REASONS]
@@ -257,7 +265,7 @@ class BehaviorAbstractor(BehaviorTransformer):
         self.rules_ = table.drop_duplicates(COLUMNS, ignore_index=True)
         self.merges_ = pd.DataFrame(merges, columns=Merge._fields)
         self._table = RuleTable([Rule(*row) for row in self.rules_.itertuples(index=False)])
-        distinct = {rule.outcome for rule in self._table.rules}
+        distinct = {rule.outcome for rule in self._table.rules if rule.field != EXCLUDED}
         self.n_items_ = sum(field == ITEM_CLICK for field, _ in distinct)
         self.n_behaviors_ = len(distinct) - self.n_items_
         return self._remember_columns(columns_of_X)
@@ -300,7 +308,8 @@ class BehaviorAbstractor(BehaviorTransformer):
         -------
         Series of int
             ``events`` is the sum of ``events_used`` and the dropped ones: ``events_too_late`` (at
-            or after the application) and ``events_before_lookback``. Of the used events,
+            or after the application), ``events_before_lookback`` and ``events_excluded`` (by
+            rules). Of the used events,
             ``unseen_operations`` went to the ``other`` of a field because no rule matches their
             operation, and ``items_not_kept`` to the ``other`` of a type. ``placed_by_rule``,
             ``placed_by_name``, ``placed_by_use`` and ``placed_as_rare`` count events by the reason
@@ -313,7 +322,7 @@ class BehaviorAbstractor(BehaviorTransformer):
         clicks: dict[tuple[str, str], Counter[str]] = {}
         for as_of in self._read_piecewise(X)[1]:
             _, of_events, of_items = self._apply(as_of.behaviors)
-            counts.append(pd.concat([as_of.counts(), pd.Series(of_events).iloc[1:]]))
+            counts.append(pd.Series({**as_of.counts(), **of_events}))
             for (behavior, item, operation), n_events in of_items.items():
                 clicks.setdefault((behavior, item), Counter())[operation] += n_events
         result = sum(counts[1:], counts[0])
@@ -378,7 +387,8 @@ class BehaviorAbstractor(BehaviorTransformer):
             evidence.n_events[codes],
             [evidence.direction_of(code) for code in codes],
         )
-        named = {(rule.field, rule.behavior) for rule in rules if rule.field != ITEM_CLICK}
+        others = (ITEM_CLICK, EXCLUDED)
+        named = {(rule.field, rule.behavior) for rule in rules if rule.field not in others}
         room = None if self.n_behaviors == "auto" else int(self.n_behaviors) - len(named)
         if self.merge == "auto":
             self._merge_types(groups, n_clicks, rules)
@@ -445,6 +455,8 @@ class BehaviorAbstractor(BehaviorTransformer):
         The first reports unseen operations and the reasons for the rest. The second counts clicks
         on kept items by behavior, item and operation.
         """
+        n_all = behaviors.n_events
+        behaviors = drop_excluded(behaviors, self._table)
         evidence = Evidence(behaviors)
         # The first three tokens are for unseen operations, in the order of FIELDS.
         tokens: dict[tuple[str, str], int] = {}
@@ -485,6 +497,7 @@ class BehaviorAbstractor(BehaviorTransformer):
         fields, names = zip(*tokens, strict=True)
         report = {
             "events_used": behaviors.n_events,
+            "events_excluded": n_all - behaviors.n_events,
             "unseen_operations": int(unseen.sum()),
             "items_not_kept": int(rest[pair_of_event].sum()),
             "placed_by_rule": reasons[RULE],

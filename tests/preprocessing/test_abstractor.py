@@ -245,6 +245,62 @@ def test_rules_round_trip(old, new, rules, n_behaviors, n_items):
         assert_series_equal(again.report(X), model.report(X))
 
 
+EXCLUDING = [
+    {"operation": "page.back", "field": "excluded"},
+    {"operation": "fund_buy", "field": "excluded", "behavior": "of no interest"},
+    {"operation": "*_detail", "item": "A*", "field": "excluded", "behavior": None},
+    {"operation": "fund_*", "field": CLICK, "behavior": "fund"},
+    {"operation": "page.*", "field": WIDGET, "behavior": "page"},
+]
+
+
+def without_excluded(histories):
+    def may_be_used(e):
+        name = operation_of(e)
+        return name not in ("page.back", "fund_buy") and not (
+            name.endswith("_detail") and item_of(e).startswith("A")
+        )
+
+    return [h and [e for e in h if may_be_used(e)] for h in histories]
+
+
+@given(old=tables(max_rows=4), new=tables(max_rows=3), n_items=st.integers(0, 5))
+@settings(max_examples=10)
+def test_excluded_events_are_as_if_they_had_never_been(old, new, n_items):
+    model = BehaviorAbstractor(EXCLUDING, 4, n_items).fit(drawn(*old))
+    others = [rule for rule in EXCLUDING if rule["field"] != "excluded"]
+    subfields = subfields_of(old[0])
+    train = applications(without_excluded(old[0]), old[1], subfields=subfields)
+    wanted = BehaviorAbstractor(others, 4, n_items).fit(train)
+    assert (model.n_behaviors_, model.n_items_) == (wanted.n_behaviors_, wanted.n_items_)
+    is_rule_of_exclusion = model.rules_["field"] == "excluded"
+    assert_frame_equal(model.rules_[~is_rule_of_exclusion].reset_index(drop=True), wanted.rules_)
+    assert_frame_equal(model.merges_, wanted.merges_)
+    again = BehaviorAbstractor(model.rules_, 4, n_items).fit(drawn(*old))
+    assert_frame_equal(again.rules_, model.rules_)
+    for histories, applied_at in (old, new):
+        X = drawn(histories, applied_at)
+        kept = applications(
+            without_excluded(histories), applied_at, subfields=subfields_of(histories)
+        )
+        for one in (model, again):
+            assert plain(quietly(one.transform, X)) == plain(quietly(wanted.transform, kept))
+        report, less = model.report(X), wanted.report(kept)
+        n_excluded = len(used_events(histories, applied_at)) - less["events_used"]
+        assert report["events_excluded"] == n_excluded
+        same = report.index.drop(["events", "events_excluded", "events_too_late"])
+        assert_series_equal(report[same], less[same])
+
+
+def test_sessions_that_excluded_events_have_shaped_are_refused():
+    X = applications([[event(k / 100, name) for k, name in enumerate("abcabc")]])
+    rules = [{"operation": "a", "field": "excluded"}]
+    behind = BehaviorAbstractor(rules).fit(X)
+    for call in (BehaviorAbstractor(rules).fit, behind.transform, behind.report):
+        with pytest.raises(ValueError, match="Put BehaviorAbstractor in front of Sessionizer"):
+            call(Sessionizer().fit_transform(X))
+
+
 def test_rules_round_trip_through_a_file(tmp_path):
     X = applications(LOG)
     model = BehaviorAbstractor(RULES, n_items=2).fit(X)
@@ -690,6 +746,7 @@ def test_lookback_limits_what_is_learned_and_can_be_set():
         "events_too_late": 0,
         "events_before_lookback": 1,
         "events_used": 1,
+        "events_excluded": 0,
         "unseen_operations": 0,
         "items_not_kept": 0,
         "placed_by_rule": 0,

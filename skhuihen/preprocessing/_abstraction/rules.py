@@ -17,6 +17,8 @@ ITEM_CLICK, TRANSFORM_OPERATION, FUNCTION_WIDGET = FIELDS = (
     "transform_operation",
     "function_widget",
 )
+#: In place of a field: events that may not be used.
+EXCLUDED = "excluded"
 OTHER = "other"
 ANY = "*"
 COLUMNS = ["operation", "item", "field", "behavior"]
@@ -68,6 +70,11 @@ class RuleTable:
             else:
                 self._by_name.setdefault(name, []).append(position)
         self._known = {operation: ItemRules(self._find(operation)) for operation in self._by_name}
+
+    @cached_property
+    def excludes(self) -> bool:
+        """Whether a rule excludes events."""
+        return any(rule.field == EXCLUDED for rule in self.rules)
 
     def of_operation(self, operation: str) -> ItemRules:
         """Return the rules that may apply to an operation, up to the first for any item."""
@@ -169,6 +176,8 @@ def read_rules(rules: Any) -> list[Rule]:
                 f"rules has a column {name!r}. Rename it to {str(name).strip().lower()!r}."
             )
     missing = [name for name in ("operation", "field", "behavior") if name not in table.columns]
+    if missing == ["behavior"] and (table["field"] == EXCLUDED).all():
+        missing = []
     if missing and len(table):
         raise ValueError(
             f"rules is missing the column {missing[0]!r}; it has {list(table.columns)}. The "
@@ -176,16 +185,18 @@ def read_rules(rules: Any) -> list[Rule]:
         )
     table = table.reindex(columns=[*COLUMNS, *REASONS])
     table["item"] = table["item"].astype(object).where(table["item"].notna(), ANY)
+    is_excluded = table["field"] == EXCLUDED
+    table["behavior"] = table["behavior"].astype(object).mask(is_excluded, EXCLUDED)
     for name in ("operation", "field", "behavior"):
         if table[name].isna().any():
             row = table.index[table[name].isna()][0]
             raise ValueError(f"{name} is missing in row {row} of rules. Add it or drop the row.")
-    unknown = ~table["field"].isin(FIELDS)
+    unknown = ~table["field"].isin([*FIELDS, EXCLUDED])
     if unknown.any():
         row = table.index[unknown][0]
         raise ValueError(
             f"rules has the field {table['field'][unknown].iloc[0]!r} in row {row}; it must be "
-            f"one of {', '.join(FIELDS)}."
+            f"one of {', '.join(FIELDS)}, or {EXCLUDED} for events that may not be used."
         )
     why = table["why"].where(table["why"].isin(WHY), RULE)
     sure = pd.to_numeric(table["sure"], errors="coerce").fillna(1.0).astype(float)
