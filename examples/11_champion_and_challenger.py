@@ -60,7 +60,7 @@ network = HUIHENClassifier(
     n_estimators=arguments.networks, max_epochs=arguments.epochs, random_state=0
 )
 #: 600 points at 20 paid for each overdue one; 40 points double these odds.
-scale = {"points": 600, "odds": 20, "double": 40}
+scale = {"points": 600, "odds": 20, "pdo": 40}
 champion = PointsScaler(make_scorecard(ProfileEncoder()), **scale)
 challenger = PointsScaler(
     make_pipeline(BehaviorAbstractor(), Sessionizer(max_sessions=20), network), **scale

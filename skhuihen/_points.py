@@ -38,7 +38,7 @@ class PointsScaler(ClassifierMixin, TransformerMixin, MetaEstimatorMixin, BaseEs
     r"""Put the probabilities of a classifier on the points of a scorecard.
 
     High points mean low risk. An application has `points` where `odds` applications are paid back
-    for each one that becomes overdue, and each `double` points more double these odds.
+    for each one that becomes overdue, and each `pdo` points more double these odds.
     `transform` returns points. Everything else is that of the classifier: probabilities,
     decisions, and therefore the figures of all scorers.
 
@@ -52,7 +52,7 @@ class PointsScaler(ClassifierMixin, TransformerMixin, MetaEstimatorMixin, BaseEs
         The points of an application with the odds `odds`.
     odds : float, default=50
         Paid per overdue: 50 is an overdue probability of 1 in 51.
-    double : float, default=20
+    pdo : float, default=20
         The points that double the odds.
     digits : int, default=0
         Decimal digits that are kept; 0 gives whole points.
@@ -79,7 +79,7 @@ class PointsScaler(ClassifierMixin, TransformerMixin, MetaEstimatorMixin, BaseEs
     -----
     With the probability of overdue p, before rounding,
 
-    .. math:: \text{points} + \text{double}
+    .. math:: \text{points} + \text{pdo}
         \cdot \log_2 \left( \frac{1 - p}{p} / \text{odds} \right)
 
     Points are as right as the probabilities: with `class_weight`, or after sampling by label, both
@@ -102,7 +102,7 @@ class PointsScaler(ClassifierMixin, TransformerMixin, MetaEstimatorMixin, BaseEs
     >>> from sklearn.pipeline import make_pipeline
     >>> from skhuihen import ProfileEncoder
     >>> model = make_pipeline(ProfileEncoder(), LogisticRegression())
-    >>> card = PointsScaler(model, points=600, odds=50, double=20)
+    >>> card = PointsScaler(model, points=600, odds=50, pdo=20)
     >>> card.fit(bank.applications, bank.y).transform(bank.applications).shape
     (300, 1)
     >>> card.to_points([1 / 51, 1 / 101, 0.5, 0.0])
@@ -115,7 +115,7 @@ class PointsScaler(ClassifierMixin, TransformerMixin, MetaEstimatorMixin, BaseEs
         "estimator": [HasMethods(["fit", "predict_proba"]), None],
         "points": [Interval(Real, None, None, closed="neither")],
         "odds": [Interval(Real, 0, None, closed="neither")],
-        "double": [Interval(Real, 0, None, closed="neither")],
+        "pdo": [Interval(Real, 0, None, closed="neither")],
         "digits": [Interval(Integral, 0, None, closed="left")],
         "limits": ["array-like"],
     }
@@ -126,14 +126,14 @@ class PointsScaler(ClassifierMixin, TransformerMixin, MetaEstimatorMixin, BaseEs
         *,
         points: float = 600,
         odds: float = 50,
-        double: float = 20,
+        pdo: float = 20,
         digits: int = 0,
         limits: Sequence[float] = (0, 1000),
     ) -> None:
         self.estimator = estimator
         self.points = points
         self.odds = odds
-        self.double = double
+        self.pdo = pdo
         self.digits = digits
         self.limits = limits
 
@@ -279,7 +279,7 @@ class PointsScaler(ClassifierMixin, TransformerMixin, MetaEstimatorMixin, BaseEs
             )
         with np.errstate(divide="ignore"):
             odds = np.log2(1 - probability) - np.log2(probability)
-        points = self.points + self.double * (odds - np.log2(self.odds))
+        points = self.points + self.pdo * (odds - np.log2(self.odds))
         return np.clip(np.round(np.clip(points, low, high), self.digits), low, high)
 
     def to_probability(self, points: ArrayLike) -> NDArray[np.float64]:
@@ -293,12 +293,12 @@ class PointsScaler(ClassifierMixin, TransformerMixin, MetaEstimatorMixin, BaseEs
         Returns
         -------
         ndarray
-            Of the same shape. Rounded points give the probability to ``double * log2(odds)`` within
+            Of the same shape. Rounded points give the probability to ``pdo * log2(odds)`` within
             half a unit of the last digit. At the limits it is that of the limit: the application
             may lie beyond.
         """
         self._check_scale()
-        above = (_numbers(points, "points") - self.points) / self.double
+        above = (_numbers(points, "points") - self.points) / self.pdo
         return expit(-np.log(2) * above - np.log(self.odds))
 
     def _check_scale(self) -> tuple[float, float]:

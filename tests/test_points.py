@@ -38,7 +38,7 @@ scales = st.builds(
     PointsScaler,
     points=st.floats(200, 800),
     odds=st.floats(0.5, 100),
-    double=st.floats(5, 100),
+    pdo=st.floats(5, 100),
     digits=st.integers(0, 3),
     limits=st.just((-1e6, 1e6)),
 )
@@ -55,7 +55,7 @@ def numbers() -> tuple[np.ndarray, np.ndarray]:
 @given(scales)
 def test_the_points_at_the_odds_and_what_doubles_them(card: PointsScaler) -> None:
     odds = card.odds * 2.0 ** np.arange(-3, 4)
-    wanted = card.points + card.double * np.arange(-3, 4)
+    wanted = card.points + card.pdo * np.arange(-3, 4)
     np.testing.assert_allclose(
         card.to_points(1 / (1 + odds)), wanted, atol=0.500001 * 10.0**-card.digits
     )
@@ -68,7 +68,7 @@ def test_points_fall_with_risk_and_lead_back_to_it(card: PointsScaler, p: list[f
     assert (np.diff(points) <= 0).all()
     np.testing.assert_allclose(points, np.round(points, card.digits), atol=1e-7)
     back = card.to_probability(points)
-    half = 0.5 * 10.0**-card.digits * np.log(2) / card.double
+    half = 0.5 * 10.0**-card.digits * np.log(2) / card.pdo
     np.testing.assert_allclose(logit(back), logit(p), atol=half + 1e-5)
 
 
@@ -83,7 +83,7 @@ def test_limits_hold_what_is_certain() -> None:
     [
         ({"odds": 0}, "'odds' parameter"),
         ({"odds": np.inf}, "'odds' parameter"),
-        ({"double": -20}, "'double' parameter"),
+        ({"pdo": -20}, "'pdo' parameter"),
         ({"points": "600"}, "'points' parameter"),
         ({"digits": 0.5}, "'digits' parameter"),
         ({"limits": 850}, "'limits' parameter"),
