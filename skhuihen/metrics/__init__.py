@@ -8,10 +8,12 @@ multiplying all weights by a constant changes only the sums of weights in `lift_
 from skhuihen.metrics._calibration import CalibrationSummary, calibration_summary
 from skhuihen.metrics._comparison import (
     AUCInterval,
+    KSInterval,
     PairedTest,
     auc_interval,
     corrected_resampled_ttest,
     delong_test,
+    ks_interval,
 )
 from skhuihen.metrics._ranking import (
     expected_auc,
@@ -27,6 +29,7 @@ from skhuihen.metrics._stability import population_stability_index, stability_bi
 __all__ = [
     "AUCInterval",
     "CalibrationSummary",
+    "KSInterval",
     "PairedTest",
     "auc_interval",
     "calibration_summary",
@@ -36,6 +39,7 @@ __all__ = [
     "gini_score",
     "gini_scorer",
     "ks_curve",
+    "ks_interval",
     "ks_score",
     "ks_scorer",
     "lift_table",
