@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from skhuihen._scorecard import make_scorecard
     from skhuihen._show_versions import show_versions
     from skhuihen.classifier import HUIHENClassifier
+    from skhuihen.monitoring import Monitor
     from skhuihen.persistence import load_model, read_manifest, save_model
     from skhuihen.preprocessing import (
         BehaviorAbstractor,
@@ -35,6 +36,7 @@ _HOMES = {
     "BehaviorTopics": "skhuihen.preprocessing",
     "HUIHENClassifier": "skhuihen.classifier",
     "IntervalStatistics": "skhuihen.preprocessing",
+    "Monitor": "skhuihen.monitoring",
     "OnlineScorer": "skhuihen._online",
     "ProfileEncoder": "skhuihen.preprocessing",
     "Sessionizer": "skhuihen.preprocessing",
@@ -47,13 +49,17 @@ _HOMES = {
     "score_table": "skhuihen._scale.score",
     "show_versions": "skhuihen._show_versions",
 }
-_SUBMODULES = ("datasets", "inspection", "metrics", "model_selection", "plotting")
+_SUBMODULES = (
+    *("datasets", "inspection", "metrics", "model_selection", "monitoring", "plotting"),
+    "reporting",
+)
 
 __all__ = [
     "BehaviorAbstractor",
     "BehaviorTopics",
     "HUIHENClassifier",
     "IntervalStatistics",
+    "Monitor",
     "OnlineScorer",
     "ProfileEncoder",
     "Sessionizer",

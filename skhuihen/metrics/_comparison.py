@@ -163,8 +163,8 @@ def ks_interval(
     interval is corrected for this and is therefore not symmetric around ``ks``. The bootstrap
     draws 200 times from each class, always with the same seed. Above 1,000 distinct scores, it
     looks at 1,000 thresholds with equal numbers of rows between them. In simulations of 250 to
-    4,300 rows, intervals of 95% contained the true distance in 90% to 93% of cases, and in 85% where
-    the true distance was only 0.08.
+    4,300 rows, intervals of 95% contained the true distance in 90% to 93% of cases, and in 85%
+    where the true distance was only 0.08.
 
     References
     ----------
@@ -192,7 +192,9 @@ def ks_interval(
         overdue, others = overdue[few], others[few]
     rng = np.random.default_rng(0)
     # The shares between thresholds; rounding must not make them negative.
-    of_overdue, of_others = (np.maximum(np.diff(part, prepend=0.0), 0) for part in (overdue, others))
+    of_overdue, of_others = (
+        np.maximum(np.diff(part, prepend=0.0), 0) for part in (overdue, others)
+    )
     gaps = np.abs(
         rng.multinomial(n_overdue, of_overdue / of_overdue.sum(), _N_DRAWS).cumsum(axis=1)
         / n_overdue

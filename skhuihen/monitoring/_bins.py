@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.special import chdtrc
 
 from skhuihen._tables.texts import as_text
 from skhuihen.metrics import stability_bins
@@ -170,7 +171,10 @@ def change_pvalue(reference: NDArray[np.int64], counts: NDArray[np.int64]) -> fl
         return 1.0
     if table.shape[1] == 2:
         return float(stats.fisher_exact(table).pvalue)
-    return float(stats.chi2_contingency(table, correction=False).pvalue)
+    # What stats.chi2_contingency computes, which takes milliseconds for its checks.
+    expected = np.outer(n, table.sum(axis=0)) / n.sum()
+    statistic = ((table - expected) ** 2 / expected).sum()
+    return float(chdtrc(table.shape[1] - 1, statistic))
 
 
 def _merged(table: NDArray[np.int64], least: float) -> NDArray[np.int64]:
