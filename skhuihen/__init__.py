@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Sessionizer,
         WindowStatistics,
     )
+    from skhuihen.reporting import risk_report
 
 __version__ = "0.1.0"
 
@@ -45,6 +46,7 @@ _HOMES = {
     "make_scorecard": "skhuihen._scorecard",
     "prepare_parquet": "skhuihen._scale.prepare",
     "read_manifest": "skhuihen.persistence",
+    "risk_report": "skhuihen.reporting",
     "save_model": "skhuihen.persistence",
     "score_table": "skhuihen._scale.score",
     "show_versions": "skhuihen._show_versions",
@@ -69,6 +71,7 @@ __all__ = [
     "make_scorecard",
     "prepare_parquet",
     "read_manifest",
+    "risk_report",
     "save_model",
     "score_table",
     "show_versions",

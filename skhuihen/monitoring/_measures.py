@@ -87,6 +87,10 @@ class Taken:
         application has none to count.
     events : DataFrame
         Per application: events, unseen events, events with a lag, and sum of lags in hours.
+    presence : dict of str to ndarray of bool
+        Which applications have each behavior.
+    of_behavior : Counter
+        Number of events of each behavior.
     """
 
     months: NDArray[np.int64]
@@ -94,6 +98,7 @@ class Taken:
     values: dict[Key, NDArray[Any]]
     events: pd.DataFrame
     presence: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    of_behavior: Counter[str] = field(default_factory=Counter)
 
 
 def take(
@@ -168,6 +173,8 @@ def _take_events(
         group_by, abstracted = "behavior", abstractor._apply(behaviors)[0]
     if group_by is not None:
         code, texts = abstracted.texts(group_by)
+        n_by_code = np.bincount(code, minlength=len(texts)).tolist()
+        taken.of_behavior = Counter(dict(zip(texts, n_by_code, strict=True)))
         if names is None:
             names = texts
         code_of = {text: number for number, text in enumerate(texts)}
