@@ -156,8 +156,9 @@ def stability_index(reference: NDArray[np.int64], counts: NDArray[np.int64]) -> 
 def change_pvalue(reference: NDArray[np.int64], counts: NDArray[np.int64]) -> float:
     """Return how likely counts differ this much if nothing changed.
 
-    Neighboring bins that expect few rows are merged. The test is Pearson's test of homogeneity, or
-    Fisher's exact test if there are two bins. NaN if there are no rows, 1 if one bin remains.
+    Neighboring bins that expect few rows are merged, into two at the least. The test is Pearson's
+    test of homogeneity, or Fisher's exact test if there are two bins. NaN if there are no rows, 1
+    if all values are in one bin.
     """
     table = np.array([reference, counts], dtype=np.int64)
     n = table.sum(axis=1)
@@ -166,7 +167,8 @@ def change_pvalue(reference: NDArray[np.int64], counts: NDArray[np.int64]) -> fl
     table = table[:, table.sum(axis=0) > 0]
     if table.shape[1] > 2:
         # The larger group holds more of each bin, so the smaller one decides.
-        table = _merged(table, FEWEST_EXPECTED * n.sum() / n.min())
+        merged = _merged(table, FEWEST_EXPECTED * n.sum() / n.min())
+        table = merged if merged.shape[1] > 1 else _halves(table)
     if table.shape[1] < 2:
         return 1.0
     if table.shape[1] == 2:
@@ -192,3 +194,10 @@ def _merged(table: NDArray[np.int64], least: float) -> NDArray[np.int64]:
         else:
             columns.append(begun)
     return np.array(columns).T
+
+
+def _halves(table: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Merge columns into two that are as equal as possible."""
+    below = table.sum(axis=0).cumsum()
+    cut = 1 + int(np.abs(below[:-1] - below[-1] / 2).argmin())
+    return np.array([table[:, :cut].sum(axis=1), table[:, cut:].sum(axis=1)]).T

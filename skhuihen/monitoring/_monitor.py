@@ -304,11 +304,12 @@ class Monitor(BaseEstimator):
         """Return 1 for overdue, 0 for not overdue and NaN for not known."""
         known = ~pd.isna(label)
         result = np.full(len(label), np.nan)
-        result[known] = label[known] == self._classes[1]
-        other = known & (result != 1) & (label != self._classes[0])
+        given = label[known]
+        result[known] = given == self._classes[1]
+        other = (given != self._classes[0]) & (given != self._classes[1])
         if other.any():
             raise ValueError(
-                f"y has the label {label[other][0]!r}; in fit the labels were {self._classes}. Use "
+                f"y has the label {given[other][0]!r}; in fit the labels were {self._classes}. Use "
                 "the same labels, and leave those that are not known yet missing."
             )
         return result

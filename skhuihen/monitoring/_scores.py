@@ -12,8 +12,8 @@ from scipy.special import expit, logit
 
 from skhuihen.metrics import auc_interval, calibration_summary, expected_auc
 
-#: The grid: log-odds from -14 to 14, so fine that an AUC changes by less than 0.0005.
-REACH, STEP = 14.0, 0.02
+#: The grid: log-odds from -14 to 14, so fine that an AUC changes by less than 0.001.
+REACH, STEP = 14.0, 0.01
 N_CELLS = round(2 * REACH / STEP)
 #: Draws for the interval of an expected AUC.
 N_DRAWS = 400
