@@ -75,6 +75,7 @@ SMALL = {
     "08_the_model_you_have": ("--applications", 90, "--epochs", 1, "--networks", 1),
     "09_what_behaviors_are_about": ("--applications", 150),
     "10_reasons": ("--applications", 80, "--epochs", 1, "--explained", 5),
+    "14_validation": ("--applications", 400),
 }
 
 

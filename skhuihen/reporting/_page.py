@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -109,7 +110,11 @@ class Page:
         # Texts stay texts, and neither a date nor a random id makes two equal pages differ.
         with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "skhuihen"}):
             figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-        self.parts.append(Picture(buffer.getvalue(), shows))
+        # matplotlib names clip paths by their place in memory.
+        svg = buffer.getvalue()
+        for number, name in enumerate(dict.fromkeys(re.findall(rb'id="(p[0-9a-f]{10})"', svg))):
+            svg = svg.replace(name, b"clip%d" % number)
+        self.parts.append(Picture(svg, shows))
 
     def to_fragment(self) -> str:
         """Return HTML with its own styles, to stand in another page."""

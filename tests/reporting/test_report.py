@@ -29,6 +29,9 @@ from skhuihen.reporting import RiskReport
 from skhuihen.reporting._card import BLANKS
 from skhuihen.reporting._tables import groups_of
 
+#: The metric says so of the few rows here.
+pytestmark = pytest.mark.filterwarnings("ignore:A stability index of .* is uncertain:UserWarning")
+
 
 @pytest.fixture(scope="module")
 def bank() -> Any:
