@@ -193,7 +193,8 @@ def page(false: pd.DataFrame, noticed: pd.DataFrame, arguments: argparse.Namespa
             "## False alarms",
             "",
             "Nothing changes for 36 months. The stated rate is the probability of any alarm in all "
-            "of them.",
+            "of them. In large months, chance rarely moves a stability index to `min_psi`, so "
+            "there are fewer false alarms than stated.",
             "",
             "| applications a month | stated | measured | 95% interval | false alarms a year |",
             "|---|---|---|---|---|",

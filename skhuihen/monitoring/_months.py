@@ -251,6 +251,7 @@ def _summary(month: Month, reference: Reference, confidence_level: float) -> dic
     n_overdue, n_labels = int(month.overdue.sum()), int((month.overdue + month.others).sum())
     events = month.events
     history = month.counts.get(("history", "without history"))
+    n_events = events["events"] if ("unseen", "unseen operations") in month.counts else 0
     mean = float(expit(MIDDLES) @ month.scores / max(1, month.n_rows))
     recalibrated = reference.recalibration
     expected = auc_to_expect(month.scores, recalibrated, confidence_level)
@@ -264,7 +265,7 @@ def _summary(month: Month, reference: Reference, confidence_level: float) -> dic
         "applications": month.n_rows,
         "without_history": np.nan if history is None else history[1] / max(1, history.sum()),
         "events_per_application": events["events"] / max(1, month.n_rows),
-        "unseen_events": events["unseen"] / events["events"] if events["events"] else np.nan,
+        "unseen_events": events["unseen"] / n_events if n_events else np.nan,
         "lag_hours": events["lag_hours"] / events["timed"] if events["timed"] else np.nan,
         "mean_probability": mean,
     }
