@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from skhuihen._scorecard import make_scorecard
     from skhuihen._show_versions import show_versions
     from skhuihen.classifier import HUIHENClassifier
+    from skhuihen.monitoring import Monitor
     from skhuihen.persistence import load_model, read_manifest, save_model
     from skhuihen.preprocessing import (
         BehaviorAbstractor,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         Sessionizer,
         WindowStatistics,
     )
+    from skhuihen.reporting import model_card, risk_report
 
 __version__ = "0.1.0"
 
@@ -36,6 +38,7 @@ _HOMES = {
     "BehaviorTopics": "skhuihen.preprocessing",
     "HUIHENClassifier": "skhuihen.classifier",
     "IntervalStatistics": "skhuihen.preprocessing",
+    "Monitor": "skhuihen.monitoring",
     "OnlineScorer": "skhuihen._online",
     "PointsScaler": "skhuihen._points",
     "ProfileEncoder": "skhuihen.preprocessing",
@@ -43,19 +46,25 @@ _HOMES = {
     "WindowStatistics": "skhuihen.preprocessing",
     "load_model": "skhuihen.persistence",
     "make_scorecard": "skhuihen._scorecard",
+    "model_card": "skhuihen.reporting",
     "prepare_parquet": "skhuihen._scale.prepare",
     "read_manifest": "skhuihen.persistence",
+    "risk_report": "skhuihen.reporting",
     "save_model": "skhuihen.persistence",
     "score_table": "skhuihen._scale.score",
     "show_versions": "skhuihen._show_versions",
 }
-_SUBMODULES = ("datasets", "inspection", "metrics", "model_selection", "plotting")
+_SUBMODULES = (
+    *("datasets", "inspection", "metrics", "model_selection", "monitoring", "plotting"),
+    "reporting",
+)
 
 __all__ = [
     "BehaviorAbstractor",
     "BehaviorTopics",
     "HUIHENClassifier",
     "IntervalStatistics",
+    "Monitor",
     "OnlineScorer",
     "PointsScaler",
     "ProfileEncoder",
@@ -64,8 +73,10 @@ __all__ = [
     "attach_behaviors",
     "load_model",
     "make_scorecard",
+    "model_card",
     "prepare_parquet",
     "read_manifest",
+    "risk_report",
     "save_model",
     "score_table",
     "show_versions",

@@ -79,6 +79,7 @@ SMALL = {
     "11_champion_and_challenger": ("--applications", 120, *LITTLE),
     "12_who_is_treated_how": ("--applications", 60, *LITTLE),
     "13_declined_applications": ("--applications", 120, *LITTLE),
+    "14_validation": ("--applications", 400),
 }
 
 

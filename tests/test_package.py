@@ -38,6 +38,8 @@ JOINS = ["ibis", "duckdb", "sqlglot", "pyspark"]
         ("OnlineScorer", ["xgboost", "lightgbm", *JOINS, "matplotlib"]),
         ("plotting", [*LEARNS, *JOINS, "matplotlib"]),
         ("inspection", [*LEARNS, *JOINS, "matplotlib"]),
+        ("Monitor", [*LEARNS, *JOINS, "matplotlib"]),
+        ("risk_report", [*LEARNS, *JOINS, "matplotlib"]),
     ],
 )
 def test_what_is_not_needed_is_not_imported(used: str, absent: list[str]) -> None:
@@ -189,7 +191,7 @@ def test_what_is_nearly_equal() -> None:
             f"docs/{name}.md"
             for name in (
                 *("user_guide", "composition", "out_of_time", "base_model"),
-                *("production", "reasons"),
+                *("production", "reasons", "validation"),
             )
         ),
     ],

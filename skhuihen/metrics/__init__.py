@@ -9,10 +9,12 @@ in `lift_table`.
 from skhuihen.metrics._calibration import CalibrationSummary, calibration_summary
 from skhuihen.metrics._comparison import (
     AUCInterval,
+    KSInterval,
     PairedTest,
     auc_interval,
     corrected_resampled_ttest,
     delong_test,
+    ks_interval,
 )
 from skhuihen.metrics._decisions import band_table, group_table, swap_set_table
 from skhuihen.metrics._ranking import (
@@ -29,6 +31,7 @@ from skhuihen.metrics._stability import population_stability_index, stability_bi
 __all__ = [
     "AUCInterval",
     "CalibrationSummary",
+    "KSInterval",
     "PairedTest",
     "auc_interval",
     "band_table",
@@ -40,6 +43,7 @@ __all__ = [
     "gini_scorer",
     "group_table",
     "ks_curve",
+    "ks_interval",
     "ks_score",
     "ks_scorer",
     "lift_table",

@@ -168,7 +168,7 @@ def population_stability_index(
     edges = bins["high"].to_numpy()[:-2]
     expected_share = bins["share"].to_numpy()
     values = check_numbers(actual, "actual")
-    psi = float(_index(expected_share, _bin_shares(values, edges), floor))
+    psi = float(index_of_shares(expected_share, _bin_shares(values, edges), floor))
     n_expected = bins.attrs.get("n_expected")
     by_chance = _index_by_chance(expected_share, n_expected, values.size, floor)
     if psi > 0 and by_chance > 0.1:
@@ -183,7 +183,7 @@ def population_stability_index(
     return psi
 
 
-def _index(
+def index_of_shares(
     expected: NDArray[np.float64], actual: NDArray[np.float64], floor: float
 ) -> NDArray[np.float64]:
     """Return the stability index of shares; the last axis is for the bins."""
@@ -203,7 +203,7 @@ def _index_by_chance(
         share if n is None else rng.multinomial(n, share / share.sum(), size=1000) / n
         for n in (n_expected, n_actual)
     )
-    return float(np.quantile(_index(expected, actual, floor), 0.95))
+    return float(np.quantile(index_of_shares(expected, actual, floor), 0.95))
 
 
 def _check_stability_bins(bins: pd.DataFrame) -> pd.DataFrame:
@@ -254,7 +254,12 @@ def _quantile_edges(values: NDArray[np.float64], n_bins: int) -> NDArray[np.floa
     return edges[edges < np.inf]
 
 
-def _bin_shares(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
+def count_bins(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the number of values in each bin, and of missing values at the end."""
     missing = np.isnan(values)
     number = np.where(missing, edges.size + 1, np.searchsorted(edges, values, side="left"))
-    return np.bincount(number, minlength=edges.size + 2) / values.size
+    return np.bincount(number, minlength=edges.size + 2)
+
+
+def _bin_shares(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    return count_bins(values, edges) / values.size

@@ -49,6 +49,7 @@ def save_model(
     *,
     units: Mapping[str, str] | None = None,
     note: str = "",
+    monitor: Any = None,
 ) -> None:
     """Save a fitted model as one file that cannot run code and that describes itself.
 
@@ -71,6 +72,8 @@ def save_model(
         "behaviors.amount": "NGN"}``, to record with their types.
     note : str, default=""
         Any further information, such as who approved the model.
+    monitor : Monitor, default=None
+        The fitted `skhuihen.Monitor` of the model. `Monitor.load` reads it from the same file.
 
     Raises
     ------
@@ -132,21 +135,24 @@ def save_model(
     head = {
         "format": FORMAT,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "model": _summary(model),
+        "model": summarize_model(model),
         "classes": np.asarray(model.classes_).tolist(),
         "note": str(note),
         "schema": schema,
         "training": training,
-        "versions": _versions(),
+        "versions": versions_here(),
         "needs_trust": writer.foreign,
         "left_out": writer.left_out,
     }
+    if monitor is not None and not callable(getattr(monitor, "to_json", None)):
+        raise TypeError(f"monitor is a {type(monitor).__name__}. Pass a fitted skhuihen.Monitor.")
     parts = {
         "model.json": to_json(written),
         "check.json": to_json(check),
         "arrays.safetensors": _to_safetensors(writer.arrays),
         "weights.safetensors": _to_safetensors(writer.weights),
         **writer.parts,
+        **({} if monitor is None else {"monitor.json": monitor.to_json().encode("ascii")}),
     }
     stride = max((weight.itemsize for weight in writer.weights.values()), default=1)
     write_archive(path, parts, head, {"weights.safetensors": stride})
@@ -212,7 +218,7 @@ def load_model(
         check = from_json(parts.pop("check.json"), "check.json")
         arrays = _from_safetensors(parts.pop("arrays.safetensors"))
         weights = _from_safetensors(parts.pop("weights.safetensors"))
-        here, there = _versions(), dict(manifest.get("versions") or {})
+        here, there = versions_here(), dict(manifest.get("versions") or {})
         same = {
             name
             for name, package in {"skhuihen": "skhuihen", "sklearn": "scikit-learn"}.items()
@@ -287,10 +293,10 @@ def _scores(model: Any, rows: Any, complaint: str) -> NDArray[np.float64]:
         raise ValueError(f"{complaint}: {type(error).__name__}: {error}") from error
 
 
-def _summary(model: Any) -> Any:
+def summarize_model(model: Any) -> Any:
     """Return steps and parameters as text for the manifest."""
     if hasattr(model, "steps"):
-        return [{"step": name, **_summary(step)} for name, step in model.steps]
+        return [{"step": name, **summarize_model(step)} for name, step in model.steps]
     params = model.get_params(deep=False) if hasattr(model, "get_params") else {}
     return {
         "class": type(model).__name__,
@@ -298,7 +304,7 @@ def _summary(model: Any) -> Any:
     }
 
 
-def _versions() -> dict[str, str]:
+def versions_here() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for name in _VERSIONS:
         try:

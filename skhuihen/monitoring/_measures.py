@@ -1,0 +1,242 @@
+"""What is watched of a table of applications: one array per measure, one value per application."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from skhuihen._events.as_of import read_as_of
+from skhuihen._events.behaviors import Behaviors
+from skhuihen._tables.times import application_times
+from skhuihen.monitoring._bins import Bins, CategoryBins, NumberBins, as_values
+from skhuihen.preprocessing._profile import _is_number, kinds_of
+
+HOUR = 3_600_000_000  # microseconds
+#: Kinds of measures, in the order of tables.
+KINDS = ("score", "column", "history", "events", "behavior", "unseen", "lag")
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a table that a monitor reads.
+
+    Attributes
+    ----------
+    numbers : mapping of str to bool
+        The profile columns, and whether each holds numbers.
+    behaviors : str or None
+        The nested column.
+    applied_at : str
+    group_by : str or None
+        The subfield whose texts are the behaviors.
+    recorded_at : str or None
+        The subfield with the time at which the bank learned of an event.
+    """
+
+    numbers: dict[str, bool]
+    behaviors: str | None
+    applied_at: str
+    group_by: str | None = None
+    recorded_at: str | None = None
+
+    @classmethod
+    def find(
+        cls, frame: pd.DataFrame, behaviors: str, applied_at: str, not_profile: Iterable[str]
+    ) -> Columns:
+        """Find them in a table."""
+        if applied_at not in frame.columns:
+            raise ValueError(
+                f"X has no column {applied_at!r} with the time of the application; it has "
+                f"{list(frame.columns)}. Pass its name as applied_at=..."
+            )
+        left_out = {*not_profile, applied_at, behaviors}
+        values = [
+            name
+            for name, kind in kinds_of(frame).items()
+            if kind == "value" and name not in left_out
+        ]
+        numbers = {name: _is_number(frame[name]) for name in values}
+        if behaviors not in frame.columns:
+            return cls(numbers, None, applied_at)
+        events = Behaviors.from_column(frame[behaviors].iloc[:1000])
+        group_by = next((n for n in ("behavior", "operation") if n in events.fields), None)
+        recorded = "recorded_at" if "recorded_at" in events.fields else None
+        return cls(numbers, behaviors, applied_at, group_by, recorded)
+
+
+@dataclass
+class Taken:
+    """The measures of some applications.
+
+    Attributes
+    ----------
+    months : ndarray of int64
+        The period of each application, as pandas numbers periods.
+    probability : ndarray of float64
+    values : mapping of (kind, name) to array
+        One value per application. NaN in a measure of history, behaviors or lag means that the
+        application has none to count.
+    events : DataFrame
+        Per application: events, unseen events, events with a lag, and sum of lags in hours.
+    presence : dict of str to ndarray of bool
+        Which applications have each behavior.
+    of_behavior : Counter
+        Number of events of each behavior.
+    """
+
+    months: NDArray[np.int64]
+    probability: NDArray[np.float64]
+    values: dict[Key, NDArray[Any]]
+    events: pd.DataFrame
+    presence: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    of_behavior: Counter[str] = field(default_factory=Counter)
+
+
+def take(
+    frame: pd.DataFrame,
+    probability: NDArray[np.float64],
+    columns: Columns,
+    freq: str,
+    abstractor: Any,
+    names: Sequence[str] | None,
+) -> Taken:
+    """Take all measures of a table.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    probability : ndarray of shape (n_applications,)
+    columns : Columns
+    freq : str
+        Length of a period, as pandas writes it.
+    abstractor : BehaviorAbstractor or None
+        Fitted; tells which operations it did not see.
+    names : sequence of str or None
+        The behaviors to watch; None returns the presence of all.
+    """
+    lacking = [n for n in (*columns.numbers, columns.applied_at) if n not in frame.columns]
+    if columns.behaviors is not None and columns.behaviors not in frame.columns:
+        lacking.append(columns.behaviors)
+    if lacking:
+        raise ValueError(
+            f"X has no column {lacking[0]!r}, which it had in fit; it has {list(frame.columns)}. "
+            "Add the column, or fit the monitor anew."
+        )
+    times, _ = application_times(frame, columns.applied_at)
+    stamps = pd.DatetimeIndex(times.astype("datetime64[us]"))
+    taken = Taken(
+        stamps.to_period(freq).asi8,
+        probability,
+        {("score", "score"): probability},
+        pd.DataFrame(
+            0.0, index=range(len(frame)), columns=["events", "unseen", "timed", "lag_hours"]
+        ),
+    )
+    for name, is_number in columns.numbers.items():
+        taken.values["column", name] = as_values(frame[name], is_number)
+    if columns.behaviors is not None:
+        _take_events(taken, frame, columns, abstractor, names)
+    return taken
+
+
+def _take_events(
+    taken: Taken,
+    frame: pd.DataFrame,
+    columns: Columns,
+    abstractor: Any,
+    names: Sequence[str] | None,
+) -> None:
+    assert columns.behaviors is not None
+    behaviors = read_as_of(frame, columns.behaviors, columns.applied_at).behaviors
+    n_events, rows = behaviors.lengths, behaviors.rows
+    has_history = n_events > 0
+    taken.events["events"] = n_events.astype(np.float64)
+    taken.values["history", "without history"] = (~has_history).astype(np.float64)
+    taken.values["events", "events per application"] = n_events.astype(np.float64)
+
+    def of_application(events: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        found = np.zeros(len(frame), dtype=bool)
+        found[rows[events]] = True
+        return found
+
+    group_by, abstracted = columns.group_by, behaviors
+    if abstractor is not None and "behavior" not in behaviors.fields:
+        group_by, abstracted = "behavior", abstractor._apply(behaviors)[0]
+    if group_by is not None:
+        code, texts = abstracted.texts(group_by)
+        n_by_code = np.bincount(code, minlength=len(texts)).tolist()
+        taken.of_behavior = Counter(dict(zip(texts, n_by_code, strict=True)))
+        if names is None:
+            names = texts
+        code_of = {text: number for number, text in enumerate(texts)}
+        for name in names:
+            found = of_application(code == code_of.get(name, -1))
+            taken.presence[name] = found
+            taken.values["behavior", name] = np.where(has_history, found, np.nan)
+    if abstractor is not None and "operation" in behaviors.fields:
+        code, texts = behaviors.texts("operation")
+        known = np.array([is_known(abstractor, text) for text in texts], dtype=bool)
+        unseen = ~known[code] if len(texts) else np.zeros(0, dtype=bool)
+        taken.events["unseen"] = np.bincount(rows[unseen], minlength=len(frame))
+        found = of_application(unseen)
+        taken.values["unseen", "unseen operations"] = np.where(has_history, found, np.nan)
+    if columns.recorded_at is not None and columns.recorded_at in behaviors.fields:
+        recorded = behaviors.fields[columns.recorded_at]
+        there = pc.is_valid(recorded).to_numpy(zero_copy_only=False)
+        micro = pa.timestamp("us", recorded.type.tz)
+        arrived = recorded.filter(pa.array(there)).cast(micro, safe=False).cast(pa.int64())
+        lag = (arrived.to_numpy() - behaviors.times()[there]) / HOUR
+        n_timed = np.bincount(rows[there], minlength=len(frame))
+        total = np.bincount(rows[there], weights=lag, minlength=len(frame))
+        taken.events["timed"], taken.events["lag_hours"] = n_timed, total
+        mean = np.divide(total, n_timed, out=np.full(len(frame), np.nan), where=n_timed > 0)
+        taken.values["lag", "hours from event to record"] = mean
+
+
+def is_known(abstractor: Any, operation: str) -> bool:
+    """Return whether a rule of an abstractor matches an operation."""
+    return bool(abstractor._table.of_operation(operation).rules)
+
+
+def abstractor_of(model: Any) -> Any:
+    """Return the fitted `BehaviorAbstractor` of a pipeline, or None."""
+    for _, step in getattr(model, "steps", ()):
+        if type(step).__name__ == "BehaviorAbstractor":
+            return step
+    return None
+
+
+def learn_bins(values: dict[Key, NDArray[Any]], columns: Columns, n_bins: int) -> dict[Key, Bins]:
+    """Make the frozen bins of each measure."""
+    bins: dict[Key, Bins] = {}
+    for (kind, name), found in values.items():
+        if kind == "column" and not columns.numbers[name]:
+            bins[kind, name] = CategoryBins.learn(found)
+        elif kind in ("history", "behavior", "unseen"):
+            bins[kind, name] = NumberBins.presence(counted(kind, found))
+        else:
+            bins[kind, name] = NumberBins.learn(counted(kind, found), n_bins)
+    return bins
+
+
+def counted(kind: str, values: NDArray[Any]) -> NDArray[Any]:
+    """Return the values that count: a behavior of an application without history does not."""
+    return values[~np.isnan(values)] if kind in ("behavior", "unseen", "lag") else values
+
+
+def most_present(presence: Iterable[dict[str, NDArray[np.bool_]]], n: int) -> list[str]:
+    """Return the behaviors that most applications have, of those that five or more have."""
+    totals: Counter[str] = Counter()
+    for part in presence:
+        totals.update({name: int(found.sum()) for name, found in part.items()})
+    order = sorted(totals, key=lambda name: (-totals[name], name))
+    return [name for name in order[:n] if totals[name] >= 5]

@@ -1,0 +1,300 @@
+"""Monitor: what it promises about alarms, what it keeps, and what it counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+from scipy.special import expit, logit
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+
+from skhuihen import BehaviorAbstractor, Monitor, ProfileEncoder, attach_behaviors, save_model
+from skhuihen.datasets import make_loan_data
+from skhuihen.monitoring import MonitorResult
+from skhuihen.monitoring._months import Month, Reference, _label_alarms
+from skhuihen.monitoring._scores import N_CELLS, auc_to_expect, cells_of
+
+
+def draw(
+    n: int, n_months: int = 1, seed: int = 0, *, shift: float = 0.0, worse: float = 0.0
+) -> pd.DataFrame:
+    """Draw applications with probabilities that are true unless `worse` is not 0."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(shift, 1, n)
+    first = np.datetime64("2024-01", "M")
+    month = (first + rng.integers(0, n_months, n)).astype("datetime64[us]")
+    return pd.DataFrame(
+        {
+            "applied_at": month + rng.integers(0, 27, n).astype("timedelta64[D]"),
+            "p": expit(x - 1),
+            "x": np.where(rng.random(n) < 0.1, np.nan, x),
+            "kind": rng.choice(["a", "b", "c"], n),
+            "overdue": (rng.random(n) < expit(x - 1 + worse)).astype(int),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def monitor() -> Monitor:
+    return Monitor(n_months=6).fit("p", draw(3000, 3), "overdue")
+
+
+def check(monitor: Monitor, table: pd.DataFrame) -> MonitorResult:
+    return monitor.check("p", table, "overdue")
+
+
+def test_nothing_changes_and_nothing_sounds(monitor: Monitor) -> None:
+    result = check(monitor, draw(4000, 6, seed=1))
+    assert len(result.alarms) == 0
+    assert len(result.months) == 7
+    assert len(result.changes) == 6 * len(monitor.measures_)
+
+
+def test_alarms_are_as_frequent_as_stated() -> None:
+    """Many banks with a high rate, so that few repetitions tell."""
+    loud = Monitor(0.5, 2, min_psi=0)
+    sounded = []
+    for seed in range(9):
+        loud.fit("p", draw(1000, 1, 2 * seed), "overdue")
+        sounded.append(len(check(loud, draw(600, 2, 2 * seed + 1)).alarms) > 0)
+    # Score and x change together, so half or somewhat less; the bounds are for nine of them.
+    assert 1 <= np.sum(sounded) <= 8
+
+
+def test_pvalues_of_labels_are_uniform_if_nothing_changes() -> None:
+    """With independent tests of uniform p-values, Sidak's level gives the stated rate."""
+    rng = np.random.default_rng(0)
+    p = rng.uniform(0.05, 0.5, 4000)
+
+    def counts(n: int) -> list[Any]:
+        is_overdue, cells = rng.random(n) < p[:n], cells_of(p[:n])
+        return [np.bincount(cells[y], minlength=N_CELLS) for y in (is_overdue, ~is_overdue)]
+
+    found = []
+    for _ in range(80):
+        reference = Reference.of(*counts(4000), pd.Series(dtype=float), ("", ""))
+        overdue, others = counts(400)
+        month = Month(overdue=overdue, others=others)
+        found.append([a["p_value"] for a in _label_alarms(month, reference, level=1.1)])
+    below = (np.array(found) < 0.2).mean(axis=0)
+    assert_allclose(below, 0.2, atol=4 * np.sqrt(0.2 * 0.8 / 80))
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"shift": 0.5}, "score"),
+        ({"worse": 0.7}, "calibration in the large"),
+    ],
+)
+def test_a_change_is_noticed_in_its_first_month(monitor: Monitor, change: Any, name: str) -> None:
+    alarms = check(monitor, draw(1500, seed=2, **change)).alarms
+    assert name in set(alarms["name"])
+    assert (alarms["p_value"] < monitor.level_).all()
+
+
+def test_a_fall_of_the_auc_is_noticed_and_a_rise_is_not(monitor: Monitor) -> None:
+    table = draw(2000, seed=3)
+    rng = np.random.default_rng(0)
+    noise = table.assign(overdue=rng.permutation(table["overdue"]))
+    assert "AUC" in set(check(monitor, noise).alarms["name"])
+    better = table.assign(overdue=(table["p"] > table["p"].quantile(0.7)).astype(int))
+    assert "AUC" not in set(check(monitor, better).alarms["name"])
+
+
+def test_a_small_change_is_no_alarm_however_certain() -> None:
+    reference, later = draw(30_000), draw(30_000, seed=4, shift=0.07)
+    sure = Monitor(min_psi=0).fit("p", reference, "overdue")
+    assert "x" in set(check(sure, later).alarms["name"])
+    assert "x" not in set(check(sure.set_params(min_psi=0.02), later).alarms["name"])
+
+
+def test_figures_of_a_month_are_those_of_its_rows(monitor: Monitor) -> None:
+    table = draw(1200, 2, seed=5)
+    months = check(monitor, table).months
+    for month, rows in table.groupby(table["applied_at"].dt.to_period("M").astype(str)):
+        found = months.loc[month]
+        assert found["applications"] == found["labels"] == len(rows)
+        assert found["auc"] == pytest.approx(roc_auc_score(rows["overdue"], rows["p"]), abs=1e-3)
+        assert found["overdue_rate"] == pytest.approx(rows["overdue"].mean())
+        assert found["mean_probability"] == pytest.approx(rows["p"].mean(), abs=1e-3)
+        shifted = expit(logit(rows["p"]) + found["in_the_large"])
+        assert shifted.mean() == pytest.approx(rows["overdue"].mean(), abs=1e-3)
+
+
+def test_labels_that_are_not_known_are_left_out(monitor: Monitor) -> None:
+    table = draw(800, 2, seed=6)
+    late = table["applied_at"] >= "2024-02-01"
+    table["overdue"] = table["overdue"].astype("Int64").mask(late)
+    months = check(monitor, table).months
+    assert months["labels"].tolist()[1:] == [int((~late).sum()), 0]
+    assert np.isnan(months["auc"].iloc[2])
+    assert months["expected_auc"].notna().all()
+    none = monitor.check("p", table).months
+    assert none["labels"].tolist()[1:] == [0, 0]
+
+
+def test_the_expected_auc_follows_the_mix_of_applicants(monitor: Monitor) -> None:
+    """Where scores mean what they meant, the interval holds the AUC that is then observed."""
+    recalibration = monitor._reference.recalibration
+    inside, values = [], []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        table = draw(1000, seed=100 + seed, shift=rng.uniform(-1, 1))
+        narrow = table[np.abs(table["p"] - 0.3) < rng.uniform(0.15, 0.7)]
+        counts = np.bincount(cells_of(narrow["p"].to_numpy()), minlength=N_CELLS)
+        value, low, high = auc_to_expect(counts, recalibration, 0.95)
+        inside.append(low <= roc_auc_score(narrow["overdue"], narrow["p"]) <= high)
+        values.append(value)
+    assert np.mean(inside) > 0.85
+    assert np.ptp(values) > 0.1
+
+
+def test_a_monitor_keeps_no_row(monitor: Monitor, tmp_path: Path) -> None:
+    path = tmp_path / "monitor.json"
+    monitor.save(path)
+    bigger = Monitor(n_months=6).fit("p", draw(15_000, 3), "overdue")
+    assert len(bigger.to_json()) < 1.5 * len(monitor.to_json()) < 60_000
+    loaded = Monitor.load(path)
+    table = draw(500, seed=7, shift=0.3)
+    for name in ("months", "changes", "alarms"):
+        pd.testing.assert_frame_equal(
+            getattr(check(loaded, table), name), getattr(check(monitor, table), name)
+        )
+
+
+def test_parts_are_counted_like_a_whole(monitor: Monitor, tmp_path: Path) -> None:
+    table = draw(900, 3, seed=8)
+    for number, part in enumerate((table[:100], table[100:700], table[700:])):
+        part.to_parquet(tmp_path / f"part-{number}.parquet", index=False)
+    whole, parts = check(monitor, table), check(monitor, tmp_path)  # type: ignore[arg-type]
+    pd.testing.assert_frame_equal(parts.months, whole.months)
+    pd.testing.assert_frame_equal(parts.changes, whole.changes)
+    again = Monitor(n_months=6).fit("p", tmp_path, "overdue")
+    assert again.to_json() == Monitor(n_months=6).fit("p", table, "overdue").to_json()
+
+
+def test_months_do_not_depend_on_one_another(monitor: Monitor) -> None:
+    table = draw(900, 3, seed=9, shift=0.2)
+    late = table["applied_at"] >= "2024-03-01"
+    apart = [check(monitor, table[rows]).changes for rows in (~late, late)]
+    together = check(monitor, table).changes
+    pd.testing.assert_frame_equal(pd.concat(apart, ignore_index=True), together)
+
+
+# With events.
+
+
+@pytest.fixture(scope="module")
+def bank() -> Any:
+    return make_loan_data(n_new=300, n_old=0, overdue_rate=0.3, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def X(bank: Any) -> pd.DataFrame:
+    return attach_behaviors(bank.applications, bank.events, known_at="recorded_at")
+
+
+class Profile(ProfileEncoder):
+    """Warns of nothing: what is odd here is meant."""
+
+    def tell_unusual(self, frame: Any, stacklevel: int) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def model(X: pd.DataFrame, bank: Any) -> Any:
+    steps = BehaviorAbstractor(n_behaviors=20), Profile(), LogisticRegression()
+    return make_pipeline(*steps).fit(X, bank.y)
+
+
+@pytest.fixture(scope="module")
+def watched(model: Any, X: pd.DataFrame, bank: Any) -> Monitor:
+    return Monitor(n_months=12, n_behaviors=5).fit(model, X, bank.y)
+
+
+def test_what_is_watched_of_events(watched: Monitor, model: Any, X: pd.DataFrame) -> None:
+    measures = watched.measures_
+    kinds = measures["kind"].value_counts()
+    assert kinds[["behavior", "history", "unseen", "lag", "events"]].tolist() == [5, 1, 1, 1, 1]
+    behaviors = set(model[0].rules_["behavior"])
+    assert set(measures.loc[measures["kind"] == "behavior", "name"]) <= behaviors
+    names = set(measures["name"])
+    assert not names & {"user_id", "application_id", "applied_at", "behaviors"}
+    found = watched.check(model, X).months.loc["reference"]
+    assert found["unseen_events"] == 0
+    assert found["lag_hours"] > 0
+    assert found["applications"] == len(X)
+
+
+def test_a_release_of_the_app_is_noticed(
+    watched: Monitor, model: Any, X: pd.DataFrame, bank: Any
+) -> None:
+    """New names of operations, a log that is lost for some, and records that come late."""
+    events = bank.events.assign(operation=bank.events["operation"].astype(str) + "_v2")
+    gone = events["user_id"] % 2 == 0
+    events.loc[~gone, "recorded_at"] += pd.Timedelta("3h")
+    later = attach_behaviors(bank.applications, events[~gone], known_at="recorded_at")
+    with pytest.warns(UserWarning, match="did not see in fit"):
+        alarms = watched.check(model, later).alarms
+    assert {"history", "unseen", "lag", "behavior"} <= set(alarms["kind"])
+    (says,) = alarms.loc[alarms["kind"] == "unseen", "says"].unique()[:1]
+    assert says == "100.0% of applicants, 0.0% in the reference"
+
+
+def test_a_monitor_travels_in_the_file_of_its_model(
+    watched: Monitor, X: pd.DataFrame, bank: Any, tmp_path: Path
+) -> None:
+    card = make_pipeline(ProfileEncoder(), LogisticRegression()).fit(X, bank.y)
+    save_model(card, tmp_path / "with.model", X, bank.y, monitor=watched)
+    assert Monitor.load(tmp_path / "with.model").to_json() == watched.to_json()
+    save_model(card, tmp_path / "without.model", X, bank.y)
+    with pytest.raises(ValueError, match="without a monitor"):
+        Monitor.load(tmp_path / "without.model")
+    with pytest.raises(TypeError, match=r"Pass a fitted skhuihen\.Monitor"):
+        save_model(card, tmp_path / "a.model", X, monitor=3)
+
+
+# Errors.
+
+
+def test_errors_say_what_to_do(monitor: Monitor, tmp_path: Path) -> None:
+    table = draw(100)
+    with pytest.raises(ValueError, match="no column 'x', which it had in fit"):
+        monitor.check("p", table.drop(columns="x"))
+    with pytest.raises(ValueError, match="label 7; in fit the labels were"):
+        check(monitor, table.assign(overdue=7))
+    with pytest.raises(ValueError, match="y has 3 labels and X has 100 rows"):
+        monitor.check("p", table, [0, 1, 0])
+    with pytest.raises(ValueError, match="100 of 100 are missing or outside"):
+        monitor.check("p", table.assign(p=3.0))
+    with pytest.raises(ValueError, match="model is the name 'q'"):
+        monitor.check("q", table)
+    with pytest.raises(TypeError, match="without predict_proba"):
+        monitor.check(ProfileEncoder(), table)
+    with pytest.raises(ValueError, match="100 are missing"):
+        Monitor().fit("p", table.assign(overdue=None), "overdue")
+    with pytest.raises(ValueError, match="two are needed"):
+        Monitor().fit("p", table.assign(overdue=1), "overdue")
+    with pytest.raises(ValueError, match="Pass its name as applied_at"):
+        Monitor().fit("p", table.drop(columns="applied_at"), "overdue")
+    (tmp_path / "a.json").write_text('{"format": 1}')
+    with pytest.raises(ValueError, match="damaged monitor"):
+        Monitor.load(tmp_path / "a.json")
+    (tmp_path / "b.json").write_text('{"format": 99}')
+    with pytest.raises(ValueError, match="not a monitor of format 1"):
+        Monitor.load(tmp_path / "b.json")
+
+
+def test_estimates_in_a_month_of_few_rows(monitor: Monitor) -> None:
+    result = check(monitor, draw(3, seed=1))
+    assert np.isfinite(result.months["mean_probability"]).all()
+    assert not len(result.alarms)
+    assert_allclose(result.changes["psi"].dropna(), result.changes["psi"].dropna().abs())
+    assert "3" in result._repr_html_()
