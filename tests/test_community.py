@@ -93,7 +93,7 @@ def python_versions(job: dict[str, Any]) -> set[str]:
     return found
 
 
-def test_workflows_have_the_python_versions_of_the_classifiers() -> None:
+def test_workflows_try_the_python_versions_of_the_classifiers() -> None:
     text = "Programming Language :: Python :: "
     classifiers = {
         classifier.removeprefix(text)
@@ -108,9 +108,9 @@ def test_workflows_have_the_python_versions_of_the_classifiers() -> None:
     oldest = min(classifiers, key=lambda version: int(version.split(".")[1]))
     assert SpecifierSet(PROJECT["requires-python"]) == SpecifierSet(f">={oldest}")
     assert jobs["tests", "minimum"] == {oldest}
-    assert jobs["tests", "newest"] == classifiers
-    assert jobs["wheels", "install"] == classifiers
-    assert set().union(*jobs.values()) == classifiers
+    # The workflows may try more versions than are claimed.
+    assert jobs["tests", "newest"] >= classifiers
+    assert jobs["wheels", "install"] >= classifiers
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
