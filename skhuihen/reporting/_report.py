@@ -198,7 +198,7 @@ def risk_report(
     >>> report
     RiskReport(750 applications, champion loose: AUC 0..., 1 challenger)
     >>> print(report.summary[1])
-    strict: no significant difference from loose; the AUC differs by 0.0... (p = 0...).
+    strict: AUC higher by 0.01... than that of loose, which is not significant (p = 0...).
     """
     check_share(confidence_level, "confidence_level")
     named = _named(models)

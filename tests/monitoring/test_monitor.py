@@ -40,6 +40,13 @@ def draw(
     )
 
 
+class Profile(ProfileEncoder):
+    """Warns of nothing: what is odd here is meant."""
+
+    def tell_unusual(self, frame: Any, stacklevel: int) -> None:
+        pass
+
+
 @pytest.fixture(scope="module")
 def monitor() -> Monitor:
     return Monitor(n_months=6).fit("p", draw(3000, 3), "overdue")
@@ -156,6 +163,26 @@ def test_the_expected_auc_follows_the_mix_of_applicants(monitor: Monitor) -> Non
     assert np.ptp(values) > 0.1
 
 
+def test_the_drift_of_the_simulated_bank_is_noticed() -> None:
+    """Other applicants and other weights: the input changes, and the expected AUC still holds."""
+
+    def old(drift: float, seed: int) -> Any:
+        bank = make_loan_data(2, 4000, overdue_rate=0.2, drift=drift, random_state=seed)
+        return bank.old_applications, bank.old_y
+
+    X, y = old(0, 0)
+    model = make_pipeline(Profile(), LogisticRegression(C=0.01)).fit(X[:2000], y[:2000])
+    yearly = Monitor(freq="Y").fit(model, X[2000:], y[2000:])
+    alarms = []
+    for drift in (0.0, 0.5):
+        result = yearly.check(model, *old(drift, 1))
+        later = result.months.iloc[1:]
+        assert later["auc"].between(later["expected_auc_low"], later["expected_auc_high"]).all()
+        alarms.append(set(result.alarms["name"]))
+    assert alarms[0] == set()
+    assert {"item__product", "user__monthly_income", "score"} <= alarms[1]
+
+
 def test_a_monitor_keeps_no_row(monitor: Monitor, tmp_path: Path) -> None:
     path = tmp_path / "monitor.json"
     monitor.save(path)
@@ -199,13 +226,6 @@ def bank() -> Any:
 @pytest.fixture(scope="module")
 def X(bank: Any) -> pd.DataFrame:
     return attach_behaviors(bank.applications, bank.events, known_at="recorded_at")
-
-
-class Profile(ProfileEncoder):
-    """Warns of nothing: what is odd here is meant."""
-
-    def tell_unusual(self, frame: Any, stacklevel: int) -> None:
-        pass
 
 
 @pytest.fixture(scope="module")
