@@ -38,7 +38,7 @@ from sklearn.model_selection import RepeatedStratifiedKFold, train_test_split
 from tqdm.auto import tqdm
 
 from skhuihen import Sessionizer, attach_behaviors
-from skhuihen._compat import stack
+from skhuihen._compat import EXACTLY, stack
 from skhuihen.datasets import load_bpic2012, load_superlender, load_uci_default, make_loan_data
 from skhuihen.metrics import expected_auc, ks_score
 
@@ -149,7 +149,7 @@ def measure(name: str, contenders: Sequence[str], arguments: argparse.Namespace)
         raise SystemExit(f"{about_path} tells of results of other settings; name another folder.")
     done = set()
     if results.exists():
-        known = pd.read_csv(results, float_precision="round_trip")
+        known = pd.read_csv(results, **EXACTLY)
         done = set(known[["contender", "repetition", "fold"]].itertuples(index=False, name=None))
     wanted = list(product(contenders, range(arguments.repetitions), range(n_folds)))
     lacking = [job for job in wanted if job not in done]
@@ -200,7 +200,7 @@ def measure(name: str, contenders: Sequence[str], arguments: argparse.Namespace)
             if case.probability is not None:
                 line["expected_auc"] = expected_auc(case.probability[test], score)
             # What was counted as done has its scores: they were saved before.
-            known = [pd.read_csv(results, float_precision="round_trip")] if results.exists() else []
+            known = [pd.read_csv(results, **EXACTLY)] if results.exists() else []
             stack([*known, pd.DataFrame([line])]).to_csv(results, index=False)
 
 

@@ -23,7 +23,7 @@ from measure import ALONE, simulate_data
 from scipy.special import logit
 from tables import NO_COMMIT, kept_folds, markdown, read_about, titled
 
-from skhuihen._compat import stack
+from skhuihen._compat import EXACTLY, stack
 
 TITLE = __doc__.partition("\n")[0].rstrip(".")
 RESULTS = "planted.csv"
@@ -78,11 +78,7 @@ def measure(name: str, folder: Path) -> pd.DataFrame:
 def read(folder: Path) -> pd.DataFrame:
     """Return the last summary, but for contenders whose results are other ones by now."""
     path = folder / RESULTS
-    summary = (
-        pd.read_csv(path, float_precision="round_trip")
-        if path.exists()
-        else pd.DataFrame(columns=COLUMNS)
-    )
+    summary = pd.read_csv(path, **EXACTLY) if path.exists() else pd.DataFrame(columns=COLUMNS)
     parts = [summary.iloc[:0]]
     for name, rows in summary.groupby("data", sort=False):
         now = rows["contender"].map(mean_auc(folder, str(name)))

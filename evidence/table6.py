@@ -36,7 +36,7 @@ from tqdm.auto import tqdm
 
 from skhuihen import HUIHENClassifier, ProfileEncoder
 from skhuihen._companions.cross_fitting import make_teacher
-from skhuihen._compat import stack
+from skhuihen._compat import EXACTLY, stack
 from skhuihen.datasets import load_creditcard, load_uci_default, make_loan_data
 from skhuihen.metrics import corrected_resampled_ttest
 
@@ -118,7 +118,7 @@ def summarize(results: pd.DataFrame) -> pd.DataFrame:
 def read(folder: Path) -> pd.DataFrame:
     """Return all results in a folder; none if there are none."""
     paths = [folder / f"table6_{name}.csv" for name in PAPER.index]
-    parts = [pd.read_csv(path, float_precision="round_trip") for path in paths if path.exists()]
+    parts = [pd.read_csv(path, **EXACTLY) for path in paths if path.exists()]
     return stack(parts) if parts else pd.DataFrame(columns=COLUMNS)
 
 
@@ -188,11 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parsed.output.mkdir(parents=True, exist_ok=True)
     for name in parsed.data:
         path = parsed.output / f"table6_{name}.csv"
-        known = (
-            pd.read_csv(path, float_precision="round_trip")
-            if path.exists()
-            else pd.DataFrame(columns=COLUMNS)
-        )
+        known = pd.read_csv(path, **EXACTLY) if path.exists() else pd.DataFrame(columns=COLUMNS)
         done = set(known[["repetition", "arm"]].itertuples(index=False, name=None))
         wanted = product(range(parsed.repetitions), parsed.arms)
         lacking = [job for job in wanted if job not in done]

@@ -20,6 +20,7 @@ from contenders import Budget
 from matplotlib.figure import Figure
 from measure import measure, scores_path
 
+from skhuihen._compat import EXACTLY
 from skhuihen.metrics import corrected_resampled_ttest, delong_test
 
 #: AUC and KS of Tables 2 to 5 of the paper, at its banks A and B, which are not public.
@@ -223,9 +224,8 @@ class Table:
         """Return what an earlier summary says of scores that are no longer there."""
         path = folder / f"{self.name}.csv"
         if path.exists():
-            # The last digit too, which pandas 2 does not read by default.
             index = ["data", "contender"]
-            kept = pd.read_csv(path, index_col=index, float_precision="round_trip")
+            kept = pd.read_csv(path, index_col=index, **EXACTLY)
             if (name, contender) in kept.index and "p, DeLong" in kept:
                 row = kept.loc[(name, contender)]
                 if np.isclose(row["gain"], gain, atol=1e-9):  # of the same results

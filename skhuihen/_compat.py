@@ -20,6 +20,9 @@ from sklearn.utils.validation import column_or_1d
 #: is numpy's dtype there, which truncates texts and has no missing value.
 TEXT: Any = "str" if int(pd.__version__.split(".")[0]) >= 3 else object
 
+#: How ``read_csv`` reads the last digit of numbers: by default from pandas 3 on, on request before.
+EXACTLY: dict[str, Any] = {} if TEXT == "str" else {"float_precision": "round_trip"}
+
 _SORTS_KEYS = pa.array([{"b": 0, "a": 0}]).type.field(0).name == "a"
 _TAKES_NAMES = "input_name" in signature(column_or_1d).parameters
 
