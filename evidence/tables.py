@@ -225,7 +225,6 @@ class Table:
         """Return p from an earlier summary if the scores are no longer available."""
         path = folder / f"{self.name}.csv"
         if path.exists():
-            # The last digit too, which pandas 2 does not read by default.
             index = ["data", "contender"]
             kept = pd.read_csv(path, index_col=index, **EXACTLY)
             if (name, contender) in kept.index and "p, DeLong" in kept:

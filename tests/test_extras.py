@@ -29,6 +29,8 @@ IMPORTED = {
     "spark": ["pyspark", "pyspark.sql", "pyspark.sql.types"],
     "dask": ["dask", "dask.distributed", "distributed"],
     "skops": ["skops", "skops.io"],
+    # Its example says so and goes on without.
+    "fairness": ["fairlearn", "fairlearn.metrics"],
     "service": ["fastapi", "uvicorn"],
     "mlflow": ["mlflow"],
 }
