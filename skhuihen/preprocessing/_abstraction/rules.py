@@ -61,6 +61,8 @@ class RuleTable:
 
     def __init__(self, rules: list[Rule]) -> None:
         self.rules = rules
+        #: Whether a rule excludes events.
+        self.excludes = any(rule.field == EXCLUDED for rule in rules)
         self._by_name: dict[str, list[int]] = {}
         self._globs: list[tuple[int, re.Pattern[str]]] = []
         for position, rule in enumerate(rules):
@@ -70,11 +72,6 @@ class RuleTable:
             else:
                 self._by_name.setdefault(name, []).append(position)
         self._known = {operation: ItemRules(self._find(operation)) for operation in self._by_name}
-
-    @cached_property
-    def excludes(self) -> bool:
-        """Whether a rule excludes events."""
-        return any(rule.field == EXCLUDED for rule in self.rules)
 
     def of_operation(self, operation: str) -> ItemRules:
         """Return the rules that may apply to an operation, up to the first for any item."""
