@@ -59,7 +59,7 @@ NAMES = {
 REFERENCE = "HUIHEN"
 #: Sizes that take seconds. They only show that a command works; the results mean nothing.
 SMALL = {
-    "rows": 160,
+    "rows": 100,
     "overdue_rate": 0.3,
     "folds": 2,
     "repetitions": 1,
