@@ -87,7 +87,7 @@ CHANGEABLE = (
     "old_data",
 )
 
-#: With fewer rows of a class, `fit` warns; `evidence/few_overdue.py` measures what that is worth.
+#: With fewer rows of a class, `fit` warns, as measured by `evidence/few_overdue.py`.
 FEWEST_TO_LEARN = 100
 #: With fewer rows, or users, of a class, ``teacher="auto"`` is not used.
 FEWEST_TO_TEACH = 100
