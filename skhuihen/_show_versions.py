@@ -1,4 +1,4 @@
-"""What a report of a fault should say of the machine that it was seen on."""
+"""The versions that a bug report should contain."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ PACKAGES = (
 
 
 def show_versions() -> None:
-    """Print the versions of Python, of this package and of what it stands on.
+    """Print the versions of Python, of this package and of its dependencies.
 
-    Nothing is imported for it: a package that is broken is named all the same. A torch whose
+    Nothing is imported, so a broken package is listed too. A torch whose
     version ends in ``+cpu`` is the CPU build.
 
     See Also
     --------
-    sklearn.show_versions : Which tells of threads too.
+    sklearn.show_versions : Also prints the thread pools.
 
     Examples
     --------
