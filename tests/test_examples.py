@@ -23,7 +23,9 @@ import pytest
 from scipy.special import expit, logit
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.linear_model import LinearRegression
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from sklearn.model_selection import LeaveOneOut, cross_val_predict
+from sklearn.neighbors import KNeighborsClassifier
 
 from skhuihen import attach_behaviors
 from skhuihen.metrics import calibration_summary
@@ -357,6 +359,15 @@ def test_slopes_and_their_error(contenders) -> None:
     slopes = [calibration_summary(rng.random(500) < truth, score).slope for _ in range(60)]
     error = importlib.import_module("calibration").slope_error(score, 0.3, 0.5)
     assert error == pytest.approx(np.std(slopes), rel=0.3)
+
+
+def test_separation_leaves_each_point_out(contenders) -> None:
+    rng = np.random.default_rng(0)
+    field = rng.integers(0, 3, 80)
+    points = rng.normal(size=(80, 4)) + field[:, None]
+    one_out = cross_val_predict(KNeighborsClassifier(5), points, field, cv=LeaveOneOut())
+    found = importlib.import_module("figure6").separation(points, field)["neighbors"]
+    assert found == pytest.approx(balanced_accuracy_score(field, one_out))
 
 
 def invent(folder: Path, name: str, auc: dict[str, Any]) -> None:

@@ -209,7 +209,7 @@ class Monitor(BaseEstimator):
         if n_missing or not len(outcome):
             raise ValueError(
                 f"y has {len(outcome)} labels, of which {n_missing} are missing. Every reference "
-                "row needs a label: leave out applications whose outcome is not known yet."
+                "row must have a label. Leave out applications whose outcome is not known yet."
             )
         classes = sorted(set(outcome.tolist()))
         if len(classes) != 2:

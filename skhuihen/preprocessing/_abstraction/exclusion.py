@@ -34,8 +34,8 @@ def drop_excluded(behaviors: Behaviors, table: RuleTable) -> Behaviors:
         return behaviors
     if set(behaviors.fields) >= _OF_SESSIONS:
         raise ValueError(
-            "rules excludes operations, but the events already have sessions, which the excluded "
-            "events have shaped. Put BehaviorAbstractor in front of Sessionizer."
+            "rules excludes operations, but the events were already cut into sessions, and the "
+            "excluded events had a part in that. Put BehaviorAbstractor in front of Sessionizer."
         )
     evidence = Evidence(behaviors)
     rules_of = [table.of_operation(operation) for operation in evidence.operations]
