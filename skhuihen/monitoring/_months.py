@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import expit, logit
 
-from skhuihen.monitoring._bins import Bins, change_pvalue, stability_index
-from skhuihen.monitoring._measures import Key
+from skhuihen.monitoring._bins import Bins, as_counts, as_short, change_pvalue, stability_index
+from skhuihen.monitoring._measures import UNSEEN, Key
 from skhuihen.monitoring._scores import (
     MIDDLES,
     N_CELLS,
@@ -26,7 +26,7 @@ from skhuihen.monitoring._scores import (
 
 #: With fewer labels of a class, the normal distribution does not hold far out in its tail.
 FEWEST_LABELS = 20
-_EVENTS = ("events", "unseen", "timed", "lag_hours")
+EVENTS = ("events", "unseen", "timed", "lag_hours")
 
 
 @dataclass
@@ -39,7 +39,15 @@ class Month:
     scores: NDArray[np.int64] = field(default_factory=lambda: np.zeros(N_CELLS, np.int64))
     overdue: NDArray[np.int64] = field(default_factory=lambda: np.zeros(N_CELLS, np.int64))
     others: NDArray[np.int64] = field(default_factory=lambda: np.zeros(N_CELLS, np.int64))
-    events: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_EVENTS, 0.0))
+    events: dict[str, float] = field(default_factory=lambda: dict.fromkeys(EVENTS, 0.0))
+
+    @classmethod
+    def without_rows(cls, bins: Mapping[Key, Bins]) -> Self:
+        """Make a month that has no applications."""
+        return cls(
+            counts={key: np.zeros_like(found.counts) for key, found in bins.items()},
+            outside=dict.fromkeys(bins, 0),
+        )
 
     def add(
         self,
@@ -57,7 +65,7 @@ class Month:
         self.scores += np.bincount(cells, minlength=N_CELLS)
         self.overdue += np.bincount(cells[outcome == 1], minlength=N_CELLS)
         self.others += np.bincount(cells[outcome == 0], minlength=N_CELLS)
-        for name in _EVENTS:
+        for name in EVENTS:
             self.events[name] += float(events[name].sum())
 
 
@@ -98,10 +106,12 @@ class Reference:
     def from_dict(cls, found: dict[str, Any]) -> Self:
         """Make it of what `to_dict` returned."""
         counts = np.zeros((2, N_CELLS), dtype=np.int64)
-        counts[0, found["cells"]] = found["overdue"]
-        counts[1, found["cells"]] = found["others"]
-        first, last = found["span"]
-        return cls.of(counts[0], counts[1], pd.Series(found["events"]), (first, last))
+        cells = as_counts(found["cells"])  # not negative, which would count from the end
+        counts[0, cells] = as_counts(found["overdue"])
+        counts[1, cells] = as_counts(found["others"])
+        first, last = map(str, found["span"])
+        events = pd.Series({name: float(found["events"][name]) for name in EVENTS})
+        return cls.of(counts[0], counts[1], events, (first, last))
 
 
 @dataclass(frozen=True)
@@ -133,10 +143,10 @@ class MonitorResult:
 
     def psi(self) -> pd.DataFrame:
         """Return stability indices with one row per measure and one column per month."""
-        table = self.changes.pivot_table(
-            index=["kind", "name"], columns="month", values="psi", sort=False
-        )
-        return table
+        # In the order of both, and with measures that no month has.
+        keys, months = (self.changes[names].drop_duplicates() for names in (["kind", "name"], ["month"]))
+        table = self.changes.set_index(["kind", "name", "month"])["psi"].unstack("month")
+        return table.reindex(pd.MultiIndex.from_frame(keys))[months["month"].tolist()]
 
     def __repr__(self) -> str:
         months = self.months.index[1:]
@@ -237,22 +247,23 @@ def _bin_name(bins: Bins, number: int) -> str:
         return "missing values"
     if hasattr(bins, "names"):
         return repr(bins.names[number]) if number < len(bins.names) else "all other categories"
-    edges = bins.edges
-    if not edges.size:
+    edges = as_short(bins.edges)
+    if not edges:
         return "values that are not missing"
     if number == 0:
-        return f"values up to {edges[0]:.4g}"
-    if number == edges.size:
-        return f"values above {edges[-1]:.4g}"
-    return f"values above {edges[number - 1]:.4g} and up to {edges[number]:.4g}"
+        return f"values up to {edges[0]}"
+    if number == len(edges):
+        return f"values above {edges[-1]}"
+    return f"values above {edges[number - 1]} and up to {edges[number]}"
 
 
 def _summary(month: Month, reference: Reference, confidence_level: float) -> dict[str, Any]:
     n_overdue, n_labels = int(month.overdue.sum()), int((month.overdue + month.others).sum())
     events = month.events
     history = month.counts.get(("history", "without history"))
-    n_events = events["events"] if ("unseen", "unseen operations") in month.counts else 0
-    mean = float(expit(MIDDLES) @ month.scores / max(1, month.n_rows))
+    n_events = events["events"] if UNSEEN in month.counts else 0
+    n_rows = month.n_rows or np.nan
+    mean = float(expit(MIDDLES) @ month.scores / n_rows)
     recalibrated = reference.recalibration
     expected = auc_to_expect(month.scores, recalibrated, confidence_level)
     auc, _ = observed_auc(month.overdue, month.others, confidence_level)
@@ -263,8 +274,8 @@ def _summary(month: Month, reference: Reference, confidence_level: float) -> dic
         slope = Recalibration.fit(month.overdue, month.others).interval_of_slope(confidence_level)
     row: dict[str, Any] = {
         "applications": month.n_rows,
-        "without_history": np.nan if history is None else history[1] / max(1, history.sum()),
-        "events_per_application": events["events"] / max(1, month.n_rows),
+        "without_history": np.nan if history is None else history[1] / n_rows,
+        "events_per_application": np.nan if history is None else events["events"] / n_rows,
         "unseen_events": events["unseen"] / n_events if n_events else np.nan,
         "lag_hours": events["lag_hours"] / events["timed"] if events["timed"] else np.nan,
         "mean_probability": mean,
@@ -285,7 +296,7 @@ def _label_alarms(month: Month, reference: Reference, level: float) -> list[dict
         return []
     found = []
     (auc, error), (auc_before, error_before) = (observed_auc(*side) for side in sides)
-    if 0 < auc.value < 1 and 0 < auc_before.value < 1:
+    if 0 < auc.value < 1 and 0 < auc_before.value < 1 and max(error, error_before) > 0:
         errors = [
             e / (a.value * (1 - a.value)) for e, a in ((error, auc), (error_before, auc_before))
         ]

@@ -188,6 +188,7 @@ def _verdict(row: Any, report: RiskReport) -> str:
 def _add_deciles(page: Page, report: RiskReport, drawn: bool) -> None:
     page.heading("Lift and deciles")
     table = pd.DataFrame(report.deciles.xs(report.champion))
+    table = table[table["count"] > 0]  # equal scores may leave groups empty
     first = table.iloc[0]
     page.text(
         f"Applications in {len(table)} groups of equal size by the score of {report.champion}, the "

@@ -9,12 +9,22 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
+from scipy import stats
 from scipy.special import expit, logit
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 
-from skhuihen import BehaviorAbstractor, Monitor, ProfileEncoder, attach_behaviors, save_model
+from skhuihen import (
+    BehaviorAbstractor,
+    Monitor,
+    PointsScaler,
+    ProfileEncoder,
+    attach_behaviors,
+    save_model,
+)
 from skhuihen.datasets import make_loan_data
 from skhuihen.monitoring import MonitorResult
 from skhuihen.monitoring._months import Month, Reference, _label_alarms
@@ -215,6 +225,99 @@ def test_months_do_not_depend_on_one_another(monitor: Monitor) -> None:
     pd.testing.assert_frame_equal(pd.concat(apart, ignore_index=True), together)
 
 
+def test_a_month_begins_at_midnight_of_its_own_zone(monitor: Monitor) -> None:
+    table = draw(400, seed=11)
+    midnight = pd.Timestamp("2024-02-01")
+    table["applied_at"] = [midnight - pd.Timedelta("1us")] * 150 + [midnight] * 250
+    for zone in (None, "UTC", "Asia/Shanghai", "America/New_York"):
+        moved = table.assign(applied_at=table["applied_at"].dt.tz_localize(zone))
+        months = check(monitor, moved).months["applications"]
+        assert months.to_dict() == {"reference": 3000, "2024-01": 150, "2024-02": 250}
+
+
+def test_months_without_applications_have_rows(monitor: Monitor) -> None:
+    table = draw(600, 5, seed=12)
+    month = table["applied_at"].dt.month
+    result = check(monitor, table[(month == 1) | (month == 4)])
+    assert result.months["applications"].iloc[2:4].tolist() == [0, 0]
+    assert result.months.drop(columns=["applications", "labels"]).iloc[2:4].isna().all(axis=None)
+    assert result.psi().columns.tolist() == ["2024-01", "2024-02", "2024-03", "2024-04"]
+    assert not len(result.alarms)
+    # A wrong date is not a century of months.
+    table.loc[0, "applied_at"] = pd.Timestamp("1900-01-01")
+    assert len(check(monitor, table).months) == 1 + 6
+
+
+@pytest.mark.parametrize("nothing", [None, np.nan])
+@pytest.mark.parametrize("later", ["a text", 5.0])
+def test_a_column_that_was_always_missing_is_noticed_when_it_is_not(
+    nothing: Any, later: Any, tmp_path: Path
+) -> None:
+    always = Monitor().fit("p", draw(1000).assign(kind=nothing), "overdue")
+    always.save(tmp_path / "a.json")
+    table = draw(1000, seed=1)
+    for one in (always, Monitor.load(tmp_path / "a.json")):
+        assert not len(check(one, table.assign(kind=nothing)).alarms)
+        (alarm,) = check(one, table.assign(kind=later)).alarms.to_dict("records")
+        assert alarm["name"] == "kind"
+        assert alarm["says"].endswith(": 0.0% of values, 100.0% in the reference")
+
+
+def test_infinite_numbers_are_watched_and_stored(tmp_path: Path) -> None:
+    table = draw(1000)
+    table["x"] = np.select([table["p"] < 0.15, table["p"] > 0.5], [-np.inf, np.inf], table["x"])
+    found = Monitor(n_months=np.int64(6)).fit("p", table, "overdue")  # type: ignore[arg-type]
+    found.save(tmp_path / "a.json")
+    loaded = Monitor.load(tmp_path / "a.json")
+    assert loaded.to_json() == found.to_json()
+    changes = check(loaded, table).changes
+    assert (changes["psi"] == 0).all()
+    assert (changes["outside"] == 0).all()
+
+
+def test_scores_without_a_slope_have_none(monitor: Monitor) -> None:
+    """If the scores separate the classes or are all equal, no slope fits best."""
+    table = draw(500, seed=13)
+    for p in (np.where(table["overdue"] == 1, 0.8, 0.2), 0.3):
+        months = check(monitor, table.assign(p=p)).months
+        assert months[["slope", "slope_low", "slope_high"]].iloc[1].isna().all()
+        assert months["auc"].iloc[1] == (0.5 if np.ndim(p) == 0 else 1)
+    flat = Monitor().fit("p", table.assign(p=0.3), "overdue")
+    assert not len(check(flat, table.assign(p=0.3)).alarms)
+
+
+class Reversed:
+    """Has its labels in falling order."""
+
+    classes_ = np.array([1, 0])
+
+    def predict_proba(self, X: pd.DataFrame) -> Any:
+        return np.column_stack([X["p"], 1 - X["p"]])
+
+
+def test_the_probability_is_that_of_the_greater_label(monitor: Monitor) -> None:
+    table = draw(500, seed=14)
+    by_model = monitor.check(Reversed(), table, "overdue").months
+    pd.testing.assert_frame_equal(by_model, check(monitor, table).months)
+
+
+def test_changes_are_those_of_plain_tables(monitor: Monitor) -> None:
+    """Stability index, missing share and p-value of a text, by pandas and scipy alone."""
+    reference, table = draw(3000, 3), draw(1500, seed=15)
+    table["kind"] = table["kind"].mask(table.index % 5 == 0).where(table.index % 7 > 0, "new")
+    shares = [
+        rows["kind"].map({"a": 1, "b": 2, "c": 3, "new": 4}).fillna(5).value_counts()
+        for rows in (reference, table)
+    ]
+    counts = pd.concat(shares, axis=1).fillna(0).sort_index()
+    before, after = (np.maximum(counts[c] / counts[c].sum(), 1e-4) for c in counts)
+    row = check(monitor, table).changes.set_index("name").loc["kind"]
+    assert row["psi"] == pytest.approx(((after - before) * np.log(after / before)).sum())
+    assert row["missing"] == table["kind"].isna().mean()
+    assert row["outside"] == (table["kind"] == "new").sum()
+    assert row["p_value"] == pytest.approx(stats.chi2_contingency(counts).pvalue)
+
+
 # With events.
 
 
@@ -268,6 +371,64 @@ def test_a_release_of_the_app_is_noticed(
     assert says == "100.0% of applicants, 0.0% in the reference"
 
 
+def test_figures_of_events_are_those_of_plain_loops(
+    watched: Monitor, model: Any, X: pd.DataFrame, bank: Any
+) -> None:
+    """Unknown operations, some without a history, some events without a time of record."""
+    known = set(bank.events["operation"])
+    rows, plain = [], X["behaviors"].to_list()
+    for number, history in enumerate(plain):
+        events = [dict(e) for e in history] if history is not None and number % 6 else []
+        for place, e in enumerate(events):
+            e["operation"] = "never_seen" if (number + place) % 9 == 0 else e["operation"]
+            e["recorded_at"] = None if place % 4 == 0 else e["recorded_at"]
+        rows.append(events)
+    later = X.assign(behaviors=pd.Series(rows, index=X.index))
+    with pytest.warns(UserWarning, match="did not see in fit"):
+        result = watched.check(model, later)
+    month = later["applied_at"].dt.to_period("M").astype(str)
+    names = model[0].transform(later)["behaviors"].to_list()
+    for period, found in result.months.iloc[1:].iterrows():
+        mine = [rows[i] for i in np.flatnonzero(month == period)]
+        events = [e for row in mine for e in row]
+        lags = [
+            (e["recorded_at"] - e["time"]).total_seconds() / 3600
+            for e in events
+            if not pd.isna(e["recorded_at"])
+        ]
+        assert found["without_history"] == np.mean([not row for row in mine])
+        assert found["events_per_application"] == len(events) / len(mine)
+        unseen = [e["operation"] not in known for e in events]
+        assert found["unseen_events"] == pytest.approx(np.mean(unseen))
+        assert found["lag_hours"] == pytest.approx(np.mean(lags))
+    changes = result.changes.set_index(["month", "kind", "name"])["rows"]
+    behaviors = watched.measures_.query("kind == 'behavior'")["name"]
+    for behavior in behaviors:
+        of = watched._bins["behavior", behavior]
+        with_history = [row for row in X["behaviors"].to_list() if row is not None and len(row)]
+        assert of.counts.sum() == len(with_history)
+    period = month.iloc[0]
+    here = np.flatnonzero(month == period)
+    having = [i for i in here if rows[i]]
+    assert changes[period, "behavior", behaviors.iloc[0]] == len(having)
+    assert len(names) == len(rows)
+
+
+@pytest.mark.parametrize("wrap", [PointsScaler, CalibratedClassifierCV])
+def test_the_abstractor_is_found_inside_other_models(
+    wrap: Any, watched: Monitor, model: Any, X: pd.DataFrame, bank: Any
+) -> None:
+    around = wrap(FrozenEstimator(model)).fit(X, bank.y)
+    inside = Monitor(n_months=12, n_behaviors=5).fit(around, X, bank.y)
+    assert inside.measures_.equals(watched.measures_)
+    with pytest.raises(ValueError, match="model has no BehaviorAbstractor, but in fit it had one"):
+        watched.check("p", X.assign(p=0.5))
+    # The other way round, behaviors are the operations in both.
+    by_score = Monitor(n_behaviors=5).fit("p", X.assign(p=np.linspace(0.1, 0.9, len(X))), bank.y)
+    changes = by_score.check(model, X).changes
+    assert (changes.loc[changes["kind"] == "behavior", "psi"] < 1).all()
+
+
 def test_a_monitor_travels_in_the_file_of_its_model(
     watched: Monitor, X: pd.DataFrame, bank: Any, tmp_path: Path
 ) -> None:
@@ -286,7 +447,7 @@ def test_a_monitor_travels_in_the_file_of_its_model(
 
 def test_errors_say_what_to_do(monitor: Monitor, tmp_path: Path) -> None:
     table = draw(100)
-    with pytest.raises(ValueError, match="no column 'x', which it had in fit"):
+    with pytest.raises(ValueError, match="no column 'x', which the rows that it is"):
         monitor.check("p", table.drop(columns="x"))
     with pytest.raises(ValueError, match="label 7; in fit the labels were"):
         check(monitor, table.assign(overdue=7))
@@ -304,6 +465,10 @@ def test_errors_say_what_to_do(monitor: Monitor, tmp_path: Path) -> None:
         Monitor().fit("p", table.assign(overdue=1), "overdue")
     with pytest.raises(ValueError, match="Pass its name as applied_at"):
         Monitor().fit("p", table.drop(columns="applied_at"), "overdue")
+    with pytest.raises(ValueError, match="freq='2M' is a multiple of a period"):
+        Monitor(freq="2M").fit("p", table, "overdue")
+    with pytest.raises(ValueError, match="freq='moon' is no length of a period"):
+        Monitor(freq="moon").fit("p", table, "overdue")
     (tmp_path / "a.json").write_text('{"format": 1}')
     with pytest.raises(ValueError, match="damaged monitor"):
         Monitor.load(tmp_path / "a.json")
