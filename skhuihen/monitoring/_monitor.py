@@ -210,9 +210,7 @@ class Monitor(BaseEstimator):
             if not found.labels:
                 left_out = [*self.id_columns, *(n for n in (model, y) if isinstance(n, str))]
                 self._columns = Columns.find(frame, self.behaviors, self.applied_at, left_out)
-            found.add(
-                take(frame, probability, self._columns, self.freq, abstractor, None), label
-            )
+            found.add(take(frame, probability, self._columns, self.freq, abstractor, None), label)
         outcome = np.concatenate(found.labels) if found.labels else np.empty(0)
         n_missing = int(pd.isna(outcome).sum())
         if n_missing or not len(outcome):
@@ -277,9 +275,7 @@ class Monitor(BaseEstimator):
         abstractor = self._abstractor_of(model)
         found: dict[int, Month] = {}
         for frame, probability, label in self._parts(model, X, y):
-            taken = take(
-                frame, probability, self._columns, self.freq, abstractor, self._behaviors
-            )
+            taken = take(frame, probability, self._columns, self.freq, abstractor, self._behaviors)
             outcome = self._outcomes(label)
             for month in np.unique(taken.months):
                 rows = taken.months == month

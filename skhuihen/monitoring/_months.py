@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from html import escape
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,14 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import expit, logit
 
-from skhuihen.monitoring._bins import Bins, as_counts, as_short, change_pvalue, stability_index
+from skhuihen.monitoring._bins import (
+    Bins,
+    CategoryBins,
+    as_counts,
+    as_short,
+    change_pvalue,
+    stability_index,
+)
 from skhuihen.monitoring._measures import UNSEEN, Key
 from skhuihen.monitoring._scores import (
     MIDDLES,
@@ -23,9 +31,15 @@ from skhuihen.monitoring._scores import (
     observed_auc,
     observed_rate,
 )
+from skhuihen.plotting._style import as_image, as_svg
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 #: With fewer labels of a class, the normal distribution does not hold far out in its tail.
 FEWEST_LABELS = 20
+#: Columns of the limits of alarms.
+LIMITS = ["score_psi", "auc", "in_the_large_low", "in_the_large_high"]
 EVENTS = ("events", "unseen", "timed", "lag_hours")
 
 
@@ -134,28 +148,57 @@ class MonitorResult:
         The alarms, with ``month``, ``kind``, ``name``, ``p_value`` and ``says``, a sentence.
     level : float
         A test sounds an alarm if its p-value is below this.
+    limits : DataFrame
+        Where alarms sound, one row per month: ``score_psi``, the stability index of the score
+        above which one sounds (approximately, because the test is another); ``auc``, below which
+        one sounds; ``in_the_large_low`` and ``in_the_large_high``, outside of which one sounds.
+        NaN where nothing is tested.
     """
 
     months: pd.DataFrame
     changes: pd.DataFrame
     alarms: pd.DataFrame
     level: float
+    limits: pd.DataFrame
 
     def psi(self) -> pd.DataFrame:
         """Return stability indices with one row per measure and one column per month."""
-        # In the order of both, and with measures that no month has.
-        keys, months = (self.changes[names].drop_duplicates() for names in (["kind", "name"], ["month"]))
-        table = self.changes.set_index(["kind", "name", "month"])["psi"].unstack("month")
-        return table.reindex(pd.MultiIndex.from_frame(keys))[months["month"].tolist()]
+        of_month = self.changes.groupby("month", sort=False)
+        psi = {month: rows.set_index(["kind", "name"])["psi"] for month, rows in of_month}
+        return pd.DataFrame(psi).rename_axis(columns="month")
 
     def __repr__(self) -> str:
         months = self.months.index[1:]
         span = f"{months[0]} to {months[-1]}" if len(months) else "no month"
         return f"MonitorResult({span}, {len(self.alarms)} alarms)"
 
+    def plot(self) -> Figure:
+        """Draw the months: number, stability of the score, AUC, calibration, and all alarms.
+
+        Red lines are the limits of alarms. The last 36 months are drawn.
+
+        Returns
+        -------
+        matplotlib Figure
+            Show it in a notebook, or write it with its ``savefig``.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        from skhuihen.monitoring._pictures import draw_watch
+
+        return draw_watch(self)
+
     def _repr_html_(self) -> str:
+        try:
+            picture = as_image(as_svg(self.plot()), "The months, with the limits of alarms")
+        except ImportError:
+            picture = ""  # the tables say the same
         parts = [
-            f"<p>{self!r}</p>",
+            f"<p>{escape(repr(self))}</p>",
+            picture,
             self.months.T.to_html(float_format="{:.3f}".format, na_rep=""),
             self.alarms.to_html(index=False, float_format="{:.2g}".format)
             if len(self.alarms)
@@ -182,9 +225,10 @@ def compare(
         events=reference.events,
     )
     summaries = {"reference": _summary(ours, reference, confidence_level)}
-    changes, alarms = [], []
+    changes, alarms, limits = [], [], {}
     for name, month in months.items():
         summaries[name] = _summary(month, reference, confidence_level)
+        limits[name] = limits_of(month, bins, reference, level, min_psi)
         for key, found in bins.items():
             changes.append({"month": name, **_change(key, found, month, level, min_psi)})
         alarms += [
@@ -195,7 +239,11 @@ def compare(
     summary = pd.DataFrame.from_dict(summaries, orient="index")
     summary.index.name = "month"
     return MonitorResult(
-        summary, pd.DataFrame(changes, columns=columns), pd.DataFrame(alarms, columns=told), level
+        summary,
+        pd.DataFrame(changes, columns=columns),
+        pd.DataFrame(alarms, columns=told),
+        level,
+        pd.DataFrame.from_dict(limits, orient="index", columns=LIMITS).rename_axis("month"),
     )
 
 
@@ -245,7 +293,9 @@ def _shares(counts: NDArray[np.int64]) -> NDArray[np.float64]:
 def _bin_name(bins: Bins, number: int) -> str:
     if number == len(bins.counts) - 1:
         return "missing values"
-    if hasattr(bins, "names"):
+    if isinstance(bins, CategoryBins):
+        if not bins.names:
+            return "values that are not missing"
         return repr(bins.names[number]) if number < len(bins.names) else "all other categories"
     edges = as_short(bins.edges)
     if not edges:
@@ -289,26 +339,83 @@ def _summary(month: Month, reference: Reference, confidence_level: float) -> dic
     return row
 
 
-def _label_alarms(month: Month, reference: Reference, level: float) -> list[dict[str, Any]]:
-    """Test AUC and calibration against those of the reference."""
+class _OfLabels(NamedTuple):
+    """What is tested of labels, in the month and in the reference.
+
+    Attributes
+    ----------
+    auc, auc_before : float
+    auc_error : float
+        Standard error of the difference of their log-odds; NaN if it is not known.
+    shift, shift_before : float
+        Calibration in the large.
+    shift_error : float
+        Standard error of their difference.
+    """
+
+    auc: float
+    auc_before: float
+    auc_error: float
+    shift: float
+    shift_before: float
+    shift_error: float
+
+
+def _of_labels(month: Month, reference: Reference) -> _OfLabels | None:
+    """Return what is tested; None if there are too few labels."""
     sides = [(month.overdue, month.others), (reference.overdue, reference.others)]
     if min(int(part.sum()) for side in sides for part in side) < FEWEST_LABELS:
-        return []
-    found = []
+        return None
     (auc, error), (auc_before, error_before) = (observed_auc(*side) for side in sides)
+    auc_error = np.nan
     if 0 < auc.value < 1 and 0 < auc_before.value < 1 and max(error, error_before) > 0:
-        errors = [
-            e / (a.value * (1 - a.value)) for e, a in ((error, auc), (error_before, auc_before))
-        ]
-        fall = (logit(auc_before.value) - logit(auc.value)) / np.hypot(errors[0], errors[1])
-        says = f"AUC {auc.value:.3f}, {auc_before.value:.3f} in the reference"
-        found.append(("auc", "AUC", stats.norm.sf(fall), says))
+        auc_error = np.hypot(
+            *(e / (a.value * (1 - a.value)) for e, a in ((error, auc), (error_before, auc_before)))
+        )
     (shift, error), (shift_before, error_before) = (
         calibration_in_the_large(*side) for side in sides
     )
-    distance = abs(shift.value - shift_before.value) / np.hypot(error, error_before)
-    rate = month.overdue.sum() / (month.overdue + month.others).sum()
+    return _OfLabels(
+        *(auc.value, auc_before.value, float(auc_error)),
+        *(shift.value, shift_before.value, float(np.hypot(error, error_before))),
+    )
+
+
+def limits_of(
+    month: Month, bins: Mapping[Key, Bins], reference: Reference, level: float, min_psi: float
+) -> dict[str, float]:
+    """Return where the alarms of a month sound."""
+    limits = dict.fromkeys(LIMITS, np.nan)
+    of_score = bins["score", "score"].counts
+    if month.n_rows:
+        # The statistic of the test is near the index divided by this [Yurdakul and Naranjo].
+        spread = 1 / of_score.sum() + 1 / month.n_rows
+        n_bins = int((of_score > 0).sum())
+        limits["score_psi"] = max(min_psi, float(stats.chi2.isf(level, n_bins - 1)) * spread)
+    found = _of_labels(month, reference)
+    if found is not None:
+        fall = float(stats.norm.isf(level)) * found.auc_error
+        if not np.isnan(fall):
+            limits["auc"] = float(expit(logit(found.auc_before) - fall))
+        half = float(stats.norm.isf(level / 2)) * found.shift_error
+        limits["in_the_large_low"] = found.shift_before - half
+        limits["in_the_large_high"] = found.shift_before + half
+    return limits
+
+
+def _label_alarms(month: Month, reference: Reference, level: float) -> list[dict[str, Any]]:
+    """Test AUC and calibration against those of the reference."""
+    of = _of_labels(month, reference)
+    if of is None:
+        return []
+    found = []
+    if not np.isnan(of.auc_error):
+        fall = (logit(of.auc_before) - logit(of.auc)) / of.auc_error
+        says = f"AUC {of.auc:.3f}, {of.auc_before:.3f} in the reference"
+        found.append(("auc", "AUC", stats.norm.sf(fall), says))
+    distance = abs(of.shift - of.shift_before) / of.shift_error
     labelled = month.overdue + month.others
+    rate = month.overdue.sum() / labelled.sum()
     expected = float(expit(MIDDLES) @ labelled / labelled.sum())
     says = f"{rate:.1%} overdue where probabilities say {expected:.1%}"
     found.append(("calibration", "calibration in the large", 2 * stats.norm.sf(distance), says))

@@ -317,7 +317,7 @@ def _add_stability(page: Page, report: RiskReport, drawn: bool) -> None:
         "Outside are later values outside the earlier range, or in no frequent category.",
     )
     table = report.stability
-    if drawn:
+    if drawn and table["psi"].notna().any():
         from skhuihen.reporting._pictures import draw_stability
 
         page.picture(draw_stability(table), "The largest stability indices")
@@ -334,7 +334,8 @@ def _add_stability(page: Page, report: RiskReport, drawn: bool) -> None:
         }
         for row in table.to_dict("records")
     ]
-    page.table(pd.DataFrame(rows).astype(object), ["Measure", "Kind", "Verdict"])
+    if rows:
+        page.table(pd.DataFrame(rows).astype(object), ["Measure", "Kind", "Verdict"])
 
 
 def _add_behaviors(page: Page, report: RiskReport) -> None:

@@ -173,9 +173,7 @@ def groups_of(column: pd.Series, is_number: bool) -> pd.Categorical:
         ends = ends[ends < known[-1]]
         texts_of = as_short(ends)
         middle = [f"above {a}, up to {b}" for a, b in pairwise(texts_of)]
-        names = (
-            [f"up to {texts_of[0]}", *middle, f"above {texts_of[-1]}"] if texts_of else ["all"]
-        )
+        names = [f"up to {texts_of[0]}", *middle, f"above {texts_of[-1]}"] if texts_of else ["all"]
         number = np.searchsorted(ends, values)
         texts = pd.Series(np.array(names, dtype=object)[number]).where(values.notna())
     elif is_number:
