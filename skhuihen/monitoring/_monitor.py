@@ -438,6 +438,7 @@ class Monitor(BaseEstimator):
             monitor._bins = {
                 (_kind(kind), str(name)): _bins(bins) for kind, name, bins in found["bins"]
             }
+            _check_measures(monitor._bins, monitor._columns)
             monitor._reference = Reference.from_dict(found["reference"])
             monitor._finish()
         except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
@@ -456,6 +457,20 @@ def _kind(found: Any) -> str:
     if found not in KINDS:
         raise ValueError(f"there is no kind of measure {found!r:.50}")
     return str(found)
+
+
+def _check_measures(bins: dict[Key, Bins], columns: Columns) -> None:
+    """Reject bins that are not those of the columns."""
+    are_numbers = {
+        name: isinstance(found, NumberBins)
+        for (kind, name), found in bins.items()
+        if kind == "column"
+    }
+    others = [found for (kind, _), found in bins.items() if kind != "column"]
+    if ("score", "score") not in bins or are_numbers != columns.numbers:
+        raise ValueError("measures are not the score and the columns")
+    if not all(isinstance(found, NumberBins) for found in others):
+        raise ValueError("a measure that is a number has categories")
 
 
 def _two_labels(found: Any) -> list[Any]:
