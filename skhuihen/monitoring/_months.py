@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 #: With fewer labels of a class, the normal distribution does not hold far out in its tail.
 FEWEST_LABELS = 20
+#: Whole numbers among the columns of months.
+COUNTS = ("applications", "labels")
 #: Columns of the limits of alarms.
 LIMITS = ["score_psi", "auc", "in_the_large_low", "in_the_large_high"]
 EVENTS = ("events", "unseen", "timed", "lag_hours")
@@ -199,12 +201,22 @@ class MonitorResult:
         parts = [
             f"<p>{escape(repr(self))}</p>",
             picture,
-            self.months.T.to_html(float_format="{:.3f}".format, na_rep=""),
+            _as_text(self.months).T.to_html(),
             self.alarms.to_html(index=False, float_format="{:.2g}".format)
             if len(self.alarms)
             else "<p>No alarms.</p>",
         ]
         return "\n".join(parts)
+
+
+def _as_text(months: pd.DataFrame) -> pd.DataFrame:
+    """Return what is known of the months, ready to read."""
+    known = months.dropna(axis=1, how="all")
+    return known.apply(
+        lambda column: column.map(
+            "{:,.0f}".format if column.name in COUNTS else "{:.3f}".format, na_action="ignore"
+        )
+    ).fillna("")
 
 
 def compare(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from skhuihen.datasets import make_loan_data
 from skhuihen.monitoring import MonitorResult
 from skhuihen.monitoring._months import Month, Reference, _label_alarms
 from skhuihen.monitoring._scores import N_CELLS, auc_to_expect, cells_of
+from tests.hostile import check_altered, with_monitor
 
 
 def draw(
@@ -319,6 +322,116 @@ def test_changes_are_those_of_plain_tables(monitor: Monitor) -> None:
     assert row["missing"] == table["kind"].isna().mean()
     assert row["outside"] == (table["kind"] == "new").sum()
     assert row["p_value"] == pytest.approx(stats.chi2_contingency(counts).pvalue)
+
+
+# The limits of alarms, and their picture.
+
+
+@pytest.fixture(scope="module")
+def year(monitor: Monitor) -> MonitorResult:
+    """Return months that drift, one without applications, the last ones without labels."""
+    table = pd.concat([draw(400, 8, seed=20), draw(400, 8, seed=21, shift=0.8, worse=0.9)])
+    month = table["applied_at"].dt.month
+    known = table["overdue"].where(month < 7)
+    return check(monitor, table.assign(overdue=known)[month != 4])
+
+
+def test_alarms_sound_beyond_the_limits(year: MonitorResult) -> None:
+    months = year.months.join(year.limits.add_suffix("_limit")).iloc[1:]
+    sounding = year.alarms.groupby("kind")["month"].agg(set)
+    auc = months.index[months["auc"] < months["auc_limit"]]
+    assert set(auc) == sounding.get("auc", set())
+    shift = months["in_the_large"]
+    low, high = months["in_the_large_low_limit"], months["in_the_large_high_limit"]
+    assert set(months.index[(shift < low) | (shift > high)]) == sounding["calibration"] != set()
+    # That of the score is approximate.
+    psi = year.psi().loc[("score", "score")]
+    ratio = psi / year.limits["score_psi"]
+    assert set(ratio.index[ratio > 1.2]) <= sounding["score"] <= set(ratio.index[ratio > 0.8])
+    lacking = year.limits.isna()
+    assert lacking.loc["2024-04"].all()
+    assert lacking.loc["2024-07"].tolist() == [False, True, True, True]
+
+
+def test_the_picture_draws_what_the_tables_say(year: MonitorResult) -> None:
+    figure = year.plot()
+    volume, score, auc, calibration, alarms = figure.axes
+    n = len(year.months) - 1
+    heights = [bar.get_height() for bar in volume.patches]
+    assert heights == [*year.months["applications"][1:], *year.months["labels"][1:]]
+    np.testing.assert_array_equal(score.lines[0].get_ydata(), year.psi().loc[("score", "score")])
+    drawn = [np.asarray(container[0].get_ydata()) for container in auc.containers]
+    known = [year.months[name][1:].dropna() for name in ("expected_auc", "auc")]
+    for one, other in zip(drawn, known, strict=True):
+        np.testing.assert_array_equal(one, other)
+    (shift,) = calibration.containers
+    np.testing.assert_array_equal(shift[0].get_ydata(), year.months["in_the_large"][1:].dropna())
+    squares = sum(len(line.get_xdata()) for line in alarms.lines if line.get_marker() == "s")
+    assert squares == len(year.alarms)
+    assert [text.get_text() for text in alarms.get_xticklabels()] == year.months.index[1:].tolist()
+    assert n == 8
+    # Drawn again for a notebook, it is the same to the byte.
+    html = year._repr_html_()
+    assert html == year._repr_html_()
+    assert html.count("<img") == 1
+
+
+def test_a_picture_without_labels_and_alarms(
+    monitor: Monitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = monitor.check("p", draw(300, 1, seed=22).drop(columns="overdue"))
+    *_, calibration, alarms = result.plot().axes
+    assert [text.get_text() for text in calibration.texts] == ["No labels are known yet."]
+    assert [text.get_text() for text in alarms.texts] == ["No alarms."]
+    nothing = monitor.check("p", draw(300).iloc[:0])
+    assert nothing._repr_html_().count("<img") == 1
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    assert "<img" not in result._repr_html_()
+    with pytest.raises(ImportError, match=r"MonitorResult\.plot requires matplotlib"):
+        result.plot()
+
+
+def test_altered_files_with_a_monitor_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.model"
+    content, table = with_monitor(path)
+    outcomes, _ = check_altered(content, 48, 0, path, table)
+    assert sum(outcomes.values()) == 48
+    assert sum(n for kind, n in outcomes.items() if "refused" in kind) > 24
+
+
+@pytest.mark.parametrize(
+    ("where", "what"),
+    [
+        (("reference", "cells", 0), -1),
+        (("reference", "cells", 0), 10**9),
+        (("reference", "overdue", 0), 2**70),
+        (("reference", "others", 0), 10**15),
+        (("bins", 0, 2, "edges", 0), "nan"),
+        (("bins", 0, 2, "edges", 0), 10.0),
+        (("bins", 0, 2, "counts", 0), -5),
+        (("bins", 0, 1), "x"),
+        (("bins", 1, 0), "secret"),
+        (("params", "false_alarm_rate"), "a"),
+        (("params", "n_months"), 0),
+        (("params", "freq"), "2M"),
+        (("columns", "numbers", "x"), False),
+        (("columns", "applied_at"), {}),
+        (("classes",), [0, 1, 2]),
+        (("classes",), [0, {}]),
+        (("behaviors",), 3),
+    ],
+)
+def test_a_damaged_monitor_is_refused(
+    where: Any, what: Any, monitor: Monitor, tmp_path: Path
+) -> None:
+    content = json.loads(monitor.to_json())
+    here = content
+    for key in where[:-1]:
+        here = here[key]
+    here[where[-1]] = what
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"is a damaged monitor \("):
+        Monitor.load(tmp_path / "a.json")
 
 
 # With events.
