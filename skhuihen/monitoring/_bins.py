@@ -158,7 +158,9 @@ def as_counts(found: Any) -> NDArray[np.int64]:
 def count_texts(values: NDArray[Any]) -> tuple[Counter[str], int]:
     """Count texts, and those that are missing."""
     column = pd.Series(values, dtype=object)
-    return Counter(column.value_counts().to_dict()), int(column.isna().sum())
+    found = column.value_counts()
+    counts = dict(zip(map(str, found.index), found.tolist(), strict=True))
+    return Counter(counts), int(column.isna().sum())
 
 
 def as_short(numbers: Iterable[float]) -> list[str]:

@@ -381,14 +381,15 @@ def _of_labels(month: Month, reference: Reference) -> _OfLabels | None:
     (auc, error), (auc_before, error_before) = (observed_auc(*side) for side in sides)
     auc_error = np.nan
     if 0 < auc.value < 1 and 0 < auc_before.value < 1 and max(error, error_before) > 0:
-        auc_error = np.hypot(
-            *(e / (a.value * (1 - a.value)) for e, a in ((error, auc), (error_before, auc_before)))
-        )
+        # On the scale of log-odds.
+        now = error / (auc.value * (1 - auc.value))
+        before = error_before / (auc_before.value * (1 - auc_before.value))
+        auc_error = float(np.hypot(now, before))
     (shift, error), (shift_before, error_before) = (
         calibration_in_the_large(*side) for side in sides
     )
     return _OfLabels(
-        *(auc.value, auc_before.value, float(auc_error)),
+        *(auc.value, auc_before.value, auc_error),
         *(shift.value, shift_before.value, float(np.hypot(error, error_before))),
     )
 

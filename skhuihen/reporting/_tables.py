@@ -163,7 +163,7 @@ def group_table(
     return pd.DataFrame(rows)
 
 
-def groups_of(column: pd.Series, is_number: bool) -> pd.Categorical:
+def groups_of(column: pd.Series, is_number: bool) -> Any:
     """Return the segment of each row as text; small ones are put together."""
     values = pd.Series(as_values(column, is_number))
     if is_number and values.nunique() > MOST_GROUPS:
