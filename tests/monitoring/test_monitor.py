@@ -330,7 +330,7 @@ def test_changes_are_those_of_plain_tables(monitor: Monitor) -> None:
 @pytest.fixture(scope="module")
 def year(monitor: Monitor) -> MonitorResult:
     """Return months that drift, one without applications, the last ones without labels."""
-    table = pd.concat([draw(400, 8, seed=20), draw(400, 8, seed=21, shift=0.8, worse=0.9)])
+    table = pd.concat([draw(800, 8, seed=20), draw(800, 8, seed=21, shift=0.8, worse=1.5)])
     month = table["applied_at"].dt.month
     known = table["overdue"].where(month < 7)
     return check(monitor, table.assign(overdue=known)[month != 4])
@@ -394,9 +394,9 @@ def test_a_picture_without_labels_and_alarms(
 def test_altered_files_with_a_monitor_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.model"
     content, table = with_monitor(path)
-    outcomes, _ = check_altered(content, 48, 0, path, table)
-    assert sum(outcomes.values()) == 48
-    assert sum(n for kind, n in outcomes.items() if "refused" in kind) > 24
+    outcomes, _ = check_altered(content, 36, 0, path, table)
+    assert sum(outcomes.values()) == 36
+    assert sum(n for kind, n in outcomes.items() if "refused" in kind) > 18
 
 
 @pytest.mark.parametrize(
