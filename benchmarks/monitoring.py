@@ -20,7 +20,7 @@ from scipy import stats
 from scipy.special import expit
 
 from skhuihen import Monitor
-from skhuihen.monitoring._bins import CategoryBins, NumberBins
+from skhuihen.monitoring._bins import CategoryBins, NumberBins, count_texts
 from skhuihen.monitoring._months import Month, Reference, alarms_of
 from skhuihen.monitoring._scores import N_CELLS, cells_of
 
@@ -42,7 +42,7 @@ class Bank:
             self.bins["column", f"number {i}"] = NumberBins.learn(rng.normal(size=N_REFERENCE), 10)
         for i in range(N_CATEGORIES):
             drawn = rng.choice(NAMES, N_REFERENCE, p=SHARES)
-            self.bins["column", f"category {i}"] = CategoryBins.learn(drawn)
+            self.bins["column", f"category {i}"] = CategoryBins.learn(*count_texts(drawn))
         overdue, others = self.labels(z, 0.0, 1.0)
         self.reference = Reference.of(overdue, others, pd.Series(dtype=float), ("", ""))
         self.n_checks = len(self.bins) + 2

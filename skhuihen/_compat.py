@@ -77,6 +77,21 @@ def chances(model: Any, X: Any) -> NDArray[np.float64]:
         return np.asarray(model.predict_proba(X), dtype=np.float64)
 
 
+def of_overdue(model: Any, X: Any) -> NDArray[np.float64]:
+    """Return the probability of the greater of the two labels, in whatever order a model has them.
+
+    scikit-learn sorts them; a wrapper of another library need not.
+    """
+    probability = chances(model, X)
+    classes = np.asarray(getattr(model, "classes_", [0, 1]))
+    if probability.ndim != 2 or probability.shape[1] != 2 or len(classes) != 2:
+        raise ValueError(
+            f"predict_proba of {type(model).__name__} returned the shape {probability.shape}; two "
+            "columns are needed, one for each of two labels."
+        )
+    return probability[:, int(classes[1] > classes[0])]
+
+
 def held_out(model: Any, X: Any, y: ArrayLike) -> dict[str, Any]:
     """Return the argument of ``fit`` with the rows that tell boosted trees when to stop.
 

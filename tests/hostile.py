@@ -1,7 +1,8 @@
 """Model files as an attacker, or a bad disk, would make them.
 
 ``python -m tests.hostile --files 10000`` loads so many of them, and says what became of each kind,
-how long the slowest took and how much memory the largest.
+how long the slowest took and how much memory the largest. It does the same with files that hold a
+`PointsScaler` and a `Monitor`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 
+from skhuihen import Monitor, PointsScaler, ProfileEncoder, save_model
 from skhuihen.persistence import ModelFileError, load_model
 from skhuihen.persistence._archive import pack_part, sha256_of, unpack_parts
 
@@ -129,7 +134,9 @@ def swap_and_reseal(content: bytes, dice: random.Random) -> bytes:
 def of_safetensors(content: bytes, dice: random.Random) -> bytes:
     """Claim other shapes, types and places of arrays."""
     parts = unpack(content)
-    name = dice.choice(["weights.safetensors", "arrays.safetensors"])
+    # A model without a network has no weights.
+    names = ["weights.safetensors", "arrays.safetensors"]
+    name = dice.choice([name for name in names if b'"dtype"' in parts[name]])
     part = parts[name]
     (length,) = struct.unpack("<Q", part[:8])
     head, data = json.loads(part[8 : 8 + length]), part[8 + length :]
@@ -189,13 +196,22 @@ VALUES: list[Any] = [
     {"path": "/etc/passwd"},
     {"skops": "model.json"},
     {"random_state": [1, 2, 3, 4]},
+    # For a monitor.
+    10**15,
+    2**53,
+    [-1],
+    [0, 10**9],
+    ["inf"],
+    "builtins.eval",
+    {"__class__": "os.system"},
 ]
 
 
 def hostile_json(content: bytes, dice: random.Random) -> bytes:
     """Put another value somewhere into the model, under hashes that are right."""
     parts = unpack(content)
-    name = dice.choice(["model.json", "model.json", "check.json", "manifest.json"])
+    names = ["model.json", "model.json", "check.json", "manifest.json"]
+    name = dice.choice([*names, *["monitor.json"] * (8 * ("monitor.json" in parts))])
     if dice.random() < 0.15:
         text = dice.choice(
             [
@@ -340,6 +356,64 @@ def load_altered(
     return outcomes, slowest
 
 
+def check_altered(
+    content: bytes, n: int, seed: int, path: Path, table: Any
+) -> tuple[dict[str, int], float]:
+    """Load the monitors of altered files: each is refused, or checks a table without a crash.
+
+    A monitor has no scores to be compared. Whoever knows the format can make another one, but a
+    file that was damaged must not become another one.
+    """
+    path.write_bytes(content)
+    expected = Monitor.load(path).to_json()
+    dice = random.Random(seed)
+    outcomes: dict[str, int] = {}
+    slowest = 0.0
+    for number in range(n):
+        kind = MUTATIONS[number % len(MUTATIONS)]
+        altered = kind(content, dice)
+        path.write_bytes(altered)
+        started = time.process_time()
+        try:
+            monitor = Monitor.load(path)
+        except ValueError:
+            outcome = "refused"
+        else:
+            outcome = "the same" if monitor.to_json() == expected else "another"
+            if outcome == "another" and kind not in (hostile_json, swap_and_reseal):
+                raise AssertionError(f"file {number}, {kind.__name__}, is another monitor")
+            try:
+                monitor.check("p", table, "overdue")
+            except ValueError:
+                outcome += ", refuses the table"
+        slowest = max(slowest, time.process_time() - started)
+        key = f"monitor, {kind.__name__} {outcome}"
+        outcomes[key] = outcomes.get(key, 0) + 1
+    return outcomes, slowest
+
+
+def with_monitor(path: Path) -> tuple[bytes, Any]:
+    """Return a file with a `PointsScaler` and a `Monitor`, and a table to check."""
+    rng = np.random.default_rng(0)
+    n = 600
+    score = rng.normal(size=n)
+    month = (np.datetime64("2024-01") + rng.integers(0, 3, n)).astype("datetime64[us]")
+    table = pd.DataFrame(
+        {
+            "applied_at": month,
+            "income": score.round(2),
+            "kind": rng.choice(["a", "b", "c"], n),
+            "overdue": (rng.random(n) < 1 / (1 + np.exp(1 - score))).astype(int),
+        }
+    )
+    inner = make_pipeline(ProfileEncoder(), LogisticRegression())
+    model = PointsScaler(inner).fit(table[["income", "kind"]], table["overdue"])
+    table["p"] = model.predict_proba(table[["income", "kind"]])[:, 1]
+    monitor = Monitor().fit("p", table, "overdue")
+    save_model(model, path, table[["income", "kind"]], table["overdue"], monitor=monitor)
+    return path.read_bytes(), table
+
+
 def main() -> None:
     """Load many altered files."""
     from skhuihen import attach_behaviors
@@ -355,6 +429,15 @@ def main() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     path = Path(tempfile.mkdtemp()) / "a.model"
     outcomes, slowest = load_altered(content, arguments.files, arguments.seed, path, X)
+    content, table = with_monitor(path)
+    inputs = table[["income", "kind"]]
+    for found, seconds in (
+        load_altered(content, arguments.files, arguments.seed, path, inputs),
+        check_altered(content, arguments.files, arguments.seed, path, table),
+    ):
+        slowest = max(slowest, seconds)
+        for key, count in found.items():
+            outcomes[key] = outcomes.get(key, 0) + count
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(*(f"{key}: {count}" for key, count in sorted(outcomes.items())), sep="\n")
     print(f"slowest {slowest:.2f} s; memory rose by {after - before:.0f} MB")

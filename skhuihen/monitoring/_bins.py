@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -54,10 +56,9 @@ class NumberBins:
         return cls(count_bins(number, edges), edges, float(known.min()), float(known.max()))
 
     @classmethod
-    def presence(cls, values: NDArray[Any]) -> Self:
-        """Make two bins, for 0 and 1."""
-        edges = np.array([0.5])
-        return cls(count_bins(values, edges), edges, 0.0, 1.0)
+    def presence(cls, n_without: int, n_with: int) -> Self:
+        """Make two bins, for 0 and 1, of the numbers of reference rows."""
+        return cls(np.array([n_without, n_with, 0]), np.array([0.5]), 0.0, 1.0)
 
     def count(self, values: NDArray[Any]) -> NDArray[np.int64]:
         """Count values by bin."""
@@ -69,18 +70,23 @@ class NumberBins:
         return int(((number < self.low) | (number > self.high)).sum())
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON, which has no NaN."""
-        ends = [None if np.isnan(end) else end for end in (self.low, self.high)]
-        return {"counts": self.counts.tolist(), "edges": self.edges.tolist(), "range": ends}
+        """Return plain values for JSON, which has neither NaN nor infinity."""
+        edges, ends = (
+            [None if np.isnan(x) else x if np.isfinite(x) else str(x) for x in numbers]
+            for numbers in (self.edges.tolist(), (self.low, self.high))
+        )
+        return {"counts": self.counts.tolist(), "edges": edges, "range": ends}
 
     @classmethod
     def from_dict(cls, found: dict[str, Any]) -> Self:
         """Make bins of what `to_dict` returned."""
         low, high = (np.nan if end is None else float(end) for end in found["range"])
         edges = np.asarray(found["edges"], dtype=np.float64)
-        counts = np.asarray(found["counts"], dtype=np.int64)
+        counts = as_counts(found["counts"])
         if len(counts) != len(edges) + 2:
             raise ValueError(f"{len(edges)} edges have {len(counts)} counts")
+        if np.isnan(edges).any() or (np.diff(edges) <= 0).any():
+            raise ValueError("edges do not rise")
         return cls(counts, edges, low, high)
 
 
@@ -100,14 +106,15 @@ class CategoryBins:
     names: tuple[str, ...]
 
     @classmethod
-    def learn(cls, values: NDArray[Any]) -> Self:
-        """Make one bin for each frequent category of the reference values."""
-        found = pd.Series(values, dtype=object).value_counts()
+    def learn(cls, found: Mapping[str, int], n_missing: int) -> Self:
+        """Make one bin for each frequent category of the reference, whose rows are counted."""
         # The order of equally frequent texts must not depend on that of the rows.
-        order = sorted(found.index, key=lambda name: (-found[name], name))
-        least = max(FEWEST_ROWS, SMALLEST_SHARE * len(values))
+        order = sorted(found, key=lambda name: (-found[name], name))
+        n_known = sum(found.values())
+        least = max(FEWEST_ROWS, SMALLEST_SHARE * (n_known + n_missing))
         names = tuple(name for name in order[:MOST_CATEGORIES] if found[name] >= least)
-        return cls(cls(np.empty(0, np.int64), names).count(values), names)
+        counts = [found[name] for name in names]
+        return cls(np.array([*counts, n_known - sum(counts), n_missing], dtype=np.int64), names)
 
     def count(self, values: NDArray[Any]) -> NDArray[np.int64]:
         """Count values by bin."""
@@ -128,7 +135,7 @@ class CategoryBins:
     @classmethod
     def from_dict(cls, found: dict[str, Any]) -> Self:
         """Make bins of what `to_dict` returned."""
-        counts = np.asarray(found["counts"], dtype=np.int64)
+        counts = as_counts(found["counts"])
         names = tuple(map(str, found["names"]))
         if len(counts) != len(names) + 2:
             raise ValueError(f"{len(names)} names have {len(counts)} counts")
@@ -136,6 +143,42 @@ class CategoryBins:
 
 
 Bins = NumberBins | CategoryBins
+#: Counts of more rows than this are no counts: the exact test would overflow.
+MOST_ROWS = 10**9
+
+
+def as_counts(found: Any) -> NDArray[np.int64]:
+    """Return counts from JSON as an array, if they are counts."""
+    counts = np.asarray(found, dtype=np.int64)
+    if counts.ndim != 1 or (counts < 0).any() or counts.sum(dtype=np.float64) > MOST_ROWS:
+        raise ValueError("counts are not a list of numbers of rows")
+    return counts
+
+
+def count_texts(values: NDArray[Any]) -> tuple[Counter[str], int]:
+    """Count texts, and those that are missing."""
+    column = pd.Series(values, dtype=object)
+    found = column.value_counts()
+    counts = dict(zip(map(str, found.index), found.tolist(), strict=True))
+    return Counter(counts), int(column.isna().sum())
+
+
+def as_short(numbers: Iterable[float]) -> list[str]:
+    """Write numbers with as few digits, from four on, as tell neighbors apart."""
+    values = list(numbers)
+    for digits in range(4, 18):
+        texts = [_written(value, digits) for value in values]
+        if len(set(texts)) == len(set(values)):
+            break
+    return texts
+
+
+def _written(value: float, digits: int) -> str:
+    rounded = float(f"{value:.{digits}g}")
+    if rounded == 0 or not 1e-4 <= abs(rounded) < 1e15:
+        return f"{rounded:g}"
+    # Without an exponent, which few read at a glance.
+    return np.format_float_positional(rounded, trim="-")
 
 
 def as_values(column: pd.Series, is_number: bool) -> NDArray[Any]:

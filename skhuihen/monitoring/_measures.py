@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 from skhuihen._events.as_of import read_as_of
 from skhuihen._events.behaviors import Behaviors
 from skhuihen._tables.times import application_times
-from skhuihen.monitoring._bins import Bins, CategoryBins, NumberBins, as_values
+from skhuihen.monitoring._bins import Bins, CategoryBins, NumberBins, as_values, count_texts
+from skhuihen.preprocessing import BehaviorAbstractor
 from skhuihen.preprocessing._profile import _is_number, kinds_of
 
 HOUR = 3_600_000_000  # microseconds
 #: Kinds of measures, in the order of tables.
 KINDS = ("score", "column", "history", "events", "behavior", "unseen", "lag")
 Key = tuple[str, str]
+UNSEEN: Key = ("unseen", "unseen operations")
 
 
 @dataclass(frozen=True)
@@ -64,13 +66,33 @@ class Columns:
             for name, kind in kinds_of(frame).items()
             if kind == "value" and name not in left_out
         ]
-        numbers = {name: _is_number(frame[name]) for name in values}
+        # A column of which nothing is known may get texts later.
+        numbers = {
+            name: _is_number(frame[name])
+            and not (frame[name].dtype == object and frame[name].isna().all())
+            for name in values
+        }
         if behaviors not in frame.columns:
             return cls(numbers, None, applied_at)
         events = Behaviors.from_column(frame[behaviors].iloc[:1000])
+        if not events.fields:  # nobody among the first has events
+            events = Behaviors.from_column(frame[behaviors])
         group_by = next((n for n in ("behavior", "operation") if n in events.fields), None)
         recorded = "recorded_at" if "recorded_at" in events.fields else None
         return cls(numbers, behaviors, applied_at, group_by, recorded)
+
+    @classmethod
+    def from_dict(cls, found: dict[str, Any]) -> Columns:
+        """Make it of its attributes, read from JSON."""
+        columns = cls(**found)
+        names = columns.behaviors, columns.group_by, columns.recorded_at
+        if not (
+            isinstance(columns.numbers, dict)
+            and isinstance(columns.applied_at, str)
+            and all(isinstance(name, str | None) for name in names)
+        ):
+            raise ValueError("columns are not names")
+        return columns
 
 
 @dataclass
@@ -87,8 +109,8 @@ class Taken:
         application has none to count.
     events : DataFrame
         Per application: events, unseen events, events with a lag, and sum of lags in hours.
-    presence : dict of str to ndarray of bool
-        Which applications have each behavior.
+    presence : dict of str to int
+        Number of applications that have each behavior.
     of_behavior : Counter
         Number of events of each behavior.
     """
@@ -97,7 +119,7 @@ class Taken:
     probability: NDArray[np.float64]
     values: dict[Key, NDArray[Any]]
     events: pd.DataFrame
-    presence: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    presence: dict[str, int] = field(default_factory=dict)
     of_behavior: Counter[str] = field(default_factory=Counter)
 
 
@@ -108,6 +130,7 @@ def take(
     freq: str,
     abstractor: Any,
     names: Sequence[str] | None,
+    parameter: str = "X",
 ) -> Taken:
     """Take all measures of a table.
 
@@ -121,20 +144,20 @@ def take(
     abstractor : BehaviorAbstractor or None
         Fitted; tells which operations it did not see.
     names : sequence of str or None
-        The behaviors to watch; None returns the presence of all.
+        The behaviors to watch, each with a value per application; None counts all in ``presence``.
+    parameter : str, default="X"
+        The name of the table in messages.
     """
     lacking = [n for n in (*columns.numbers, columns.applied_at) if n not in frame.columns]
     if columns.behaviors is not None and columns.behaviors not in frame.columns:
         lacking.append(columns.behaviors)
     if lacking:
         raise ValueError(
-            f"X has no column {lacking[0]!r}, which it had in fit; it has {list(frame.columns)}. "
-            "Add the column, or fit the monitor anew."
+            f"{parameter} has no column {lacking[0]!r}, which the rows that it is compared with "
+            f"have; it has {list(frame.columns)}. Add the column, or leave it out of both."
         )
-    times, _ = application_times(frame, columns.applied_at)
-    stamps = pd.DatetimeIndex(times.astype("datetime64[us]"))
     taken = Taken(
-        stamps.to_period(freq).asi8,
+        times_of(frame, columns.applied_at).to_period(freq).asi8,
         probability,
         {("score", "score"): probability},
         pd.DataFrame(
@@ -163,7 +186,7 @@ def _take_events(
     taken.values["history", "without history"] = (~has_history).astype(np.float64)
     taken.values["events", "events per application"] = n_events.astype(np.float64)
 
-    def of_application(events: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def of_applications(events: NDArray[np.bool_]) -> NDArray[np.bool_]:
         found = np.zeros(len(frame), dtype=bool)
         found[rows[events]] = True
         return found
@@ -175,20 +198,22 @@ def _take_events(
         code, texts = abstracted.texts(group_by)
         n_by_code = np.bincount(code, minlength=len(texts)).tolist()
         taken.of_behavior = Counter(dict(zip(texts, n_by_code, strict=True)))
-        if names is None:
-            names = texts
         code_of = {text: number for number, text in enumerate(texts)}
-        for name in names:
-            found = of_application(code == code_of.get(name, -1))
-            taken.presence[name] = found
+        for name in names or ():
+            found = of_applications(code == code_of.get(name, -1))
             taken.values["behavior", name] = np.where(has_history, found, np.nan)
+        if names is None:
+            # Of all behaviors, a value for each application would not fit into memory.
+            pairs = np.unique(rows.astype(np.int64) * len(texts) + code)
+            n_applications = np.bincount(pairs % max(1, len(texts)), minlength=len(texts))
+            taken.presence = dict(zip(texts, n_applications.tolist(), strict=True))
     if abstractor is not None and "operation" in behaviors.fields:
         code, texts = behaviors.texts("operation")
         known = np.array([is_known(abstractor, text) for text in texts], dtype=bool)
         unseen = ~known[code] if len(texts) else np.zeros(0, dtype=bool)
         taken.events["unseen"] = np.bincount(rows[unseen], minlength=len(frame))
-        found = of_application(unseen)
-        taken.values["unseen", "unseen operations"] = np.where(has_history, found, np.nan)
+        found = of_applications(unseen)
+        taken.values[UNSEEN] = np.where(has_history, found, np.nan)
     if columns.recorded_at is not None and columns.recorded_at in behaviors.fields:
         recorded = behaviors.fields[columns.recorded_at]
         there = pc.is_valid(recorded).to_numpy(zero_copy_only=False)
@@ -202,16 +227,53 @@ def _take_events(
         taken.values["lag", "hours from event to record"] = mean
 
 
+def times_of(frame: pd.DataFrame, applied_at: str) -> pd.DatetimeIndex:
+    """Return the time of each application on the clock of its own time zone.
+
+    A month begins at midnight of the bank, not of UTC.
+    """
+    times, zone = application_times(frame, applied_at)
+    stamps = pd.DatetimeIndex(times.astype("datetime64[us]"))
+    if zone is None:
+        return stamps
+    return stamps.tz_localize("UTC").tz_convert(zone).tz_localize(None)
+
+
+def check_period(freq: str) -> None:
+    """Reject a length of periods that pandas would not divide time into."""
+    try:
+        offset = pd.Period("2000-01-01", freq=freq).freq
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"freq={freq!r} is no length of a period ({error}). Use one that pandas knows: 'M' for "
+            "months, 'W' for weeks, 'Q' for quarters, 'D' for days."
+        ) from error
+    if offset.n != 1:
+        raise ValueError(
+            f"freq={freq!r} is a multiple of a period, by which pandas does not divide time: its "
+            "periods would overlap. Use a single one, such as 'M', 'Q' or 'W'."
+        )
+
+
 def is_known(abstractor: Any, operation: str) -> bool:
     """Return whether a rule of an abstractor matches an operation."""
     return bool(abstractor._table.of_operation(operation).rules)
 
 
 def abstractor_of(model: Any) -> Any:
-    """Return the fitted `BehaviorAbstractor` of a pipeline, or None."""
-    for _, step in getattr(model, "steps", ()):
-        if type(step).__name__ == "BehaviorAbstractor":
-            return step
+    """Return the fitted `BehaviorAbstractor` of a pipeline, or None.
+
+    The pipeline may be inside another model, as in `PointsScaler`, `FrozenEstimator` or
+    `CalibratedClassifierCV`.
+    """
+    while model is not None:
+        for _, step in getattr(model, "steps", ()):
+            if isinstance(step, BehaviorAbstractor) and hasattr(step, "rules_"):
+                return step
+        calibrated = getattr(model, "calibrated_classifiers_", None)
+        inside = calibrated[0] if calibrated else model
+        names = ("best_estimator_", "estimator_", "estimator")
+        model = next((getattr(inside, n) for n in names if hasattr(inside, n)), None)
     return None
 
 
@@ -220,9 +282,10 @@ def learn_bins(values: dict[Key, NDArray[Any]], columns: Columns, n_bins: int) -
     bins: dict[Key, Bins] = {}
     for (kind, name), found in values.items():
         if kind == "column" and not columns.numbers[name]:
-            bins[kind, name] = CategoryBins.learn(found)
-        elif kind in ("history", "behavior", "unseen"):
-            bins[kind, name] = NumberBins.presence(counted(kind, found))
+            bins[kind, name] = CategoryBins.learn(*count_texts(found))
+        elif kind in ("history", "unseen"):
+            n_with = int(np.nansum(found))
+            bins[kind, name] = NumberBins.presence(counted(kind, found).size - n_with, n_with)
         else:
             bins[kind, name] = NumberBins.learn(counted(kind, found), n_bins)
     return bins
@@ -233,10 +296,7 @@ def counted(kind: str, values: NDArray[Any]) -> NDArray[Any]:
     return values[~np.isnan(values)] if kind in ("behavior", "unseen", "lag") else values
 
 
-def most_present(presence: Iterable[dict[str, NDArray[np.bool_]]], n: int) -> list[str]:
+def most_present(presence: Mapping[str, int], n: int) -> list[str]:
     """Return the behaviors that most applications have, of those that five or more have."""
-    totals: Counter[str] = Counter()
-    for part in presence:
-        totals.update({name: int(found.sum()) for name, found in part.items()})
-    order = sorted(totals, key=lambda name: (-totals[name], name))
-    return [name for name in order[:n] if totals[name] >= 5]
+    order = sorted(presence, key=lambda name: (-presence[name], name))
+    return [name for name in order[:n] if presence[name] >= 5]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Self
@@ -16,26 +19,31 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
+from skhuihen._compat import of_overdue, one_column
 from skhuihen._events.frames import as_frame
 from skhuihen._tables.parquet import ParquetTable, is_parquet
-from skhuihen.monitoring._bins import Bins, CategoryBins, NumberBins
+from skhuihen.monitoring._bins import Bins, CategoryBins, NumberBins, count_texts
 from skhuihen.monitoring._measures import (
     KINDS,
+    UNSEEN,
     Columns,
     Key,
     Taken,
     abstractor_of,
+    check_period,
     counted,
     learn_bins,
     most_present,
     take,
 )
-from skhuihen.monitoring._months import MonitorResult, Month, Reference, compare
+from skhuihen.monitoring._months import EVENTS, MonitorResult, Month, Reference, compare
 from skhuihen.monitoring._scores import N_CELLS, cells_of
 from skhuihen.persistence._archive import from_json, read_file, read_parts, unpack_parts
 
 FORMAT = 1
 PART = "monitor.json"
+#: A longer gap between months is rather a wrong date than months without applications.
+LONGEST_GAP = 36
 
 
 class Monitor(BaseEstimator):
@@ -179,8 +187,9 @@ class Monitor(BaseEstimator):
         model : fitted classifier or Pipeline, or str
             The model to watch, or the column of ``X`` that holds its probabilities.
         X : DataFrame, other table or Parquet of shape (n_applications, n_columns)
-            Reference rows that the model was not trained on. Of Parquet (a path, a glob, a folder
-            or a list of files), the measures of all rows are kept in memory, but not the events.
+            Reference rows that the model was not trained on. Parquet (a path, a glob, a folder or
+            a list of files) is read part by part. Of each row only its numbers, its label and its
+            probability are kept in memory until `fit` ends, to find quantiles.
         y : array-like of shape (n_applications,), or str
             Their labels, or the column of ``X`` that holds them.
 
@@ -194,17 +203,15 @@ class Monitor(BaseEstimator):
             If a column is missing, labels are missing or of one class, or a parameter is invalid.
         """
         self._validate_params()
-        parts: list[Taken] = []
-        labels: list[NDArray[Any]] = []
+        check_period(self.freq)
+        found = _Collected()
+        abstractor = abstractor_of(model)
         for frame, probability, label in self._parts(model, X, y):
-            if not parts:
+            if not found.labels:
                 left_out = [*self.id_columns, *(n for n in (model, y) if isinstance(n, str))]
                 self._columns = Columns.find(frame, self.behaviors, self.applied_at, left_out)
-            parts.append(
-                take(frame, probability, self._columns, self.freq, abstractor_of(model), None)
-            )
-            labels.append(label)
-        outcome = np.concatenate(labels) if labels else np.empty(0)
+            found.add(take(frame, probability, self._columns, self.freq, abstractor, None), label)
+        outcome = np.concatenate(found.labels) if found.labels else np.empty(0)
         n_missing = int(pd.isna(outcome).sum())
         if n_missing or not len(outcome):
             raise ValueError(
@@ -217,24 +224,14 @@ class Monitor(BaseEstimator):
                 f"y has the labels {classes[:5]}; two are needed, overdue and not overdue."
             )
         self._classes = [c.item() if isinstance(c, np.generic) else c for c in classes]
-        self._behaviors = most_present((part.presence for part in parts), self.n_behaviors)
-        keys = [
-            key
-            for key in _all_keys(parts)
-            if key[0] != "behavior" or key[1] in set(self._behaviors)
-        ]
-        values = {key: np.concatenate([_value_of(part, key) for part in parts]) for key in keys}
-        self._bins = learn_bins(values, self._columns, self.n_bins)
-        cells = cells_of(np.concatenate([part.probability for part in parts]))
+        self._behaviors = most_present(found.presence, self.n_behaviors)
+        cells = np.concatenate(found.cells)
         is_overdue = outcome == self._classes[1]
         overdue = np.bincount(cells[is_overdue], minlength=N_CELLS)
         others = np.bincount(cells[~is_overdue], minlength=N_CELLS)
-        months = np.concatenate([part.months for part in parts])
-        events = pd.concat([part.events for part in parts]).sum()
-        first, last = (
-            str(pd.Period(ordinal=int(m), freq=self.freq)) for m in (months.min(), months.max())
-        )
-        self._reference = Reference.of(overdue, others, events, (first, last))
+        self._bins = found.bins(self._columns, self._behaviors, self.n_bins)
+        span = self._name_of(found.first), self._name_of(found.last)
+        self._reference = Reference.of(overdue, others, found.events, span)
         self._finish()
         return self
 
@@ -266,7 +263,8 @@ class Monitor(BaseEstimator):
         -------
         result : MonitorResult
             Tables of months, changes and alarms. Months do not depend on one another, so a result
-            of one month can be stored and put below that of the next.
+            of one month can be stored and put below that of the next. Months without applications
+            between others are in the tables, too.
 
         Raises
         ------
@@ -274,16 +272,10 @@ class Monitor(BaseEstimator):
             If a column is missing or a label is none of those of `fit`.
         """
         check_is_fitted(self, "level_")
+        abstractor = self._abstractor_of(model)
         found: dict[int, Month] = {}
         for frame, probability, label in self._parts(model, X, y):
-            taken = take(
-                frame,
-                probability,
-                self._columns,
-                self.freq,
-                abstractor_of(model),
-                self._behaviors,
-            )
+            taken = take(frame, probability, self._columns, self.freq, abstractor, self._behaviors)
             outcome = self._outcomes(label)
             for month in np.unique(taken.months):
                 rows = taken.months == month
@@ -294,10 +286,26 @@ class Monitor(BaseEstimator):
                     outcome[rows],
                     taken.events[rows],
                 )
+        for before, after in pairwise(sorted(found)):
+            if after - before <= LONGEST_GAP:
+                for month in range(before + 1, after):
+                    found[month] = Month.without_rows(self._bins)
         months = {self._name_of(month): found[month] for month in sorted(found)}
         return compare(
             months, self._bins, self._reference, self.level_, self.min_psi, self.confidence_level
         )
+
+    def _abstractor_of(self, model: Any) -> Any:
+        """Return what names behaviors in the same way as in `fit`."""
+        if UNSEEN not in self._bins:
+            return None  # by the subfield itself
+        abstractor = abstractor_of(model)
+        if abstractor is None:
+            raise ValueError(
+                "model has no BehaviorAbstractor, but in fit it had one, by which behaviors are "
+                "named. Pass the fitted model, not only its probabilities."
+            )
+        return abstractor
 
     def _outcomes(self, label: NDArray[Any]) -> NDArray[np.float64]:
         """Return 1 for overdue, 0 for not overdue and NaN for not known."""
@@ -326,7 +334,7 @@ class Monitor(BaseEstimator):
         frames = (
             ParquetTable(X, "X").frames() if is_parquet(X) else iter([as_frame(X, self.behaviors)])
         )
-        given = None if y is None or isinstance(y, str) else np.asarray(y)
+        given = None if y is None or isinstance(y, str) else np.asarray(one_column(y, "y"))
         start = 0
         for frame in frames:
             stop = start + len(frame)
@@ -341,7 +349,7 @@ class Monitor(BaseEstimator):
                 probability = _column(frame, model, "model").to_numpy(np.float64, na_value=np.nan)
             else:
                 inputs = frame.drop(columns=y) if isinstance(y, str) else frame
-                probability = np.asarray(model.predict_proba(inputs)[:, 1], dtype=np.float64)
+                probability = of_overdue(model, inputs)
             outside = int((~((probability >= 0) & (probability <= 1))).sum())
             if outside:
                 raise ValueError(
@@ -372,7 +380,10 @@ class Monitor(BaseEstimator):
             "bins": [[kind, name, bins.to_dict()] for (kind, name), bins in self._bins.items()],
             "reference": self._reference.to_dict(),
         }
-        return json.dumps(content, allow_nan=False, separators=(",", ":"))
+        # Parameters may be numbers of NumPy.
+        return json.dumps(
+            content, allow_nan=False, separators=(",", ":"), default=lambda number: number.item()
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted monitor as a JSON file.
@@ -419,17 +430,22 @@ class Monitor(BaseEstimator):
             )
         try:
             monitor = cls(**found["params"])
-            monitor._columns = Columns(**found["columns"])
-            monitor._classes = found["classes"]
-            monitor._behaviors = list(found["behaviors"])
-            monitor._bins = {(kind, name): _bins(bins) for kind, name, bins in found["bins"]}
+            monitor._validate_params()
+            check_period(monitor.freq)
+            monitor._columns = Columns.from_dict(found["columns"])
+            monitor._classes = _two_labels(found["classes"])
+            monitor._behaviors = list(map(str, found["behaviors"]))
+            monitor._bins = {
+                (_kind(kind), str(name)): _bins(bins) for kind, name, bins in found["bins"]
+            }
+            _check_measures(monitor._bins, monitor._columns)
             monitor._reference = Reference.from_dict(found["reference"])
-        except (KeyError, TypeError, ValueError) as error:
+            monitor._finish()
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             raise ValueError(
-                f"{what} is a damaged monitor ({type(error).__name__}: {error}). Fetch it again, "
-                "or fit the monitor anew."
+                f"{what} is a damaged monitor ({type(error).__name__}: {str(error)[:200]}). Fetch "
+                "it again, or fit the monitor anew."
             ) from error
-        monitor._finish()
         return monitor
 
 
@@ -437,10 +453,89 @@ def _bins(found: dict[str, Any]) -> Bins:
     return CategoryBins.from_dict(found) if "names" in found else NumberBins.from_dict(found)
 
 
-def _all_keys(parts: list[Taken]) -> list[Key]:
-    """Return the measures of all parts, by kind."""
-    keys = dict.fromkeys(key for part in parts for key in part.values)
-    return sorted(keys, key=lambda key: KINDS.index(key[0]))
+def _kind(found: Any) -> str:
+    if found not in KINDS:
+        raise ValueError(f"there is no kind of measure {found!r:.50}")
+    return str(found)
+
+
+def _check_measures(bins: dict[Key, Bins], columns: Columns) -> None:
+    """Reject bins that are not those of the columns."""
+    are_numbers = {
+        name: isinstance(found, NumberBins)
+        for (kind, name), found in bins.items()
+        if kind == "column"
+    }
+    others = [found for (kind, _), found in bins.items() if kind != "column"]
+    if ("score", "score") not in bins or are_numbers != columns.numbers:
+        raise ValueError("measures are not the score and the columns")
+    if not all(isinstance(found, NumberBins) for found in others):
+        raise ValueError("a measure that is a number has categories")
+
+
+def _two_labels(found: Any) -> list[Any]:
+    if len(found) != 2 or not all(isinstance(label, str | int | float) for label in found):
+        raise ValueError("classes are not two labels")
+    return list(found)
+
+
+@dataclass
+class _Collected:
+    """What is kept of the reference rows, part by part, until there are bins."""
+
+    labels: list[NDArray[Any]] = field(default_factory=list)
+    cells: list[NDArray[np.int64]] = field(default_factory=list)
+    numbers: dict[Key, list[NDArray[np.float64]]] = field(default_factory=dict)
+    texts: dict[Key, tuple[Counter[str], int]] = field(default_factory=dict)
+    presence: Counter[str] = field(default_factory=Counter)
+    n_with_history: int = 0
+    events: pd.Series = field(default_factory=lambda: pd.Series(0.0, index=EVENTS))
+    first: int = 0
+    last: int = 0
+
+    def add(self, taken: Taken, label: NDArray[Any]) -> None:
+        """Add a part."""
+        months = [int(taken.months.min()), int(taken.months.max())] if len(label) else []
+        if self.labels:
+            months += [self.first, self.last]
+        if months:
+            self.first, self.last = min(months), max(months)
+        self.labels.append(label)
+        self.cells.append(cells_of(taken.probability))
+        for key, values in taken.values.items():
+            if values.dtype == object:
+                known, n_missing = count_texts(values)
+                before, n_before = self.texts.get(key, (Counter(), 0))
+                self.texts[key] = before + known, n_before + n_missing
+            else:
+                self.numbers.setdefault(key, []).append(counted(key[0], values))
+        self.presence.update(taken.presence)
+        self.n_with_history += int((taken.events["events"] > 0).sum())
+        self.events = self.events + taken.events.sum()
+
+    def bins(self, columns: Columns, behaviors: list[str], n_bins: int) -> dict[Key, Bins]:
+        """Return the frozen bins, by kind."""
+        bins: dict[Key, Bins] = {}
+        for key, (known, n_missing) in self.texts.items():
+            bins[key] = CategoryBins.learn(known, n_missing)
+        for key, parts in self.numbers.items():
+            values = np.concatenate(parts)
+            parts.clear()
+            if key[0] == "column" and np.isnan(values).all():
+                # Of which nothing is known: later values may be texts as well as numbers.
+                columns.numbers[key[1]] = False
+                bins[key] = CategoryBins.learn({}, values.size)
+            else:
+                bins |= learn_bins({key: values}, columns, n_bins)
+        for name in behaviors:
+            n_with = self.presence[name]
+            bins["behavior", name] = NumberBins.presence(self.n_with_history - n_with, n_with)
+        columns_in_order = {("column", name): 0 for name in columns.numbers}
+        order = [*columns_in_order, *bins]
+        return {
+            key: bins[key]
+            for key in sorted(dict.fromkeys(order), key=lambda key: KINDS.index(key[0]))
+        }
 
 
 def _value_of(part: Taken, key: Key) -> NDArray[Any]:

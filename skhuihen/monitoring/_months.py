@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from html import escape
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,15 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import expit, logit
 
-from skhuihen.monitoring._bins import Bins, change_pvalue, stability_index
-from skhuihen.monitoring._measures import Key
+from skhuihen.monitoring._bins import (
+    Bins,
+    CategoryBins,
+    as_counts,
+    as_short,
+    change_pvalue,
+    stability_index,
+)
+from skhuihen.monitoring._measures import UNSEEN, Key
 from skhuihen.monitoring._scores import (
     MIDDLES,
     N_CELLS,
@@ -23,10 +31,18 @@ from skhuihen.monitoring._scores import (
     observed_auc,
     observed_rate,
 )
+from skhuihen.plotting._style import as_image, as_svg
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 #: With fewer labels of a class, the normal distribution does not hold far out in its tail.
 FEWEST_LABELS = 20
-_EVENTS = ("events", "unseen", "timed", "lag_hours")
+#: Whole numbers among the columns of months.
+COUNTS = ("applications", "labels")
+#: Columns of the limits of alarms.
+LIMITS = ["score_psi", "auc", "in_the_large_low", "in_the_large_high"]
+EVENTS = ("events", "unseen", "timed", "lag_hours")
 
 
 @dataclass
@@ -39,7 +55,15 @@ class Month:
     scores: NDArray[np.int64] = field(default_factory=lambda: np.zeros(N_CELLS, np.int64))
     overdue: NDArray[np.int64] = field(default_factory=lambda: np.zeros(N_CELLS, np.int64))
     others: NDArray[np.int64] = field(default_factory=lambda: np.zeros(N_CELLS, np.int64))
-    events: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_EVENTS, 0.0))
+    events: dict[str, float] = field(default_factory=lambda: dict.fromkeys(EVENTS, 0.0))
+
+    @classmethod
+    def without_rows(cls, bins: Mapping[Key, Bins]) -> Self:
+        """Make a month that has no applications."""
+        return cls(
+            counts={key: np.zeros_like(found.counts) for key, found in bins.items()},
+            outside=dict.fromkeys(bins, 0),
+        )
 
     def add(
         self,
@@ -57,7 +81,7 @@ class Month:
         self.scores += np.bincount(cells, minlength=N_CELLS)
         self.overdue += np.bincount(cells[outcome == 1], minlength=N_CELLS)
         self.others += np.bincount(cells[outcome == 0], minlength=N_CELLS)
-        for name in _EVENTS:
+        for name in EVENTS:
             self.events[name] += float(events[name].sum())
 
 
@@ -98,10 +122,12 @@ class Reference:
     def from_dict(cls, found: dict[str, Any]) -> Self:
         """Make it of what `to_dict` returned."""
         counts = np.zeros((2, N_CELLS), dtype=np.int64)
-        counts[0, found["cells"]] = found["overdue"]
-        counts[1, found["cells"]] = found["others"]
-        first, last = found["span"]
-        return cls.of(counts[0], counts[1], pd.Series(found["events"]), (first, last))
+        cells = as_counts(found["cells"])  # not negative, which would count from the end
+        counts[0, cells] = as_counts(found["overdue"])
+        counts[1, cells] = as_counts(found["others"])
+        first, last = map(str, found["span"])
+        events = pd.Series({name: float(found["events"][name]) for name in EVENTS})
+        return cls.of(counts[0], counts[1], events, (first, last))
 
 
 @dataclass(frozen=True)
@@ -124,34 +150,73 @@ class MonitorResult:
         The alarms, with ``month``, ``kind``, ``name``, ``p_value`` and ``says``, a sentence.
     level : float
         A test sounds an alarm if its p-value is below this.
+    limits : DataFrame
+        Where alarms sound, one row per month: ``score_psi``, the stability index of the score
+        above which one sounds (approximately, because the test is another); ``auc``, below which
+        one sounds; ``in_the_large_low`` and ``in_the_large_high``, outside of which one sounds.
+        NaN where nothing is tested.
     """
 
     months: pd.DataFrame
     changes: pd.DataFrame
     alarms: pd.DataFrame
     level: float
+    limits: pd.DataFrame
 
     def psi(self) -> pd.DataFrame:
         """Return stability indices with one row per measure and one column per month."""
-        table = self.changes.pivot_table(
-            index=["kind", "name"], columns="month", values="psi", sort=False
-        )
-        return table
+        of_month = self.changes.groupby("month", sort=False)
+        psi = {month: rows.set_index(["kind", "name"])["psi"] for month, rows in of_month}
+        return pd.DataFrame(psi).rename_axis(columns="month")
 
     def __repr__(self) -> str:
         months = self.months.index[1:]
         span = f"{months[0]} to {months[-1]}" if len(months) else "no month"
         return f"MonitorResult({span}, {len(self.alarms)} alarms)"
 
+    def plot(self) -> Figure:
+        """Draw the months: number, stability of the score, AUC, calibration, and all alarms.
+
+        Red lines are the limits of alarms. The last 36 months are drawn.
+
+        Returns
+        -------
+        matplotlib Figure
+            Show it in a notebook, or write it with its ``savefig``.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        from skhuihen.monitoring._pictures import draw_watch
+
+        return draw_watch(self)
+
     def _repr_html_(self) -> str:
+        try:
+            picture = as_image(as_svg(self.plot()), "The months, with the limits of alarms")
+        except ImportError:
+            picture = ""  # the tables say the same
         parts = [
-            f"<p>{self!r}</p>",
-            self.months.T.to_html(float_format="{:.3f}".format, na_rep=""),
+            f"<p>{escape(repr(self))}</p>",
+            picture,
+            _as_text(self.months).T.to_html(),
             self.alarms.to_html(index=False, float_format="{:.2g}".format)
             if len(self.alarms)
             else "<p>No alarms.</p>",
         ]
         return "\n".join(parts)
+
+
+def _as_text(months: pd.DataFrame) -> pd.DataFrame:
+    """Return what is known of the months, ready to read."""
+    known = months.dropna(axis=1, how="all")
+    return known.apply(
+        lambda column: column.map(
+            "{:,.0f}".format if column.name in COUNTS else "{:.3f}".format, na_action="ignore"
+        )
+    ).fillna("")
 
 
 def compare(
@@ -172,9 +237,10 @@ def compare(
         events=reference.events,
     )
     summaries = {"reference": _summary(ours, reference, confidence_level)}
-    changes, alarms = [], []
+    changes, alarms, limits = [], [], {}
     for name, month in months.items():
         summaries[name] = _summary(month, reference, confidence_level)
+        limits[name] = limits_of(month, bins, reference, level, min_psi)
         for key, found in bins.items():
             changes.append({"month": name, **_change(key, found, month, level, min_psi)})
         alarms += [
@@ -185,7 +251,11 @@ def compare(
     summary = pd.DataFrame.from_dict(summaries, orient="index")
     summary.index.name = "month"
     return MonitorResult(
-        summary, pd.DataFrame(changes, columns=columns), pd.DataFrame(alarms, columns=told), level
+        summary,
+        pd.DataFrame(changes, columns=columns),
+        pd.DataFrame(alarms, columns=told),
+        level,
+        pd.DataFrame.from_dict(limits, orient="index", columns=LIMITS).rename_axis("month"),
     )
 
 
@@ -235,24 +305,27 @@ def _shares(counts: NDArray[np.int64]) -> NDArray[np.float64]:
 def _bin_name(bins: Bins, number: int) -> str:
     if number == len(bins.counts) - 1:
         return "missing values"
-    if hasattr(bins, "names"):
+    if isinstance(bins, CategoryBins):
+        if not bins.names:
+            return "values that are not missing"
         return repr(bins.names[number]) if number < len(bins.names) else "all other categories"
-    edges = bins.edges
-    if not edges.size:
+    edges = as_short(bins.edges)
+    if not edges:
         return "values that are not missing"
     if number == 0:
-        return f"values up to {edges[0]:.4g}"
-    if number == edges.size:
-        return f"values above {edges[-1]:.4g}"
-    return f"values above {edges[number - 1]:.4g} and up to {edges[number]:.4g}"
+        return f"values up to {edges[0]}"
+    if number == len(edges):
+        return f"values above {edges[-1]}"
+    return f"values above {edges[number - 1]} and up to {edges[number]}"
 
 
 def _summary(month: Month, reference: Reference, confidence_level: float) -> dict[str, Any]:
     n_overdue, n_labels = int(month.overdue.sum()), int((month.overdue + month.others).sum())
     events = month.events
     history = month.counts.get(("history", "without history"))
-    n_events = events["events"] if ("unseen", "unseen operations") in month.counts else 0
-    mean = float(expit(MIDDLES) @ month.scores / max(1, month.n_rows))
+    n_events = events["events"] if UNSEEN in month.counts else 0
+    n_rows = month.n_rows or np.nan
+    mean = float(expit(MIDDLES) @ month.scores / n_rows)
     recalibrated = reference.recalibration
     expected = auc_to_expect(month.scores, recalibrated, confidence_level)
     auc, _ = observed_auc(month.overdue, month.others, confidence_level)
@@ -263,8 +336,8 @@ def _summary(month: Month, reference: Reference, confidence_level: float) -> dic
         slope = Recalibration.fit(month.overdue, month.others).interval_of_slope(confidence_level)
     row: dict[str, Any] = {
         "applications": month.n_rows,
-        "without_history": np.nan if history is None else history[1] / max(1, history.sum()),
-        "events_per_application": events["events"] / max(1, month.n_rows),
+        "without_history": np.nan if history is None else history[1] / n_rows,
+        "events_per_application": np.nan if history is None else events["events"] / n_rows,
         "unseen_events": events["unseen"] / n_events if n_events else np.nan,
         "lag_hours": events["lag_hours"] / events["timed"] if events["timed"] else np.nan,
         "mean_probability": mean,
@@ -278,26 +351,84 @@ def _summary(month: Month, reference: Reference, confidence_level: float) -> dic
     return row
 
 
-def _label_alarms(month: Month, reference: Reference, level: float) -> list[dict[str, Any]]:
-    """Test AUC and calibration against those of the reference."""
+class _OfLabels(NamedTuple):
+    """What is tested of labels, in the month and in the reference.
+
+    Attributes
+    ----------
+    auc, auc_before : float
+    auc_error : float
+        Standard error of the difference of their log-odds; NaN if it is not known.
+    shift, shift_before : float
+        Calibration in the large.
+    shift_error : float
+        Standard error of their difference.
+    """
+
+    auc: float
+    auc_before: float
+    auc_error: float
+    shift: float
+    shift_before: float
+    shift_error: float
+
+
+def _of_labels(month: Month, reference: Reference) -> _OfLabels | None:
+    """Return what is tested; None if there are too few labels."""
     sides = [(month.overdue, month.others), (reference.overdue, reference.others)]
     if min(int(part.sum()) for side in sides for part in side) < FEWEST_LABELS:
-        return []
-    found = []
+        return None
     (auc, error), (auc_before, error_before) = (observed_auc(*side) for side in sides)
-    if 0 < auc.value < 1 and 0 < auc_before.value < 1:
-        errors = [
-            e / (a.value * (1 - a.value)) for e, a in ((error, auc), (error_before, auc_before))
-        ]
-        fall = (logit(auc_before.value) - logit(auc.value)) / np.hypot(errors[0], errors[1])
-        says = f"AUC {auc.value:.3f}, {auc_before.value:.3f} in the reference"
-        found.append(("auc", "AUC", stats.norm.sf(fall), says))
+    auc_error = np.nan
+    if 0 < auc.value < 1 and 0 < auc_before.value < 1 and max(error, error_before) > 0:
+        # On the scale of log-odds.
+        now = error / (auc.value * (1 - auc.value))
+        before = error_before / (auc_before.value * (1 - auc_before.value))
+        auc_error = float(np.hypot(now, before))
     (shift, error), (shift_before, error_before) = (
         calibration_in_the_large(*side) for side in sides
     )
-    distance = abs(shift.value - shift_before.value) / np.hypot(error, error_before)
-    rate = month.overdue.sum() / (month.overdue + month.others).sum()
+    return _OfLabels(
+        *(auc.value, auc_before.value, auc_error),
+        *(shift.value, shift_before.value, float(np.hypot(error, error_before))),
+    )
+
+
+def limits_of(
+    month: Month, bins: Mapping[Key, Bins], reference: Reference, level: float, min_psi: float
+) -> dict[str, float]:
+    """Return where the alarms of a month sound."""
+    limits = dict.fromkeys(LIMITS, np.nan)
+    of_score = bins["score", "score"].counts
+    if month.n_rows:
+        # The statistic of the test is near the index divided by this [Yurdakul and Naranjo].
+        spread = 1 / of_score.sum() + 1 / month.n_rows
+        n_bins = int((of_score > 0).sum())
+        limits["score_psi"] = max(min_psi, float(stats.chi2.isf(level, n_bins - 1)) * spread)
+    found = _of_labels(month, reference)
+    if found is not None:
+        fall = float(stats.norm.isf(level)) * found.auc_error
+        if not np.isnan(fall):
+            limits["auc"] = float(expit(logit(found.auc_before) - fall))
+        half = float(stats.norm.isf(level / 2)) * found.shift_error
+        limits["in_the_large_low"] = found.shift_before - half
+        limits["in_the_large_high"] = found.shift_before + half
+    return limits
+
+
+def _label_alarms(month: Month, reference: Reference, level: float) -> list[dict[str, Any]]:
+    """Test AUC and calibration against those of the reference."""
+    of = _of_labels(month, reference)
+    if of is None:
+        return []
+    found = []
+    if not np.isnan(of.auc_error):
+        fall = (logit(of.auc_before) - logit(of.auc)) / of.auc_error
+        says = f"AUC {of.auc:.3f}, {of.auc_before:.3f} in the reference"
+        found.append(("auc", "AUC", stats.norm.sf(fall), says))
+    distance = abs(of.shift - of.shift_before) / of.shift_error
     labelled = month.overdue + month.others
+    rate = month.overdue.sum() / labelled.sum()
     expected = float(expit(MIDDLES) @ labelled / labelled.sum())
     says = f"{rate:.1%} overdue where probabilities say {expected:.1%}"
     found.append(("calibration", "calibration in the large", 2 * stats.norm.sf(distance), says))

@@ -10,7 +10,7 @@ from scipy import stats
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 
-from skhuihen.metrics import auc_interval, calibration_summary, expected_auc
+from skhuihen.metrics import calibration_summary
 
 #: The grid: log-odds from -14 to 14, so fine that an AUC changes by less than 0.001.
 REACH, STEP = 14.0, 0.01
@@ -47,20 +47,25 @@ class Recalibration(NamedTuple):
     Attributes
     ----------
     intercept, slope : float
+        0 and 1 if there is no best fit, because the scores separate the classes or are all equal.
     covariance : ndarray of shape (2, 2)
+    is_fitted : bool
+        Whether there is a best fit.
     """
 
     intercept: float
     slope: float
     covariance: NDArray[np.float64]
+    is_fitted: bool
 
     @classmethod
     def fit(cls, overdue: NDArray[np.int64], others: NDArray[np.int64]) -> Recalibration:
-        """Fit it to counts by cell; not at all if there is no best fit."""
+        """Fit it to counts by cell."""
         y, probability, weight = _as_rows(overdue, others)
         summary = calibration_summary(y, probability, sample_weight=weight)
         intercept, slope = summary.intercept, summary.slope
-        if not np.isfinite([intercept, slope]).all():
+        is_fitted = bool(np.isfinite([intercept, slope]).all())
+        if not is_fitted:
             intercept, slope = 0.0, 1.0
         p = expit(intercept + slope * MIDDLES)
         spread = p * (1 - p) * (overdue + others)
@@ -70,10 +75,12 @@ class Recalibration(NamedTuple):
                 [spread @ MIDDLES, spread @ MIDDLES**2],
             ]
         )
-        return cls(intercept, slope, np.linalg.pinv(information))
+        return cls(intercept, slope, np.linalg.pinv(information), is_fitted)
 
     def interval_of_slope(self, confidence_level: float) -> Estimate:
-        """Return the slope with its interval by the normal distribution."""
+        """Return the slope with its interval by the normal distribution; NaN without a best fit."""
+        if not self.is_fitted:
+            return UNKNOWN
         return around(self.slope, float(np.sqrt(self.covariance[1, 1])), confidence_level)
 
 
@@ -86,13 +93,28 @@ def around(value: float, error: float, confidence_level: float) -> Estimate:
 def observed_auc(
     overdue: NDArray[np.int64], others: NDArray[np.int64], confidence_level: float = 0.95
 ) -> tuple[Estimate, float]:
-    """Return the AUC of counts with its interval, and its standard error."""
-    if min(overdue.sum(), others.sum()) < 2:
+    """Return the AUC of counts with its interval, and its standard error.
+
+    These are those of `skhuihen.metrics.auc_interval`, which needs a row for each application: a
+    month may have more rows than fit into memory.
+    """
+    n_overdue, n_others = int(overdue.sum()), int(others.sum())
+    if min(n_overdue, n_others) < 2:
         return UNKNOWN, np.nan
-    score = np.concatenate([np.repeat(MIDDLES, overdue), np.repeat(MIDDLES, others)])
-    y = np.repeat([1, 0], [overdue.sum(), others.sum()])
-    found = auc_interval(y, score, confidence_level=confidence_level)
-    return Estimate(found.auc, found.low, found.high), found.standard_error
+    # DeLong's placements: the share of the other class that a row of this cell is above or below.
+    of_overdue = (np.cumsum(others) - others / 2) / n_others
+    of_others = 1 - (np.cumsum(overdue) - overdue / 2) / n_overdue
+    auc = float(of_overdue @ overdue) / n_overdue
+    variance = sum(
+        float(n @ (placement - auc) ** 2) / (n.sum() - 1) / n.sum()
+        for placement, n in ((of_overdue, overdue), (of_others, others))
+    )
+    error = float(np.sqrt(variance))
+    if auc in (0, 1):
+        return Estimate(auc, np.nan, np.nan), error
+    # Symmetric in the log-odds.
+    ends = around(float(logit(auc)), error / (auc * (1 - auc)), confidence_level)
+    return Estimate(auc, float(expit(ends.low)), float(expit(ends.high))), error
 
 
 def observed_rate(n_overdue: int, n: int, confidence_level: float) -> Estimate:
@@ -114,7 +136,9 @@ def calibration_in_the_large(
         return UNKNOWN, np.nan
     # The same as `calibration_summary`, which computes much else for every month.
     n = overdue + others
-    shift = float(brentq(lambda s: n @ expit(MIDDLES + s) - overdue.sum(), -2 * REACH, 2 * REACH))
+    # A shift of this size in either direction moves every probability beyond the rate.
+    reach = REACH + abs(float(logit(overdue.sum() / n.sum()))) + 1
+    shift = float(brentq(lambda s: n @ expit(MIDDLES + s) - overdue.sum(), -reach, reach))
     p = expit(MIDDLES + shift)
     error = float(1 / np.sqrt(n @ (p * (1 - p))))
     return around(shift, error, confidence_level), error
@@ -132,9 +156,8 @@ def auc_to_expect(
     n, middle = counts[used], MIDDLES[used]
     if n.sum() < 2:
         return UNKNOWN
-    intercept, slope, covariance = recalibration
-    p = expit(intercept + slope * middle)
-    value = expected_auc(np.repeat(p, n), np.repeat(middle, n))
+    intercept, slope, covariance, _ = recalibration
+    value = _expected_auc(n, expit(intercept + slope * middle))
     rng = np.random.default_rng(0)
     drawn = rng.multivariate_normal([intercept, slope], covariance, N_DRAWS, method="eigh")
     overdue = rng.binomial(n, expit(drawn[:, :1] + drawn[:, 1:] * middle))
@@ -147,6 +170,24 @@ def auc_to_expect(
     tail = (1 - confidence_level) / 2
     low, high = np.quantile(ordered, [tail, 1 - tail])
     return Estimate(value, float(low), float(high))
+
+
+def _expected_auc(n: NDArray[np.int64], p: NDArray[np.float64]) -> float:
+    """Return `skhuihen.metrics.expected_auc` of rows that are counted by cell.
+
+    Parameters
+    ----------
+    n : ndarray of shape (n_cells,)
+        Rows in each cell, with rising scores.
+    p : ndarray of shape (n_cells,)
+        Their probability of being overdue.
+    """
+    overdue, others = n * p, n * (1 - p)
+    # A row forms no pair with itself, although it is in its own cell.
+    itself = float(overdue @ (1 - p))
+    ordered = float(overdue @ (np.cumsum(others) - others / 2)) - itself / 2
+    pairs = float(overdue.sum()) * float(others.sum()) - itself
+    return ordered / pairs if pairs > 0 else np.nan
 
 
 def _as_rows(

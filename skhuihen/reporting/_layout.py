@@ -47,8 +47,13 @@ def findings(report: RiskReport) -> list[str]:
     level = f"{report.confidence_level:.0%}"
     champion, row = report.champion, report.performance.iloc[0]
     auc = between(row["auc"], row["auc_low"], row["auc_high"])
-    found.append(f"Ranking: {champion} has an AUC of {auc}, with the {level} interval.")
+    # Scores that separate the classes have no interval.
+    interval = "" if np.isnan(row["auc_low"]) else f", with the {level} interval"
+    found.append(f"Ranking: {champion} has an AUC of {auc}{interval}.")
     for name, test in report.comparison.iterrows():
+        if test["difference"] == 0:
+            found.append(f"{name}: the same AUC as {champion}.")
+            continue
         side = "higher" if test["difference"] > 0 else "lower"
         is_clear = test["pvalue"] < 1 - report.confidence_level
         found.append(
@@ -188,6 +193,7 @@ def _verdict(row: Any, report: RiskReport) -> str:
 def _add_deciles(page: Page, report: RiskReport, drawn: bool) -> None:
     page.heading("Lift and deciles")
     table = pd.DataFrame(report.deciles.xs(report.champion))
+    table = table[table["count"] > 0]  # equal scores may leave groups empty
     first = table.iloc[0]
     page.text(
         f"Applications in {len(table)} groups of equal size by the score of {report.champion}, the "
@@ -199,11 +205,13 @@ def _add_deciles(page: Page, report: RiskReport, drawn: bool) -> None:
 
         figure = draw_separation(report.curves, report.deciles, report.champion)
         page.picture(figure, f"KS chart and lift chart of {report.champion}")
+    # Rare overdue means small probabilities.
+    form = ".3f" if table["score_max"].abs().max() >= 0.1 else ".3g"
     rows = [
         {
             "Group": group,
             "Applications": int(row["count"]),
-            "Scores": f"{row['score_min']:.3f} to {row['score_max']:.3f}",
+            "Scores": f"{row['score_min']:{form}} to {row['score_max']:{form}}",
             "Overdue": int(row["overdue"]),
             "Overdue rate": between(row["rate"], row["rate_low"], row["rate_high"], percent),
             "Lift": number(row["lift"], 2),
@@ -270,7 +278,7 @@ def _groups(table: pd.DataFrame, column: str, heading: str) -> pd.DataFrame:
         shown["Mean probability"] = list(map(percent, first["mean_probability"]))
     shown[f"AUC, {champion}"] = _between_columns(first, "auc", lambda v: number(v, 2))
     for model in others:
-        shown[model] = [number(v, 2) for v in table.loc[table["model"] == model, "auc"]]
+        shown[f"AUC, {model}"] = [number(v, 2) for v in table.loc[table["model"] == model, "auc"]]
     return shown
 
 
@@ -316,7 +324,7 @@ def _add_stability(page: Page, report: RiskReport, drawn: bool) -> None:
         "Outside are later values outside the earlier range, or in no frequent category.",
     )
     table = report.stability
-    if drawn:
+    if drawn and table["psi"].notna().any():
         from skhuihen.reporting._pictures import draw_stability
 
         page.picture(draw_stability(table), "The largest stability indices")
@@ -333,7 +341,8 @@ def _add_stability(page: Page, report: RiskReport, drawn: bool) -> None:
         }
         for row in table.to_dict("records")
     ]
-    page.table(pd.DataFrame(rows).astype(object), ["Measure", "Kind", "Verdict"])
+    if rows:
+        page.table(pd.DataFrame(rows).astype(object), ["Measure", "Kind", "Verdict"])
 
 
 def _add_behaviors(page: Page, report: RiskReport) -> None:

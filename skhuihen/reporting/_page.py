@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING
 
 import pandas as pd
+
+from skhuihen.plotting._style import as_image, as_svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -104,17 +103,7 @@ class Page:
 
     def picture(self, figure: Figure, shows: str) -> None:
         """Add a picture."""
-        import matplotlib as mpl
-
-        buffer = io.BytesIO()
-        # Texts stay texts, and neither a date nor a random id makes two equal pages differ.
-        with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "skhuihen"}):
-            figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-        # matplotlib names clip paths by their place in memory.
-        svg = buffer.getvalue()
-        for number, name in enumerate(dict.fromkeys(re.findall(rb'id="(p[0-9a-f]{10})"', svg))):
-            svg = svg.replace(name, b"clip%d" % number)
-        self.parts.append(Picture(svg, shows))
+        self.parts.append(Picture(as_svg(figure), shows))
 
     def to_fragment(self) -> str:
         """Return HTML with its own styles, to stand in another page."""
@@ -156,8 +145,7 @@ def _as_html(part: Heading | Text | Table | Picture) -> str:
         kind = ' class="note"' if part.kind == "note" else ""
         return f"<p{kind}>{escape(part.items[0])}</p>"
     if isinstance(part, Picture):
-        code = base64.b64encode(part.svg).decode("ascii")
-        return f'<img alt="{escape(part.shows)}" src="data:image/svg+xml;base64,{code}">'
+        return as_image(part.svg, part.shows)
     head, *rows = _cells(part.frame)
     css = ['class="text"' if name in part.texts else "" for name in part.frame.columns]
     lines = ["<div class='wide'><table><thead><tr>"]

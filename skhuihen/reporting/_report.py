@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_scalar
 
-from skhuihen._compat import chances, one_column
+from skhuihen._compat import of_overdue, one_column
 from skhuihen._events.frames import as_frame
 from skhuihen._tables.labels import as_labels
 from skhuihen._tables.times import application_times
 from skhuihen.metrics._ranking import check_share
-from skhuihen.monitoring._measures import Columns, Taken, abstractor_of, take
+from skhuihen.monitoring._measures import (
+    Columns,
+    Taken,
+    abstractor_of,
+    check_period,
+    take,
+    times_of,
+)
 from skhuihen.reporting import _tables
 from skhuihen.reporting._page import Page
 
@@ -142,10 +152,10 @@ def risk_report(
         Applications that no model was trained on, best those of a later time.
     y : array-like of shape (n_applications,)
         Their labels. The larger one is overdue.
-    reference : table, str or Timestamp, default=None
+    reference : table, str, date or Timestamp, default=None
         What the stability of scores and input is measured against: a table of earlier
-        applications such as the training rows, or a time that divides the rows of ``X``. None
-        divides them at their median time.
+        applications such as the training rows, or a time that divides the rows of ``X``, in their
+        time zone if it has none. None divides them at their median time.
     segments : sequence of str, default=()
         Columns of ``X`` by which the figures are shown too. Numbers are cut into four groups.
     freq : str, default="M"
@@ -201,6 +211,11 @@ def risk_report(
     strict: AUC higher by 0.01... than that of loose, which is not significant (p = 0...).
     """
     check_share(confidence_level, "confidence_level")
+    check_scalar(n_bins, "n_bins", Integral, min_val=2)
+    check_period(freq)
+    for names, parameter in ((segments, "segments"), (id_columns, "id_columns")):
+        if isinstance(names, str):
+            raise TypeError(f"{parameter} is the text {names!r}. Pass a list: [{names!r}].")
     named = _named(models)
     frame = as_frame(X, behaviors)
     label = one_column(as_labels(y), "y")
@@ -215,7 +230,7 @@ def risk_report(
     scores = {name: _scores(model, name, frame, classes) for name, model in named.items()}
     columns = Columns.find(frame, behaviors, applied_at, id_columns)
     _check_segments(segments, frame)
-    stamps = pd.DatetimeIndex(application_times(frame, applied_at)[0].astype("datetime64[us]"))
+    stamps = times_of(frame, applied_at)
     numbers = {**columns.numbers, **_numbers(frame, segments)}
     before, after, compared = _two_periods(
         reference, frame, stamps, scores, named, columns, freq, applied_at, behaviors
@@ -266,7 +281,7 @@ def _scores(
                 f"Model {name!r} was fitted on the labels {list(model.classes_)}, and y has "
                 f"{classes.tolist()}. Use the same labels."
             )
-        return chances(model, frame)[:, 1]
+        return of_overdue(model, frame)
     if hasattr(model, "fit"):
         raise TypeError(
             f"Model {name!r} is a {type(model).__name__} without predict_proba. Pass a fitted "
@@ -282,8 +297,6 @@ def _scores(
 
 
 def _check_segments(segments: Sequence[str], frame: pd.DataFrame) -> None:
-    if isinstance(segments, str):
-        raise TypeError(f"segments is the text {segments!r}. Pass a list: [{segments!r}].")
     for name in segments:
         if name not in frame.columns:
             raise ValueError(
@@ -311,29 +324,31 @@ def _two_periods(
     """Take the measures of the earlier and the later rows, and describe both."""
     abstractor = next(filter(None, map(abstractor_of, named.values())), None)
 
-    def measure(rows: pd.DataFrame, of_rows: Mapping[str, NDArray[np.float64]]) -> Taken:
-        taken = take(rows, np.zeros(len(rows)), columns, freq, abstractor, None)
+    def measure(
+        rows: pd.DataFrame, of_rows: Mapping[str, NDArray[np.float64]], parameter: str = "X"
+    ) -> Taken:
+        taken = take(rows, np.zeros(len(rows)), columns, freq, abstractor, None, parameter)
         kept = {k: v for k, v in taken.values.items() if k[0] not in ("score", "behavior")}
         taken.values = {("score", name): score for name, score in of_rows.items()} | kept
         return taken
 
-    if reference is not None and not isinstance(reference, str | pd.Timestamp):
+    if reference is not None and not isinstance(reference, str | date | np.datetime64):
         earlier = as_frame(reference, behaviors, parameter="reference")
         models = {n: m for n, m in named.items() if hasattr(m, "predict_proba")}
-        of_earlier = {name: chances(model, earlier)[:, 1] for name, model in models.items()}
-        before = measure(earlier, of_earlier)
+        of_earlier = {name: of_overdue(model, earlier) for name, model in models.items()}
+        before = measure(earlier, of_earlier, "reference")
         after = measure(frame, scores)
-        times = pd.DatetimeIndex(application_times(earlier, applied_at)[0].astype("datetime64[us]"))
+        times = times_of(earlier, applied_at)
         compared = {
             "before": f"{len(earlier):,} reference applications, {_span(times)}",
             "after": f"all {len(frame):,} applications of this report",
         }
         return before, after, compared
-    cut = stamps[np.argsort(stamps)[len(stamps) // 2]] if reference is None else _moment(reference)
+    cut = _middle(stamps) if reference is None else _moment(reference, frame, applied_at)
     is_early = np.asarray(stamps < cut)
     if not is_early.any() or is_early.all():
         raise ValueError(
-            f"reference={str(cut)!r} does not divide the applications, which are from "
+            f"reference={reference!r} does not divide the applications, which are from "
             f"{_span(stamps)}. Pass a time between, or a table of earlier applications."
         )
     halves = []
@@ -344,9 +359,32 @@ def _two_periods(
     return halves[0], halves[1], told
 
 
-def _moment(reference: Any) -> pd.Timestamp:
-    stamp = pd.Timestamp(reference)
-    return stamp if stamp.tz is None else stamp.tz_convert("UTC").tz_localize(None)
+def _middle(stamps: pd.DatetimeIndex) -> pd.Timestamp:
+    """Return the median time, or the first after the earliest if that is the median."""
+    in_order = stamps.sort_values()
+    later = in_order[in_order > in_order[0]]
+    middle = in_order[len(stamps) // 2]
+    return later[0] if len(later) and middle == in_order[0] else middle
+
+
+def _moment(reference: Any, frame: pd.DataFrame, applied_at: str) -> pd.Timestamp:
+    """Return a time on the clock of the applications."""
+    try:
+        stamp = pd.Timestamp(reference)
+    except ValueError as error:
+        raise ValueError(
+            f"reference={reference!r} is no time ({error}). Pass a time that divides the rows of "
+            "X, such as '2024-05-01', or a table of earlier applications."
+        ) from error
+    if stamp.tz is None:
+        return stamp
+    _, zone = application_times(frame, applied_at)
+    if zone is None:
+        raise ValueError(
+            f"reference={reference!r} has a time zone, and the column {applied_at!r} has none. "
+            "Pass a time without one."
+        )
+    return stamp.tz_convert(zone).tz_localize(None)
 
 
 def _span(stamps: pd.DatetimeIndex) -> str:

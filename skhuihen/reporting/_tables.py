@@ -19,7 +19,14 @@ from skhuihen.metrics import (
     ks_interval,
     lift_table,
 )
-from skhuihen.monitoring._bins import Bins, CategoryBins, as_values, change_pvalue, stability_index
+from skhuihen.monitoring._bins import (
+    Bins,
+    CategoryBins,
+    as_short,
+    as_values,
+    change_pvalue,
+    stability_index,
+)
 from skhuihen.monitoring._measures import Taken, counted, learn_bins
 from skhuihen.monitoring._scores import (
     N_CELLS,
@@ -156,31 +163,33 @@ def group_table(
     return pd.DataFrame(rows)
 
 
-def groups_of(column: pd.Series, is_number: bool) -> pd.Categorical:
+def groups_of(column: pd.Series, is_number: bool) -> Any:
     """Return the segment of each row as text; small ones are put together."""
     values = pd.Series(as_values(column, is_number))
     if is_number and values.nunique() > MOST_GROUPS:
-        cut = pd.qcut(values, 4, duplicates="drop")
-        ends = [interval.right for interval in cut.cat.categories[:-1]]
-        middle = [f"above {a:.4g}, up to {b:.4g}" for a, b in pairwise(ends)]
-        names = [f"up to {ends[0]:.4g}", *middle, f"above {ends[-1]:.4g}"] if ends else ["all"]
-        order = [*names, "missing"]
-        texts = cut.cat.rename_categories(names).astype(object)
+        # Not `pandas.qcut`, which cannot interpolate infinite numbers, and rounds the ends.
+        known = np.sort(values.dropna().to_numpy())
+        ends = np.unique(known[-(-np.arange(1, 4) * known.size // 4) - 1])
+        ends = ends[ends < known[-1]]
+        texts_of = as_short(ends)
+        middle = [f"above {a}, up to {b}" for a, b in pairwise(texts_of)]
+        names = [f"up to {texts_of[0]}", *middle, f"above {texts_of[-1]}"] if texts_of else ["all"]
+        number = np.searchsorted(ends, values)
+        texts = pd.Series(np.array(names, dtype=object)[number]).where(values.notna())
+    elif is_number:
+        known = np.unique(values.dropna())
+        names = as_short(known)
+        texts = values.map(dict(zip(known, names, strict=True)))
     else:
-        texts = values.astype(object).map(
-            lambda value: f"{value:g}" if isinstance(value, float) else str(value),
-            na_action="ignore",
-        )
-        order = sorted(texts.dropna().unique(), key=str)
-        if is_number:
-            order.sort(key=float)
-        order.append("missing")
+        names = sorted(values.dropna().unique())
+        texts = values
     texts = texts.where(texts.notna(), "missing")
     counts = texts.value_counts()
     small = list(counts.index[counts < FEWEST_ROWS])
     if small:
         texts = texts.where(~texts.isin(small), SMALL)
-    return pd.Categorical(texts, categories=[*order, SMALL])
+    # A group may bear one of these names by itself.
+    return pd.Categorical(texts, categories=list(dict.fromkeys([*names, "missing", SMALL])))
 
 
 SMALL = f"groups of fewer than {FEWEST_ROWS}"
@@ -237,7 +246,8 @@ def stability_table(before: Taken, after: Taken, columns: Any, n_bins: int) -> p
         row = _stability_row("behaviors", "all events", bins_of_events, counts[1], 0)
         # Events of one applicant are not independent, so no p-value holds.
         rows.append({**row, "outside": int(counts[1][-2]), "p_value": np.nan})
-    table = pd.DataFrame(rows)
+    names = ["kind", "name", "psi", "size", "p_value", "missing_before", "missing_after", "outside"]
+    table = pd.DataFrame(rows, columns=[*names, "rows_after"])
     return table.sort_values(["psi"], ascending=False, ignore_index=True)
 
 
@@ -265,20 +275,18 @@ def _stability_row(
 
 def behavior_table(before: Taken, after: Taken, n: int = N_BEHAVIORS) -> pd.DataFrame:
     """Return the share of applicants with history that have each behavior, before and after."""
-    n_with = [max(1, int((part.events["events"] > 0).sum())) for part in (before, after)]
-    names = sorted(before.presence, key=lambda name: (-int(before.presence[name].sum()), name))[:n]
+    n_with = [int((part.events["events"] > 0).sum()) for part in (before, after)]
+    names = sorted(before.presence, key=lambda name: (-before.presence[name], name))[:n]
     rows = []
     for name in names:
-        found = [
-            int(part.presence[name].sum()) if name in part.presence else 0
-            for part in (before, after)
-        ]
+        found = [part.presence.get(name, 0) for part in (before, after)]
         counts = [np.array([total - k, k]) for k, total in zip(found, n_with, strict=True)]
+        shares = [k / total if total else np.nan for k, total in zip(found, n_with, strict=True)]
         rows.append(
             {
                 "behavior": name,
-                "before": found[0] / n_with[0],
-                "after": found[1] / n_with[1],
+                "before": shares[0],
+                "after": shares[1],
                 "p_value": change_pvalue(counts[0], counts[1]),
             }
         )

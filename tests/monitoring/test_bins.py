@@ -7,7 +7,14 @@ import pytest
 from scipy import stats
 
 from skhuihen.metrics import population_stability_index
-from skhuihen.monitoring._bins import CategoryBins, NumberBins, change_pvalue, stability_index
+from skhuihen.monitoring._bins import (
+    CategoryBins,
+    NumberBins,
+    as_short,
+    change_pvalue,
+    count_texts,
+    stability_index,
+)
 
 
 def test_counts_are_those_of_the_stability_index() -> None:
@@ -35,7 +42,7 @@ def test_a_number_without_values_has_a_bin_for_missing_ones() -> None:
 
 def test_rare_texts_are_not_kept() -> None:
     values = np.array([*["a"] * 60, *["b"] * 30, *["one person"] * 4, None, None], dtype=object)
-    bins = CategoryBins.learn(values)
+    bins = CategoryBins.learn(*count_texts(values))
     assert bins.names == ("a", "b")
     assert bins.counts.tolist() == [60, 30, 4, 2]
     assert "one person" not in str(bins.to_dict())
@@ -70,3 +77,11 @@ def test_pvalues_are_uniform_if_nothing_changes(n: int, level: float) -> None:
     drawn = zip(rng.multinomial(3000, share, 2500), rng.multinomial(n, share, 2500), strict=True)
     found = np.mean([change_pvalue(before, after) < level for before, after in drawn])
     assert abs(found - level) < 4 * np.sqrt(level / 2500)
+
+
+def test_numbers_are_short_but_told_apart() -> None:
+    assert as_short([0.25, 3, 12345.6, -1e-7]) == ["0.25", "3", "12350", "-1e-07"]
+    assert as_short([1_000_001, 1_000_002]) == ["1000001", "1000002"]
+    assert as_short([np.nextafter(1, 2), 1]) == ["1.0000000000000002", "1"]
+    assert as_short([-np.inf, np.inf]) == ["-inf", "inf"]
+    assert as_short([]) == []

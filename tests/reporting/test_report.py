@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, roc_auc_score
@@ -132,9 +133,126 @@ def test_small_groups_are_put_together_and_have_no_figures() -> None:
     assert (groups == "groups of fewer than 30").sum() == 6
     numbers = groups_of(pd.Series(np.arange(200.0)), is_number=True)
     assert list(numbers.remove_unused_categories().categories)[::3] == [
-        "up to 49.75",
-        "above 149.2",
+        "up to 49",
+        "above 149",
     ]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.repeat([1_000_001.0, 1_000_002.0], 40),  # %g would write both as 1e+06
+        1e6 + np.arange(400.0),
+        np.append(np.repeat([np.inf, -np.inf, np.nan, 0.1 + 0.2], 40), np.arange(200.0)),
+        np.repeat([0.1, 0.1 + 1e-16, 0.3], 50),
+        np.append(np.zeros(500), np.arange(100.0)),
+    ],
+)
+def test_groups_of_numbers_are_those_of_their_names(values: np.ndarray) -> None:
+    groups = pd.Series(groups_of(pd.Series(values), is_number=True))
+    before = -np.inf
+    for name in groups.cat.remove_unused_categories().cat.categories:
+        here = values[groups == name]
+        if name == "missing":
+            assert np.isnan(here).all()
+        elif found := re.match(r"(?:above (\S+?))?(?:, )?(?:up to (\S+))?$", name):
+            low, high = found.groups()
+            assert low is None or (here > before).all()
+            assert high is None or float(high) == pytest.approx(here.max(), rel=1e-3)
+            before = here.max()
+        else:
+            assert len(set(here)) == 1
+            assert float(name) == here[0]
+    assert groups.notna().all()
+
+
+def test_groups_may_be_called_like_ours() -> None:
+    texts = pd.Series([*["missing"] * 40, *[None] * 40, *["groups of fewer than 30"] * 40])
+    counts = pd.Series(groups_of(texts, is_number=False)).value_counts()
+    assert counts.to_dict() == {"missing": 80, "groups of fewer than 30": 40}
+
+
+# Times, labels and tables of other kinds.
+
+
+def rows_of(n: int = 400, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    p = rng.uniform(0.1, 0.6, n)
+    return pd.DataFrame(
+        {
+            "applied_at": pd.to_datetime(["2024-01-31 23:59", "2024-02-01 00:00"]).repeat(n // 2),
+            "p": p,
+            "y": (rng.random(n) < p).astype(int),
+        }
+    )
+
+
+@pytest.mark.parametrize("zone", [None, "UTC", "Asia/Shanghai", "America/New_York"])
+def test_a_month_begins_at_midnight_of_its_own_zone(zone: str | None) -> None:
+    X = rows_of()
+    p, y = X.pop("p"), X.pop("y")
+    X["applied_at"] = X["applied_at"].dt.tz_localize(zone)
+    midnight = pd.Timestamp("2024-02-01", tz=zone)
+    cuts: list[Any] = ["2024-02-01", midnight, midnight.to_pydatetime(), None]
+    for reference in cuts:
+        report = risk_report(p, X, y, reference=reference)
+        assert report.by_month["month"].tolist() == ["2024-01", "2024-02"]
+        assert report.by_month["rows"].tolist() == [200, 200]
+        assert report.sample["before"] == "200 applications, 2024-01-31 to 2024-01-31"
+
+
+def test_most_rows_may_have_the_earliest_time() -> None:
+    X = rows_of()
+    X.loc[:299, "applied_at"] = X["applied_at"].min()
+    report = risk_report(X["p"], X[["applied_at"]], X["y"])
+    assert report.sample["before"].startswith("300 applications")
+
+
+def test_a_report_of_scores_alone() -> None:
+    """Without a model, the reference has no scores, and here nothing else either."""
+    X = rows_of()
+    report = risk_report(X["p"], X[["applied_at"]], X["y"], reference=X[["applied_at"]])
+    assert not len(report.stability)
+    assert "none of 0 measures changed" in report.to_html()
+
+
+class Reversed:
+    """Has its labels in falling order."""
+
+    classes_ = np.array(["good", "bad"])
+
+    def predict_proba(self, X: pd.DataFrame) -> Any:
+        return np.column_stack([X["p"], 1 - X["p"]])
+
+
+def test_the_probability_is_that_of_the_greater_label() -> None:
+    X = rows_of()
+    y = np.where(X["y"] == 1, "good", "bad")  # the greater one counts as overdue
+    X = X.drop(columns="y")
+    for report in (risk_report(Reversed(), X, y), risk_report(X["p"], X, y)):
+        assert report.performance["auc"].iloc[0] == pytest.approx(
+            roc_auc_score(y == "good", X["p"])
+        )
+        assert report.sample["overdue"] == (y == "good").sum()
+
+
+@pytest.mark.parametrize("score", [lambda y: np.full(len(y), 0.3), lambda y: 0.2 + 0.6 * y])
+def test_scores_that_are_equal_or_separate(score: Any) -> None:
+    X = rows_of()
+    report = risk_report(score(X["y"]), X[["applied_at"]], X["y"])
+    assert report.calibration[["slope", "slope_low", "slope_high"]].isna().all(axis=None)
+    assert "nan" not in re.sub(r"<img[^>]*>", "", report.to_html()).lower()
+
+
+def test_nobody_has_a_history_later(model: Any, X: pd.DataFrame, bank: Any) -> None:
+    later = X[200:].assign(behaviors=pd.array([[]] * 300, dtype=X["behaviors"].dtype))
+    report = risk_report(model, later, bank.y[200:], reference=X[:200])
+    assert report.behaviors["before"].gt(0).all()
+    assert report.behaviors[["after", "p_value"]].isna().all(axis=None)
+    name = report.behaviors["behavior"].iloc[0]
+    rows = [row for row in pa.array(X["behaviors"][:200]).to_pylist() if row]
+    having = [any(e["operation"] == name for e in row) for row in rows]
+    assert report.behaviors["before"].iloc[0] == np.mean(having)
 
 
 class Whole(HTMLParser):
@@ -216,6 +334,16 @@ def test_errors_say_what_to_do(model: Any, X: pd.DataFrame, bank: Any) -> None:
         risk_report(model, X, y, segments=["branch"])
     with pytest.raises(TypeError, match="Pass a list"):
         risk_report(model, X, y, segments="user__age")
+    with pytest.raises(TypeError, match="id_columns is the text 'user_id'"):
+        risk_report(model, X, y, id_columns="user_id")
+    with pytest.raises(ValueError, match="is a multiple of a period"):
+        risk_report(model, X, y, freq="2M")
+    with pytest.raises(ValueError, match=r"reference='train\.parquet' is no time"):
+        risk_report(model, X, y, reference="train.parquet")
+    with pytest.raises(ValueError, match="has a time zone, and the column 'applied_at' has none"):
+        risk_report(model, X, y, reference="2024-05-01T00:00Z")
+    with pytest.raises(ValueError, match="reference has no column 'user__age'"):
+        risk_report(model.predict_proba(X)[:, 1], X, y, reference=X.drop(columns="user__age"))
     with pytest.raises(ValueError, match="does not divide the applications"):
         risk_report(model, X, y, reference="1999-01-01")
     with pytest.raises(ValueError, match="Pass its name as applied_at"):
