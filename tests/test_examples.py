@@ -342,6 +342,20 @@ def test_the_page_of_learning_is_that_of_the_results_beside_it(contenders, tmp_p
     assert (tmp_path / "learning.md").read_text() == (docs / "learning.md").read_text()
 
 
+def test_the_figures_of_readme_are_those_of_the_results(contenders) -> None:
+    results = ROOT / "docs" / "evidence"
+    table = importlib.import_module("learning").front(results / "learning")
+    text = (ROOT / "README.md").read_text()
+    assert importlib.import_module("tables").markdown(table) in text
+    # What the sentences below the table say about it.
+    bounds = table[["difference", "difference if blended"]].stack()
+    bounds = bounds.str.extract(r"\((.+) to (.+)\)").astype(float)
+    clear = (bounds[0] > 0) | (bounds[1] < 0)
+    assert clear.tolist() == [False, True] + 8 * [False]
+    few = pd.read_csv(results / "few_overdue.csv").query("overdue < 100 and model == 'HUIHEN'")
+    assert few["expected_auc"].mean() < 0.56 < 0.74 < few["best_auc"].min()
+
+
 @pytest.mark.parametrize("name", ["calibration", "few_overdue"])
 def test_the_tables_of_the_user_guide_are_those_of_the_results(contenders, name: str) -> None:
     docs = ROOT / "docs"
