@@ -1,17 +1,20 @@
-"""The blocks of Python on pages run, and print what the pages say; links between pages lead on."""
+"""Pages and notebooks run, and print what they say; links between pages lead somewhere."""
 
 from __future__ import annotations
 
 import contextlib
 import doctest
 import io
+import json
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
 
+from skhuihen.datasets import load_superlender
 from tests.test_package import NearlyEqual
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,6 +26,7 @@ PAGES = [DOCS / "getting_started.md", *sorted((DOCS / "guide").glob("*.md"))]
 WITH_SPARK = DOCS / "guide" / "on_spark.md"
 #: The page on Databricks has no code of its own.
 WITHOUT = DOCS / "guide" / "on_databricks.md"
+NOTEBOOKS = ["from_two_tables", "real_lender"]
 
 
 def run(page: Path, **names: Any) -> None:
@@ -90,12 +94,54 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 def test_readme_names_only_files_that_exist() -> None:
     text = (ROOT / "README.md").read_text()
     # A package index shows this page, so a link to a file of the repository leads nowhere there.
-    assert [link for link in re.findall(r"(?<!!)\[[^]]*\]\(([^)]+)\)", text)] == [
-        "https://arxiv.org/abs/2008.07796"
-    ]
+    links = re.findall(r"(?<!!)\[[^]]*\]\(([^)]+)\)", text)
+    assert links == ["https://arxiv.org/abs/2008.07796"]
     named = re.findall(r"`((?:docs|examples)/[\w/.]+\.\w+|[A-Z_]+\.(?:md|cff))`", text)
     named += [f"docs/guide/{name}" for name in re.findall(r"\(`(\w+\.md)`\)", text)]
     assert len(named) > 30
     for name in named:
         assert (ROOT / name).exists(), name
     assert set(re.findall(r"\(`(\w+\.md)`\)", text)) == {page.name for page in PAGES[1:]}
+
+
+def cells(name: str) -> list[dict[str, Any]]:
+    """Return the cells of code of a notebook."""
+    notebook = json.loads((DOCS / "notebooks" / f"{name}.ipynb").read_text())
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def printed(cell: dict[str, Any]) -> str:
+    """Return what a cell of a notebook printed when it was executed."""
+    texts = (one["text"] for one in cell["outputs"] if one["output_type"] == "stream")
+    return "".join("".join(text) for text in texts)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebooks_print_what_is_stored_in_them(name: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    if name == "real_lender":
+        try:
+            load_superlender()
+        except FileNotFoundError as error:
+            pytest.skip(f"the data of the notebook are absent: {error}")
+    names: dict[str, Any] = {}
+    for cell in cells(name):
+        code = "".join(cell["source"])
+        with contextlib.redirect_stdout(io.StringIO()) as output:
+            exec(compile(code, name, "exec"), names)
+        got, wanted = output.getvalue(), printed(cell)
+        assert NearlyEqual().check_output(wanted, got, FLAGS), f"{code}\nprints\n{got}"
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebooks_were_executed_in_order_and_name_no_machine(name: str) -> None:
+    code = cells(name)
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    streams = [one.get("name") for cell in code for one in cell["outputs"]]
+    assert "stdout" in streams
+    assert "stderr" not in streams  # no warnings
+    text = (DOCS / "notebooks" / f"{name}.ipynb").read_text()
+    pictures = re.sub(r'"image/png": ".*?"', "", text)
+    assert not re.search(r"/(?:home|tmp|root|work|Users|usr|opt)/", pictures)
