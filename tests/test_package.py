@@ -171,7 +171,9 @@ class NearlyEqual(doctest.OutputChecker):
 
 
 @pytest.mark.parametrize(
-    "page", sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("docs/*.md")), ids=lambda page: page.name
+    "page",
+    sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("docs/**/*.md")),
+    ids=lambda page: page.name,
 )
 def test_every_block_of_code_is_closed(page: Path) -> None:
     """An open block swallows the rest of a page, and no doctest sees it."""
