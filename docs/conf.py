@@ -10,9 +10,8 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(HERE))  # site_tools
 
-import site_tools  # noqa: E402
 import skhuihen  # noqa: E402
 
 project = "skhuihen"
@@ -32,11 +31,17 @@ extensions = [
 ]
 root_doc = "docs/index"
 include_patterns = [
-    "docs/**", "CHANGELOG.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "SECURITY.md",
+    "docs/**",
+    "CHANGELOG.md",
+    "CODE_OF_CONDUCT.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
 ]
 # Results that stand beside the figures are offered as files, not as pages.
-exclude_patterns = ["docs/evidence/**", "docs/gallery/**/*.zip", "**/.*"]
-templates_path = ["_templates"]
+exclude_patterns = ["docs/_*", "docs/evidence/**"]
+# A pattern of a table of contents may find nothing.
+suppress_warnings = ["toc.empty_glob"]
+templates_path = [str(HERE / "_templates")]  # not relative: Sphinx looks below the root
 # A name in single backticks becomes a link where it is public, and stays code elsewhere.
 default_role = "py:obj"
 
@@ -58,7 +63,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "examples",
     "gallery_dirs": "docs/gallery",
     "filename_pattern": r"/\d\d_\w+\.py$",
-    "ignore_pattern": r"/(demo|app|log_model|overdue)\.py$",
+    "ignore_pattern": r"^(?!\d\d_)",
     "within_subsection_order": "FileNameSortKey",
     "reset_argv": "site_tools.arguments_of",
     "image_scrapers": ("matplotlib", "site_tools.saved_pictures"),
