@@ -8,7 +8,8 @@ OLDEST ?= $(or $(shell command -v python3.11),$(PYTHON))
 WORKERS ?= 2
 export MPLBACKEND := Agg
 
-.PHONY: demo test test-minimum dist-check lint docs clean-docs bench bench-scale evidence clean
+.PHONY: demo test test-slow test-minimum dist-check lint docs clean-docs bench bench-scale evidence
+.PHONY: clean
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -38,12 +39,19 @@ demo: $(VENV)/.demo
 
 # One torch thread per worker: two workers use two cores. With SCIPY_ARRAY_API no check is skipped.
 # With loadgroup only one worker starts Spark.
-test: $(VENV)/.tests
-	OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --durations 20
+PYTEST := python -m pytest -n $(WORKERS) --dist loadgroup --durations 20
+ON_TWO_CORES := OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1
 
-# The same with the oldest supported versions. Many indexes have that torch with CUDA only, 3 GB.
+test: $(VENV)/.tests
+	$(ON_TWO_CORES) $(BIN)/$(PYTEST) -m "not slow"
+
+# Tests that run pages, examples, evidence, benchmarks, Spark or other processes.
+test-slow: $(VENV)/.tests
+	$(ON_TWO_CORES) $(BIN)/$(PYTEST) -m slow
+
+# Both with the oldest supported versions. Many indexes have that torch with CUDA only, 3 GB.
 test-minimum: $(MINIMUM)/.tests
-	OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 $(MINIMUM)/bin/python -m pytest -n $(WORKERS) --dist loadgroup --durations 20
+	$(ON_TWO_CORES) $(MINIMUM)/bin/$(PYTEST)
 
 # make dist-check                              the wheel, and the whole suite from the sdist
 # make dist-check TESTS=tests/test_package.py  a part of it
