@@ -70,6 +70,7 @@ lint: $(VENV)/.tests
 docs: $(VENV)/.docs
 	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -b html -c docs -d build/doctrees -W --keep-going \
 		$(if $(QUICK),-D plot_gallery=0) . build/site
+	$(BIN)/python docs/check_site.py build/site
 
 clean-docs:
 	rm -rf build/site build/doctrees docs/gallery docs/reference/generated docs/reference/used_in
