@@ -1,6 +1,6 @@
 """Check a built site: links lead somewhere, and nothing is fetched from elsewhere.
 
-    python docs/check_site.py build/site
+python docs/check_site.py build/site
 """
 
 from __future__ import annotations
@@ -48,9 +48,10 @@ def check(folder: Path) -> list[str]:
             if parts.scheme or parts.netloc:
                 continue
             to = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            part = unquote(parts.fragment)
             if not to.is_file():
                 wrong.append(f"{name} links {address}, which does not exist.")
-            elif parts.fragment and to in pages and unquote(parts.fragment) not in pages[to].anchors:
+            elif part and to in pages and part not in pages[to].anchors:
                 wrong.append(f"{name} links {address}, a part that the page does not have.")
     for path in folder.rglob("*.css"):
         text = path.read_text(encoding="utf-8")

@@ -162,13 +162,13 @@ def test_scripts_of_the_gallery_have_titles_and_cells(path: Path) -> None:
 
 def test_what_is_wrong_in_a_site_is_said(tmp_path: Path) -> None:
     check = load_script(DOCS / "check_site.py").check
-    (tmp_path / "a.html").write_text(
-        '<h1 id="top">A</h1><a href="#top">1</a><a href="b.html#part">2</a><a href="https://x">3</a>'
-    )
-    (tmp_path / "b.html").write_text('<p id="part"></p><link href="site.css"><a href="a.html">a</a>')
+    first, second = tmp_path / "a.html", tmp_path / "b.html"
+    links = ("#top", "b.html#part", "https://elsewhere")
+    first.write_text('<h1 id="top">A</h1>' + "".join(f'<a href="{link}">x</a>' for link in links))
+    second.write_text('<p id="part"></p><link href="site.css"><a href="a.html">a</a>')
     (tmp_path / "site.css").write_text("p { background: url(dot.png) }")
     assert check(tmp_path) == []
-    (tmp_path / "b.html").write_text('<script src="https://x/y.js"></script><a href="c.html">c</a>')
+    second.write_text('<script src="https://x/y.js"></script><a href="c.html">c</a>')
     (tmp_path / "site.css").write_text("p { background: url(https://x/dot.png) }")
     assert check(tmp_path) == [
         "a.html links b.html#part, a part that the page does not have.",

@@ -59,7 +59,7 @@ class ModelFileError(ValueError):
     ...     load_model(path)
     ... except ModelFileError as error:
     ...     print(error)
-    '...risk.model' is not a model file: its first bytes are not those of one. Pass a file written...
+    '...risk.model' is not a model file: its first bytes are not those of one. Pass a file ...
     """
 
 
