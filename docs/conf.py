@@ -39,8 +39,6 @@ include_patterns = [
 ]
 # Results that stand beside the figures are offered as files, not as pages.
 exclude_patterns = ["docs/_*", "docs/evidence/**"]
-# A pattern of a table of contents may find nothing.
-suppress_warnings = ["toc.empty_glob"]
 templates_path = [str(HERE / "_templates")]  # not relative: Sphinx looks below the root
 # A name in single backticks becomes a link where it is public, and stays code elsewhere.
 default_role = "py:obj"
@@ -70,14 +68,11 @@ sphinx_gallery_conf = {
     "doc_module": ("skhuihen",),
     "reference_url": {"skhuihen": None},
     "backreferences_dir": "docs/reference/used_in",
-    "prefer_full_module": [],
     # The scripts read a command line, which a notebook does not have.
     "notebook_extensions": set(),
     "download_all_examples": False,
     "remove_config_comments": True,
-    "show_memory": False,
-    "min_reported_time": 0,
-    "matplotlib_animations": False,
+    "write_computation_times": False,  # their page fetches scripts from elsewhere
     "abort_on_example_error": True,
 }
 
