@@ -139,7 +139,7 @@ def test_what_is_published_was_tested() -> None:
         for step in job["steps"]
         if step.get("run", "").startswith("make ")
     }
-    assert {"lint", "test", "test-minimum"} == run <= targets
+    assert {"lint", "test", "test-slow", "test-minimum"} == run <= targets
 
 
 def test_bug_reports_ask_for_versions_and_an_example_without_customers() -> None:
