@@ -1,4 +1,4 @@
-"""The site leaves nothing out: public objects, pages and links. `make docs` builds it."""
+"""The site leaves no public object and no page out. `make docs` builds it and checks its links."""
 
 from __future__ import annotations
 
@@ -89,9 +89,10 @@ def test_each_public_object_has_an_example() -> None:
     for name, thing in public_objects().items():
         if name in has | scorers:
             continue
-        (other,) = re.findall(r"Examples\n *-+\n *See `(?:skhuihen\.)?(\w+)`\.", thing.__doc__)
         assert isinstance(thing, type)
-        assert f"skhuihen.{other}" in has, name
+        assert any(
+            f"skhuihen.{other}" in has for other in re.findall(r"[Ss]ee `(\w+)", thing.__doc__)
+        )
 
 
 def test_the_example_of_the_scorers_runs() -> None:
@@ -118,24 +119,6 @@ def test_each_page_is_in_the_contents_of_the_site() -> None:
         found |= new
         new = {page for other in new for page in in_contents(other)} - found
     assert set(PAGES) - {ROOT / "README.md"} == found
-
-
-def anchors_of(page: Path) -> set[str]:
-    """Return the anchors of headings, as repositories and MyST make them."""
-    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
-    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
-    plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
-    return {heading.strip().replace(" ", "-") for heading in plain}
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
-    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
-        if not link.startswith("https://"):
-            path, _, anchor = link.partition("#")
-            to = page.parent / path if path else page
-            assert to.exists(), link
-            assert not anchor or anchor in anchors_of(to), link
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -124,10 +124,6 @@ class MonitorResult:
         The alarms, with ``month``, ``kind``, ``name``, ``p_value`` and ``says``, a sentence.
     level : float
         A test sounds an alarm if its p-value is below this.
-
-    Examples
-    --------
-    See `Monitor`.
     """
 
     months: pd.DataFrame
