@@ -46,9 +46,11 @@ default_role = "py:obj"
 # Pages in Markdown. Links to a heading are those that repositories show.
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
+highlight_language = "none"  # of blocks that name no language
 
 # The reference: one page for each public object.
 autosummary_generate = True
+toc_object_entries_show_parents = "hide"
 autodoc_typehints = "none"  # types are in the docstrings
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False  # the template shows them
@@ -67,6 +69,7 @@ sphinx_gallery_conf = {
     "image_scrapers": ("matplotlib", "site_tools.saved_pictures"),
     "doc_module": ("skhuihen",),
     "reference_url": {"skhuihen": None},
+    "default_thumb_file": str(HERE / "images" / "printed.png"),
     "backreferences_dir": "docs/reference/used_in",
     # The scripts read a command line, which a notebook does not have.
     "notebook_extensions": set(),
