@@ -3,7 +3,7 @@
 
 Writes two small tables to a folder, as a warehouse would export them, and turns them into a table
 of probabilities. Replace the two paths and the column names with yours. If the two tables name the
-customer differently, pass a pair: by=("customer", "client").
+customer differently, pass a pair: ``by=("customer", "client")``.
 """
 
 from __future__ import annotations
