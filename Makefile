@@ -8,7 +8,8 @@ OLDEST ?= $(or $(shell command -v python3.11),$(PYTHON))
 WORKERS ?= 2
 export MPLBACKEND := Agg
 
-.PHONY: demo test test-slow test-minimum dist-check lint bench bench-scale evidence clean
+.PHONY: demo test test-slow test-minimum dist-check lint docs clean-docs bench bench-scale evidence
+.PHONY: clean
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -19,6 +20,11 @@ $(VENV)/.tests: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[tests]'
 	touch $@ $(VENV)/.demo
+
+$(VENV)/.docs: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	touch $@
 
 $(MINIMUM)/.tests: pyproject.toml constraints-minimum.txt
 	test -x $(MINIMUM)/bin/python || $(OLDEST) -m venv $(MINIMUM)
@@ -58,6 +64,17 @@ lint: $(VENV)/.tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# make docs           the site in build/site; a warning is an error
+# make docs QUICK=1   without running the examples of the gallery
+# An example that has not changed is not run again. make clean-docs forgets them.
+docs: $(VENV)/.docs
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -b html -c docs -d build/doctrees -W --keep-going \
+		$(if $(QUICK),-D plot_gallery=0) . build/site
+	$(BIN)/python docs/check_site.py build/site
+
+clean-docs:
+	rm -rf build/site build/doctrees docs/gallery docs/reference/generated docs/reference/used_in
+
 # Runs all benchmarks one after the other, writes docs/speed.md, and computes the table in
 # docs/scale.md from it. Nothing else should run at the same time.
 bench: $(VENV)/.tests
@@ -79,5 +96,5 @@ evidence: $(VENV)/.tests
 bench-scale: $(VENV)/.tests
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/out_of_memory.py
 
-clean:
+clean: clean-docs
 	rm -rf $(VENV) $(MINIMUM) demo_output

@@ -69,7 +69,7 @@ def test_versions_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert shown["python"].startswith(sys.version.split()[0])
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    of_users = [text for name in set(extras) - {"tests", "bench"} for text in extras[name]]
+    of_users = [text for name in set(extras) - {"tests", "bench", "docs"} for text in extras[name]]
     required = [*project["dependencies"], *of_users]
     assert {Requirement(text).name for text in required} <= set(shown)
 
@@ -94,7 +94,7 @@ def test_every_extra_has_a_user() -> None:
         for path in (ROOT / folder).rglob("*")
         if path.suffix in (".py", ".md")
     ]
-    for extra in set(project["optional-dependencies"]) - {"tests", "bench"}:
+    for extra in set(project["optional-dependencies"]) - {"tests", "bench", "docs"}:
         assert any(f"skhuihen[{extra}]" in text for text in texts), extra
 
 
@@ -113,7 +113,7 @@ def test_lower_bounds_are_the_versions_that_are_tested() -> None:
         pin.name: Version(str(pin.specifier).removeprefix("=="))
         for pin in (Requirement(line.split("#")[0]) for line in lines if "==" in line)
     }
-    of_users = [extras[name] for name in set(extras) - {"tests", "bench"}]
+    of_users = [extras[name] for name in set(extras) - {"tests", "bench", "docs"}]
     assert {Requirement(text).name for text in chain(project["dependencies"], *of_users)} <= set(
         bounds
     )
