@@ -73,7 +73,7 @@ docs: $(VENV)/.docs
 	$(BIN)/python docs/check_site.py build/site
 
 clean-docs:
-	rm -rf build/site build/doctrees docs/gallery docs/reference/generated docs/reference/used_in
+	rm -rf build/site build/doctrees build/gallery docs/gallery docs/reference/generated docs/reference/used_in
 
 # Runs all benchmarks one after the other, writes docs/speed.md, and computes the table in
 # docs/scale.md from it. Nothing else should run at the same time.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,17 @@ from docutils.utils.math import latex2mathml
 from sphinx.application import Sphinx
 from sphinx_gallery.scrapers import figure_rst
 
-#: Where the examples of the gallery write what they save.
-OUTPUT = Path(tempfile.gettempdir()) / "skhuihen_gallery"
+#: Where the examples of the gallery write what they save, relative to them.
+OUTPUT = Path("../build/gallery")
 #: Members that scikit-learn adds to each estimator; its own pages describe them.
 OF_SCIKIT_LEARN = re.compile(r"set_\w+_request|get_metadata_routing")
 
 
 def arguments_of(gallery_conf: dict[str, Any], variables: dict[str, Any]) -> list[str]:
     """Return the command line of an example: a folder for what it saves, which is emptied."""
-    shutil.rmtree(OUTPUT, ignore_errors=True)
-    script = Path(variables["src_file"]).read_text()
+    path = Path(variables["src_file"])
+    shutil.rmtree(path.parent / OUTPUT, ignore_errors=True)
+    script = path.read_text()
     return ["--output", str(OUTPUT)] if '"--output"' in script else []
 
 
@@ -31,7 +31,8 @@ def saved_pictures(
 ) -> str:
     """Show the pictures that a block of an example saved."""
     pictures = []
-    for path in sorted(OUTPUT.glob("*.png")):
+    saved = (Path(block_vars["src_file"]).parent / OUTPUT).glob("*.png")
+    for path in sorted(saved, key=lambda path: path.stat().st_mtime_ns):
         target = next(block_vars["image_path_iterator"])
         shutil.move(path, target)
         pictures.append(target)

@@ -1,14 +1,14 @@
-"""02. Training curves: held-out AUC by epoch, for several settings
+r"""02. Training curves: held-out AUC by epoch, for several settings
 ================================================================
 
 The paper gives no number of epochs, batch size or weight decay. This script draws their effect on a
 simulated bank or on the files of a real lender (``--data``). Use your own applications before you
-choose. The figures in ``docs/choices.md`` come from
+choose. The figures in ``docs/choices.md`` come from::
 
-``python examples/02_training_curves.py --applications 2000 --epochs 50``,
-``python examples/02_training_curves.py --data <folder of SuperLender> --epochs 50`` and
-``python examples/02_training_curves.py --applications 40000 --epochs 30 --settings defaults
-weight_decay=0.001 weight_decay=0``.
+    python examples/02_training_curves.py --applications 2000 --epochs 50
+    python examples/02_training_curves.py --data <folder of SuperLender> --epochs 50
+    python examples/02_training_curves.py --applications 40000 --epochs 30 \
+        --settings defaults weight_decay=0.001 weight_decay=0
 """
 
 from __future__ import annotations
