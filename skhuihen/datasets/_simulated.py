@@ -102,7 +102,8 @@ app late in the month; and a large share of risky products among the investment 
 depending on the credit product applied for. The best possible AUC is {best_auc:.3f}, and
 {profile_auc:.3f} from the profile alone.
 
-{without_label}The effects were planted. If a model finds them, its parts work. These data cannot show whether a
+{without_label}\
+The effects were planted. If a model finds them, its parts work. These data cannot show whether a
 real bank has such effects, or what they are worth.
 """
 

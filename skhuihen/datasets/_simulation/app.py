@@ -456,7 +456,9 @@ def draw_usual_visits(
     first, last = at - _HISTORY_DAYS * DAY, at
     if after:
         first, last = at, at + rng.integers(1, _AFTER_DAYS * DAY, size=len(at))
-    count = np.minimum(rng.poisson(people.per_month[person] * (last - first) / _MONTH), max_sessions)
+    count = np.minimum(
+        rng.poisson(people.per_month[person] * (last - first) / _MONTH), max_sessions
+    )
     return _everyday_visits(
         user, first, last, count, people.appetite[person], people.dryness[person], rng
     )
