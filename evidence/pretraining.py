@@ -217,7 +217,6 @@ class Bank:
             "best_auc": round(expected_auc(truth), 6),
             "seconds": round(time.process_time() - started, 1),
             "pretraining_seconds": round(seconds, 1),
-            "commit": commit_of_code(),
         }
 
 
@@ -301,6 +300,89 @@ def tell(results: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+HEAD = """\
+# Learning before labels, measured
+
+Written by `evidence/pretraining.py`; do not edit by hand. The paper's future work asks whether the
+behaviors of users without a label are of use. `evidence/pretrained.py` trains the part of the
+network that reads behaviors (embeddings, time-aware GRU, habit GRU) on them, without a label, in
+two ways. "Next" predicts the next behavior of a session, the interval before it and its amount,
+and the behaviors of the next session. "Contrast" learns which two parts of a history are of one
+user, as CoLES does. Each history is read up to its own time (`applied_at`).
+
+The banks are simulated, with all mechanisms (`make_loan_data(n_unlabelled=...)`); a user has at
+most {max_sessions} visits before the application. The metric is the expected AUC of applications
+whose true probabilities are known. Each repetition simulates a bank of its own.
+
+* "Behaviors known": vocabulary, topics and scales of numbers are learned from all histories, but no
+  weight of the network.
+* "Tuned", "tuned slowly", "frozen": the networks start from the pre-trained weights, which have the
+  learning rate of the others, a tenth of it, or none.
+* "With vectors": LightGBM sees profile, windows, intervals, topics and the pre-trained vectors
+  (intention, habit and mean intention).
+* "Gain by the weights" is the difference to the same model with "behaviors known", on the same
+  rows, as mean and standard deviation over repetitions. Seconds are processor time.
+"""
+#: The gain of the expected AUC from which pre-training would be worth a public name, and labels.
+WORTH, LABELS = 0.005, 2000
+
+
+def verdict(results: pd.DataFrame) -> str:
+    """Say whether an arm gains enough at the number of labels that decides."""
+    texts = []
+    for keys, of in results[results["size"] == LABELS].groupby(SETTINGS):
+        about = dict(zip(SETTINGS, keys, strict=True))
+        auc = of.pivot_table("expected_auc", "repetition", "arm")
+        ours = [arm for arm in auc if ARMS[arm] and WITHOUT[arm] in auc]
+        others = [arm for arm in auc if not ARMS[arm]]
+        if not ours:
+            continue
+        gains = {arm: (auc[arm] - auc[WITHOUT[arm]]).dropna() for arm in ours}
+        most = max(ours, key=lambda arm: gains[arm].mean())
+        best = auc[others].mean().idxmax()
+        leader = auc[ours].mean().idxmax()
+        texts.append(
+            f"* Bank {about['bank']}, {about['rate']:.1%} overdue, {about['unlabelled']:,} "
+            f'histories without a label, width {about["width"]}: "{most}" gains most by its '
+            f"weights, {gains[most].mean():+.4f}, and it is better in "
+            f"{(gains[most] > 0).sum()} of {len(gains[most])} repetitions. The best pre-trained "
+            f'model, "{leader}", has {auc[leader].mean():.4f}; the best without pre-trained '
+            f'weights, "{best}", has {auc[best].mean():.4f} '
+            f"({(auc[leader] - auc[best]).mean():+.4f})."
+        )
+    return "\n".join(texts)
+
+
+def write_page(folder: Path, page: Path) -> None:
+    """Write the page from the results of a folder."""
+    results, found = (pd.read_csv(folder / f"{name}.csv") for name in ("pretraining", "probes"))
+    table = tell(results).set_index("bank")
+    of_probes = found.pivot_table(
+        index="columns", values=["impulsive", "hesitant", "month_end", "habit"], sort=False
+    ).map("{:.2f}".format)
+    (visits,) = results["max_sessions"].unique()
+    parts = [
+        HEAD.format(max_sessions=visits).rstrip(),
+        f"## At {LABELS:,} labels",
+        f"Pre-training gets a public name if it gains {WORTH} here.",
+        verdict(results),
+        "## All measurements",
+        markdown(table),
+        "## What the vectors know",
+        "How well a ridge regression tells the planted mechanisms of a held-out application from "
+        "these columns, without any label (R2, mean over banks and repetitions). For the habit, "
+        "it is the appetite for risk behind it.",
+        markdown(of_probes),
+        CLOSING.rstrip(),
+    ]
+    page.write_text("\n\n".join(parts) + "\n")
+
+
+CLOSING = """\
+TO BE WRITTEN
+"""
+
+
 def main() -> None:
     """Measure what is lacking, write ``pretraining.csv``, and print the table."""
     parser = argparse.ArgumentParser(
@@ -338,6 +420,7 @@ def measure(arguments: argparse.Namespace) -> None:
     """Measure the missing results, repetition by repetition, so that a run may be stopped."""
     path, of_probes = (arguments.output / f"{n}.csv" for n in ("pretraining", "probes"))
     results = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=KEYS)
+    commit = commit_of_code()
     known = {tuple(map(str, key)) for key in results[KEYS].itertuples(index=False)}
     for repetition, name, unlabelled, width in product(
         range(arguments.repetitions), arguments.bank, arguments.unlabelled, arguments.width
@@ -355,7 +438,7 @@ def measure(arguments: argparse.Namespace) -> None:
         bank = Bank(setting, max(arguments.sizes), arguments.test, arguments.epochs, repetition)
         for size, arm in tqdm(jobs, f"bank {name}, repetition {repetition}", unit="fit"):
             key = dict(zip(KEYS, (*setting, size, repetition, arm), strict=True))
-            line = pd.DataFrame([key | bank.measure(arm, size)])
+            line = pd.DataFrame([key | bank.measure(arm, size) | {"commit": commit}])
             results = line if results.empty else pd.concat([results, line])
             results.sort_values(KEYS, kind="stable").to_csv(path, index=False)
         found = probes(bank, list(bank._vectors)).assign(**setting._asdict(), repetition=repetition)
