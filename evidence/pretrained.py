@@ -200,9 +200,9 @@ class NextBehavior(nn.Module):
     ) -> None:
         super().__init__()
         self.numbers = list(numbers)
-        self.behavior = nn.Linear(intention_dim + habit_dim, n_behaviors + 1)
-        self.number = nn.Linear(intention_dim + habit_dim, len(self.numbers))
-        self.session = nn.Linear(habit_dim, n_behaviors + 1)
+        self.behavior = nn.utils.skip_init(nn.Linear, intention_dim + habit_dim, n_behaviors + 1)
+        self.number = nn.utils.skip_init(nn.Linear, intention_dim + habit_dim, len(self.numbers))
+        self.session = nn.utils.skip_init(nn.Linear, habit_dim, n_behaviors + 1)
 
     def epoch(
         self,
