@@ -389,8 +389,8 @@ class Vectors(TransformerMixin, BaseEstimator):
         dataset = without_profile(encode(X, self.pretrained.encoder))
         with torch.inference_mode():
             parts = [
-                vectors(module, dataset.__getitems__(range(start, min(start + 256, len(X))))[0])
-                for start in range(0, len(X), 256)
+                vectors(module, dataset.__getitems__(rows)[0])
+                for rows in np.array_split(np.arange(len(X)), -(-len(X) // SCORING_BATCH))
             ]
         return torch.cat(parts).numpy()
 
@@ -435,25 +435,47 @@ class PretrainedBehaviorsStart:
 class FineTuned(HUIHENClassifier):
     """A `HUIHENClassifier` with what was learned without labels.
 
-    `learned` is the encoder of behaviors, the pre-trained network or None, and the rate of its
-    weights. It is set by `use`, because this is not a parameter of the package.
+    What was learned is set by `use`, because it is not a parameter of the package; so a clone does
+    not have it.
     """
 
-    learned: tuple[ApplicationEncoder, HUIHEN | None, float]
-
     def use(
-        self, encoder: ApplicationEncoder, module: HUIHEN | None = None, lr: float = 1.0
+        self,
+        encoder: ApplicationEncoder,
+        module: HUIHEN | None = None,
+        lr: float = 1.0,
+        *,
+        teach: bool = False,
     ) -> FineTuned:
-        """Set what was learned."""
-        self.learned = (encoder, module, lr)
+        """Set what was learned.
+
+        Parameters
+        ----------
+        encoder : ApplicationEncoder
+            Of the behaviors.
+        module : HUIHEN, default=None
+            The pre-trained network; None starts from random weights.
+        lr : float, default=1.0
+            Learning rate of the pre-trained weights, in multiples of that of new weights.
+        teach : bool, default=False
+            The trees that teach the networks see the vectors too.
+        """
+        self.encoder, self.module, self.pretrained_lr, self.teach = encoder, module, lr, teach
         return self
 
     def _set_up(self, frame: pd.DataFrame, *args: Any) -> tuple[Any, Any, Any]:
         """Encode behaviors as in pre-training, and start from its weights."""
         dataset, start, _ = super()._set_up(frame, *args)
-        known, module, lr = self.learned
         for name in OF_BEHAVIORS:
-            setattr(self._encoder, name, getattr(known, name))
+            setattr(self._encoder, name, getattr(self.encoder, name))
         behaviors = self._encoder.read(frame)
         dataset = self._encoder.dataset(frame, behaviors, dataset.y, dataset.weight)
-        return dataset, PretrainedBehaviorsStart(start, module, lr), None
+        return dataset, PretrainedBehaviorsStart(start, self.module, self.pretrained_lr), None
+
+    def _find_teacher(self, dataset: Any, frame: pd.DataFrame, *args: Any) -> Any:
+        """Let the trees see the vectors."""
+        teacher = super()._find_teacher(dataset, frame, *args)
+        if self.teach and self.module is not None and teacher is not None:
+            known = Vectors(Pretrained(self.encoder, self.module)).transform(frame)
+            teacher.columns = np.hstack([teacher.columns, known])
+        return teacher

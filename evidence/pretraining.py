@@ -63,7 +63,7 @@ TREES, TREES_KNOWN = "LightGBM", "LightGBM, behaviors known"
 #: Names of what was pre-trained, and the losses of each.
 TRAINED = {"contrast": ("contrast",), "next": ("next",), "both": ("contrast", "next")}
 #: The rate of the pre-trained weights, in multiples of that of new ones.
-RATES = {"tuned": 1.0, "tuned slowly": 0.1, "frozen": 0.0}
+RATES = {"tuned": 1.0, "tuned slowly": 0.1, "frozen": 0.0, "tuned and taught": 1.0}
 ARMS = {
     **dict.fromkeys((TREES, TREES_KNOWN, PLAIN, KNOWN), ""),
     **{f"HUIHEN, {how}, {loss}": loss for loss in TRAINED for how in RATES},
@@ -178,7 +178,9 @@ class Bank:
                 model.use(self.encoder)
             else:
                 how = arm.split(", ")[1]
-                model.use(self.encoder, self.trained(ARMS[arm]).module, RATES[how])
+                model.use(
+                    self.encoder, self.trained(ARMS[arm]).module, RATES[how], teach="taught" in how
+                )
             model.fit(self.sessions[:size], self.y[:size])
             return model.predict_proba(self.sessions[self.n_train :])[:, 1]
         parts = [
@@ -317,7 +319,8 @@ whose true probabilities are known. Each repetition simulates a bank of its own.
 * "Behaviors known": vocabulary, topics and scales of numbers are learned from all histories, but no
   weight of the network.
 * "Tuned", "tuned slowly", "frozen": the networks start from the pre-trained weights, which have the
-  learning rate of the others, a tenth of it, or none.
+  learning rate of the others, a tenth of it, or none. With "taught", the trees that teach the
+  networks see the pre-trained vectors too.
 * "With vectors": LightGBM sees profile, windows, intervals, topics and the pre-trained vectors
   (intention, habit and mean intention).
 * "Gain by the weights" is the difference to the same model with "behaviors known", on the same
