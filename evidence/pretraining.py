@@ -73,7 +73,7 @@ ARMS = {
 USUAL = [*(TREES, TREES_KNOWN, PLAIN, KNOWN), *(n for n in ARMS if n.endswith("contrast"))]
 #: An arm is compared with the same model without pre-trained weights.
 WITHOUT = {name: KNOWN if name.startswith("HUIHEN") else TREES_KNOWN for name in ARMS}
-SETTINGS = ["bank", "rate", "max_sessions", "unlabelled", "width", "networks"]
+SETTINGS = ["bank", "rate", "max_sessions", "unlabelled", "epochs", "width", "networks"]
 KEYS = [*SETTINGS, "size", "repetition", "arm"]
 DAYS = ("2D", "21D", "60D")
 
@@ -89,6 +89,7 @@ class Setting(NamedTuple):
     rate: float
     max_sessions: int
     unlabelled: int
+    epochs: int
     width: int
     networks: int
 
@@ -101,12 +102,10 @@ class Bank:
     setting : Setting
     n_train, n_test : int
         Applications to learn from, and to score.
-    epochs : int
-        Of pre-training.
     seed : int
     """
 
-    def __init__(self, setting: Setting, n_train: int, n_test: int, epochs: int, seed: int) -> None:
+    def __init__(self, setting: Setting, n_train: int, n_test: int, seed: int) -> None:
         data = make_loan_data(
             n_train + n_test,
             0,
@@ -117,7 +116,7 @@ class Bank:
             random_state=seed,
         )
         order = np.random.default_rng(seed).permutation(n_train + n_test)
-        self.setting, self.epochs, self.seed = setting, epochs, seed
+        self.setting, self.seed = setting, seed
         self.n_train = n_train
         self.y, self.probability = data.y[order], data.probability[order]
         self.effects = data.effects.iloc[order].reset_index(drop=True)
@@ -151,7 +150,7 @@ class Bank:
                 self.histories,
                 losses=TRAINED[loss],
                 width=self.setting.width,
-                max_epochs=self.epochs,
+                max_epochs=self.setting.epochs,
                 random_state=self.seed,
                 encoder=self.encoder,
             )
@@ -283,6 +282,7 @@ def tell(results: pd.DataFrame) -> pd.DataFrame:
                 {
                     "bank": f"{about['bank']}, {about['rate']:.1%} overdue",
                     "histories without a label": f"{about['unlabelled']:,}",
+                    "epochs": about["epochs"],
                     "width": about["width"],
                     "networks": about["networks"],
                     "labels": f"{about['size']:,}",
@@ -429,7 +429,10 @@ def measure(arguments: argparse.Namespace) -> None:
         range(arguments.repetitions), arguments.bank, arguments.unlabelled, arguments.width
     ):
         rate = arguments.rate or round(RATES_OF_BANKS[name], 4)
-        setting = Setting(name, rate, arguments.max_sessions, unlabelled, width, arguments.networks)
+        setting = Setting(
+            *(name, rate, arguments.max_sessions, unlabelled),
+            *(arguments.epochs, width, arguments.networks),
+        )
         jobs = [
             (size, arm)
             for arm in arguments.arms
@@ -438,7 +441,7 @@ def measure(arguments: argparse.Namespace) -> None:
         ]
         if not jobs:
             continue
-        bank = Bank(setting, max(arguments.sizes), arguments.test, arguments.epochs, repetition)
+        bank = Bank(setting, max(arguments.sizes), arguments.test, repetition)
         for size, arm in tqdm(jobs, f"bank {name}, repetition {repetition}", unit="fit"):
             key = dict(zip(KEYS, (*setting, size, repetition, arm), strict=True))
             line = pd.DataFrame([key | bank.measure(arm, size) | {"commit": commit}])
