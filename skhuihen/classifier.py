@@ -118,9 +118,10 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         ``ProfileEncoder()``.
     id_columns : sequence of str, default=("user_id", "application_id")
         Columns that never count as profile. Those that X does not have are ignored. The first one
-        with repeated values identifies the user. All rows of a user are then held out together, in
-        `fit`, for early stopping and in the folds of `base_estimator` and `teacher`, because a
-        network recognizes a history that it has seen.
+        with repeated values identifies the user; if none has, the keys by which `attach_behaviors`
+        joined X do. All rows of a user are then held out together, in `fit`, for early stopping and
+        in the folds of `base_estimator` and `teacher`, because a network recognizes a history that
+        it has seen.
     dropout : float, default=0.6
         Dropout rate after each hidden UPI layer.
     event_numbers : "auto", sequence of str or None, default="auto"

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 
 from skhuihen._compat import group_folds
+from skhuihen._events.frames import joined_by
 
 #: For messages: rows of one user stay together.
 TOGETHER = (
-    "All applications of a user stay together; the user is identified by a column of id_columns."
+    "All applications of a user stay together; the user is identified by a column of id_columns, "
+    "or by the keys of attach_behaviors."
 )
 
 
@@ -26,7 +28,8 @@ def users_of(frame: pd.DataFrame, id_columns: Sequence[str]) -> NDArray[np.int64
     """Return a number for the user of each row, if some users have several rows.
 
     The column is the first of `id_columns` with a repeated value and at least two different
-    values. Each missing value counts as a separate user.
+    values. If there is none, users are the keys that `attach_behaviors` joined by, together. Each
+    missing value counts as a separate user.
 
     Parameters
     ----------
@@ -55,7 +58,14 @@ def users_of(frame: pd.DataFrame, id_columns: Sequence[str]) -> NDArray[np.int64
         users[missing] = len(known) + np.arange(missing.sum())
         if 1 < len(known) + missing.sum() < len(frame):
             return users
-    return None
+    keys = joined_by(frame)
+    if not keys or not {*keys} <= {*frame.columns}:
+        return None
+    of_keys = np.zeros(len(frame), np.int64)
+    missing = frame[keys].isna().any(axis=1).to_numpy()
+    of_keys[~missing] = frame[~missing].groupby(keys, sort=False, observed=True).ngroup()
+    of_keys[missing] = len(frame) + np.arange(missing.sum())
+    return of_keys if 1 < len(np.unique(of_keys)) < len(frame) else None
 
 
 def n_of_rarest(y: NDArray[Any], users: NDArray[np.int64] | None = None) -> int:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, Options, validate_params
 from tqdm.auto import tqdm
 
-from skhuihen._events.frames import as_frame, is_table
+from skhuihen._events.frames import as_frame, is_table, joined_by
 from skhuihen._events.nested import is_nested
 from skhuihen.inspection._explanation import Explanation
 from skhuihen.inspection._plan import Plan, make_plan
@@ -99,7 +99,8 @@ def explain(
         The column with the application's time; events at or after it are cut off. Pass None to
         disable the cut.
     id_columns : sequence of str, default=("user_id", "application_id")
-        Columns that are not players and do not change. The same applies to times.
+        Columns that are not players and do not change. The same applies to times, and to the keys
+        by which `attach_behaviors` joined ``X``.
     verbose : int, default=0
         1 shows a progress bar.
 
@@ -165,7 +166,8 @@ def explain(
     prepared = frame
     for step in steps:
         prepared = step.transform(prepared)
-    fixed = [*np.asarray(id_columns, dtype=object).tolist(), *([applied_at] if applied_at else [])]
+    ids = [*np.asarray(id_columns, dtype=object).tolist(), *joined_by(frame)]
+    fixed = [*ids, *([applied_at] if applied_at else [])]
     fields = find_fields(prepared, behaviors, fixed, _own_fields(rest))
     columns = [name for names in fields.values() for name in names]
     if not columns and behaviors not in prepared.columns:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from skhuihen._events.as_of import read_as_of
 from skhuihen._events.behaviors import Behaviors
+from skhuihen._events.frames import joined_by
 from skhuihen._tables.times import application_times
 from skhuihen.monitoring._bins import Bins, CategoryBins, NumberBins, as_values, count_texts
 from skhuihen.preprocessing import BehaviorAbstractor
@@ -60,7 +61,7 @@ class Columns:
                 f"X has no column {applied_at!r} with the time of the application; it has "
                 f"{list(frame.columns)}. Pass its name as applied_at=..."
             )
-        left_out = {*not_profile, applied_at, behaviors}
+        left_out = {*not_profile, *joined_by(frame), applied_at, behaviors}
         values = [
             name
             for name, kind in kinds_of(frame).items()

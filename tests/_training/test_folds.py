@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, StratifiedKFold
 from sklearn.neighbors import KNeighborsClassifier
 
-from skhuihen import HUIHENClassifier
+from skhuihen import HUIHENClassifier, attach_behaviors
 from skhuihen._companions.blending import fit_base
 from skhuihen._companions.cross_fitting import cross_fit
 from skhuihen._training.folds import folds, hold_out, n_of_rarest, users_of
@@ -49,6 +49,33 @@ def test_the_first_column_that_repeats_names_the_user() -> None:
     assert users_of(frame.drop(columns="user_id"), IDS) is None
     assert users_of(frame.assign(user_id=7), IDS) is None, "one value tells no one apart"
     assert users_of(frame.iloc[:2], IDS) is None
+
+
+def test_without_such_a_column_the_keys_of_the_join_name_the_user() -> None:
+    applications = pd.DataFrame(
+        {
+            "bank": ["x", "x", "y", "y", "x", None],
+            "customer": [1, 2, 1, 1, 1, 1],
+            "applied_at": pd.date_range("2024-05-01", periods=6),
+        }
+    )
+    events = pd.DataFrame(
+        {"bank": "x", "client": [1], "time": pd.to_datetime(["2024-04-30"]), "operation": "login"}
+    )
+    keyed = attach_behaviors(applications[:5], events, by=["bank", ("customer", "client")])
+    users = users_of(keyed, IDS)
+    assert users is not None
+    assert users.tolist() == [0, 1, 2, 2, 0]
+    assert users_of(keyed.assign(user_id=[1, 2, 3, 4, 4]), IDS).tolist() == [0, 1, 2, 3, 3]
+    assert users_of(keyed.drop(columns="bank"), IDS) is None
+    assert users_of(keyed[:3], IDS) is None
+    kept = keyed.attrs
+    missing = pd.concat([keyed, applications[5:]], ignore_index=True)
+    missing.attrs = kept
+    users = users_of(missing, IDS)
+    assert users is not None
+    assert users[:5].tolist() == [0, 1, 2, 2, 0]
+    assert users[5] not in users[:5], "a missing value is a user of its own"
 
 
 @pytest.mark.parametrize("dtype", [object, "Int64", "int64[pyarrow]", "category", "string"])
