@@ -8,7 +8,8 @@ OLDEST ?= $(or $(shell command -v python3.11),$(PYTHON))
 WORKERS ?= 2
 export MPLBACKEND := Agg
 
-.PHONY: demo test test-minimum dist-check lint bench bench-scale evidence clean
+.PHONY: demo test test-slow test-minimum dist-check lint docs clean-docs bench bench-scale evidence
+.PHONY: clean
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -19,6 +20,11 @@ $(VENV)/.tests: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[tests]'
 	touch $@ $(VENV)/.demo
+
+$(VENV)/.docs: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	touch $@
 
 $(MINIMUM)/.tests: pyproject.toml constraints-minimum.txt
 	test -x $(MINIMUM)/bin/python || $(OLDEST) -m venv $(MINIMUM)
@@ -33,12 +39,19 @@ demo: $(VENV)/.demo
 
 # One torch thread per worker: two workers use two cores. With SCIPY_ARRAY_API no check is skipped.
 # With loadgroup only one worker starts Spark.
-test: $(VENV)/.tests
-	OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --durations 20
+PYTEST := python -m pytest -n $(WORKERS) --dist loadgroup --durations 20
+ON_TWO_CORES := OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1
 
-# The same with the oldest supported versions. Many indexes have that torch with CUDA only, 3 GB.
+test: $(VENV)/.tests
+	$(ON_TWO_CORES) $(BIN)/$(PYTEST) -m "not slow"
+
+# Tests that run pages, examples, evidence, benchmarks, Spark or other processes.
+test-slow: $(VENV)/.tests
+	$(ON_TWO_CORES) $(BIN)/$(PYTEST) -m slow
+
+# Both with the oldest supported versions. Many indexes have that torch with CUDA only, 3 GB.
 test-minimum: $(MINIMUM)/.tests
-	OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 $(MINIMUM)/bin/python -m pytest -n $(WORKERS) --dist loadgroup --durations 20
+	$(ON_TWO_CORES) $(MINIMUM)/bin/$(PYTEST)
 
 # make dist-check                              the wheel, and the whole suite from the sdist
 # make dist-check TESTS=tests/test_package.py  a part of it
@@ -50,6 +63,17 @@ lint: $(VENV)/.tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# make docs           the site in build/site; a warning is an error
+# make docs QUICK=1   without running the examples of the gallery
+# An example that has not changed is not run again. make clean-docs forgets them.
+docs: $(VENV)/.docs
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -b html -c docs -d build/doctrees -W --keep-going \
+		$(if $(QUICK),-D plot_gallery=0) . build/site
+	$(BIN)/python docs/check_site.py build/site
+
+clean-docs:
+	rm -rf build/site build/doctrees build/gallery docs/gallery docs/reference/generated docs/reference/used_in
 
 # Runs all benchmarks one after the other, writes docs/speed.md, and computes the table in
 # docs/scale.md from it. Nothing else should run at the same time.
@@ -72,5 +96,5 @@ evidence: $(VENV)/.tests
 bench-scale: $(VENV)/.tests
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/out_of_memory.py
 
-clean:
+clean: clean-docs
 	rm -rf $(VENV) $(MINIMUM) demo_output

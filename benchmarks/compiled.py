@@ -1,6 +1,6 @@
 """Whether a compiled kernel would be worth it: the scan of sessions in numba, beside ours.
 
-Needs numba (``pip install numba``), which the package does not. Measured are the steps of all
+Measured are the steps of all
 sessions forward, by `skhuihen.network.fused.scan` and by the same loop compiled, checked to be
 equal, and the matrix products of these steps, which torch takes from a tuned library.
 """

@@ -10,7 +10,6 @@ import argparse
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 from measuring import describe_machine
@@ -81,9 +80,6 @@ def main() -> None:
     arguments = parser.parse_args()
     parts = [HEAD.format(machine=describe_machine())]
     for script, full, quick, tables in RUNS:
-        if script == "compiled.py" and find_spec("numba") is None:
-            parts.append("No compiled kernel was measured: numba is not installed.\n")
-            continue
         if arguments.only is None or script in arguments.only:
             chosen = quick if arguments.quick else full
             command = [sys.executable, str(HERE / script), *chosen]

@@ -41,6 +41,30 @@ TABLE = Table(
     repetitions=3,
     reference=DEFAULT,
 )
+#: The table of README: data set, the model that HUIHEN is compared with, what that model is
+#: called there, and the form of HUIHEN that is blended with it.
+FRONT = [
+    (
+        *("superlender", "LightGBM, profile + windows + intervals, 150 trees"),
+        *("LightGBM, windows", "HUIHEN, default, on LightGBM"),
+    ),
+    (
+        *("superlender", EXPERT, "LightGBM, an expert's features"),
+        "HUIHEN, default, by and on an expert's trees",
+    ),
+    (
+        *("bpic2012", "LightGBM, profile + windows + intervals, 150 trees"),
+        *("LightGBM, windows", "HUIHEN, default, on LightGBM"),
+    ),
+    (
+        *("uci", "LightGBM, profile + windows + intervals, 150 trees"),
+        *("LightGBM, windows", "HUIHEN, default, on LightGBM"),
+    ),
+    (
+        *("bank_b", OLD, "LightGBM, windows, topics, old rows"),
+        "HUIHEN, default, on LightGBM with topics, old and new",
+    ),
+]
 HEAD = """\
 # How HUIHEN learns today
 
@@ -76,6 +100,24 @@ def glance(folder: Path) -> pd.DataFrame:
             )
         rows[NAMES[name]] = row | {"folds": str(counts.max())}
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def front(folder: Path) -> pd.DataFrame:
+    """Return the table of README: HUIHEN beside the models that risk teams use, and the times."""
+    rows = []
+    for name, other, called, blended in FRONT:
+        results = pd.read_csv(folder / f"{name}.csv")
+        auc = results.groupby("contender")["auc"].mean()
+        seconds = results.groupby("contender")["seconds"].median()
+        row = {"data": NAMES[name], "compared with": called, "its AUC": f"{auc[other]:.3f}"}
+        row["AUC of HUIHEN"] = f"{auc[DEFAULT]:.3f}"
+        for title, form in (("difference", DEFAULT), ("difference if blended", blended)):
+            gain = TABLE.gain(folder, name, form, other, results)
+            row[title] = "{gain:+.3f} ({low:+.3f} to {high:+.3f})".format(**gain)
+        times = [f"{s:.1f}" if s < 1 else f"{s:.0f}" for s in seconds[[DEFAULT, other]]]
+        row["seconds to fit: HUIHEN, other"] = ", ".join(times)
+        rows.append(row)
+    return pd.DataFrame(rows).set_index("data")
 
 
 def write_page(folder: Path, page: Path) -> None:

@@ -1,6 +1,7 @@
-"""Write ``docs/evidence.md`` and its pictures from the results in a folder, without measuring.
+"""Write the pages of evidence and their pictures from the results in a folder, without measuring.
 
-All numbers and verdicts on the page are computed from the results.
+``evidence.md`` answers questions in plain words (see `plain`), and ``evidence_tables.md`` has all
+tables. All numbers and verdicts are computed from the results.
 
     python evidence/page.py
     python evidence/page.py --results another_run --docs another_run/page
@@ -18,6 +19,7 @@ import figure6
 import mechanisms
 import merging
 import pandas as pd
+import plain
 import planted
 import real_data
 import table2
@@ -55,7 +57,7 @@ RIVALS = [name for name in (*BASELINES, *LEFT_OUT) if name != STACKED]
 ALPHA = 0.05
 
 HEAD = f"""\
-# Evidence
+# Evidence: all tables
 
 Written by `make evidence` (`evidence/run.py`) from the results in `docs/evidence/`; do not edit
 by hand. `make evidence RESULTS=<a new folder>` measures everything again and writes its results
@@ -67,6 +69,7 @@ stopping. They were measured before numbers of the profile were encoded as piece
 columns, and before the merging of operations weighed their names and their use together.
 "HUIHEN, one cycle" is trained as the current default, but without a teacher. The current default
 has [its own page](learning.md), where it is compared with models on the current statistics.
+[Evidence](evidence.md) says in plain words what follows from all of them.
 
 The claim to test is that HUIHEN beats the models that risk teams use today. The paper compares
 HUIHEN with models of the profile alone. These tables have the same contenders and add those that
@@ -259,18 +262,21 @@ def absent(results: Path) -> list[str]:
 
 
 def write(results: Path, docs: Path) -> None:
-    """Write the page and its pictures, and the summaries of the tables."""
+    """Write both pages and their pictures, and the summaries of the tables."""
     (docs / "images").mkdir(parents=True, exist_ok=True)
+    (docs / "evidence_tables.md").write_text(compose_tables(results))
     (docs / "evidence.md").write_text(compose(results))
     for name, figure in draw(results).items():
         figure.savefig(docs / "images" / f"evidence_{name}.png", dpi=100)
 
 
 def draw(results: Path) -> dict[str, Figure]:
-    """Return the pictures of the page by name."""
+    """Return the pictures of the pages by name."""
     figures = {
         table.name: table.draw(results) for table in TABLES if not table.summarize(results).empty
     }
+    if (results / "learning").is_dir():
+        figures["learning"] = plain.draw(results)
     if len(table6.read(results)):
         figures["table6"] = table6.draw(results)
     if (results / figure6.RESULTS).exists():
@@ -279,7 +285,12 @@ def draw(results: Path) -> dict[str, Figure]:
 
 
 def compose(results: Path) -> str:
-    """Return the text of the page, and write the summaries of the tables."""
+    """Return the text of the page in plain words."""
+    return plain.tell(results, glance(results))
+
+
+def compose_tables(results: Path) -> str:
+    """Return the text of the page of all tables, and write their summaries."""
     summaries = {table.name: table.summarize(results) for table in TABLES}
     versions = {
         "; ".join(f"{key} {value}" for key, value in read_about(results, name)["versions"].items())
@@ -318,12 +329,12 @@ def _picture(name: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the page."""
+    """Write the pages."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--results", type=Path, default=DOCS / "evidence")
-    parser.add_argument("--docs", type=Path, default=DOCS, help="folder for evidence.md")
+    parser.add_argument("--docs", type=Path, default=DOCS, help="folder for the pages")
     parsed = parser.parse_args(arguments)
     write(parsed.results, parsed.docs)
 

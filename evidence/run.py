@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add(
         "--docs",
         type=Path,
-        help="folder for evidence.md; default: docs, or the folder of the results",
+        help="folder for the pages; default: docs, or the folder of the results",
     )
     add("--parts", nargs="+", choices=parts, default=parts, metavar="PART", help=", ".join(parts))
     names = list(NAMES)
@@ -128,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             except FileNotFoundError as error:
                 print(f"Not measured: {error}")
     page.write(results, docs)
-    print(f"\nWrote {docs / 'evidence.md'}")
+    print(f"\nWrote {docs / 'evidence.md'} and {docs / 'evidence_tables.md'}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""01. From two files of your own to overdue probabilities.
+"""01. From two files of your own to overdue probabilities
+=======================================================
 
 Writes two small tables to a folder, as a warehouse would export them, and turns them into a table
 of probabilities. Replace the two paths and the column names with yours. If the two tables name the
-customer differently, pass a pair: by=("customer", "client").
+customer differently, pass a pair: ``by=("customer", "client")``.
 """
 
 from __future__ import annotations
@@ -19,10 +20,15 @@ from skhuihen import BehaviorAbstractor, HUIHENClassifier, Sessionizer, attach_b
 from skhuihen.datasets import make_loan_data
 from skhuihen.metrics import ks_score, lift_table
 
-parser = argparse.ArgumentParser(description=__doc__)
+parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+)
 parser.add_argument("--applications", type=int, default=1000, help="size of the simulated bank")
 arguments = parser.parse_args()
 
+# %%
+# Two files, and one row per application
+# --------------------------------------
 with tempfile.TemporaryDirectory() as folder:
     # What your warehouse exports: applications with their outcome, and app events.
     bank = make_loan_data(n_new=arguments.applications, n_old=0, overdue_rate=0.2, random_state=0)
@@ -30,7 +36,7 @@ with tempfile.TemporaryDirectory() as folder:
     exported.to_parquet(Path(folder) / "applications.parquet")
     bank.events.to_parquet(Path(folder) / "events.parquet")
 
-    # 1. One row per application, with the events before it nested inside.
+    # One row per application, with the events before it nested inside.
     applications = pd.read_parquet(Path(folder) / "applications.parquet")
     y = applications.pop("overdue")
     X, report = attach_behaviors(
@@ -44,9 +50,12 @@ with tempfile.TemporaryDirectory() as folder:
     )
 print(report.to_string(), "\n")
 
-# 2. Behaviors, sessions, network. The columns in `by`, `user_id` and `application_id` are never
-# profile. Name other identifiers in id_columns. If X was another kind of table in between, such as
-# polars, name all of them: HUIHENClassifier(id_columns=["customer", "contract"]).
+# %%
+# Behaviors, sessions, network
+# ----------------------------
+# The columns in ``by``, ``user_id`` and ``application_id`` are never profile. Name other
+# identifiers in ``id_columns``. If X was another kind of table in between, such as polars, name all
+# of them: ``HUIHENClassifier(id_columns=["customer", "contract"])``.
 model = make_pipeline(
     BehaviorAbstractor(),
     Sessionizer(session_gap="1h"),
@@ -55,7 +64,9 @@ model = make_pipeline(
 X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
 model.fit(X_train, y_train)
 
-# 3. Probabilities, and how good they are on held-out applications.
+# %%
+# Probabilities, and how good they are on held-out applications
+# -------------------------------------------------------------
 probability = model.predict_proba(X_test)[:, 1]
 result = X_test[["application_id", "user_id"]].assign(overdue_probability=probability)
 print(result.sort_values("overdue_probability", ascending=False).head().to_string(index=False))

@@ -1,13 +1,14 @@
-"""02. Training curves: held-out AUC by epoch, for several settings.
+r"""02. Training curves: held-out AUC by epoch, for several settings
+================================================================
 
 The paper gives no number of epochs, batch size or weight decay. This script draws their effect on a
 simulated bank or on the files of a real lender (``--data``). Use your own applications before you
-choose. The figures in ``docs/choices.md`` come from
+choose. The figures in ``docs/choices.md`` come from::
 
-``python examples/02_training_curves.py --applications 2000 --epochs 50``,
-``python examples/02_training_curves.py --data <folder of SuperLender> --epochs 50`` and
-``python examples/02_training_curves.py --applications 40000 --epochs 30 --settings defaults
-weight_decay=0.001 weight_decay=0``.
+    python examples/02_training_curves.py --applications 2000 --epochs 50
+    python examples/02_training_curves.py --data <folder of SuperLender> --epochs 50
+    python examples/02_training_curves.py --applications 40000 --epochs 30 \
+        --settings defaults weight_decay=0.001 weight_decay=0
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ SETTINGS: dict[str, dict] = {
     "log_interval=False": {"net_params": {"module__log_interval": False}},
 }
 
-parser = argparse.ArgumentParser(description=__doc__)
+parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+)
 parser.add_argument("--data", help="folder of the SuperLender files; default: simulate a bank")
 parser.add_argument("--applications", type=int, default=500, help="size of the simulated bank")
 parser.add_argument("--epochs", type=int, default=8)
@@ -48,11 +51,14 @@ else:
 X = attach_behaviors(data.applications, data.events)
 X = make_pipeline(BehaviorAbstractor(), sessionizer).fit_transform(X)
 
+# %%
+# One curve for each setting
+# --------------------------
+# Half of the rows are held out to make the curves steady, and training never stops early.
 figure = Figure(figsize=(8, 5), layout="constrained")
 ax = figure.subplots()
 rows = {}
 for name in arguments.settings:
-    # Half of the rows are held out to make the curves steady; training never stops early.
     model = HUIHENClassifier(
         max_epochs=arguments.epochs,
         n_estimators=1,

@@ -1,4 +1,5 @@
-"""03. The simulated bank next to the log of a real bank's app.
+"""03. The simulated bank next to the log of a real bank's app
+===========================================================
 
 Prints what is planted in `make_loan_data` and compares its timing with the app log of China
 Merchants Bank's FinTech contest of 2020: 95,669 page views in one month. The real figures are
@@ -133,7 +134,9 @@ def score_profile(bank) -> list[tuple[float, float]]:
     return aucs
 
 
-parser = argparse.ArgumentParser(description=__doc__)
+parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+)
 parser.add_argument("--bank", choices=["A", "B"], default="A")
 parser.add_argument("--applications", type=int, default=2000, help="size of the simulated bank")
 parser.add_argument("--table-1", action="store_true", help="the paper's sizes, and profile models")
@@ -142,7 +145,10 @@ parser.add_argument("--data", default=os.environ.get("SKHUIHEN_DATA"), help="the
 parser.add_argument("--output", type=Path, default=Path("demo_output"))
 arguments = parser.parse_args()
 
-# 1. A bank, and what is planted in it: the spread of each mechanism's part of the log-odds.
+# %%
+# A bank, and what is planted in it
+# ---------------------------------
+# The spread of each mechanism's part of the log-odds.
 sizes = (None, None) if arguments.table_1 else (arguments.applications, 1000)
 bank = make_loan_data(*sizes, bank=arguments.bank, random_state=arguments.seed)
 print(bank.DESCR)
@@ -156,19 +162,27 @@ if arguments.table_1:
         print(f"{name} on the profile: AUC {mean:.3f} +/- {deviation:.3f}, paper {of_paper:.3f}")
     print()
 
-# 2. Hundreds of names for some forty behaviors: a few names of three of them.
+# %%
+# Hundreds of names for some forty behaviors
+# ------------------------------------------
+# A few names of three of them.
 groups = bank.operation_groups.groupby("behavior")["operation"]
 for behavior in ("fund_purchase", "confirm", "accounts"):
     names = groups.get_group(behavior)
     print(f"{behavior}, {len(names)} names: {', '.join(names[:5])}, ...")
 
-# 3. The second clock: events that the bank learned of only after the application.
+# %%
+# The second clock
+# ----------------
+# Events that the bank learned of only after the application.
 report = attach_behaviors(
     bank.applications, bank.events, known_at="recorded_at", return_report=True
 )[1]
 print(f"\n{report['pairs_known_too_late']} events before an application were known only after it.")
 
-# 4. Its timing next to that of a real bank.
+# %%
+# Its timing next to that of a real bank
+# --------------------------------------
 real = real_log(arguments.data)
 figures, values = measure(simulated_log(bank))
 table = figures.to_frame("simulated").assign(real=pd.Series(NOTED))

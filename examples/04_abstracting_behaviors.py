@@ -1,4 +1,5 @@
-"""04. From hundreds of raw operations to some forty behaviors, and a table that a banker can edit.
+"""04. From hundreds of raw operations to some forty behaviors, and a table that a banker can edit
+===============================================================================================
 
 Merges the pages and transaction codes of a real bank's app if its files are available (see
 `skhuihen.datasets.load_cmb2020`), and the operations of a simulated bank otherwise. Then edits
@@ -27,7 +28,9 @@ def count(X: pd.DataFrame, abstractor: BehaviorAbstractor) -> pd.Series:
     return abstractor.transform(X)["behaviors"].nest["behavior"].value_counts()
 
 
-parser = argparse.ArgumentParser(description=__doc__)
+parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+)
 parser.add_argument("folder", nargs="?", help="of the contest's files")
 parser.add_argument("--applications", type=int, default=1000, help="of the simulated bank")
 arguments = parser.parse_args()
@@ -41,8 +44,11 @@ except FileNotFoundError:
     data, source = simulated, "A simulated bank"
 X = attach_behaviors(data.applications, data.events)
 
-# 1. The groups and why: what placed each operation and how certain that is, least certain first.
-# Item clicks are not shown: their items are kept apart one by one.
+# %%
+# The groups and why
+# ------------------
+# What placed each operation and how certain that is, least certain first. Item clicks are not
+# shown: their items are kept apart one by one.
 abstractor = BehaviorAbstractor().fit(X)
 table = abstractor.rules_
 widgets_and_money = table[table["field"] != "item_click"].sort_values("sure", kind="stable")
@@ -55,14 +61,20 @@ for (field, behavior), operations in found.items():
     for operation in operations if len(operations) > 1 else ():
         print(f"    {operation:30}by {placed['why'][operation]:8}{placed['sure'][operation]:.2f}")
 
-# The best number of behaviors is where merging costs least; `MergingDisplay` draws the cost.
+# %%
+# How many behaviors
+# ------------------
+# The best number is where merging costs least; `skhuihen.plotting.MergingDisplay` draws the cost.
 automatic = BehaviorAbstractor(n_behaviors="auto").fit(X)
 print(f"\nn_behaviors='auto': {automatic.n_behaviors_} behaviors; around it:")
 cost = automatic.merges_.dropna(subset="cost").drop_duplicates("n_behaviors").reset_index(drop=True)
 last = int(cost["made"].sum())
 print(cost.iloc[max(0, last - 3) : last + 3].round(3).to_string(index=False))
 
-# 2. A banker merges two behaviors in the table, renames one and returns it.
+# %%
+# A banker edits the table
+# ------------------------
+# The banker merges two behaviors, renames one and returns the table.
 widgets = found["function_widget"].drop("function_widget:other", errors="ignore").index
 two, one = n_events[n_events.index.isin(widgets)].index[-2:]
 renamed = n_events[n_events.index.isin(found["transform_operation"].index)].index[0]
@@ -79,7 +91,10 @@ effect = pd.DataFrame({"before": n_events, "after": count(X, again)}).fillna(0).
 print(effect[effect["before"] != effect["after"]].to_string())
 print(f"behaviors: {abstractor.n_behaviors_} before, {again.n_behaviors_} after")
 
-# 3. With known true groups: are operations of one group merged?
+# %%
+# With known true groups
+# ----------------------
+# Are operations of one group merged?
 truth = simulated.operation_groups.set_index("operation")[["field", "behavior"]].agg(
     "/".join, axis=1
 )

@@ -1,4 +1,5 @@
-"""05. Warm start: few applications with behaviors, many older ones without.
+"""05. Warm start: few applications with behaviors, many older ones without
+========================================================================
 
 A bank that has just begun to collect app events has few labeled applications with behaviors and
 many older ones without. On the same folds, this script compares a network trained on new
@@ -26,7 +27,9 @@ from skhuihen import (
 )
 from skhuihen.datasets import make_loan_data
 
-parser = argparse.ArgumentParser(description=__doc__)
+parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+)
 parser.add_argument("--applications", type=int, default=400, help="with behaviors")
 parser.add_argument("--old", type=int, default=6000, help="without")
 parser.add_argument("--epochs", type=int, default=12)
@@ -39,10 +42,16 @@ bank = make_loan_data(
 X = attach_behaviors(bank.applications, bank.events)
 X = make_pipeline(BehaviorAbstractor(), Sessionizer(max_sessions=20)).fit_transform(X)
 
-# The bank's model of the profile, fitted long ago on unknown rows.
+# %%
+# The bank's model of the profile
+# -------------------------------
+# It was fitted long ago on unknown rows.
 scorecard = make_pipeline(ProfileEncoder(), LogisticRegression(max_iter=1000))
 scorecard.fit(bank.old_applications, bank.old_y)
 
+# %%
+# Four starts
+# -----------
 shape = {"n_estimators": arguments.networks, "max_epochs": arguments.epochs}
 cold = HUIHENClassifier(**shape, random_state=0)
 settings = {"max_epochs": arguments.epochs, "batch_size": 256}  # of step one
@@ -58,6 +67,9 @@ for name, old_y, teacher in (
     assert not model.find_old_rows(X).any()
 
 print(models["warm start, XGBoost"].warm_start_student_.history_.tail(3).round(4).T, "\n")
+# %%
+# The same folds for all
+# ----------------------
 folds = StratifiedKFold(3, shuffle=True, random_state=0)
 auc = {
     name: cross_val_score(model, X, bank.y, cv=folds, scoring="roc_auc")

@@ -1,4 +1,5 @@
-"""06. scikit-learn's tools: search, calibration, stacking, threshold.
+"""06. scikit-learn's tools: search, calibration, stacking, threshold
+==================================================================
 
 A grid search over a parameter of each of the three steps, after a ColumnTransformer that prepares
 the profile; calibrated probabilities; a stack of LightGBM and the network; and the threshold for
@@ -37,7 +38,9 @@ from skhuihen import (
 )
 from skhuihen.datasets import make_loan_data
 
-parser = argparse.ArgumentParser(description=__doc__)
+parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+)
 parser.add_argument("--applications", type=int, default=400)
 parser.add_argument("--epochs", type=int, default=5)
 parser.add_argument("--networks", type=int, default=5, help="of each classifier")
@@ -51,6 +54,9 @@ X_train, X_test, y_train, y_test = train_test_split(
 )
 folds = StratifiedKFold(3, shuffle=True, random_state=0)
 
+# %%
+# Three steps after a ColumnTransformer
+# -------------------------------------
 # Amounts have long tails. The last two settings keep the column names. Without them, later steps
 # would not find the events, the application time and the profile fields.
 profile = ColumnTransformer(
@@ -67,7 +73,9 @@ model = make_pipeline(
     ),
 )
 
-# 1. A search over all three steps.
+# %%
+# A search over all three steps
+# -----------------------------
 grid = {
     "behaviorabstractor__n_behaviors": [20, 45],
     "sessionizer__session_gap": ["30min", "2h"],
@@ -80,7 +88,9 @@ table.columns = table.columns.str.removeprefix("param_")
 print(table[[*grid, "mean_test_score", "std_test_score"]].head(3).round(3).to_string(), "\n")
 best = model.set_params(**search.best_params_)
 
-# 2. Calibration, and a stack of LightGBM and the network.
+# %%
+# Calibration, and a stack of LightGBM and the network
+# ----------------------------------------------------
 features = make_union(ProfileEncoder(), WindowStatistics(["7D", "30D"]))
 trees = make_pipeline(
     features.set_output(transform="pandas"),
@@ -107,7 +117,10 @@ print(
 )
 
 
-# 3. Which applications to refuse: an overdue loan costs twice what a good one earns.
+# %%
+# Which applications to refuse
+# ----------------------------
+# An overdue loan costs twice what a good one earns.
 def profit(y_true: np.ndarray, refused: np.ndarray) -> float:
     """Return the profit per application, in earnings of a good loan."""
     good_granted, _, bad_granted, _ = confusion_matrix(y_true, refused, labels=[0, 1]).ravel()

@@ -1,4 +1,5 @@
-"""07. A search on many machines: joblib sends the fits of a grid search to Dask workers.
+"""07. A search on many machines: joblib sends the fits of a grid search to Dask workers
+=====================================================================================
 
 Here the cluster is two processes on this machine; `Client("tcp://scheduler:8786")` connects to a
 cluster of many machines. The same random_state gives the same scores to the bit wherever a fit
@@ -29,7 +30,9 @@ except ImportError as error:
 
 def main() -> None:
     """Search here and on the cluster, and compare the results."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--applications", type=int, default=300)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--networks", type=int, default=5, help="of each classifier")

@@ -1,11 +1,14 @@
-"""08. The model that you have: next to HUIHEN, blended with it, or as its teacher.
+"""08. The model that you have: next to HUIHEN, blended with it, or as its teacher
+===============================================================================
 
 A risk team has LightGBM on profile and window statistics and will not replace it untested. On the
 same folds, this script compares the trees alone, the network alone, the network taught by the trees
 (which are then not needed for scoring), and the network blended with the trees, with both weights.
 
 A simulated bank this small shows the calls, not what the models are worth. With a folder of
-SuperLender's files, the script uses a real lender and takes some ten minutes:
+SuperLender's files, the script uses a real lender and takes some ten minutes.
+
+To run it::
 
     python examples/08_the_model_you_have.py
     python examples/08_the_model_you_have.py --data path/to/superlender --epochs 200
@@ -50,6 +53,9 @@ else:
     windows, session = ("2D", "21D", "60D"), None
 X = attach_behaviors(bank.applications, bank.events)
 
+# %%
+# The models
+# ----------
 features = make_union(
     ProfileEncoder(),
     WindowStatistics(windows, group_by="behavior"),
@@ -75,6 +81,9 @@ models = {
     },
 }
 
+# %%
+# The same folds for all
+# ----------------------
 folds = StratifiedKFold(3, shuffle=True, random_state=0)
 rows = {}
 for name, model in models.items():

@@ -1,4 +1,5 @@
-"""09. What behaviors are about: a habit that shows in the choice among dozens of products.
+"""09. What behaviors are about: a habit that shows in the choice among dozens of products
+=======================================================================================
 
 At this simulated bank a single habit decides who is overdue: an appetite for risky funds. Half of
 the funds are risky, and no column says which. Window statistics give trees a count of each fund,
@@ -6,6 +7,8 @@ which is too much to learn from few labels. `BehaviorTopics` finds without any l
 applicants look at some of the funds, and gives trees a few numbers instead. Use the table of
 loadings to name the topics. The AUC shows what they are worth at this bank, where nothing else
 matters.
+
+To run it::
 
     python examples/09_what_behaviors_are_about.py
     python examples/09_what_behaviors_are_about.py --applications 6000
@@ -46,6 +49,9 @@ bank = make_loan_data(
 )
 X = attach_behaviors(bank.applications, bank.events, known_at="recorded_at")
 
+# %%
+# The topics, and their two ends
+# ------------------------------
 topics = BehaviorTopics(group_by="behavior")
 behaviors = BehaviorAbstractor().fit_transform(X)
 loadings = topics.fit(behaviors).loadings_
@@ -57,6 +63,9 @@ ends = {
 print("The two ends of each topic, among the hundred most frequent behaviors:")
 print(pd.DataFrame.from_dict(ends, orient="index").to_string(), end="\n\n")
 
+# %%
+# What they are worth to trees
+# ----------------------------
 trees = LGBMClassifier(
     n_estimators=100, learning_rate=0.03, num_leaves=7, n_jobs=1, verbose=-1, random_state=0
 )

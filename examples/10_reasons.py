@@ -1,9 +1,12 @@
-"""10. Reasons: why an applicant was declined, in the words of a table and as pictures.
+"""10. Reasons: why an applicant was declined, in the words of a table and as pictures
+===================================================================================
 
 A lender must be able to say which factors counted against an applicant, and these must be the
 factors that the score used. `explain` divides the log-odds of each application among profile and
 history. `reason_codes` expresses the largest parts in the words of a table that compliance edits.
 The pictures show one applicant and all of them.
+
+To run it::
 
     python examples/10_reasons.py
     python examples/10_reasons.py --applications 3000
@@ -49,6 +52,9 @@ X = attach_behaviors(bank.applications, bank.events, known_at="recorded_at")
 network = HUIHENClassifier(max_epochs=arguments.epochs, n_estimators=2, random_state=0)
 model = make_pipeline(BehaviorAbstractor(), Sessionizer(), network).fit(X, bank.y)
 
+# %%
+# The effects of parts
+# --------------------
 # The fifth with the highest risk is declined. The others are approved and serve as background.
 risk = model.predict_proba(X)[:, 1]
 declined = np.argsort(-risk)[: min(arguments.explained, len(X) // 5)]
@@ -57,6 +63,9 @@ explanation = explain(model, X.iloc[declined], background=X.iloc[approved], verb
 # The effects of the same parts for approved applicants: reasons are relative to their mean.
 reference = explain(model, X.iloc[approved[:: max(1, len(approved) // 50)]], X.iloc[approved])
 
+# %%
+# Reasons in the words of a table
+# -------------------------------
 # The first row that matches a column or session, or its group, counts.
 table = pd.DataFrame(
     [
@@ -82,6 +91,9 @@ first = codes[codes["rank"] == 1].groupby(["code", "text"]).size().sort_values(a
 print(f"\nFirst reasons of {len(declined)} applicants:")
 print(first.to_string())
 
+# %%
+# As pictures
+# -----------
 arguments.output.mkdir(exist_ok=True)
 pictures = {
     "waterfall": WaterfallDisplay.from_explanation(explanation, 0),

@@ -1,4 +1,5 @@
-"""11. Champion and challenger: from scores to points, bands and swap sets.
+"""11. Champion and challenger: from scores to points, bands and swap sets
+=======================================================================
 
 A bank decides by a scorecard (the champion) and asks whether HUIHEN (the challenger) should take
 over. Both score the latest third of the applications, from which neither has learned. Points put
@@ -11,6 +12,8 @@ Three things to know before such a table decides:
   of them was approved for a reason. Approve a small random share of the declined, and use those.
 * Other outcomes are those under the champion's limits and prices.
 * Look at the intervals. A swap set of thirty applications proves nothing.
+
+To run it::
 
     python examples/11_champion_and_challenger.py
     python examples/11_champion_and_challenger.py --applications 6000
@@ -56,10 +59,13 @@ bank = make_loan_data(
 X, y = attach_behaviors(bank.applications, bank.events, known_at="recorded_at"), np.asarray(bank.y)
 train, test = next(OutOfTimeSplit(n_splits=1, test_size="56D").split(X, y))
 
+# %%
+# Both learn from the past
+# ------------------------
+# 600 points are 20 paid for each overdue one, and 40 points double these odds.
 network = HUIHENClassifier(
     n_estimators=arguments.networks, max_epochs=arguments.epochs, random_state=0
 )
-#: 600 points at 20 paid for each overdue one; 40 points double these odds.
 scale = {"points": 600, "odds": 20, "pdo": 40}
 champion = PointsScaler(make_scorecard(ProfileEncoder()), **scale)
 challenger = PointsScaler(
@@ -74,6 +80,9 @@ for name, model in (("champion", champion), ("challenger", challenger)):
     slope = calibration_summary(y[test], risk[name]).slope
     print(f"{name}: calibration slope {slope:.2f}")
 
+# %%
+# Ranking, bands and swap sets
+# ----------------------------
 difference = delong_test(y[test], risk["challenger"], risk["champion"])
 print(
     f"AUC of the challenger minus that of the champion: {difference.difference:+.3f} "

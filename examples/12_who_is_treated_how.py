@@ -1,4 +1,5 @@
-"""12. Who is treated how: approvals, ranking and calibration by group, and what may not be used.
+"""12. Who is treated how: approvals, ranking and calibration by group, and what may not be used
+=============================================================================================
 
 A bank must know how its model treats groups of applicants, here three groups of age. `group_table`
 shows approval rates, AUC and calibration of each, and fairlearn's `MetricFrame` accepts the same
@@ -7,6 +8,8 @@ step drops columns, and rules drop operations of the app before anything sees th
 
 Leaving a column out does not make groups equal: what remains may stand for it. So the table is made
 again, with the column beside the model and not in it.
+
+To run it::
 
     python examples/12_who_is_treated_how.py
     python examples/12_who_is_treated_how.py --applications 6000
@@ -40,7 +43,10 @@ bank = make_loan_data(n_new=arguments.applications, n_old=0, overdue_rate=0.2, r
 X, y = attach_behaviors(bank.applications, bank.events), np.asarray(bank.y)
 age = pd.cut(X["user__age"], [0, 30, 45, 120], labels=["to 30", "31 to 45", "over 45"])
 
-#: What may not be used: the field "excluded" drops events.
+# %%
+# What may not be used
+# --------------------
+# The field "excluded" drops events.
 rules = [{"operation": "Account*", "field": "excluded"}]
 without = make_column_transformer(
     ("drop", ["user__age"]), remainder="passthrough", verbose_feature_names_out=False
@@ -59,6 +65,9 @@ models = {
     "all columns and operations": make_pipeline(BehaviorAbstractor(), *rest()),
     "without what may not be used": make_pipeline(without, BehaviorAbstractor(rules), *rest()),
 }
+# %%
+# By group of age
+# ---------------
 folds = StratifiedGroupKFold(3, shuffle=True, random_state=0)
 columns = ["count", "approval_rate", "approval_ratio", "auc", "auc_low", "auc_high"]
 for name, model in models.items():
@@ -69,6 +78,9 @@ for name, model in models.items():
     print(f"{name}:")
     print(table[[*columns, "overdue_rate", "mean_probability"]].round(3).to_string(), end="\n\n")
 
+# %%
+# The same in fairlearn
+# ---------------------
 try:
     from fairlearn.metrics import MetricFrame, demographic_parity_ratio
 except ImportError:

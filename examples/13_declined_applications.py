@@ -1,4 +1,5 @@
-"""13. Declined applications: reject inference by fuzzy augmentation, and what it cannot do.
+"""13. Declined applications: reject inference by fuzzy augmentation, and what it cannot do
+========================================================================================
 
 A bank knows the outcome of the applications that it approved, but its model must score all. Fuzzy
 augmentation adds each declined application twice: as overdue with the weight p, and as paid with
@@ -18,6 +19,8 @@ What to know before you use it:
 
 At a simulated bank the outcomes of the declined are known, so the script can tell what it was
 worth, next to the model of the approved alone and to one that knows everything.
+
+To run it::
 
     python examples/13_declined_applications.py
     python examples/13_declined_applications.py --applications 6000 --hidden
@@ -51,14 +54,20 @@ X, y = attach_behaviors(bank.applications, bank.events, known_at="recorded_at"),
 rng = np.random.default_rng(0)
 is_test = rng.random(len(X)) < 1 / 3
 
-# The decisions of the past, by the part of the risk that the profile shows. An underwriter who
-# knows more declines some who will not pay.
+# %%
+# The decisions of the past
+# -------------------------
+# They go by the part of the risk that the profile shows. An underwriter who knows more declines
+# some who will not pay.
 seen = bank.effects["profile"] + bank.effects["nonlinear"]
 if arguments.hidden:
     seen = seen + 2 * y
 is_approved = (seen <= np.quantile(seen, arguments.approval_rate)).to_numpy()
 approved, declined = (np.flatnonzero(of & ~is_test) for of in (is_approved, ~is_approved))
 
+# %%
+# Three models
+# ------------
 network = HUIHENClassifier(
     n_estimators=arguments.networks, max_epochs=arguments.epochs, random_state=0
 )
@@ -72,6 +81,9 @@ weight = np.concatenate([np.ones(len(approved)), p, 1 - p])
 augmented = clone(model).fit(X.iloc[rows], label, huihenclassifier__sample_weight=weight)
 
 everything = clone(model).fit(X.iloc[~is_test], y[~is_test])
+# %%
+# What they are worth, for all kinds of applications
+# --------------------------------------------------
 models = {
     "approved alone": of_approved,
     "fuzzy augmentation": augmented,

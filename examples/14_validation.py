@@ -1,8 +1,11 @@
-"""14. Validation: a report for those who approve, the document of a model, and a watch.
+"""14. Validation: a report for those who approve, the document of a model, and a watch
+====================================================================================
 
 Champion and challengers are compared on applications of a later time, by `risk_report`, which
 writes one page. `model_card` writes the document of the model. `Monitor` is frozen at training time
 and then watches months in which the app gets new operations.
+
+To run it::
 
     python examples/14_validation.py
     python examples/14_validation.py --lender --network   # the real lender in SKHUIHEN_DATA
@@ -59,6 +62,9 @@ else:
     segments = ["item__product", "user__age"]
     note = "A simulated bank."
 
+# %%
+# By time
+# -------
 # The first 60% of the time trains, the next 15% is the reference of the monitor, the rest is new.
 order = np.argsort(X["applied_at"].to_numpy(), kind="stable")
 X, y = X.iloc[order].reset_index(drop=True), y[order]
@@ -83,6 +89,9 @@ for model in models.values():
     model.fit(X[train], y[train])
 name, champion = next(iter(models.items()))
 
+# %%
+# The report
+# ----------
 report = risk_report(
     models,
     X[held_out],
@@ -95,6 +104,9 @@ report = risk_report(
 print(report)
 print("\n".join(f"* {finding}" for finding in report.summary))
 
+# %%
+# The monitor, and the document of the model
+# ------------------------------------------
 monitor = Monitor(n_months=12, freq=freq).fit(champion, X[reference], y[reference])
 arguments.output.mkdir(exist_ok=True)
 path = arguments.output / "validated.model"
@@ -105,7 +117,10 @@ card.to_html(arguments.output / "model_card.html")
 card.to_markdown(arguments.output / "model_card.md")
 print(f"\n{card}: {', '.join(card.blanks)}")
 
-# A release of the app renames the operations of half the applicants. Labels are not known yet.
+# %%
+# A release of the app
+# --------------------
+# It renames the operations of half the applicants. Labels are not known yet.
 monitor = Monitor.load(path)
 months = X[later].copy()
 if not arguments.lender:

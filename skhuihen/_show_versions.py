@@ -11,7 +11,7 @@ PACKAGES = (
     *("skhuihen", "scikit-learn", "skorch", "torch", "numpy", "scipy", "joblib", "pandas"),
     *("pyarrow", "nested-pandas", "xgboost", "lightgbm", "ibis-framework", "duckdb", "sqlglot"),
     *("tqdm", "safetensors", "matplotlib", "pyspark", "dask", "distributed", "skops", "polars"),
-    *("fairlearn", "fastapi", "uvicorn", "mlflow-skinny"),
+    *("fairlearn", "fastapi", "uvicorn", "numba", "mlflow-skinny"),
 )
 
 

@@ -37,7 +37,7 @@ def load(path: Path) -> dict[Any, Any]:
 
 
 def test_all_files_are_there() -> None:
-    assert [path.stem for path in WORKFLOWS] == ["lint", "publish", "tests", "wheels"]
+    assert [path.stem for path in WORKFLOWS] == ["docs", "lint", "publish", "tests", "wheels"]
     assert [path.stem for path in FORMS] == ["bug_report", "config", "feature_request"]
 
 
@@ -139,7 +139,7 @@ def test_what_is_published_was_tested() -> None:
         for step in job["steps"]
         if step.get("run", "").startswith("make ")
     }
-    assert {"lint", "test", "test-minimum"} == run <= targets
+    assert {"lint", "docs", "test", "test-slow", "test-minimum"} == run <= targets
 
 
 def test_bug_reports_ask_for_versions_and_an_example_without_customers() -> None:

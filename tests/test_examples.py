@@ -292,7 +292,9 @@ def test_the_evidence_by_one_command(tmp_path: Path, monkeypatch, run_table) -> 
     command = ("run", "--small", "--results", tmp_path)
     output = run_table(*command)
     assert "Not measured: " in output
-    page = (tmp_path / "evidence.md").read_text()
+    page = (tmp_path / "evidence_tables.md").read_text()
+    plain = (tmp_path / "evidence.md").read_text()
+    assert "a last session that is short and fast" in plain
     for part in (
         "Table 2",
         "How much",
@@ -319,7 +321,8 @@ def test_the_evidence_by_one_command(tmp_path: Path, monkeypatch, run_table) -> 
     shutil.rmtree(tmp_path / "scores")
     monkeypatch.setattr(importlib.import_module("page"), "draw", lambda results: {})
     run_table(*command)
-    assert (tmp_path / "evidence.md").read_text() == page
+    assert (tmp_path / "evidence_tables.md").read_text() == page
+    assert (tmp_path / "evidence.md").read_text() == plain
     assert files == {path: path.read_bytes() for path in tmp_path.glob("*.csv")}
 
 
@@ -328,8 +331,22 @@ def test_the_page_is_that_of_the_results_beside_it(contenders, tmp_path: Path) -
     docs = ROOT / "docs"
     results = tmp_path / "evidence"
     shutil.copytree(docs / "evidence", results, ignore=shutil.ignore_patterns("scores"))
-    text = importlib.import_module("page").compose(results)
+    page = importlib.import_module("page")
+    assert page.compose_tables(results) == (docs / "evidence_tables.md").read_text()
+    text = page.compose(results)
     assert text == (docs / "evidence.md").read_text()
+    assert len(text.split()) < 3000
+    # What the sentences between the tables say.
+    plain = importlib.import_module("plain")
+    shares = plain.shares_of_planted(results).map(lambda share: float(share.strip("%") or "nan"))
+    last, spread, taste = shares[:2], shares.iloc[2], shares.iloc[3]
+    assert ((last["HUIHEN"] - last["LightGBM, windows"]).abs() < 5).all()
+    assert spread["HUIHEN"] > spread["LightGBM, windows"] + 20
+    assert taste["HUIHEN"] < 20 < taste["LightGBM, windows"]
+    assert taste["HUIHEN with topics"] < taste["LightGBM, windows and topics"]
+    table6 = importlib.import_module("table6")
+    auc = table6.summarize(table6.read(results))["AUC"]
+    assert (auc.xs("teacher", level="arm") > auc.xs("guided", level="arm")).all()
 
 
 def test_the_page_of_learning_is_that_of_the_results_beside_it(contenders, tmp_path: Path) -> None:
@@ -342,11 +359,31 @@ def test_the_page_of_learning_is_that_of_the_results_beside_it(contenders, tmp_p
     assert (tmp_path / "learning.md").read_text() == (docs / "learning.md").read_text()
 
 
-@pytest.mark.parametrize("name", ["calibration", "few_overdue"])
-def test_the_tables_of_the_user_guide_are_those_of_the_results(contenders, name: str) -> None:
+def test_the_figures_of_readme_are_those_of_the_results(contenders) -> None:
+    results = ROOT / "docs" / "evidence"
+    table = importlib.import_module("learning").front(results / "learning")
+    text = (ROOT / "README.md").read_text()
+    assert importlib.import_module("tables").markdown(table) in text
+    # What the sentences below the table say about it.
+    clear = {}
+    for column in ("difference", "difference if blended"):
+        bounds = table[column].str.extract(r"\((.+) to (.+)\)").astype(float)
+        clear[column] = ((bounds[0] > 0) | (bounds[1] < 0)).tolist()
+    assert clear == {
+        "difference": [False] * 5,
+        "difference if blended": [True, *[False] * 4],
+    }
+    few = pd.read_csv(results / "few_overdue.csv").query("overdue < 100 and model == 'HUIHEN'")
+    assert few["expected_auc"].mean() < 0.56 < 0.74 < few["best_auc"].min()
+
+
+@pytest.mark.parametrize(
+    ("name", "page"), [("calibration", "user_guide"), ("few_overdue", "guide/few_overdue")]
+)
+def test_the_tables_of_pages_are_those_of_the_results(contenders, name: str, page: str) -> None:
     docs = ROOT / "docs"
     results = pd.read_csv(docs / "evidence" / f"{name}.csv")
-    assert importlib.import_module(name).tell(results) in (docs / "user_guide.md").read_text()
+    assert importlib.import_module(name).tell(results) in (docs / f"{page}.md").read_text()
 
 
 def test_slopes_and_their_error(contenders) -> None:

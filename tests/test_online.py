@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import threading
 import tracemalloc
 import warnings
@@ -17,6 +18,7 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.tree import DecisionTreeClassifier
@@ -31,8 +33,7 @@ from skhuihen import (
     attach_behaviors,
     save_model,
 )
-from skhuihen import _online as online
-from skhuihen._online import ApplicationError
+from skhuihen._online import ApplicationError, kernel, networks, plan
 from skhuihen.datasets import make_loan_data
 from skhuihen.inspection import explain, reason_codes
 from tests.models import trees
@@ -149,6 +150,84 @@ def test_single_precision_and_a_model_file(
     assert len(scorer.sha256_) == 64
     found = [scorer.probability(application) for application in plain]
     np.testing.assert_allclose(found, fitted.predict_proba(X[:80])[:, 1], rtol=0, atol=1e-6)
+
+
+def test_without_numba(
+    bank: tuple[pd.DataFrame, np.ndarray], plain: list[dict[str, Any]], monkeypatch: Any
+) -> None:
+    X, y = bank
+    fitted = steps("float32", net_params={"module__intention_dim": 8}).fit(X, y)
+    compiled = OnlineScorer(fitted)
+    assert compiled._plan.network.kernel is not None
+    monkeypatch.delattr("skhuihen._online.kernel")
+    for name in ("numba", "skhuihen._online.kernel"):
+        monkeypatch.setitem(sys.modules, name, None)
+    scorer = OnlineScorer(fitted)
+    assert scorer.is_fast_
+    assert scorer._plan.network.kernel is None
+    expected = fitted.predict_proba(X[:80])[:, 1]
+    for one in (compiled, scorer):
+        all_fast(one, monkeypatch)
+        found = [one.probability(application) for application in plain]
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
+@given(
+    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=5),
+    size=st.sampled_from([4, 8]),
+    scale=st.sampled_from([0.01, 1.0, 30.0, 1e4]),
+    seed=st.integers(0, 99),
+)
+def test_compiled_steps(lengths: list[int], size: int, scale: float, seed: int) -> None:
+    """They are equations 2 to 6 and 8 to 11, whose gates may be shut or wide open."""
+    rng = np.random.default_rng(seed)
+    n_events, full, k = sum(lengths), 8, 2
+
+    def draw(*shape: int, axes: tuple[int, ...] = ()) -> Any:
+        drawn = rng.normal(size=shape).astype(np.float32)
+        return kernel.padded(drawn, *axes)
+
+    def gates_of(weights: Any) -> list[Any]:
+        """Return each gate of a row, without the zeros at its end."""
+        return [weights[..., at : at + size] for at in range(0, weights.shape[-1], full)]
+
+    def sigmoid(x: Any) -> Any:
+        return expit(-np.asarray(x, float))  # the weights are negative
+
+    by_behavior, by_day = (scale * draw(7, k, 4, size, axes=(3,)).reshape(7, k, -1) for _ in "12")
+    w_numbers = draw(k, 2, 4, size, axes=(3,)).reshape(k, 2, -1)
+    w_state = draw(k, size, 3, size, axes=(1, 3)).reshape(k, full, -1)
+    w_reset = draw(k, size, size, axes=(1, 2))
+    number, day = rng.integers(0, 7, (2, n_events))
+    factor, numbers, passing = draw(n_events), draw(2, n_events), draw(k, n_events, size)
+    of_events = (number, factor, day, numbers, passing, np.array(lengths))
+    weights = (by_behavior, by_day, w_numbers, w_state, w_reset)
+    found = np.empty((k, len(lengths), size), np.float32)
+    kernel.sessions_of(size)(*of_events, *weights, found)
+    habit = np.empty((k, size), np.float32)
+    of_sessions = scale * draw(len(lengths), 3, k, size)
+    kernel.habit_of(size)(of_sessions, w_state[:, :, : 2 * full].copy(), w_reset, habit)
+
+    for network in range(k):
+        of_h, of_reset = w_state[network, :size], w_reset[network, :size, :size]
+        i = 0
+        for session, length in enumerate(lengths):
+            h = np.zeros(size)
+            for _ in range(length):
+                x = by_behavior[number[i], network] * factor[i] + by_day[day[i], network]
+                time, u, r, new = gates_of(x + numbers[:, i] @ w_numbers[network])
+                of_u, of_r, of_new = gates_of(h @ of_h)
+                reset = h * sigmoid(r + of_r)
+                p = np.tanh(new + of_new + reset @ of_reset)
+                h = h + sigmoid(u + of_u) * (p * sigmoid(time + passing[network, i]) - h)
+                i += 1
+            np.testing.assert_allclose(found[network, session], h, atol=2e-4)
+        h = np.zeros(size)
+        for u, r, new in of_sessions[:, :, network]:
+            of_u, of_r, _ = gates_of(h @ of_h)
+            p = np.tanh(new + (h * sigmoid(r + of_r)) @ of_reset)
+            h = h + sigmoid(u + of_u) * (p - h)
+        np.testing.assert_allclose(habit[network], h, atol=2e-4)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -406,10 +485,10 @@ def test_a_network_that_computes_otherwise_is_noticed(
     bank: tuple[pd.DataFrame, np.ndarray], plain: list[dict[str, Any]], monkeypatch: Any
 ) -> None:
     fitted = steps(n_estimators=1).fit(*bank)
-    monkeypatch.setattr(online, "BESIDE", 1.0)
+    monkeypatch.setattr(plan, "BESIDE", 1.0)
     assert OnlineScorer(fitted).is_fast_  # of no effect without topics
-    read = online._Networks._read_habit
-    monkeypatch.setattr(online._Networks, "_read_habit", lambda *a: read(*a) + 0.5)
+    read = networks.Networks._read_habit
+    monkeypatch.setattr(networks.Networks, "_read_habit", lambda *a: read(*a) + 0.5)
     scorer = OnlineScorer(fitted)
     assert not scorer.is_fast_
     found = scorer.probability(plain[1])
@@ -529,7 +608,7 @@ def test_eight_threads(plain: list[dict[str, Any]], model: Any) -> None:
 
 
 def test_memory_stays_flat(plain: list[dict[str, Any]], model: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(online, "_MOST_REMEMBERED", 300)
+    monkeypatch.setattr(plan, "_MOST_REMEMBERED", 300)
     scorer = OnlineScorer(model)
     few = [a for a in plain if len(a["behaviors"]) < 150][:5]
 

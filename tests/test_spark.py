@@ -32,6 +32,7 @@ from tests._assembly.test_attach import (
 )
 
 pytestmark = [
+    pytest.mark.slow,
     # One worker starts Spark, not each.
     pytest.mark.xdist_group("spark"),
     # Ibis 12 still calls DuckDB's Arrow output by its old name.

@@ -28,6 +28,7 @@ from skhuihen.datasets._simulation.catalog import Catalog
 from skhuihen.datasets._simulation.draws import FloatArray
 from skhuihen.datasets._simulation.profile import make_applications, place_in_time
 from skhuihen.datasets._simulation.risk import behavior_measures, fit_intercept, make_effects
+from skhuihen.datasets._simulation.unlabelled import make_unlabelled
 from skhuihen.metrics import expected_auc
 from skhuihen.preprocessing._abstraction.rules import ITEM_CLICK
 
@@ -101,8 +102,15 @@ app late in the month; and a large share of risky products among the investment 
 depending on the credit product applied for. The best possible AUC is {best_auc:.3f}, and
 {profile_auc:.3f} from the profile alone.
 
+{without_label}\
 The effects were planted. If a model finds them, its parts work. These data cannot show whether a
 real bank has such effects, or what they are worth.
+"""
+
+_WITHOUT_LABEL = """\
+Without a label: {n:,} other users of the app, {n_waiting:,} of whom have applied and have not yet
+been judged.
+
 """
 
 
@@ -151,6 +159,7 @@ _SHARE = [Interval(Real, 0, 1, closed="both")]
         "drift": _SHARE,
         "overdue_rate": [Interval(Real, 0, 1, closed="neither"), None],
         "max_sessions": [Interval(Integral, 1, None, closed="left")],
+        "n_unlabelled": [Interval(Integral, 0, None, closed="left")],
         "random_state": ["random_state", np.random.Generator],
     },
     prefer_skip_nested_validation=True,
@@ -171,6 +180,7 @@ def make_loan_data(
     drift: float = 0.0,
     overdue_rate: float | None = None,
     max_sessions: int = 200,
+    n_unlabelled: int = 0,
     random_state: int | np.random.RandomState | np.random.Generator | None = None,
 ) -> Bunch:
     """Simulate a bank's loan applications and app log, with the true probability of each label.
@@ -242,6 +252,9 @@ def make_loan_data(
     max_sessions : int, default=200
         Maximum number of app visits of a user before an application, and after it. This limits
         memory, since a few users visit several times a day.
+    n_unlabelled : int, default=0
+        Number of further users of the app who have no label. A fifth of them have applied in the
+        45 days after the new applications, and their loans still run. The others have not applied.
     random_state : int, Generator, RandomState or None, default=None
         Seed or source of randomness. The same int gives the same data. numpy's global state is
         neither used nor changed. An argument changes only the parts it concerns: with another
@@ -277,6 +290,12 @@ def make_loan_data(
         old_applications, old_y, old_probability
             The same for the old applications. Behavior affects their risk too, but it was not
             recorded.
+        unlabelled : DataFrame of shape (n_unlabelled, 22)
+            The users without a label, with the columns of `applications`. Their events are in
+            `events`, so ``attach_behaviors(data.unlabelled, data.events)`` gives their histories.
+            `applied_at` is the time of the application or, without one, the time up to which the
+            history counts. Then `application_id` and the columns of the credit (`item__`) are
+            missing. Sorted by `applied_at`.
         operation_groups : DataFrame
             `operation`, `field` and `behavior`: the true grouping of the raw operations, in the
             form accepted by ``BehaviorAbstractor(rules=...)``.
@@ -363,7 +382,14 @@ def make_loan_data(
         max_sessions,
         stranger_rng,
     )
-    events = in_order(stack(history, after, strangers))
+    first_free = first_user + n_users + 1 + int(_STRANGER_SHARE * n_users)
+    # Without such users, a generator of the caller must not move on by another draw.
+    unlabelled_rng = np.random.default_rng(rng.integers(2**63) if n_unlabelled else 0)
+    unlabelled, without_label = make_unlabelled(
+        *(app, n_unlabelled, first_free, 1 + n_old + n_new),
+        *(_NEW_FROM, _NEW_DAYS, max_sessions, unlabelled_rng),
+    )
+    events = in_order(stack(history, after, strangers, without_label))
     best_auc = expected_auc(probability)
     profile_auc = expected_auc(probability, effects[["profile", "nonlinear"]].sum(axis=1))
     counted_apart = app.catalog.groups["field"] == ITEM_CLICK
@@ -381,6 +407,7 @@ def make_loan_data(
         old_probability=old_probability,
         operation_groups=app.catalog.groups,
         products=app.catalog.products,
+        unlabelled=unlabelled,
         DESCR=_DESCR.format(
             n_new=n_new,
             n_users=n_users,
@@ -393,6 +420,11 @@ def make_loan_data(
             n_behaviors=app.catalog.groups["behavior"][~counted_apart].nunique(),
             best_auc=best_auc,
             profile_auc=profile_auc,
+            without_label=_WITHOUT_LABEL.format(
+                n=n_unlabelled, n_waiting=unlabelled["application_id"].notna().sum()
+            )
+            if n_unlabelled
+            else "",
         ),
     )
 

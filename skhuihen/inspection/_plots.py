@@ -346,6 +346,20 @@ class EffectTimelineDisplay(SessionTimelineDisplay):
     ----------
     effects_ : list of matplotlib Text
         The effects, from the top.
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skhuihen import Sessionizer, WindowStatistics, attach_behaviors, make_scorecard
+    >>> from skhuihen.datasets import make_loan_data
+    >>> from skhuihen.inspection import EffectTimelineDisplay, explain
+    >>> bank = make_loan_data(n_new=60, n_old=0, overdue_rate=0.3, random_state=0)
+    >>> X = attach_behaviors(bank.applications, bank.events)
+    >>> model = make_pipeline(Sessionizer(), make_scorecard(WindowStatistics(["30D"])))
+    >>> explanation = explain(model.fit(X, bank.y), X[:1], X[1:21], depth=2)
+    >>> display = EffectTimelineDisplay.from_explanation(explanation, n_sessions=3)
+    >>> len(display.effects_)  # the last session, and all older ones
+    2
     """
 
     effects_: list[Text]

@@ -18,7 +18,28 @@ from skhuihen.metrics._ranking import lift_table
 
 
 class CalibrationSummary(NamedTuple):
-    """Calibration of probabilities, see `calibration_summary`."""
+    """Calibration of probabilities, see `calibration_summary`, which says what each means.
+
+    Attributes
+    ----------
+    overdue_rate, mean_probability : float
+        What happened, and what was predicted.
+    in_the_large : float
+        The amount to add to all log-odds to make these two equal.
+    intercept, slope : float
+        Of a logistic regression of the outcome on the log-odds.
+    expected_error : float
+        The expected calibration error.
+    brier, brier_skill : float
+        The mean squared distance between probability and outcome, and its skill score.
+
+    Examples
+    --------
+    >>> from skhuihen.metrics import calibration_summary
+    >>> summary = calibration_summary([0, 0, 0, 1], [0.1, 0.2, 0.4, 0.3], n_bins=2)
+    >>> summary.overdue_rate, round(summary.mean_probability, 4)
+    (0.25, 0.25)
+    """
 
     overdue_rate: float
     mean_probability: float

@@ -16,7 +16,26 @@ from skhuihen.metrics._ranking import check_share, ks_curve
 
 
 class AUCInterval(NamedTuple):
-    """An AUC and its confidence interval, see `auc_interval`."""
+    """An AUC and its confidence interval, see `auc_interval`.
+
+    Attributes
+    ----------
+    auc : float
+        The AUC.
+    low, high : float
+        The bounds of the interval; NaN if the score separates the classes.
+    standard_error : float
+        DeLong's standard error of the AUC.
+
+    Examples
+    --------
+    >>> from skhuihen.metrics import auc_interval
+    >>> interval = auc_interval([0, 0, 0, 0, 1, 1, 1], [1, 2, 3, 5, 4, 6, 2])
+    >>> interval._fields
+    ('auc', 'low', 'high', 'standard_error')
+    >>> interval.low < interval.auc < interval.high
+    True
+    """
 
     auc: float
     low: float
@@ -25,7 +44,26 @@ class AUCInterval(NamedTuple):
 
 
 class KSInterval(NamedTuple):
-    """A KS distance and its confidence interval, see `ks_interval`."""
+    """A KS distance and its confidence interval, see `ks_interval`.
+
+    Attributes
+    ----------
+    ks : float
+        The distance.
+    low, high : float
+        The bounds of the interval, which is not symmetric around it.
+    standard_error : float
+        The standard deviation of the distance over draws of the bootstrap.
+
+    Examples
+    --------
+    >>> from skhuihen.metrics import ks_interval
+    >>> interval = ks_interval([0, 0, 0, 0, 1, 1, 1], [1, 2, 3, 5, 4, 6, 2])
+    >>> interval._fields
+    ('ks', 'low', 'high', 'standard_error')
+    >>> round(interval.ks, 2)
+    0.42
+    """
 
     ks: float
     low: float
@@ -34,7 +72,31 @@ class KSInterval(NamedTuple):
 
 
 class PairedTest(NamedTuple):
-    """The difference between two models, see `delong_test` and `corrected_resampled_ttest`."""
+    """The difference between two models, see `delong_test` and `corrected_resampled_ttest`.
+
+    Attributes
+    ----------
+    difference : float
+        That of the first model minus that of the second.
+    low, high : float
+        The bounds of its confidence interval.
+    standard_error : float
+        The standard error of the difference.
+    statistic : float
+        The difference over its standard error.
+    pvalue : float
+        The two-sided p-value.
+
+    Examples
+    --------
+    >>> from skhuihen.metrics import delong_test
+    >>> y_true = [0, 0, 0, 0, 1, 1, 1]
+    >>> test = delong_test(y_true, [1, 2, 3, 5, 4, 6, 2], [3, 1, 4, 2, 4, 3, 1])
+    >>> test._fields
+    ('difference', 'low', 'high', 'standard_error', 'statistic', 'pvalue')
+    >>> test.pvalue > 0.05
+    True
+    """
 
     difference: float
     low: float

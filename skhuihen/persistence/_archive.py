@@ -45,7 +45,22 @@ _NO_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 class ModelFileError(ValueError):
-    """A model file is damaged, was altered, or has a format that this version cannot read."""
+    """A model file is damaged, was altered, or has a format that this version cannot read.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import mkdtemp
+    >>> from skhuihen import load_model
+    >>> from skhuihen.persistence import ModelFileError
+    >>> path = Path(mkdtemp()) / "risk.model"
+    >>> n_bytes = path.write_bytes(b"not a model")
+    >>> try:
+    ...     load_model(path)
+    ... except ModelFileError as error:
+    ...     print(error)
+    '...risk.model' is not a model file: its first bytes are not those of one. Pass a file ...
+    """
 
 
 class PartError(ModelFileError):

@@ -196,7 +196,25 @@ def load_model(
 
     See Also
     --------
-    save_model : With an example.
+    save_model : Writes the file.
+
+    Examples
+    --------
+    The hash is the one that was recorded when the model was approved:
+
+    >>> from tempfile import mkdtemp
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skhuihen import ProfileEncoder, load_model, read_manifest, save_model
+    >>> from skhuihen.datasets import make_loan_data
+    >>> bank = make_loan_data(n_new=100, n_old=0, random_state=0)
+    >>> X = bank.applications
+    >>> model = make_pipeline(ProfileEncoder(), LogisticRegression()).fit(X, bank.y)
+    >>> path = f"{mkdtemp()}/risk.model"
+    >>> save_model(model, path, X, bank.y)
+    >>> approved = read_manifest(path)["sha256"]
+    >>> load_model(path, sha256=approved).predict_proba(X).shape
+    (100, 2)
     """
     if isinstance(trusted, str):
         raise TypeError(f"trusted is the string {trusted!r}; it must be a list: [{trusted!r}].")
@@ -274,7 +292,25 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     See Also
     --------
-    save_model : With an example.
+    save_model : Writes the file.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skhuihen import ProfileEncoder, read_manifest, save_model
+    >>> from skhuihen.datasets import make_loan_data
+    >>> bank = make_loan_data(n_new=100, n_old=0, random_state=0)
+    >>> X = bank.applications
+    >>> model = make_pipeline(ProfileEncoder(), LogisticRegression()).fit(X, bank.y)
+    >>> path = f"{mkdtemp()}/risk.model"
+    >>> save_model(model, path, X, bank.y)
+    >>> manifest = read_manifest(path)
+    >>> manifest["format"], manifest["classes"], manifest["training"]["rows"]
+    (1, [0, 1], 100)
+    >>> [step["class"] for step in manifest["model"]]
+    ['ProfileEncoder', 'LogisticRegression']
     """
     content = read_file(path)
     manifest, _ = read_parts(content, repr(str(path)))

@@ -209,7 +209,7 @@ class ProfileEncoder(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of shape (n_applications, sum(field_sizes_))
+        ndarray of shape (n_applications, ``sum(field_sizes_)``)
             The user's columns, then the device's, then the item's.
         """
         check_is_fitted(self)

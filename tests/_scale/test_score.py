@@ -207,7 +207,9 @@ def test_sparks_own_frames(model, files, expected, spark, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["attached", "scores"]
 
 
-@pytest.mark.parametrize("kind", ["parquet", "duckdb", pytest.param("spark", marks=on_spark)])
+@pytest.mark.parametrize(
+    "kind", ["parquet", "duckdb", pytest.param("spark", marks=[on_spark, pytest.mark.slow])]
+)
 def test_the_zone_that_the_model_names_is_the_same_everywhere(bank, kind, request, tmp_path):
     # At this hour it is another day in UTC.
     late = (bank.events["time"].dt.normalize() + pd.Timedelta("4h")).dt.tz_localize("Asia/Tokyo")
@@ -282,7 +284,9 @@ MISFITS = {
 }
 
 
-@pytest.fixture(params=["parquet", "duckdb", pytest.param("spark", marks=on_spark)])
+@pytest.fixture(
+    params=["parquet", "duckdb", pytest.param("spark", marks=[on_spark, pytest.mark.slow])]
+)
 def show(request, tmp_path):
     """Show an Arrow table as each kind of table."""
 

@@ -571,6 +571,93 @@ def test_the_smallest_bank(seed):
     assert 0.5 <= data.best_auc < 1
 
 
+# ---- users without a label
+
+
+@pytest.fixture(scope="module")
+def waiting():
+    return make_loan_data(60, 40, n_unlabelled=300, max_sessions=20, random_state=5)
+
+
+def test_users_without_a_label_change_nothing_else(waiting):
+    without = make_loan_data(60, 40, max_sessions=20, random_state=5)
+    for name in ("applications", "old_applications", "effects"):
+        assert_frame_equal(without[name], waiting[name])
+    for name in ("y", "probability", "old_y", "old_probability"):
+        np.testing.assert_array_equal(without[name], waiting[name])
+    others = ~waiting.events["user_id"].isin(waiting.unlabelled["user_id"])
+    assert_frame_equal(without.events, waiting.events[others].reset_index(drop=True))
+    assert "Without a label: 300 other users of the app, 60 of whom" in waiting.DESCR
+    assert "Without a label" not in without.DESCR
+
+
+def test_without_them_a_generator_is_where_it_was():
+    """One more draw would change everything that the caller draws later."""
+    rng, other = np.random.default_rng(3), np.random.default_rng(3)
+    make_loan_data(2, 0, random_state=rng)
+    other.integers(2**63, size=8)
+    assert rng.integers(2**63) == other.integers(2**63)
+
+
+@pytest.mark.parametrize("n", [0, 1, 4])
+def test_a_few_users_without_a_label(waiting, n):
+    few = make_loan_data(2, 0, n_unlabelled=n, random_state=0).unlabelled
+    assert len(few) == n
+    assert few.dtypes.equals(waiting.unlabelled.dtypes)
+
+
+def test_a_fifth_of_them_have_applied_and_the_others_have_no_credit(waiting):
+    table, data = waiting.unlabelled, waiting.applications
+    assert table.columns.equals(data.columns)
+    assert table["applied_at"].is_monotonic_increasing
+    applied = table["application_id"].notna()
+    assert applied.sum() == 60
+    credit = [name for name in table if name.startswith("item__")]
+    assert table.loc[applied, credit].notna().all(axis=None)
+    assert table.loc[~applied, credit].isna().all(axis=None)
+    assert (table.loc[applied, "applied_at"] > data["applied_at"].max()).all()
+    for name in ("user_id", "application_id"):
+        known = table[name].dropna()
+        assert known.is_unique
+        for one in (data, waiting.old_applications):
+            assert not known.isin(one[name]).any()
+    # Their profile is that of everybody.
+    assert table["user__age"].mean() == pytest.approx(data["user__age"].mean(), abs=5)
+
+
+def test_they_behave_as_everybody_but_for_the_last_visit(waiting):
+    table = waiting.unlabelled
+    events = waiting.events.merge(table[["user_id", "applied_at", "application_id"]], on="user_id")
+    before = events[events["time"] < events["applied_at"]]
+    assert len(before) < len(events)
+    first = (before["applied_at"] - before["time"]).max()
+    assert pd.Timedelta("100D") < first < pd.Timedelta("106D")
+    last = before.groupby("user_id").tail(1)
+    wait = (last["applied_at"] - last["time"]).dt.total_seconds()
+    applied = last["application_id"].notna()
+    assert wait[applied].between(5, 600).all()
+    assert (wait[~applied] > 600).mean() > 0.9
+    silent = 1 - before["user_id"].nunique() / len(table)
+    assert 0.02 < silent < 0.4
+    of_labelled = before_applications(waiting)
+    for name, behavior in waiting.operation_groups.groupby("field"):
+        shares = [
+            log["operation"].isin(behavior["operation"]).mean() for log in (before, of_labelled)
+        ]
+        assert shares[0] == pytest.approx(shares[1], abs=0.05), name
+
+
+def test_their_histories_join_as_those_of_applications(waiting):
+    X, report = attach_behaviors(
+        waiting.unlabelled, waiting.events, known_at="recorded_at", return_report=True
+    )
+    pairs = waiting.events.merge(waiting.unlabelled[["user_id", "applied_at"]], on="user_id")
+    early = pairs["time"] < pairs["applied_at"]
+    known = early & (pairs["recorded_at"] < pairs["applied_at"])
+    assert report["pairs_used"] == known.sum() < early.sum()
+    assert_frame_equal(X.drop(columns="behaviors"), waiting.unlabelled)
+
+
 # ---- parameters
 
 
@@ -594,6 +681,7 @@ def test_the_smallest_bank(seed):
         ("overdue_rate", 1.0),
         ("overdue_rate", "low"),
         ("max_sessions", 0),
+        ("n_unlabelled", -1),
         ("random_state", "seed"),
     ],
 )

@@ -437,3 +437,28 @@ def make_strangers(
         user, last - _MONTH, last, count, people.appetite, people.dryness, rng
     )
     return app.events(visits, rng)
+
+
+def draw_usual_visits(
+    users: pd.DataFrame,
+    people: People,
+    max_sessions: int,
+    rng: np.random.Generator,
+    *,
+    after: bool,
+) -> Visits:
+    """Draw everyday visits of users before or after their time, `applied_at`."""
+    user = users["user_id"].to_numpy()
+    at = epoch_seconds(users["applied_at"])
+    kept = people.has_events[user - people.first_id]
+    user, at = user[kept], at[kept]
+    person = user - people.first_id
+    first, last = at - _HISTORY_DAYS * DAY, at
+    if after:
+        first, last = at, at + rng.integers(1, _AFTER_DAYS * DAY, size=len(at))
+    count = np.minimum(
+        rng.poisson(people.per_month[person] * (last - first) / _MONTH), max_sessions
+    )
+    return _everyday_visits(
+        user, first, last, count, people.appetite[person], people.dryness[person], rng
+    )
