@@ -59,5 +59,5 @@ def as_image(svg: bytes, shows: str) -> str:
     return (
         '<div style="overflow-x: auto">'
         f'<img alt="{escape(shows)}" src="data:image/svg+xml;base64,{code}" '
-        'style="min-width: 36em"></div>'
+        'style="max-width: 100%; min-width: 36em"></div>'
     )
