@@ -6,6 +6,7 @@ in both. Pages lie in ``docs``, which is also where Sphinx finds this file.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -13,6 +14,9 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))  # site_tools
 
 import skhuihen  # noqa: E402
+
+# The gallery shows what everyone gets, and nothing of data that lie on one machine.
+os.environ.pop("SKHUIHEN_DATA", None)
 
 project = "skhuihen"
 author = "the skhuihen developers"
