@@ -70,7 +70,8 @@ sphinx_gallery_conf = {
     "ignore_pattern": r"^(?!\d\d_)",
     "within_subsection_order": "FileNameSortKey",
     "reset_argv": "site_tools.arguments_of",
-    "image_scrapers": ("matplotlib", "site_tools.saved_pictures"),
+    # Not matplotlib's as well: it would show again what an example saves.
+    "image_scrapers": ("site_tools.saved_pictures",),
     "doc_module": ("skhuihen",),
     "reference_url": {"skhuihen": None},
     "default_thumb_file": str(HERE / "images" / "printed.png"),
