@@ -36,7 +36,8 @@ def saved_pictures(
         target = next(block_vars["image_path_iterator"])
         shutil.move(path, target)
         pictures.append(target)
-    return figure_rst(pictures, gallery_conf["src_dir"])
+    # One below the other: side by side they would be too small to read.
+    return "\n".join(figure_rst([picture], gallery_conf["src_dir"]) for picture in pictures)
 
 
 def _write_formula(translator: Any, node: nodes.Element, display: bool) -> None:
