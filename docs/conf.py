@@ -6,6 +6,7 @@ in both. Pages lie in ``docs``, which is also where Sphinx finds this file.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -13,6 +14,9 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))  # site_tools
 
 import skhuihen  # noqa: E402
+
+# The gallery shows what everyone gets, and nothing of data that lie on one machine.
+os.environ.pop("SKHUIHEN_DATA", None)
 
 project = "skhuihen"
 author = "the skhuihen developers"
@@ -66,7 +70,8 @@ sphinx_gallery_conf = {
     "ignore_pattern": r"^(?!\d\d_)",
     "within_subsection_order": "FileNameSortKey",
     "reset_argv": "site_tools.arguments_of",
-    "image_scrapers": ("matplotlib", "site_tools.saved_pictures"),
+    # Not matplotlib's as well: it would show again what an example saves.
+    "image_scrapers": ("site_tools.saved_pictures",),
     "doc_module": ("skhuihen",),
     "reference_url": {"skhuihen": None},
     "default_thumb_file": str(HERE / "images" / "printed.png"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,16 @@ OF_SCIKIT_LEARN = re.compile(r"set_\w+_request|get_metadata_routing")
 
 def arguments_of(gallery_conf: dict[str, Any], variables: dict[str, Any]) -> list[str]:
     """Return the command line of an example: a folder for what it saves, which is emptied."""
+    shown = set()
+
+    def show_once(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        """Show a warning once, without the path of the file that warned on this machine."""
+        text = f"{category.__name__}: {message}"
+        if text not in shown:
+            shown.add(text)
+            print(text, file=sys.stderr)
+
+    warnings.showwarning = show_once
     path = Path(variables["src_file"])
     shutil.rmtree(path.parent / OUTPUT, ignore_errors=True)
     script = path.read_text()
@@ -36,7 +48,8 @@ def saved_pictures(
         target = next(block_vars["image_path_iterator"])
         shutil.move(path, target)
         pictures.append(target)
-    return figure_rst(pictures, gallery_conf["src_dir"])
+    # One below the other: side by side they would be too small to read.
+    return "\n".join(figure_rst([picture], gallery_conf["src_dir"]) for picture in pictures)
 
 
 def _write_formula(translator: Any, node: nodes.Element, display: bool) -> None:
