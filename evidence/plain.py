@@ -55,43 +55,48 @@ tables](evidence_tables.md) has every model, every test and every setting."""
 TODAY = """\
 ## HUIHEN beside LightGBM, today
 
-`HUIHENClassifier()` with its defaults, beside LightGBM on the profile and on statistics of the
-same events. "Blended" is HUIHEN combined with that same LightGBM. Differences are in AUC, with
-95% intervals; seconds are for one fit."""
+The table compares `HUIHENClassifier()` with its defaults to LightGBM. LightGBM sees the profile and
+statistics of the same events, such as counts and sums over recent days ("windows"), or what an
+expert computed about earlier loans. At simulated bank B both models also learn from old
+applications ("old rows"), and topics say what the behaviors are about. A difference is the AUC of
+HUIHEN minus that of LightGBM, with a 95% interval. "Blended" means HUIHEN combined with that same
+LightGBM. Seconds are for one fit."""
 
 WHERE = """\
-So HUIHEN alone is no replacement for good statistics of the events; its use is in the blend.
-Where an expert has already computed what matters, as how late earlier loans were repaid, LightGBM
-on that is ahead of HUIHEN alone. LightGBM is also fitted many times faster. [How HUIHEN learns
-today](learning.md) has all models of this comparison."""
+So do not replace a model on good statistics of the events by HUIHEN alone: blend the two. If an
+expert has computed what matters, such as how late earlier loans were repaid, LightGBM on these
+features has a higher AUC than HUIHEN alone. LightGBM is also fitted many times faster. [How HUIHEN
+learns today](learning.md) has all models of this comparison."""
 
 FORMER = """\
 ## More data sets and models, with the former training protocol
 
 The tables below were measured earlier, with a weaker form of HUIHEN: one network, a constant
 learning rate, early stopping, no teacher after the warm start, and an older encoding of the
-profile. They are the only ones with ablations and with bank A. "Best form" is the best of many
-forms of HUIHEN. It and the best other model were selected on the folds on which they are
-compared, so both are optimistic."""
+profile. Only this form was measured at bank A, and without one of its parts (ablations). "Best
+form" is the best of many forms of HUIHEN, and "best contender" the best model without any part of
+HUIHEN. Both were selected on the folds on which they are compared, so the AUC of each is a little
+too high. Gains are differences in AUC."""
 
 LOSSES = """\
-Models without any part of HUIHEN that are significantly ahead of that HUIHEN alone (in either of
-two tests; [all tables](evidence_tables.md#where-huihen-wins-and-where-it-does-not) has those that
-are ahead, but not significantly):"""
+By at least one of two tests, these models without any part of HUIHEN are significantly ahead of
+that HUIHEN alone. ([All tables](evidence_tables.md#where-huihen-wins-and-where-it-does-not) also
+has those that are ahead, but not significantly.)"""
 
 PLANTED = """\
 ## Does it find what was planted?
 
-The simulator can plant one kind of behavior at a time: then nothing else determines the risk
-(6,000 applications, 30% overdue). The figures are shares of the AUC that could be gained at best.
-Trees with windows are as good at the last session. HUIHEN wins where the behavior is spread over
-the month, though not in every fold. It loses where the risk lies in which products an applicant
-looks at: it does not find this alone, and with topics it is still behind the trees."""
+The simulator can plant one kind of behavior at a time. Then nothing else determines the risk
+(6,000 applications, 30% overdue). Each figure is a share of the best possible gain in AUC over 0.5.
+LightGBM on windows is as good as HUIHEN if the risk lies in the last session. HUIHEN wins if the
+behavior is spread over the month, though not in every fold. It loses if the risk lies in which
+products an applicant looks at: HUIHEN alone does not find this, and HUIHEN with topics is still
+behind LightGBM with topics."""
 
 TOGETHER = """\
-At banks A and B all kinds of behavior are planted together, more weakly, beside the effects of
-the profile. The table shows how much of each effect the scores contain: 1 is all of it, 0 is
-nothing."""
+At banks A and B all four behaviors are planted together and more weakly, and the profile has
+effects too. The columns are the four behaviors of the table above, in the same order. Each figure
+says how much of an effect the scores contain: 1 is all of it, and 0 is nothing."""
 
 OF_PARTS = """\
 ## Which parts matter, and was the paper right?
@@ -103,43 +108,43 @@ with the same sizes, so compare the order and not the values. {verdict}"""
 GUIDANCE = """\
 ## Does guidance by a teacher help a network of profiles?
 
-This is Table 6 of the paper: what guidance probabilities add to the AUC of a plain network that
-sees the profile alone. The teacher itself, XGBoost, is better than the guided network on every
-one of these data sets."""
+Table 6 of the paper shows what guidance probabilities add to the AUC of a plain network that sees
+the profile alone. Here the same was measured. The teacher itself, XGBoost, is better than the
+guided network on every one of these data sets."""
 
 KEPT = """\
 ## How much history is needed?
 
-Figures 4 and 5 of the paper: AUC by the number of behaviors and sessions that are kept, at a
-quarter of simulated bank A. The paper sees a rise up to 25 behaviors."""
+As in Figures 4 and 5 of the paper, the table shows the AUC by the number of behaviors and of
+sessions that are kept. It was measured on a quarter of simulated bank A. In the paper, the AUC
+rises up to 25 behaviors."""
 
 FIELDS = """\
 ## Are the fields of behaviors separate?
 
-Figure 6 of the paper shows the vectors of behaviors in a plane, in separate clouds of three
-fields. Measured in all dimensions they overlap here: see [all tables](evidence_tables.md)."""
+Figure 6 of the paper shows the vectors of behaviors in a plane, where the three behavior fields
+are separate clouds. Here they overlap, measured in all dimensions: see [all
+tables](evidence_tables.md)."""
 
 HOW = """\
 ## How we know
 
-* **The same folds for all.** Stratified five-fold cross-validation, on the same folds for every
-  model, three times repeated on the smaller data sets. Steps are fitted on the training rows of
-  each fold.
-* **A test that allows for shared rows.** Intervals are those of the corrected resampled t test
-  (Nadeau and Bengio 2003), which are wider than those of an ordinary t test. DeLong's test
-  compares pooled held-out scores.
-* **Strong rivals.** The trees see statistics of the same events and, at simulated banks, the same
-  old applications; the paper compares with models of the profile alone. All have the same budget
-  for tuning.
+* **The same folds for all.** Every model has the same five stratified folds, with three repetitions
+  on the smaller data sets. All steps are fitted on the training rows of each fold.
+* **A test that allows for shared rows.** Training rows are shared between folds. The intervals are
+  those of the corrected resampled t test (Nadeau and Bengio 2003), which allows for this and gives
+  wider intervals than an ordinary t test. DeLong's test compares pooled held-out scores.
+* **Strong rivals.** LightGBM and XGBoost see statistics of the same events and, at simulated banks,
+  the same old applications. The paper compares with models of the profile alone. All models have
+  the same budget for tuning.
 * **A known truth.** At simulated banks the expected AUC is computed from the true probabilities,
   without the noise of labels.
-* **One commit for each row.** The results name the commit of the code that measured them, where
-  it was recorded.
+* **A commit for each row.** The results name the commit of the code that measured them, if it was
+  recorded.
 
-Figures on other questions have pages of their own: the [speed](speed.md), [few overdue
-applications](guide/few_overdue.md), [calibration](user_guide.md#are-the-probabilities-right), the
-[value of a warm start](warm_start.md), [reasons](reasons_measured.md) and
-[alarms](monitoring_measured.md)."""
+Other pages have figures on [speed](speed.md), [few overdue applications](guide/few_overdue.md),
+[calibration](user_guide.md#are-the-probabilities-right), the [value of a warm
+start](warm_start.md), [reasons](reasons_measured.md) and [alarms](monitoring_measured.md)."""
 
 LIMITS = """\
 ## Limits
@@ -147,25 +152,25 @@ LIMITS = """\
 * The simulator plants the effects that the paper describes. If HUIHEN finds a mechanism, this
   shows that a part of the network works, not that real banks have such effects.
 * Each bank is simulated once, with one seed. The variation between folds shows the effect of
-  other training rows, not of other banks. One repetition has few folds, so the corrected t test
-  rarely detects small differences. DeLong's test ignores that other training rows would give
-  other models.
-* A warm-started network of the former protocol keeps the scores of step one if no epoch improves
-  the AUC on the held-out tenth. At bank B that tenth has about fifty overdue rows, and this
-  happens in a few folds. Ablations then have the same score.
+  other training rows, not of other banks. If there is one repetition, there are few folds, and the
+  corrected t test rarely detects small differences. DeLong's test ignores that other training rows
+  would give other models.
+* With the former training protocol, a warm-started network keeps the scores of step one if no epoch
+  improves the AUC on the held-out tenth. At bank B that tenth has about fifty overdue rows, and
+  this happens in a few folds. In these folds, HUIHEN and its ablations have the same score.
 * Hyperparameters of HUIHEN that the paper does not give were chosen by measurements that included
   SuperLender and, for the L2 penalty with many rows, two thirds of UCI's rows (see
-  [choices](choices.md)). The trees have common hyperparameters.
-* None of the real data sets has app behaviors, overdue labels and old applications. The events of
-  SuperLender are earlier loans, the label of BPI 2012 is acceptance, and the behaviors of UCI are
-  six monthly statements."""
+  [choices](choices.md)). LightGBM and XGBoost have usual hyperparameters.
+* None of the real data sets has app behaviors, overdue labels and old applications together. The
+  events of SuperLender are earlier loans, the label of BPI 2012 is acceptance, and the behaviors of
+  UCI are six monthly statements."""
 
 FILES = [
-    ("learning/learning", "today's default and its rivals; beside it, single folds by data set"),
+    ("learning/learning", "today's default and its rivals; the same folder has single folds"),
     ("table2 table3 real_data", "all models: AUC, KS, gain, interval, p-values, seconds"),
     (
         "bank_a bank_b superlender bpic2012 uci",
-        "their single folds; sizes and settings in JSON",
+        "single folds by data set; sizes and settings are in JSON files",
     ),
     ("table4 merging", "the paper's Table 4, and every way of merging operations"),
     ("table5 table6", "the paper's Tables 5 and 6"),
@@ -227,7 +232,7 @@ def _told(folder: Path) -> list[str]:
             for form in (learning.DEFAULT, blended)
         )
         lines.append(
-            f"* **{titled(name)}, beside {called}**: HUIHEN alone is {judge(alone)}; "
+            f"* **{titled(name)}, against {called}**: HUIHEN alone is {judge(alone)}; "
             f"blended, it is {judge(both)}."
         )
     lines.append(
@@ -248,7 +253,7 @@ def _losses(results: Path) -> list[str]:
         lost = summary[rival & significant & (summary["gain"] > 0)]
         for name in summary.loc[summary["contender"] == REFERENCE, "data"]:
             of = lost[lost["data"] == name]
-            told = [f"{row['contender']} by {row['gain']:.3f}" for _, row in of.iterrows()]
+            told = [f"{row['contender']} ({row['gain']:+.3f})" for _, row in of.iterrows()]
             lines.append(f"* {titled(name)}: {'; '.join(told) if told else 'none'}.")
     return lines
 
@@ -327,11 +332,11 @@ def _on_paper(of_parts: pd.DataFrame) -> str:
     told = ""
     if clear:
         told += (
-            "Of the paper's parts, a gain at one bank at least is significant for: "
+            "These parts of the paper add significantly at one simulated bank or both: "
             f"{', '.join(clear)}. "
         )
     if absent:
-        told += f"Not found again at both banks, even as a tendency: {', '.join(absent)}."
+        told += f"These do not add anything at one or both: {', '.join(absent)}."
     return told.strip()
 
 
