@@ -1,9 +1,9 @@
 """01. From two files of your own to overdue probabilities
 =======================================================
 
-Writes two small tables to a folder, as a warehouse would export them, and turns them into a table
-of probabilities. Replace the two paths and the column names with yours. If the two tables name the
-customer differently, pass a pair: ``by=("customer", "client")``.
+This script writes two small tables to a folder, as a warehouse would export them, and turns them
+into a table of probabilities. Replace the two paths and the column names with yours. If the two
+tables name the customer differently, pass a pair: ``by=("customer", "client")``.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ parser.add_argument("--applications", type=int, default=1000, help="size of the 
 arguments = parser.parse_args()
 
 # %%
-# Two files, and one row per application
-# --------------------------------------
+# Two files become one table
+# --------------------------
 with tempfile.TemporaryDirectory() as folder:
     # What your warehouse exports: applications with their outcome, and app events.
     bank = make_loan_data(n_new=arguments.applications, n_old=0, overdue_rate=0.2, random_state=0)
@@ -53,9 +53,10 @@ print(report.to_string(), "\n")
 # %%
 # Behaviors, sessions, network
 # ----------------------------
-# The columns in ``by``, ``user_id`` and ``application_id`` are never profile. Name other
-# identifiers in ``id_columns``. If X was another kind of table in between, such as polars, name all
-# of them: ``HUIHENClassifier(id_columns=["customer", "contract"])``.
+# The columns in ``by``, ``user_id`` and ``application_id`` never count as profile. If there are
+# other identifiers, name all of them: ``HUIHENClassifier(id_columns=["customer", "contract"])``.
+# Name them, too, if X was converted to another kind of table, such as polars, which does not
+# remember ``by``.
 model = make_pipeline(
     BehaviorAbstractor(),
     Sessionizer(session_gap="1h"),

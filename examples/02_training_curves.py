@@ -1,9 +1,10 @@
 r"""02. Training curves: held-out AUC by epoch, for several settings
 ================================================================
 
-The paper gives no number of epochs, batch size or weight decay. This script draws their effect on a
-simulated bank or on the files of a real lender (``--data``). Use your own applications before you
-choose. The figures in ``docs/choices.md`` come from::
+The paper does not say how many epochs, which batch size and which weight decay to use. This script
+draws the effect of such settings on a simulated bank or on the files of a real lender (``--data``).
+Draw them on your own applications before you choose. These commands give the figures in
+``docs/choices.md``::
 
     python examples/02_training_curves.py --applications 2000 --epochs 50
     python examples/02_training_curves.py --data <folder of SuperLender> --epochs 50
@@ -54,7 +55,7 @@ X = make_pipeline(BehaviorAbstractor(), sessionizer).fit_transform(X)
 # %%
 # One curve for each setting
 # --------------------------
-# Half of the rows are held out to make the curves steady, and training never stops early.
+# Half of the rows are held out, so that the curves are smooth. Training does not stop early.
 figure = Figure(figsize=(8, 5), layout="constrained")
 ax = figure.subplots()
 rows = {}

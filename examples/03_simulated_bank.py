@@ -1,13 +1,14 @@
 """03. The simulated bank next to the log of a real bank's app
 ===========================================================
 
-Prints what is planted in `make_loan_data` and compares its timing with the app log of China
-Merchants Bank's FinTech contest of 2020: 95,669 page views in one month. The real figures are
-computed from the contest's files if these are available (``--data``, or the environment variable
-``SKHUIHEN_DATA``); otherwise they are the ones recorded here. Saves one picture.
+This script prints which effects `make_loan_data` has planted. It also compares the times of the
+simulated events with a real app log: 95,669 page views in one month, from China Merchants Bank's
+FinTech contest of 2020. If you have the contest's files (``--data``, or the environment variable
+``SKHUIHEN_DATA``), the real figures are computed from them; otherwise the recorded ones are shown.
+The script saves one picture.
 
-With ``--table-1`` the bank has the sizes of the paper's Table 1, and models of the profile alone
-are scored next to the paper's figures for them.
+With ``--table-1`` the bank has the sizes of the paper's Table 1, and the script compares the AUC of
+models of the profile alone with the paper's figures for them.
 """
 
 from __future__ import annotations
@@ -148,7 +149,7 @@ arguments = parser.parse_args()
 # %%
 # A bank, and what is planted in it
 # ---------------------------------
-# The spread of each mechanism's part of the log-odds.
+# Each mechanism adds something to an applicant's log-odds. The table has its standard deviation.
 sizes = (None, None) if arguments.table_1 else (arguments.applications, 1000)
 bank = make_loan_data(*sizes, bank=arguments.bank, random_state=arguments.seed)
 print(bank.DESCR)
@@ -165,16 +166,16 @@ if arguments.table_1:
 # %%
 # Hundreds of names for some forty behaviors
 # ------------------------------------------
-# A few names of three of them.
+# The app uses several names for each behavior. These are some names of three behaviors.
 groups = bank.operation_groups.groupby("behavior")["operation"]
 for behavior in ("fund_purchase", "confirm", "accounts"):
     names = groups.get_group(behavior)
     print(f"{behavior}, {len(names)} names: {', '.join(names[:5])}, ...")
 
 # %%
-# The second clock
-# ----------------
-# Events that the bank learned of only after the application.
+# Events that arrive late
+# -----------------------
+# The bank learned of some events only after the application. They do not count.
 report = attach_behaviors(
     bank.applications, bank.events, known_at="recorded_at", return_report=True
 )[1]

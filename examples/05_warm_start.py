@@ -3,10 +3,11 @@
 
 A bank that has just begun to collect app events has few labeled applications with behaviors and
 many older ones without. On the same folds, this script compares a network trained on new
-applications alone with networks that were first trained on the old ones: with XGBoost as the
-teacher, with labels only, and with the bank's scorecard as the teacher (without any old label).
+applications alone with networks that were first trained on the old ones. They learned there from
+labels and XGBoost as the teacher, from labels alone, or from the bank's scorecard as the teacher
+without any label.
 
-A simulated bank this small shows the calls, not what a warm start is worth.
+The simulated bank is small: it shows the calls, not what a warm start is worth.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ X = make_pipeline(BehaviorAbstractor(), Sessionizer(max_sessions=20)).fit_transf
 # %%
 # The bank's model of the profile
 # -------------------------------
-# It was fitted long ago on unknown rows.
+# In a real bank it was fitted long ago, on rows that are no longer known. Here it is fitted on the
+# old applications.
 scorecard = make_pipeline(ProfileEncoder(), LogisticRegression(max_iter=1000))
 scorecard.fit(bank.old_applications, bank.old_y)
 
@@ -68,8 +70,8 @@ for name, old_y, teacher in (
 
 print(models["warm start, XGBoost"].warm_start_student_.history_.tail(3).round(4).T, "\n")
 # %%
-# The same folds for all
-# ----------------------
+# Cross-validation on the same folds
+# ----------------------------------
 folds = StratifiedKFold(3, shuffle=True, random_state=0)
 auc = {
     name: cross_val_score(model, X, bank.y, cv=folds, scoring="roc_auc")

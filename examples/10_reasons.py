@@ -3,8 +3,8 @@
 
 A lender must be able to say which factors counted against an applicant, and these must be the
 factors that the score used. `explain` divides the log-odds of each application among profile and
-history. `reason_codes` expresses the largest parts in the words of a table that compliance edits.
-The pictures show one applicant and all of them.
+history. `reason_codes` expresses the largest parts in the words of a table, which the compliance
+team can edit. The pictures show one applicant, and all explained applicants together.
 
 To run it::
 
@@ -55,18 +55,19 @@ model = make_pipeline(BehaviorAbstractor(), Sessionizer(), network).fit(X, bank.
 # %%
 # The effects of parts
 # --------------------
-# The fifth with the highest risk is declined. The others are approved and serve as background.
+# The fifth of the applications with the highest risk is declined. The others are approved, and are
+# the background that the declined ones are compared with.
 risk = model.predict_proba(X)[:, 1]
 declined = np.argsort(-risk)[: min(arguments.explained, len(X) // 5)]
 approved = np.argsort(risk)[: len(X) * 4 // 5]
 explanation = explain(model, X.iloc[declined], background=X.iloc[approved], verbose=1)
-# The effects of the same parts for approved applicants: reasons are relative to their mean.
+# The same effects for some approved applications. Reasons are relative to their mean.
 reference = explain(model, X.iloc[approved[:: max(1, len(approved) // 50)]], X.iloc[approved])
 
 # %%
 # Reasons in the words of a table
 # -------------------------------
-# The first row that matches a column or session, or its group, counts.
+# Each column and each session is a player. The first row that matches a player or its group counts.
 table = pd.DataFrame(
     [
         ("user__monthly_income", "11", "Income is low for the credit applied for", "yes"),

@@ -2,15 +2,16 @@
 =======================================================================
 
 A bank decides by a scorecard (the champion) and asks whether HUIHEN (the challenger) should take
-over. Both score the latest third of the applications, from which neither has learned. Points put
-them on one scale, bands show what each cut-off approves, and the swap set shows who would be
-approved and declined anew at the same approval rate.
+over. Both score the applications of the latest eight weeks, from which neither has learned. Points
+put both on one scale. Bands show what each cut-off would approve. The swap set shows who would be
+newly approved and newly declined at the same approval rate.
 
-Three things to know before such a table decides:
+Consider three things before you decide by such a table:
 
-* In a real bank the newly approved were declined, so their outcome is mostly unknown; what is known
-  of them was approved for a reason. Approve a small random share of the declined, and use those.
-* Other outcomes are those under the champion's limits and prices.
+* In a real bank most newly approved applications were declined before, so their outcome is unknown.
+  A few were approved by exception, and are not typical. Approve a small random share of the
+  declined applications, and use their outcomes.
+* The known outcomes depend on the champion's limits and prices.
 * Look at the intervals. A swap set of thirty applications proves nothing.
 
 To run it::
@@ -60,9 +61,9 @@ X, y = attach_behaviors(bank.applications, bank.events, known_at="recorded_at"),
 train, test = next(OutOfTimeSplit(n_splits=1, test_size="56D").split(X, y))
 
 # %%
-# Both learn from the past
-# ------------------------
-# 600 points are 20 paid for each overdue one, and 40 points double these odds.
+# Both learn from earlier applications
+# ------------------------------------
+# 600 points mean 20 paid loans for each overdue one, and 40 more points double these odds.
 network = HUIHENClassifier(
     n_estimators=arguments.networks, max_epochs=arguments.epochs, random_state=0
 )

@@ -1,9 +1,9 @@
 """14. Validation: a report for those who approve, the document of a model, and a watch
 ====================================================================================
 
-Champion and challengers are compared on applications of a later time, by `risk_report`, which
-writes one page. `model_card` writes the document of the model. `Monitor` is frozen at training time
-and then watches months in which the app gets new operations.
+`risk_report` compares champion and challengers on later applications, and writes one page.
+`model_card` writes the document that describes the model. `Monitor` is fitted at training time, and
+then watches months in which the app gets new operations.
 
 To run it::
 
@@ -63,9 +63,10 @@ else:
     note = "A simulated bank."
 
 # %%
-# By time
-# -------
-# The first 60% of the time trains, the next 15% is the reference of the monitor, the rest is new.
+# A split by time
+# ---------------
+# The earliest 60% of the applications train the models, the next 15% are the reference of the
+# monitor, and the rest is new.
 order = np.argsort(X["applied_at"].to_numpy(), kind="stable")
 X, y = X.iloc[order].reset_index(drop=True), y[order]
 n_train, n_reference = int(0.6 * len(X)), int(0.15 * len(X))
@@ -118,8 +119,8 @@ card.to_markdown(arguments.output / "model_card.md")
 print(f"\n{card}: {', '.join(card.blanks)}")
 
 # %%
-# A release of the app
-# --------------------
+# A new version of the app
+# ------------------------
 # It renames the operations of half the applicants. Labels are not known yet.
 monitor = Monitor.load(path)
 months = X[later].copy()
