@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import pickle
 import runpy
 from pathlib import Path
@@ -477,14 +476,6 @@ def test_table_6_goes_on_where_it_stopped(
 
 
 # ---- columns
-
-
-def test_the_page_shows_its_real_output() -> None:
-    page = str(ROOT / "docs" / "warm_start.md")
-    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
-    failed, tried = doctest.testfile(page, module_relative=False, optionflags=flags)
-    assert tried > 0
-    assert failed == 0
 
 
 def test_columns_are_matched_by_name_in_any_container(

@@ -61,7 +61,7 @@ def make_unlabelled(
     )
     never = np.zeros(n - n_waiting)
     others = place_in_time(others, never, start, days + _WAITING_DAYS, 0, rng)
-    credit = [name for name in map(str, table) if name.startswith("item__")]
+    credit = [name for name in table if str(name).startswith("item__")]
     whole = [*(name for name in credit if table[name].dtype.kind == "i"), "application_id"]
     waiting, others = (part.astype(dict.fromkeys(whole, "Int64")) for part in (waiting, others))
     for name in ("application_id", *credit):
