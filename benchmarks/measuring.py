@@ -82,7 +82,7 @@ def report(
     if folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
         table.to_csv(Path(folder) / f"{name}.csv")
-        text = "\n\n".join([f"## {title}", *lines, _markdown(table)])
+        text = "\n\n".join([f"## {title}", *lines, _markdown(table), describe_machine()])
         (Path(folder) / f"{name}.md").write_text(text + "\n")
 
 

@@ -1,7 +1,7 @@
 """Run all benchmarks, one after the other, and write ``docs/speed.md`` from what they print.
 
 ``--quick`` runs small sizes, to see that everything works; its figures mean nothing. ``--only``
-runs some scripts and takes the tables of the others from the last run, best of this machine.
+runs some scripts and takes the tables of the others from the last run.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-
-from measuring import describe_machine
 
 HERE = Path(__file__).resolve().parent
 DOCS = HERE.parent / "docs"
@@ -63,9 +61,8 @@ HEAD = """\
 
 Written by `make bench` (`benchmarks/run.py`); do not edit by hand. Absolute times wander
 between runs and machines; compare ratios inside one run. `benchmarks/gpu.py` runs the
-contenders on a GPU, where there is one; no figures from one stand here yet.
-
-{machine}
+contenders on a GPU, where there is one; no figures from one stand here yet. Below each table is
+the machine that it was measured on.
 """
 
 
@@ -78,7 +75,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=scripts, help="of the others, the last run")
     parser.add_argument("--tables", type=Path, default=Path("demo_output/benchmarks"))
     arguments = parser.parse_args()
-    parts = [HEAD.format(machine=describe_machine())]
+    parts = [HEAD]
     for script, full, quick, tables in RUNS:
         if arguments.only is None or script in arguments.only:
             chosen = quick if arguments.quick else full
