@@ -32,6 +32,8 @@ from skhuihen import (
 )
 from skhuihen._events.behaviors import Behaviors
 from skhuihen.datasets import make_loan_data
+from skhuihen.inspection import explain
+from skhuihen.monitoring._measures import Columns
 from tests.models import STOPPED_EARLY
 
 
@@ -671,6 +673,10 @@ def test_the_key_of_the_join_is_no_profile(bank: Any) -> None:
     plain.attrs = {}
     for other in (plain, plain.drop(columns="customer"), pa.table(plain)):
         np.testing.assert_array_equal(model.predict_proba(other), model.predict_proba(X))
+    # It is no player of an explanation, and no monitor watches it.
+    explanation = explain(model, X.iloc[:1], X.iloc[1:3], max_exact=1, n_orders=1)
+    assert not any("customer" in player.path for player in explanation.players[0])
+    assert "customer" not in Columns.find(X, "behaviors", "applied_at", ()).numbers
     # Like a column of id_columns, it tells whose rows are held out together.
     named = quick(id_columns=("customer",)).fit(plain, bank.y)
     np.testing.assert_array_equal(named.predict_proba(plain), model.predict_proba(X))

@@ -309,7 +309,8 @@ class _Kernel:
 
         def by_network(weights: NDArray[Any]) -> NDArray[Any]:
             """Bring (gates, ..., columns) to (..., gates * columns), the time gate first."""
-            weights = padded(np.moveaxis(np.roll(weights, 1, axis=0), 0, -2), -1 % weights.ndim)
+            weights = np.moveaxis(np.roll(weights, 1, axis=0), 0, -2)
+            weights = padded(weights, weights.ndim - 1)
             return weights.reshape(*weights.shape[:-2], -1)
 
         by_day = networks.by_day.reshape(3, -1, k, n)

@@ -79,7 +79,7 @@ class OnlineScorer:
     number of threads can share a scorer.
 
     If numba is installed (``pip install skhuihen[online]``), the first scorer of a process compiles
-    the steps of the networks, which takes a few seconds; each score is then faster by a third.
+    the steps of the networks, which takes a few seconds; each score is then faster.
 
     Create a new scorer after you change the Pipeline.
 
