@@ -228,6 +228,9 @@ def window_statistics(events, at, windows, operations, with_amount, gap, by="ope
     for begin in (0, 6, 12, 18):
         row[f"hours_{begin}"] = mean([begin <= hour < begin + 6 for hour in hours])
     row["hour_latest"] = hours[-1] if hours else math.nan
+    days = [(EPOCH + timedelta(microseconds=e["time"])).day for e in events]
+    for first, last in ((1, 10), (11, 20), (21, 31)):
+        row[f"monthdays_{first}"] = mean([first <= day <= last for day in days])
     if gap is not None:
         sessions = cut_at_gaps(events, gap)
         row["sessions"] = len(sessions)

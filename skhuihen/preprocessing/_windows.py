@@ -29,6 +29,8 @@ from skhuihen.preprocessing._base import (
 OTHER = "other"
 #: The hours at which the parts of the day begin.
 PARTS_OF_DAY = (0, 6, 12, 18)
+#: The days at which the parts of the month begin.
+PARTS_OF_MONTH = (1, 11, 21)
 
 
 class WindowStatistics(BehaviorTransformer):
@@ -80,8 +82,10 @@ class WindowStatistics(BehaviorTransformer):
     application), ``age`` (days from the first), ``interval_mean``, ``interval_std``,
     ``interval_least``, ``interval_most`` and ``interval_latest`` (of log1p seconds between events),
     ``hours_0``, ``hours_6``, ``hours_12`` and ``hours_18`` (share of the events in the six hours
-    of the day that begin then, in UTC), and ``hour_latest`` (of the last event, with its minutes as
-    a fraction).
+    of the day that begin then, in UTC), ``hour_latest`` (of the last event, with its minutes as a
+    fraction), and ``monthdays_1``, ``monthdays_11`` and ``monthdays_21`` (share of the events in
+    the part of the month that begins on that day, in UTC: many customers behave otherwise before
+    their salary than after it).
 
     With `session_gap` there are also ``sessions``, ``session_length`` and ``session_length_most``
     (mean and largest number of events), ``session_seconds`` and ``session_seconds_most``, and of
@@ -167,6 +171,8 @@ class WindowStatistics(BehaviorTransformer):
         has_amount = ~np.isnan(behaviors.numbers("amount"))
         operation = positions(as_of.behaviors, self.group_by, self.operations_)
         self._with_amount = np.unique(operation[has_amount]).tolist()
+        # Absent in files of models that were fitted before these columns existed.
+        self._has_monthdays = True
         return self._remember_columns(frame)
 
     def transform(self, X: Any) -> pd.DataFrame:
@@ -189,13 +195,14 @@ class WindowStatistics(BehaviorTransformer):
         row = behaviors.rows
         age = as_of.applied_at[row] - behaviors.times()
         operation = positions(behaviors, self.group_by, self.operations_)
-        n = len(behaviors)
+        time, n = behaviors.times(), len(behaviors)
         columns = [
             *self._in_windows(behaviors, operation, age),
             *self._recencies(behaviors, operation, age),
-            *_interval_statistics(row, behaviors.times(), n),
-            *_hours(row, behaviors.times(), n),
-            *self._session_statistics(row, behaviors.times(), n),
+            *_interval_statistics(row, time, n),
+            *_hours(row, time, n),
+            *(_monthdays(row, time, n) if hasattr(self, "_has_monthdays") else ()),
+            *self._session_statistics(row, time, n),
         ]
         return pd.DataFrame(
             np.column_stack(columns), columns=self.get_feature_names_out(), index=frame.index
@@ -224,6 +231,8 @@ class WindowStatistics(BehaviorTransformer):
         names += ["recency", "age", *(f"recency_{operation}" for operation in operations)]
         names += [f"interval_{what}" for what in ("mean", "std", "least", "most", "latest")]
         names += [*(f"hours_{hour}" for hour in PARTS_OF_DAY), "hour_latest"]
+        if hasattr(self, "_has_monthdays"):
+            names += [f"monthdays_{day}" for day in PARTS_OF_MONTH]
         if self.session_gap is not None:
             names += ["sessions", "session_length", "session_length_most"]
             names += ["session_seconds", "session_seconds_most"]
@@ -318,13 +327,25 @@ def _interval_statistics(
 
 def _hours(row: NDArray[np.int64], time: NDArray[np.int64], n: int) -> list[NDArray[Any]]:
     hour = (time % DAY) / (DAY / 24)
-    n_parts = len(PARTS_OF_DAY)
-    part = np.searchsorted(PARTS_OF_DAY, hour, side="right") - 1
-    counts = np.bincount(row * n_parts + part, minlength=n * n_parts).reshape(n, n_parts)
-    n_events = counts.sum(axis=1)
     latest = np.full(n, np.nan)
     latest[row] = hour
-    return [*(_divide(count, n_events) for count in counts.T), latest]
+    return [*_shares(row, hour, PARTS_OF_DAY, n), latest]
+
+
+def _monthdays(row: NDArray[np.int64], time: NDArray[np.int64], n: int) -> list[NDArray[Any]]:
+    day = (time // DAY).astype("datetime64[D]")
+    first = day.astype("datetime64[M]").astype("datetime64[D]")
+    return _shares(row, (day - first).astype(np.int64) + 1, PARTS_OF_MONTH, n)
+
+
+def _shares(
+    row: NDArray[np.int64], value: NDArray[Any], begins: Sequence[int], n: int
+) -> list[NDArray[Any]]:
+    """Return the share of each row's values in each part of their range."""
+    part = np.searchsorted(begins, value, side="right") - 1
+    counts = np.bincount(row * len(begins) + part, minlength=n * len(begins))
+    counts = counts.reshape(n, len(begins))
+    return [_divide(count, counts.sum(axis=1)) for count in counts.T]
 
 
 def _divide(total: NDArray[Any], count: NDArray[Any]) -> NDArray[Any]:

@@ -125,7 +125,7 @@ def test_sessions_can_be_left_out():
     X = applications([[event(0)]])
     names = WindowStatistics(session_gap=None).fit_transform(X).columns
     assert not set(names) & {"sessions", "session_length", "last_length", "last_interval"}
-    assert names[-1] == "hour_latest"
+    assert names[-1] == "monthdays_21"
 
 
 def test_what_fit_did_not_see_is_other():
