@@ -191,21 +191,28 @@ def test_weights_of_one_network_become_those_of_the_average(with_base: bool) -> 
     y, one, average, base = scattered(200_000, 0.8, 5)
     weight = np.ones(len(y))
     of_base = base if with_base else None
-    blend = fit_blend(of_base, one, y, weight).for_average(of_base, one, weight, 0.8**2 * 0.8)
+    blend = fit_blend(of_base, one, y, weight).for_average(of_base, one, weight, 0.8**2, 5)
     wanted = fit_blend(of_base, average, y, weight)
     np.testing.assert_allclose(blend, wanted, atol=0.06)
     assert abs(fit_blend(of_base, one, y, weight).network - wanted.network) > 0.12
 
 
-def test_scatter_takes_half_of_the_variance_at_most() -> None:
-    y, one, _, _ = scattered(500, 0.8, 5)
+def test_scatter_takes_no_more_than_there_is() -> None:
+    y, one, _, base = scattered(500, 0.8, 5)
     weight = np.ones(len(y))
     blend = fit_blend(None, one, y, weight)
-    assert blend.for_average(None, one, weight, 1e9).network == pytest.approx(2 * blend.network)
-    assert blend.for_average(None, one, weight, 0.0) == pytest.approx(blend)
+    assert blend.for_average(None, one, weight, 0.0, 5) == pytest.approx(blend)
+    # Networks with nothing in common: their average has a fifth of the variance.
+    assert blend.for_average(None, one, weight, 1e9, 5).network == pytest.approx(5 * blend.network)
+    # Behind a base, at most half of the variance counts.
+    both = fit_blend(base, one, y, weight)
+    half = one.var() / 2 / (1 - 1 / 5)
+    most = both.for_average(base, one, weight, 1e9, 5)
+    assert most == pytest.approx(both.for_average(base, one, weight, half, 5))
+    assert most.network > both.network
     same = np.full(500, 0.3)
     flat = fit_blend(None, same, y, weight)
-    assert flat.for_average(None, same, weight, 0.0) == pytest.approx(flat)
+    assert flat.for_average(None, same, weight, 0.0, 5) == pytest.approx(flat)
 
 
 def test_few_rows_leave_the_weights_near_where_they_were() -> None:

@@ -163,7 +163,8 @@ class Blend(NamedTuple):
         base: NDArray[np.floating] | None,
         network: NDArray[np.floating],
         weight: NDArray[np.floating],
-        excess: float,
+        scatter: float,
+        n_networks: int,
     ) -> Blend:
         """Return the weights for the average of networks from those for a single network.
 
@@ -176,8 +177,9 @@ class Blend(NamedTuple):
         ----------
         base, network, weight
             Those that the weights were fitted on.
-        excess : float
-            Variance of ``network`` minus that of the average.
+        scatter : float
+            Variance of the score of a row from one network to the next.
+        n_networks : int
 
         Returns
         -------
@@ -186,8 +188,11 @@ class Blend(NamedTuple):
         of_base = np.zeros(len(network)) if base is None else base
         columns = np.stack([of_base, network])
         of_one = np.atleast_2d(np.cov(columns, aweights=weight, ddof=0))
-        # At most half of the variance counts as excess.
-        excess = min(excess, of_one[1, 1] / 2)
+        # Networks of few rows may have nothing in common: all of their variance may be scatter.
+        # Behind a base estimator, where the weights decide the order, at most half of it counts.
+        share = 1 - 1 / n_networks
+        most = share if base is None else 0.5
+        excess = min(share * scatter, most * of_one[1, 1])
         of_average = of_one - np.diag([0.0, excess])
         weights = np.array([self.base, self.network])
         found = np.linalg.pinv(of_average, hermitian=True) @ of_one @ weights
@@ -322,8 +327,8 @@ def weigh_networks(
     # Networks trained on a row differ in its score as much as networks that have not seen it.
     if (~is_left_out).sum(axis=0).min() > 1:
         scatter = np.var(scores[:, rows], axis=0, where=~is_left_out, ddof=1)
-        excess = float(np.average(scatter, weights=weight[rows])) * (1 - 1 / len(nets))
-        blend = of_one.for_average(of_base, of_network, weight[rows], excess)
+        of_rows = float(np.average(scatter, weights=weight[rows]))
+        blend = of_one.for_average(of_base, of_network, weight[rows], of_rows, len(nets))
     log_odds = np.full(len(dataset), np.nan)
     log_odds[rows] = of_one.log_odds(0.0 if of_base is None else of_base, of_network)
     return blend, log_odds
