@@ -215,6 +215,17 @@ def test_scatter_takes_no_more_than_there_is() -> None:
     assert flat.for_average(None, same, weight, 0.0, 5) == pytest.approx(flat)
 
 
+@pytest.mark.parametrize(("factor", "least", "most"), [(1.0, 0.8, 1.2), (0.1, 3.0, 12.0)])
+def test_weak_scores_may_be_spread_far_and_strong_ones_hardly(factor, least, most) -> None:
+    # 300 rows of calibrated scores; the same scores pressed together ten times.
+    y, one, _, _ = scattered(300, 0.0, 5)
+    weight = np.ones(len(y))
+    found = fit_blend(None, factor * (one - one.mean()), y, weight).network
+    assert least < found < most
+    # Scores that are all but equal cannot be spread without limit.
+    assert fit_blend(None, 1e-6 * one, y, weight).network < 1.1
+
+
 def test_few_rows_leave_the_weights_near_where_they_were() -> None:
     y, one, _, base = scattered(20, 0.8, 5)
     blend = fit_blend(base, one, y, np.ones(20))

@@ -26,6 +26,9 @@ N_FOLDS = 5
 WITH_BASE = (0.65, 0.35)
 #: Prior standard deviation of the weights.
 SPREAD = 0.2
+#: For networks alone it is at least this, in units of the standard deviation of their scores: weak
+#: scores lie close together, so their weight may be far from 1. The least unit is its bound.
+SPREAD_ALONE, LEAST_DEVIATION = 0.1, 0.05
 
 
 def fit_base(
@@ -214,7 +217,7 @@ def fit_blend(
     calibrates them. The weights are not negative, and that of networks alone is at least 0.01. A
     normal prior keeps them near 0.65 for the base estimator and 0.35 for the networks, or near 1
     for the networks alone, unless the rows contradict. Without it, chance would decide when few
-    rows are overdue.
+    rows are overdue. The prior for networks alone is wider if their scores lie close together.
 
     Parameters
     ----------
@@ -234,7 +237,9 @@ def fit_blend(
     Blend
     """
     if base is None:  # the network alone must decide the order
-        intercept, by_network = weigh([network], label, weight, [1.0], least=0.01)
+        deviation = np.sqrt(np.cov(network, aweights=weight, ddof=0)) if len(network) else 0.0
+        spread = max(SPREAD, SPREAD_ALONE / max(deviation, LEAST_DEVIATION))
+        intercept, by_network = weigh([network], label, weight, [1.0], spread, least=0.01)
         return Blend(intercept, 0.0, by_network)
     columns = [base + shift, network]
     intercept, by_base, by_network = weigh(columns, label, weight, WITH_BASE)
@@ -246,6 +251,7 @@ def weigh(
     label: NDArray[np.int64],
     weight: NDArray[np.floating],
     before: Sequence[float],
+    spread: float = SPREAD,
     least: float = 0.0,
 ) -> list[float]:
     """Fit the weights of the log-odds of several models by logistic regression on the label.
@@ -259,6 +265,8 @@ def weigh(
         With mean 1 if each row counts as one.
     before : sequence of float
         The prior mean of the weight of each model.
+    spread : float, default=0.2
+        The prior standard deviation of the weights.
     least : float, default=0.0
         The lower bound of the weights.
 
@@ -269,7 +277,7 @@ def weigh(
     """
     matrix = np.column_stack([np.ones(len(label)), *columns]).astype(np.float64)
     start = np.array([0.0, *before])
-    precision = np.array([1.0, *(1 / SPREAD**2 for _ in before)])
+    precision = np.array([1.0, *(1 / spread**2 for _ in before)])
 
     def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         log_odds = matrix @ weights
