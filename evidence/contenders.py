@@ -20,6 +20,7 @@ from typing import Any, ClassVar, NamedTuple
 import joblib
 import numpy as np
 import pandas as pd
+import torch
 from lightgbm import LGBMClassifier
 from scipy.special import logit
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
@@ -322,7 +323,8 @@ def few_trees(budget: Budget) -> Any:
     return LGBMClassifier(n_estimators=min(150, budget.n_trees), **OF_LIGHTGBM)
 
 
-#: The training of all forms of HUIHEN in the tables: the default before `ONE_CYCLE`.
+#: The training of all forms of HUIHEN in the tables: the default before `ONE_CYCLE`. `network` adds
+#: the L2 penalty of then.
 STOPPED_EARLY: dict[str, Any] = {
     "n_estimators": 1,
     "schedule": "constant",
@@ -330,6 +332,8 @@ STOPPED_EARLY: dict[str, Any] = {
     "early_stopping": True,
     "teacher": None,
     "n_topics": 0,
+    "weight_decay": 1e-3,
+    "net_params": {"optimizer": torch.optim.Adam},
 }
 #: The current defaults.
 DEFAULT: dict[str, Any] = {
@@ -339,10 +343,11 @@ DEFAULT: dict[str, Any] = {
 ONE_CYCLE = DEFAULT | {"teacher": None, "n_topics": 0}
 
 
-def network(budget: Budget) -> HUIHENClassifier:
+def network(case: Case, budget: Budget) -> HUIHENClassifier:
     """Return HUIHEN with the number of epochs and so on of the budget."""
+    of_many_rows = min(1.0, 3_400 / len(case.y)) ** 2
     return Remembering(
-        **STOPPED_EARLY,
+        **STOPPED_EARLY | {"weight_decay": STOPPED_EARLY["weight_decay"] * of_many_rows},
         max_epochs=budget.n_epochs,
         n_iter_no_change=budget.patience,
         batch_size=budget.batch_size,
@@ -355,10 +360,10 @@ def warm_started(
 ) -> HUIHENClassifier:
     """Return HUIHEN pre-trained on the old applications, if there are any."""
     if case.old is None:
-        return network(budget).set_params(**learning)
+        return network(case, budget).set_params(**learning)
     key = old_teacher, *sorted(learning.items())
     if key not in case.pretrained:
-        model = network(budget).set_params(**learning)
+        model = network(case, budget).set_params(**learning)
         case.pretrained[key] = model.warm_start_from(*case.old, teacher=old_teacher, batch_size=256)
     return clone(case.pretrained[key])
 
@@ -435,10 +440,12 @@ def huihen(
         if "max_epochs" in chosen:
             chosen["max_epochs"] = min(chosen["max_epochs"], budget.n_epochs)
         learning = {name: value for name, value in chosen.items() if name in DEFAULT}
+        if chosen.get("net_params"):  # of step two alone
+            chosen["net_params"] = STOPPED_EARLY["net_params"] | learning.pop("net_params")
         if warm_start:
             model = warm_started(old_teacher, case, budget, **learning)
         else:
-            model = network(budget).set_params(**learning)
+            model = network(case, budget).set_params(**learning)
         model.set_params(**chosen)
         for role, make_known in (("base_estimator", base), ("teacher", guide)):
             if make_known is not None:
@@ -490,7 +497,7 @@ def mlp(case: Case, budget: Budget) -> Any:
     drop = FunctionTransformer(
         pd.DataFrame.drop, kw_args={"columns": "behaviors", "errors": "ignore"}
     )
-    return make_pipeline(drop, tuned("HUIHEN", network(budget), budget))
+    return make_pipeline(drop, tuned("HUIHEN", network(case, budget), budget))
 
 
 def of_events(make_trees: Factory) -> Factory:

@@ -9,7 +9,7 @@ Draw them on your own applications before you choose. These commands give the fi
     python examples/02_training_curves.py --applications 2000 --epochs 50
     python examples/02_training_curves.py --data <folder of SuperLender> --epochs 50
     python examples/02_training_curves.py --applications 40000 --epochs 30 \
-        --settings defaults weight_decay=0.001 weight_decay=0
+        --settings defaults weight_decay=1 weight_decay=0
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from skhuihen.datasets import load_superlender, make_loan_data
 
 SETTINGS: dict[str, dict] = {
     "defaults": {},
-    "weight_decay=0.001": {"weight_decay": 0.001},
+    "weight_decay=1": {"weight_decay": 1.0},
     "weight_decay=0": {"weight_decay": 0.0},
     "batch_size=64": {"batch_size": 64},
     "dropout=0.4": {"dropout": 0.4},

@@ -165,15 +165,16 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         These scores calibrate the probabilities and set the weight of the base estimator. A single
         network learns from all rows in a fifth of the time, and is not calibrated.
     lr : float, default=0.02
-        Learning rate of Adam; with ``schedule="one_cycle"``, its peak.
+        Learning rate of AdamW; with ``schedule="one_cycle"``, its peak.
     schedule : {"one_cycle", "constant"}, default="one_cycle"
         Learning rate schedule. ``"one_cycle"`` rises to `lr` in the first quarter of the training
         and then falls to 0. ``"constant"`` is the paper's form, with ``lr=0.001``.
     weight_decay : float or "auto", default="auto"
-        L2 penalty of Adam, on the mean loss of a row. ``"auto"`` is 0.001 for up to 3,400 training
-        rows. Above that, it falls with the square of their number, to 0.00001 at 34,000, because
-        many rows need less regularization. The rows are those of `fit`, of the first `partial_fit`,
-        or of step one of a warm start. The paper mentions no penalty, which is 0.
+        Weight decay of AdamW: each step multiplies the weights by 1 - `lr` * `weight_decay`.
+        ``"auto"`` is 0.1 for up to 3,400 training rows. Above that, it falls in proportion to their
+        number, to 0.01 at 34,000, because an epoch has more steps. The rows are those of `fit`, of
+        the first `partial_fit`, or of step one of a warm start. The paper mentions no decay, which
+        is 0. For the L2 penalty of Adam, pass ``net_params={"optimizer": torch.optim.Adam}``.
     max_epochs : int, default=15
         Number of passes over the training rows; with `early_stopping`, the maximum.
     batch_size : int, default=128

@@ -405,18 +405,18 @@ def test_weight_decay_falls_with_the_number_of_rows(
         return of(quick(**params).fit(X, bank.y))
 
     assert penalty(weight_decay=0.02) == 0.02
-    assert penalty() == penalty(early_stopping=False) == 1e-3
+    assert penalty() == penalty(early_stopping=False) == 0.1
     monkeypatch.setattr("skhuihen._training.trainer.DECAY_ROWS", len(X) / 4)
     assert penalty(weight_decay=0.02) == 0.02
-    assert penalty(early_stopping=False) == pytest.approx(1e-3 / 16)
+    assert penalty(early_stopping=False) == pytest.approx(0.1 / 4)
     # What is held out is not trained on.
-    assert penalty(validation_fraction=0.5) == pytest.approx(1e-3 / 4, rel=0.04)
+    assert penalty(validation_fraction=0.5) == pytest.approx(0.1 / 2, rel=0.04)
     # The rows of the first `partial_fit` count, and those of step one for step one.
     parted = quick(early_stopping=False).partial_fit(X[:20], bank.y[:20])
-    assert of(parted) == of(parted.partial_fit(X, bank.y)) == 1e-3
+    assert of(parted) == of(parted.partial_fit(X, bank.y)) == 0.1
     warm = quick(early_stopping=False).warm_start_from(bank.applications, bank.y, teacher=None)
-    assert of(warm.warm_start_student_) == pytest.approx(1e-3 / 16)
-    assert of(warm.fit(X[:20], bank.y[:20])) == 1e-3
+    assert of(warm.warm_start_student_) == pytest.approx(0.1 / 4)
+    assert of(warm.fit(X[:20], bank.y[:20])) == 0.1
 
 
 def test_progress_bar_only_when_verbose(

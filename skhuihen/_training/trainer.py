@@ -24,8 +24,8 @@ from skhuihen._training.start import ColdStart, PretrainedStart
 from skhuihen.network.architecture import architecture_of
 from skhuihen.network.huihen import HUIHEN
 
-#: The L2 penalty of ``weight_decay="auto"``, and the number of training rows from which it falls.
-DECAY, DECAY_ROWS = 1e-3, 3_400
+#: The decay of ``weight_decay="auto"``, and the number of training rows from which it falls.
+DECAY, DECAY_ROWS = 0.1, 3_400
 #: The rate of `partial_fit` as a share of the peak of the schedule.
 LATER_RATE = 0.1
 
@@ -201,10 +201,10 @@ class Trainer:
         return [parts[number % len(parts)] for number in range(self.n_estimators)]
 
     def decay(self, n_rows: int) -> float:
-        """Return the L2 penalty for a number of training rows."""
+        """Return the weight decay for a number of training rows."""
         decay = self.params["weight_decay"]
         if isinstance(decay, str):
-            return DECAY * min(1.0, DECAY_ROWS / n_rows) ** 2
+            return DECAY * min(1.0, DECAY_ROWS / n_rows)
         return decay
 
     def _make_callbacks(self, number: int, *, is_warm: bool, is_guided: bool) -> list[Any]:
@@ -251,7 +251,7 @@ class Trainer:
             "classes": [0, 1],
             "criterion": torch.nn.CrossEntropyLoss,
             "criterion__reduction": "none",
-            "optimizer": torch.optim.Adam,
+            "optimizer": torch.optim.AdamW,
             "lr": self.lr,
             "optimizer__weight_decay": self.decay(n_rows),
             "max_epochs": self.params["max_epochs"],
