@@ -1,0 +1,396 @@
+r"""Settings of the training, each compared with the default on the same folds and seeds.
+
+One network learns from each fold; `n_estimators` is 1 and all else is the default, the teacher
+included. The settings differ in how the network is trained: clipping of gradients, decoupled weight
+decay, averages of the weights, the schedule-free optimizer, rate, epochs, batch size, dropout and
+penalty. A teacher does not depend on them, so it is fitted once for each fold. The folds are not
+those of the other tables. With ``--mechanisms`` the data are banks where a single kind of behavior
+determines the risk, and the settings are those that might help the network to find it.
+
+A run that was stopped goes on where it was.
+
+    python evidence/training.py --output docs/evidence/training
+    python evidence/training.py --output docs/evidence/training --mechanisms --folds 1
+    python evidence/training.py --output docs/evidence/training --folds 0 \
+        --page docs/training_measured.md
+    python evidence/training.py --output quick --small
+
+The schedule-free optimizer is measured only where the package ``schedulefree`` is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from contenders import DEFAULT, Case
+from measure import DATA, commit_of_code
+from sklearn.base import clone
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import RepeatedStratifiedKFold
+from sklearn.pipeline import make_pipeline
+from skorch.callbacks import Callback, GradientNormClipping
+from tables import NAMES, markdown
+from torch.utils.data import Sampler
+from tqdm.auto import tqdm
+
+from skhuihen import BehaviorAbstractor, HUIHENClassifier
+from skhuihen._compat import EXACTLY
+from skhuihen.metrics import expected_auc
+
+#: Folds of a split, and its seed; other tables use seed 0.
+N_SPLITS, SPLIT_SEED = 3, 11
+PLAIN = "default"
+#: Averages of the weights over the last steps of the default; they cost no training of their own.
+EMA, SWA = "exponential average of the weights, last tenth", "average of the weights, last third"
+AVERAGES = (EMA, SWA)
+KEYS = ["data", "rows", "fold", "setting"]
+#: Rows of each data set. None is all of them.
+ROWS = {"superlender": None, "bpic2012": None, "uci": 4000, "bank_a_small": 2000}
+#: Rows of the banks with a single kind of behavior, and of the setting with more rows.
+OF_MECHANISMS, MORE = 3000, 6000
+MECHANISMS = ("impulsive", "hesitant", "month_end", "habit")
+#: A setting is a candidate for the default if it gains as much, on as many data sets.
+WORTH, ON_SETS = 0.002, 3
+
+
+# --------------------------------------------------------------------------------------------------
+# What skorch does not have.
+
+
+class Averages(Callback):
+    """Keep the averages of the weights over the last steps."""
+
+    def on_train_begin(self, net: Any, X: Any = None, **kwargs: Any) -> None:
+        """Count the steps to come."""
+        self._n_steps = net.max_epochs * math.ceil(len(X) / net.batch_size)
+        self._step = 0
+        self.found: dict[str, dict[str, torch.Tensor]] = {}
+
+    def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
+        """Move the averages towards the new weights."""
+        self._step += 1
+        of_third = self._step - self._n_steps * 2 // 3
+        shares = {EMA: min(1.0, 10 / self._n_steps)}
+        if of_third > 0:
+            shares[SWA] = 1 / of_third
+        for name, share in shares.items():
+            new = {key: value.detach() for key, value in net.module_.named_parameters()}
+            if name not in self.found:
+                self.found[name] = {key: value.clone() for key, value in new.items()}
+            for key, value in self.found[name].items():
+                value.lerp_(new[key], share)
+
+
+class ScheduleFree(Callback):
+    """Switch a schedule-free optimizer, and give it the L2 penalty of Adam."""
+
+    def on_train_begin(self, net: Any, X: Any = None, **kwargs: Any) -> None:
+        """Begin; the rate rises in a tenth of the steps."""
+        n_steps = net.max_epochs * math.ceil(len(X) / net.batch_size)
+        (group,) = net.optimizer_.param_groups
+        group["warmup_steps"] = n_steps // 10
+        # That of the optimizer is decoupled, so it would be another penalty.
+        self._penalty, group["weight_decay"] = group["weight_decay"], 0.0
+        net.optimizer_.train()
+
+    def on_grad_computed(self, net: Any, named_parameters: Any, **kwargs: Any) -> None:
+        """Add the gradient of the penalty."""
+        for _, parameter in named_parameters:
+            if parameter.grad is not None:
+                parameter.grad.add_(parameter.detach(), alpha=self._penalty)
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        """Put the averaged weights into the network."""
+        net.optimizer_.eval()
+
+
+class Spread(Callback):
+    """Multiply the vectors of behaviors or of days before training.
+
+    Parameters
+    ----------
+    factor : float
+    parts : sequence of str
+        Embeddings of the network.
+    smooth : bool, default=False
+        Whether the vectors of near days of the month are alike.
+    """
+
+    def __init__(self, factor: float, parts: Sequence[str], smooth: bool = False) -> None:
+        self.factor = factor
+        self.parts = parts
+        self.smooth = smooth
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Change the vectors."""
+        with torch.no_grad():
+            for part in self.parts:
+                for name, vectors in getattr(net.module_, part).named_parameters():
+                    if self.smooth and name == "monthday":
+                        day = torch.arange(float(len(vectors)))
+                        near = torch.exp(-(((day[:, None] - day) / 5) ** 2) / 2)
+                        before = vectors.std()
+                        vectors.copy_(near @ vectors)
+                        vectors.mul_(before / vectors.std())
+                    vectors.mul_(self.factor)
+
+
+class ShortFirst(Sampler):
+    """Draw applications with short histories first, and all after a third of the epochs.
+
+    Each epoch has equally many rows, so the schedule stays the same.
+
+    Parameters
+    ----------
+    length : ndarray of shape (n_applications,)
+    n_epochs : int
+    """
+
+    def __init__(self, length: np.ndarray, n_epochs: int) -> None:
+        self.order = np.argsort(length, kind="stable")
+        self.n_epochs = n_epochs
+        self.epoch = 0
+        self.random = np.random.default_rng(0)
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[int]:
+        share = min(1.0, (1 + 2 * self.epoch / (self.n_epochs / 3)) / 3)
+        self.epoch += 1
+        few = self.order[: math.ceil(share * len(self))]
+        times = math.ceil(len(self) / len(few))
+        drawn = np.concatenate([self.random.permutation(few) for _ in range(times)])
+        return iter(drawn[: len(self)].tolist())
+
+
+class Curriculum(Callback):
+    """Train with `ShortFirst`."""
+
+    def on_train_begin(self, net: Any, X: Any = None, **kwargs: Any) -> None:
+        """Put the sampler into the net."""
+        length = getattr(X, "dataset", X).behaviors.n_sessions
+        sampler = ShortFirst(length, net.max_epochs)
+        net.set_params(iterator_train__shuffle=False, iterator_train__sampler=sampler)
+
+
+# --------------------------------------------------------------------------------------------------
+# The settings.
+
+
+class Setting(NamedTuple):
+    """What differs from the default.
+
+    Attributes
+    ----------
+    params : mapping of str to object
+        Parameters of `HUIHENClassifier`.
+    callbacks : callable
+        Returns new callbacks.
+    rows : int, default=None
+        Another number of rows.
+    """
+
+    params: Mapping[str, Any] = {}
+    callbacks: Callable[[], list[Any]] = list
+    rows: int | None = None
+
+
+def adam_w(decay: float) -> Setting:
+    """Return AdamW, whose penalty is decoupled from the gradient."""
+    optimizer = {"optimizer": torch.optim.AdamW, "optimizer__fused": True}
+    return Setting({"net_params": {**optimizer, "optimizer__weight_decay": decay}})
+
+
+def schedule_free(share: float) -> Setting:
+    """Return the schedule-free Adam with a share of the peak as its rate."""
+    from schedulefree import AdamWScheduleFree
+
+    params = {"schedule": "constant", "lr": share * DEFAULT["lr"]}
+    return Setting(
+        params | {"net_params": {"optimizer": AdamWScheduleFree}}, lambda: [ScheduleFree()]
+    )
+
+
+def batches(size: int) -> Setting:
+    """Return another batch size, with a rate that changes with its square root."""
+    share = math.sqrt(size / DEFAULT["batch_size"])
+    return Setting({"batch_size": size, "lr": share * DEFAULT["lr"]})
+
+
+def vectors_at(factor: float) -> Setting:
+    """Return another rate for the vectors of behaviors and days."""
+    rates = [("*_embedding.*", {"lr": factor * DEFAULT["lr"]})]
+    return Setting({"net_params": {"optimizer__param_groups": rates}})
+
+
+def spread(factor: float, *parts: str, smooth: bool = False) -> Setting:
+    """Return another spread of vectors at the start."""
+    return Setting(callbacks=lambda: [Spread(factor, parts, smooth)])
+
+
+SETTINGS: dict[str, Setting] = {
+    PLAIN: Setting(callbacks=lambda: [Averages()]),
+    "gradient norm at most 1": Setting(callbacks=lambda: [GradientNormClipping(1.0)]),
+    "gradient norm at most 0.25": Setting(callbacks=lambda: [GradientNormClipping(0.25)]),
+    "AdamW, decay 0.01": adam_w(0.01),
+    "AdamW, decay 0.1": adam_w(0.1),
+    "peak rate / 3": Setting({"lr": DEFAULT["lr"] / 3}),
+    "peak rate x 2": Setting({"lr": DEFAULT["lr"] * 2}),
+    "8 epochs": Setting({"max_epochs": 8}),
+    "30 epochs": Setting({"max_epochs": 30}),
+    "batches of 32": batches(32),
+    "batches of 256": batches(256),
+    "no dropout": Setting({"dropout": 0.0}),
+    "dropout 0.4": Setting({"dropout": 0.4}),
+    "no penalty": Setting({"weight_decay": 0.0}),
+    "penalty 0.01": Setting({"weight_decay": 0.01}),
+}
+if find_spec("schedulefree"):
+    SETTINGS["schedule-free, rate of the peak"] = schedule_free(1)
+    SETTINGS["schedule-free, peak / 3"] = schedule_free(1 / 3)
+_BEHAVIORS, _DAYS = "behavior_embedding", "period_embedding"
+TAUGHT = "default, with the teacher"
+#: All but one are without the teacher, because it may know what the network does not find.
+CURES: dict[str, Setting] = {
+    PLAIN: Setting(),
+    TAUGHT: Setting({"teacher": "auto"}),
+    "30 epochs": Setting({"max_epochs": 30}),
+    "60 epochs": Setting({"max_epochs": 60}),
+    "all vectors x 3 at the start": spread(3, _BEHAVIORS, _DAYS),
+    "all vectors x 10 at the start": spread(10, _BEHAVIORS, _DAYS),
+    "vectors of days x 10 at the start": spread(10, _DAYS),
+    "vectors of near days alike": spread(1, _DAYS, smooth=True),
+    "vectors of near days alike, x 10": spread(10, _DAYS, smooth=True),
+    "rate of vectors x 3": vectors_at(3),
+    "rate of vectors x 10": vectors_at(10),
+    "short histories first": Setting(callbacks=lambda: [Curriculum()]),
+    "no topics": Setting({"n_topics": 0}),
+    "no mean intention": Setting({"net_params": {"module__mean_intention": False}}),
+    "6,000 rows": Setting(rows=MORE),
+}
+
+
+# --------------------------------------------------------------------------------------------------
+# Measuring.
+
+
+class Remembered:
+    """A teacher that judges the same rows only once.
+
+    Parameters
+    ----------
+    teacher : Teacher
+    """
+
+    def __init__(self, teacher: Any) -> None:
+        self.teacher = teacher
+        self.must_learn = teacher.must_learn
+        self.weigh = teacher.weigh
+        self.known: dict[Any, np.ndarray] = {}
+
+    def judge(self, train: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """See `skhuihen._companions.teachers.Teacher`."""
+        key = train.tobytes(), rows.tobytes()
+        if key not in self.known:
+            self.known[key] = self.teacher.judge(train, rows)
+        return self.known[key]
+
+
+class Sharing(HUIHENClassifier):
+    """HUIHEN with the teacher of the last one that learned from the same rows."""
+
+    of_fold: dict[str, Any]
+
+    def _find_teacher(self, *args: Any) -> Any:
+        if self.teacher is None:
+            return None
+        if "teacher" not in self.of_fold:
+            found = super()._find_teacher(*args)
+            self.of_fold["teacher"] = None if found is None else Remembered(found)
+        return self.of_fold["teacher"]
+
+
+class Fold:
+    """One fold of a data set, prepared for all settings.
+
+    Parameters
+    ----------
+    case : Case
+    number : int
+        Number of the fold, which is also the seed of the network.
+    **params
+        Parameters of all settings.
+    """
+
+    def __init__(self, case: Case, number: int, **params: Any) -> None:
+        splitter = RepeatedStratifiedKFold(
+            n_splits=N_SPLITS, n_repeats=number // N_SPLITS + 1, random_state=SPLIT_SEED
+        )
+        train, test = list(splitter.split(case.X, case.y))[number]
+        front = make_pipeline(BehaviorAbstractor(), clone(case.sessionizer))
+        self.X, self.y = front.fit_transform(case.X.iloc[train]), case.y[train]
+        self.of_test, self.label = front.transform(case.X.iloc[test]), case.y[test]
+        self.truth = None if case.probability is None else case.probability[test]
+        self.params = {"n_estimators": 1, "random_state": number, **params}
+        self._known: dict[str, Any] = {}
+
+    def _auc(self, model: HUIHENClassifier) -> float:
+        score = model.predict_proba(self.of_test)[:, 1]
+        if self.truth is not None:
+            return float(expected_auc(self.truth, score))
+        return float(roc_auc_score(self.label, score))
+
+    @property
+    def best(self) -> float:
+        """The best possible AUC; NaN if it is not known."""
+        return float("nan") if self.truth is None else float(expected_auc(self.truth))
+
+    def measure(self, name: str, setting: Setting) -> list[dict[str, Any]]:
+        """Return the AUC of a setting, and those of the averages of its weights."""
+        model = Sharing(**self.params | dict(setting.params), callbacks=setting.callbacks())
+        model.of_fold = self._known
+        started = time.process_time()
+        model.fit(self.X, self.y)
+        seconds = round(time.process_time() - started, 1)
+        rows = [{"setting": name, "auc": self._auc(model), "seconds": seconds}]
+        for callback in model.callbacks:
+            for average, weights in getattr(callback, "found", {}).items():
+                model.net_.module_.load_state_dict(weights, strict=False)
+                rows.append({"setting": average, "auc": self._auc(model), "seconds": seconds})
+        return [row | {"best": self.best} for row in rows]
+
+
+def measure(
+    path: Path, data: Mapping[str, int | None], settings: Mapping[str, Setting], folds: int, **of: Any
+) -> None:
+    """Measure the missing results, fold by fold, so that a run may be stopped."""
+    results = pd.read_csv(path, **EXACTLY) if path.exists() else pd.DataFrame(columns=KEYS)
+    known = set(results[KEYS].itertuples(index=False, name=None))
+    commit = commit_of_code()
+    for number in range(folds):
+        for name, rows in data.items():
+            jobs: dict[int, dict[str, Setting]] = {}
+            for title, setting in settings.items():
+                n = setting.rows or rows or 0
+                if (name, n, number, title) not in known:
+                    jobs.setdefault(n, {})[title] = setting
+            for n, of_rows in jobs.items():
+                fold = Fold(DATA[name](n or None, None), number, **of)
+                for title, setting in tqdm(of_rows.items(), f"{name}, fold {number}", unit="fit"):
+                    found = [
+                        {"data": name, "rows": n, "fold": number, **row, "commit": commit}
+                        for row in fold.measure(title, setting)
+                    ]
+                    new = pd.DataFrame(found)
+                    results = new if results.empty else pd.concat([results, new])
+                    results.to_csv(path, index=False)
