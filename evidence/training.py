@@ -179,8 +179,9 @@ class Curriculum(Callback):
     def on_train_begin(self, net: Any, X: Any = None, **kwargs: Any) -> None:
         """Put the sampler into the net."""
         length = getattr(X, "dataset", X).behaviors.n_sessions
-        sampler = ShortFirst(length, net.max_epochs)
-        net.set_params(iterator_train__shuffle=False, iterator_train__sampler=sampler)
+        # skorch's `set_params` accepts no new parameter once the net is initialized.
+        net.iterator_train__shuffle = False
+        net.iterator_train__sampler = ShortFirst(length, net.max_epochs)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -394,3 +395,40 @@ def measure(
                     new = pd.DataFrame(found)
                     results = new if results.empty else pd.concat([results, new])
                     results.to_csv(path, index=False)
+
+
+def main() -> None:
+    """Measure what is lacking, and write the page."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--output", type=Path, default=Path("demo_output/training"), help="folder of the results")
+    add("--page", type=Path, help="write the page there")
+    add("--mechanisms", action="store_true", help="what helps to find a single mechanism")
+    add("--data", nargs="+", choices=[*ROWS, *MECHANISMS])
+    add("--settings", nargs="+", choices=[*SETTINGS, *CURES], metavar="SETTING")
+    add("--folds", type=int, default=3)
+    add("--small", action="store_true", help="sizes that take seconds and mean nothing")
+    arguments = parser.parse_args()
+    rows = dict.fromkeys(MECHANISMS, OF_MECHANISMS) if arguments.mechanisms else ROWS
+    settings = CURES if arguments.mechanisms else SETTINGS
+    data = {name: n for name, n in rows.items() if name in (arguments.data or rows)}
+    chosen = {name: settings[name] for name in arguments.settings or settings}
+    of_all: dict[str, Any] = {"teacher": None} if arguments.mechanisms else {}
+    if arguments.small:
+        arguments.folds = 1
+        data = dict.fromkeys(data, 90)
+        chosen = {
+            name: setting._replace(
+                params={**setting.params, "max_epochs": 1}, rows=setting.rows and 120
+            )
+            for name, setting in chosen.items()
+        }
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    name = "mechanisms.csv" if arguments.mechanisms else "training.csv"
+    measure(arguments.output / name, data, chosen, arguments.folds, **of_all)
+
+
+if __name__ == "__main__":
+    main()
