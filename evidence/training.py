@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -360,14 +359,12 @@ class Fold:
         """Return the AUC of a setting, and those of the averages of its weights."""
         model = Sharing(**self.params | dict(setting.params), callbacks=setting.callbacks())
         model.of_fold = self._known
-        started = time.process_time()
         model.fit(self.X, self.y)
-        seconds = round(time.process_time() - started, 1)
-        rows = [{"setting": name, "auc": self._auc(model), "seconds": seconds}]
+        rows = [{"setting": name, "auc": self._auc(model)}]
         for callback in model.callbacks:
             for average, weights in getattr(callback, "found", {}).items():
                 model.net_.module_.load_state_dict(weights, strict=False)
-                rows.append({"setting": average, "auc": self._auc(model), "seconds": seconds})
+                rows.append({"setting": average, "auc": self._auc(model)})
         return [row | {"best": self.best} for row in rows]
 
 
