@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from skhuihen import HUIHENClassifier
+from skhuihen.network.embedding import PeriodEmbedding
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "evidence" / "training"
@@ -123,3 +125,57 @@ def test_short_histories_come_first_in_epochs_of_the_same_length(training):
     assert (np.diff(longest) >= 0).all()
     assert longest[3:] == [89] * 6
     assert sorted(drawn) == list(range(90))
+
+
+def test_vectors_of_days_start_as_told(training, rows):
+    class Module(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.period_embedding = PeriodEmbedding(10)
+            self.period_embedding.reset_parameters(torch.Generator().manual_seed(0))
+
+    plain, smooth = Module(), Module()
+    training.Spread(3, ["period_embedding"]).on_train_begin(SimpleNamespace(module_=plain))
+    training.Spread(3, ["period_embedding"], smooth=True).on_train_begin(
+        SimpleNamespace(module_=smooth)
+    )
+    before = Module().period_embedding
+    for name in ("weekday", "monthday"):
+        scaled = getattr(plain.period_embedding, name)
+        torch.testing.assert_close(scaled, 3 * getattr(before, name))
+    torch.testing.assert_close(smooth.period_embedding.weekday, plain.period_embedding.weekday)
+    days = smooth.period_embedding.monthday
+    torch.testing.assert_close(days.std(), plain.period_embedding.monthday.std())
+    # Neighbors are alike, and days far apart are not.
+    assert (days[1:] - days[:-1]).std() < days.std() / 3
+    assert (days[15:] - days[:-15]).std() > days.std()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mechanisms", [False, True], ids=["settings", "mechanisms"])
+def test_the_command_goes_on_where_it_was(training, tmp_path, monkeypatch, mechanisms):
+    data, settings = ["bank_a_small"], training.SETTINGS
+    if mechanisms:
+        data, settings = ["month_end"], training.CURES
+    command = ["--small", "--output", tmp_path, "--data", *data]
+    command += ["--mechanisms"] * mechanisms
+    monkeypatch.setattr(sys, "argv", ["training.py", *map(str, command)])
+    training.main()
+    path = tmp_path / ("mechanisms.csv" if mechanisms else "training.csv")
+    results = pd.read_csv(path)
+    averages = [] if mechanisms else training.AVERAGES
+    assert sorted(results["setting"]) == sorted([*settings, *averages])
+    assert results["auc"].between(0.3, 0.8).all()
+    assert (results["auc"] < results["best"]).all()
+    # A lost line comes out the same.
+    results.iloc[:-1].to_csv(path, index=False)
+    training.main()
+    pd.testing.assert_frame_equal(
+        pd.read_csv(path).drop(columns="commit"), results.drop(columns="commit")
+    )
+
+
+def test_the_page_is_that_of_the_results_beside_it(training, tmp_path):
+    training.write_page(RESULTS, tmp_path / "page.md")
+    page = (ROOT / "docs" / "training_measured.md").read_text()
+    assert (tmp_path / "page.md").read_text() == page
