@@ -74,6 +74,14 @@ def test_gains_are_those_on_the_same_folds(training):
     assert table.loc["AUC of the default", "SuperLender"] == "0.6000"
 
 
+def test_what_was_not_measured_is_named(training):
+    results = results_of([[0.01]] * 2, data=("superlender", "uci"))
+    settings = ["default", "other", "third"]
+    told = training.tell_unmeasured(results, settings, ["superlender", "bpic2012"])
+    assert told.endswith("\n* SuperLender: third.\n* BPI Challenge 2012: everything.")
+    assert training.tell_unmeasured(results, settings[:2], ["superlender", "uci"]) == ""
+
+
 def test_averages_are_those_of_the_weights_after_each_step(training, rows):
     seen = []
 
