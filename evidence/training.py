@@ -244,6 +244,7 @@ SETTINGS: dict[str, Setting] = {
     "gradient norm at most 0.25": Setting(callbacks=lambda: [GradientNormClipping(0.25)]),
     "AdamW, decay 0.01": adam_w(0.01),
     "AdamW, decay 0.1": adam_w(0.1),
+    "AdamW, decay 0.3": adam_w(0.3),
     "peak rate / 3": Setting({"lr": DEFAULT["lr"] / 3}),
     "peak rate x 2": Setting({"lr": DEFAULT["lr"] * 2}),
     "8 epochs": Setting({"max_epochs": 8}),
