@@ -238,6 +238,9 @@ def spread(factor: float, *parts: str, smooth: bool = False) -> Setting:
     return Setting(callbacks=lambda: [Spread(factor, parts, smooth)])
 
 
+_BEHAVIORS, _DAYS = "behavior_embedding", "period_embedding"
+#: What helps to find behavior late in the month; it must harm nothing else.
+ALIKE = "vectors of near days alike, x 10"
 SETTINGS: dict[str, Setting] = {
     PLAIN: Setting(callbacks=lambda: [Averages()]),
     "gradient norm at most 1": Setting(callbacks=lambda: [GradientNormClipping(1.0)]),
@@ -255,12 +258,12 @@ SETTINGS: dict[str, Setting] = {
     "dropout 0.4": Setting({"dropout": 0.4}),
     "no penalty": Setting({"weight_decay": 0.0}),
     "penalty 0.01": Setting({"weight_decay": 0.01}),
+    ALIKE: spread(10, _DAYS, smooth=True),
 }
 #: The schedule-free Adam, by its share of the peak rate.
 FREE = {"schedule-free, rate of the peak": 1, "schedule-free, peak / 3": 1 / 3}
 if find_spec("schedulefree"):
     SETTINGS |= {name: schedule_free(share) for name, share in FREE.items()}
-_BEHAVIORS, _DAYS = "behavior_embedding", "period_embedding"
 TAUGHT = "default, with the teacher"
 #: All but one are without the teacher, because it may know what the network does not find.
 CURES: dict[str, Setting] = {
@@ -272,7 +275,7 @@ CURES: dict[str, Setting] = {
     "all vectors x 10 at the start": spread(10, _BEHAVIORS, _DAYS),
     "vectors of days x 10 at the start": spread(10, _DAYS),
     "vectors of near days alike": spread(1, _DAYS, smooth=True),
-    "vectors of near days alike, x 10": spread(10, _DAYS, smooth=True),
+    ALIKE: SETTINGS[ALIKE],
     "rate of vectors x 3": vectors_at(3),
     "rate of vectors x 10": vectors_at(10),
     "short histories first": Setting(callbacks=lambda: [Curriculum()]),
