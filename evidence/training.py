@@ -539,8 +539,8 @@ CLOSING = """\
 ## What this does not show
 
 Each network has one seed in each fold, so a difference on a single fold is mostly chance. These are
-single networks on a few thousand rows; the default averages five, and more rows need fewer epochs.
-Warm starts, `partial_fit` and streams were not measured.
+single networks on a few thousand rows; the default averages five. Larger data, warm starts,
+`partial_fit` and streams were not measured.
 """
 
 
