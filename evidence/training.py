@@ -525,7 +525,7 @@ def write_page(folder: Path, page: Path) -> None:
         OF_GAINS.format(sets=ON_SETS, worth=WORTH).rstrip(),
         verdict,
         markdown(tell_gains(of_settings)),
-        tell_unmeasured(of_settings, dict.fromkeys([*SETTINGS, *AVERAGES, *FREE]), list(ROWS)),
+        tell_unmeasured(of_settings, dict.fromkeys([*AVERAGES, *SETTINGS, *FREE]), list(ROWS)),
         "## Slow mechanisms",
         OF_CURES.format(rows=OF_MECHANISMS).rstrip(),
         markdown(tell_cures(of_cures)),
