@@ -1,0 +1,189 @@
+"""The comparison of training settings in `evidence`, and its page."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from skhuihen import HUIHENClassifier
+from skhuihen.network.embedding import PeriodEmbedding
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "docs" / "evidence" / "training"
+
+
+@pytest.fixture(scope="module")
+def training() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "evidence")
+        yield importlib.import_module("training")
+
+
+@pytest.fixture(scope="module")
+def rows() -> tuple[pd.DataFrame, np.ndarray]:
+    random = np.random.default_rng(0)
+    X = pd.DataFrame(random.normal(size=(150, 3)), columns=["a", "b", "c"])
+    return X, (X["a"] > 0.3).to_numpy().astype(int)
+
+
+def fitted(rows, **params):
+    return HUIHENClassifier(**{"n_estimators": 1, "random_state": 0, **params}).fit(*rows)
+
+
+def weights(model):
+    named = model.net_.module_.named_parameters()
+    return {name: weight.detach().clone() for name, weight in named}
+
+
+def results_of(gains, data=("superlender", "bpic2012", "uci", "bank_a_small")):
+    """Return results where a setting has these gains: data sets (rows) by folds (columns)."""
+    found = [
+        {"data": name, "fold": fold, "setting": setting, "auc": 0.6 + gain * (setting != "default")}
+        for name, of_data in zip(data, gains, strict=True)
+        for fold, gain in enumerate(of_data)
+        for setting in ("default", "other")
+    ]
+    return pd.DataFrame(found)
+
+
+@pytest.mark.parametrize(
+    ("gains", "is_candidate"),
+    [
+        ([[0.003, 0.004]] * 4, True),
+        ([[0.001, 0.002]] * 4, False),  # too little
+        ([[0.03, -0.02]] * 4, False),  # too uncertain
+        ([[0.02, 0.021], [0.02, 0.021], [-0.001, -0.002], [-0.001, -0.001]], False),  # on two sets
+    ],
+)
+def test_a_candidate_gains_enough_surely_and_on_most_data(training, gains, is_candidate):
+    assert training.candidates(results_of(gains)) == ["other"] * is_candidate
+
+
+def test_gains_are_those_on_the_same_folds(training):
+    table = training.tell_gains(results_of([[0.01, -0.002]] * 4))
+    assert table.loc["other", "SuperLender"] == "+0.0040 ± 0.0085 (1 of 2)"
+    assert table.loc["other", "all"] == "+0.0040 ± 0.0023 (4 of 8)"
+    assert table.loc["AUC of the default", "SuperLender"] == "0.6000"
+
+
+def test_what_was_not_measured_is_named(training):
+    results = results_of([[0.01]] * 2, data=("superlender", "uci"))
+    settings = ["default", "other", "third"]
+    told = training.tell_unmeasured(results, settings, ["superlender", "bpic2012"])
+    assert told.endswith("\n* SuperLender: third.\n* BPI Challenge 2012: everything.")
+    assert training.tell_unmeasured(results, settings[:2], ["superlender", "uci"]) == ""
+
+
+def test_averages_are_those_of_the_weights_after_each_step(training, rows):
+    seen = []
+
+    class Note(training.Callback):
+        def on_batch_end(self, net, training=False, **kwargs):
+            seen.append(net.module_.interaction.logits.bias.detach().clone())
+
+    averages = training.Averages()
+    fitted(rows, max_epochs=6, batch_size=50, callbacks=[averages, Note()])
+    assert len(seen) == 18
+    name = "interaction.logits.bias"
+    torch.testing.assert_close(averages.found[training.SWA][name], torch.stack(seen[12:]).mean(0))
+    expected = seen[0]
+    for bias in seen[1:]:
+        expected = expected + (bias - expected) * 10 / 18
+    torch.testing.assert_close(averages.found[training.EMA][name], expected)
+
+
+def test_the_schedule_free_optimizer_has_the_same_penalty_and_ends_with_its_average(training, rows):
+    seen = []
+
+    class Slow(torch.optim.SGD):
+        def train(self):
+            seen.append("train")
+
+        def eval(self):
+            seen.append("eval")
+
+    params = {"lr": 0.01, "schedule": "constant", "weight_decay": 0.1, "max_epochs": 2}
+    plain = fitted(rows, **params, net_params={"optimizer": torch.optim.SGD})
+    free = fitted(
+        rows, **params, net_params={"optimizer": Slow}, callbacks=[training.ScheduleFree()]
+    )
+    assert seen == ["train", "eval"]
+    assert free.net_.optimizer_.param_groups[0]["weight_decay"] == 0
+    for name, weight in weights(plain).items():
+        torch.testing.assert_close(weights(free)[name], weight)
+
+
+def test_short_histories_come_first_in_epochs_of_the_same_length(training):
+    length = np.random.default_rng(0).permutation(90)
+    sampler = training.ShortFirst(length, n_epochs=9)
+    longest = []
+    for _ in range(9):
+        drawn = list(sampler)
+        assert len(drawn) == 90
+        longest.append(length[drawn].max())
+    assert longest[0] == 29
+    assert (np.diff(longest) >= 0).all()
+    assert longest[3:] == [89] * 6
+    assert sorted(drawn) == list(range(90))
+
+
+def test_vectors_of_days_start_as_told(training, rows):
+    class Module(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.period_embedding = PeriodEmbedding(10)
+            self.period_embedding.reset_parameters(torch.Generator().manual_seed(0))
+
+    plain, smooth = Module(), Module()
+    training.Spread(3, ["period_embedding"]).on_train_begin(SimpleNamespace(module_=plain))
+    training.Spread(3, ["period_embedding"], smooth=True).on_train_begin(
+        SimpleNamespace(module_=smooth)
+    )
+    before = Module().period_embedding
+    for name in ("weekday", "monthday"):
+        scaled = getattr(plain.period_embedding, name)
+        torch.testing.assert_close(scaled, 3 * getattr(before, name))
+    torch.testing.assert_close(smooth.period_embedding.weekday, plain.period_embedding.weekday)
+    days = smooth.period_embedding.monthday
+    torch.testing.assert_close(days.std(), plain.period_embedding.monthday.std())
+    # Neighbors are alike, and days far apart are not.
+    assert (days[1:] - days[:-1]).std() < days.std() / 3
+    assert (days[15:] - days[:-15]).std() > days.std()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mechanisms", [False, True], ids=["settings", "mechanisms"])
+def test_the_command_goes_on_where_it_was(training, tmp_path, monkeypatch, mechanisms):
+    data, settings = ["bank_a_small"], training.SETTINGS
+    if mechanisms:
+        data, settings = ["month_end"], training.CURES
+    command = ["--small", "--output", tmp_path, "--data", *data]
+    command += ["--mechanisms"] * mechanisms
+    monkeypatch.setattr(sys, "argv", ["training.py", *map(str, command)])
+    training.main()
+    path = tmp_path / ("mechanisms.csv" if mechanisms else "training.csv")
+    results = pd.read_csv(path)
+    averages = [] if mechanisms else training.AVERAGES
+    assert sorted(results["setting"]) == sorted([*settings, *averages])
+    assert results["auc"].between(0.3, 0.8).all()
+    assert (results["auc"] < results["best"]).all()
+    # A lost line comes out the same.
+    results.iloc[:-1].to_csv(path, index=False)
+    training.main()
+    pd.testing.assert_frame_equal(
+        pd.read_csv(path).drop(columns="commit"), results.drop(columns="commit")
+    )
+
+
+def test_the_page_is_that_of_the_results_beside_it(training, tmp_path):
+    training.write_page(RESULTS, tmp_path / "page.md")
+    page = (ROOT / "docs" / "training_measured.md").read_text()
+    assert (tmp_path / "page.md").read_text() == page
