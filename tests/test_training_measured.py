@@ -18,6 +18,7 @@ from skhuihen.network.embedding import PeriodEmbedding
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "evidence" / "training"
+PLAIN = "Adam, penalty 0.001"
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +47,10 @@ def weights(model):
 def results_of(gains, data=("superlender", "bpic2012", "uci", "bank_a_small")):
     """Return results where a setting has these gains: data sets (rows) by folds (columns)."""
     found = [
-        {"data": name, "fold": fold, "setting": setting, "auc": 0.6 + gain * (setting != "default")}
+        {"data": name, "fold": fold, "setting": setting, "auc": 0.6 + gain * (setting != PLAIN)}
         for name, of_data in zip(data, gains, strict=True)
         for fold, gain in enumerate(of_data)
-        for setting in ("default", "other")
+        for setting in (PLAIN, "other")
     ]
     return pd.DataFrame(found)
 
@@ -71,12 +72,12 @@ def test_gains_are_those_on_the_same_folds(training):
     table = training.tell_gains(results_of([[0.01, -0.002]] * 4))
     assert table.loc["other", "SuperLender"] == "+0.0040 ± 0.0085 (1 of 2)"
     assert table.loc["other", "all"] == "+0.0040 ± 0.0023 (4 of 8)"
-    assert table.loc["AUC of the default", "SuperLender"] == "0.6000"
+    assert table.loc["AUC of Adam, penalty 0.001", "SuperLender"] == "0.6000"
 
 
 def test_what_was_not_measured_is_named(training):
     results = results_of([[0.01]] * 2, data=("superlender", "uci"))
-    settings = ["default", "other", "third"]
+    settings = [PLAIN, "other", "third"]
     told = training.tell_unmeasured(results, settings, ["superlender", "bpic2012"])
     assert told.endswith("\n* SuperLender: third.\n* BPI Challenge 2012: everything.")
     assert training.tell_unmeasured(results, settings[:2], ["superlender", "uci"]) == ""
