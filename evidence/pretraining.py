@@ -8,7 +8,9 @@ are forms of HUIHEN and of LightGBM with the same rows. "Behaviors known" means 
 topics and scales are learned from all these histories, but no weight of the network is: the
 difference to it is what pre-trained weights add. "Tuned" networks start from the pre-trained
 weights, and "frozen" ones keep them. "With vectors" means that LightGBM sees the pre-trained
-vectors beside profile, windows, intervals and topics. Nothing is tuned.
+vectors beside profile, windows, intervals and topics. "On LightGBM" is HUIHEN with these trees as
+its base estimator. "With calendar" means that the trees see four columns by hand: shares of events
+by third of the month and on weekends. Nothing is tuned.
 
 A run that was stopped goes on where it was.
 
@@ -38,7 +40,9 @@ import pandas as pd
 from contenders import DEFAULT, N_TOPICS, OF_LIGHTGBM
 from lightgbm import LGBMClassifier
 from measure import commit_of_code
+from numpy.typing import NDArray
 from pretrained import FineTuned, Pretrained, Vectors, learn_behaviors, pretrain
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -55,11 +59,17 @@ from skhuihen import (
     WindowStatistics,
     attach_behaviors,
 )
+from skhuihen._encoding.event_numbers import USUAL as USUAL_NUMBERS
+from skhuihen._events.as_of import read_as_of
 from skhuihen.datasets import make_loan_data
 from skhuihen.metrics import expected_auc
 
 PLAIN, KNOWN = "HUIHEN, default", "HUIHEN, behaviors known"
 TREES, TREES_KNOWN = "LightGBM", "LightGBM, behaviors known"
+#: Further columns of the trees: by hand, and pre-trained.
+CALENDAR, VECTORS = ", with calendar", ", with vectors"
+BOTH = ", with calendar and vectors"
+ON_TREES = "HUIHEN on LightGBM"
 #: Names of what was pre-trained, and the losses of each.
 TRAINED = {"contrast": ("contrast",), "next": ("next",), "both": ("contrast", "next")}
 #: The rate of the pre-trained weights, in multiples of that of new ones.
@@ -67,13 +77,29 @@ RATES = {"tuned": 1.0, "tuned slowly": 0.1, "frozen": 0.0, "tuned and taught": 1
 ARMS = {
     **dict.fromkeys((TREES, TREES_KNOWN, PLAIN, KNOWN), ""),
     **{f"HUIHEN, {how}, {loss}": loss for loss in TRAINED for how in RATES},
-    **{f"LightGBM, with vectors, {loss}": loss for loss in TRAINED},
+    **{f"LightGBM{how}, {loss}": loss for loss in TRAINED for how in (VECTORS, BOTH)},
+    **dict.fromkeys((TREES + CALENDAR, ON_TREES, ON_TREES + CALENDAR), ""),
+    **{f"{ON_TREES}{how}, {loss}": loss for loss in TRAINED for how in (VECTORS, BOTH)},
 }
-#: The arms of the page: the other losses were measured on one repetition and are far behind.
-USUAL = [*(TREES, TREES_KNOWN, PLAIN, KNOWN), *(n for n in ARMS if n.endswith("contrast"))]
-#: An arm is compared with the same model without pre-trained weights.
-WITHOUT = {name: KNOWN if name.startswith("HUIHEN") else TREES_KNOWN for name in ARMS}
-SETTINGS = ["bank", "rate", "max_sessions", "unlabelled", "epochs", "width", "networks"]
+#: The usual arms: the other losses were measured on one repetition and are far behind, as are slow
+#: and frozen weights.
+USUAL = [
+    *(TREES, TREES_KNOWN, TREES + CALENDAR, PLAIN, KNOWN, ON_TREES, ON_TREES + CALENDAR),
+    *(f"{model}{how}, contrast" for model in (TREES, ON_TREES) for how in (VECTORS, BOTH)),
+    "HUIHEN, tuned, contrast",
+]
+
+
+def without(arm: str) -> str:
+    """Return the same model without pre-trained weights, with which an arm is compared."""
+    if arm.startswith("HUIHEN, "):
+        return KNOWN
+    model = ON_TREES if arm.startswith(ON_TREES) else TREES_KNOWN
+    return model.partition(",")[0] + CALENDAR if BOTH in arm else model
+
+
+WITHOUT = {arm: without(arm) for arm in ARMS}
+SETTINGS = ["bank", "rate", "max_sessions", "unlabelled", "epochs", "width", "networks", "constant"]
 KEYS = [*SETTINGS, "size", "repetition", "arm"]
 DAYS = ("2D", "21D", "60D")
 
@@ -92,6 +118,72 @@ class Setting(NamedTuple):
     epochs: int
     width: int
     networks: int
+    constant: bool
+
+
+class Calendar(TransformerMixin, BaseEstimator):
+    """When in the month and in the week a history has its events, as columns made by hand.
+
+    The shares of its events on the days 1 to 10, 11 to 20 and 21 to 31 of a month, and on
+    Saturdays and Sundays; NaN for an empty history.
+    """
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> Calendar:
+        """Learn nothing."""
+        return self
+
+    def transform(self, X: pd.DataFrame) -> NDArray[np.float64]:
+        """Return the four shares of the events before each application."""
+        behaviors = read_as_of(X, "behaviors", "applied_at", by_session=False).behaviors
+        time = pd.DatetimeIndex(behaviors.times().view("datetime64[us]"))
+        third = np.minimum((time.day - 1) // 10, 2)
+        kinds = [*(third == number for number in range(3)), time.day_of_week >= 5]
+        n_events = behaviors.lengths.astype(float)
+        n_events[n_events == 0] = np.nan
+        counts = [np.bincount(behaviors.rows, kind, len(X)) for kind in kinds]
+        return np.stack(counts, axis=1) / n_events[:, None]
+
+
+class Columns(TransformerMixin, BaseEstimator):
+    """Columns that were computed before, by the index of the rows."""
+
+    def __init__(self, table: NDArray[np.float64]) -> None:
+        self.table = table
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> Columns:
+        """Learn nothing."""
+        return self
+
+    def transform(self, X: pd.DataFrame) -> NDArray[np.float64]:
+        """Return the columns of these rows."""
+        return self.table[X.index]
+
+
+class Sharing(FineTuned):
+    """Networks that are trained once for all base estimators, which do not change them."""
+
+    def share(self, trained: list[Any]) -> Sharing:
+        """Set where the trained networks are kept; trained if it is empty."""
+        self.trained = trained
+        return self
+
+    def _trainer(self) -> Any:
+        trainer = super()._trainer()
+        train = trainer.train
+
+        def once(*args: Any, **how: Any) -> Any:
+            if not self.trained:
+                started = time.process_time()
+                self.trained += [train(*args, **how), time.process_time() - started]
+            return self.trained[0]
+
+        trainer.train = once
+        return trainer
+
+
+def make_trees() -> LGBMClassifier:
+    """Return the trees of all arms."""
+    return LGBMClassifier(n_estimators=150, **OF_LIGHTGBM)
 
 
 class Bank:
@@ -121,12 +213,17 @@ class Bank:
         self.y, self.probability = data.y[order], data.probability[order]
         self.effects = data.effects.iloc[order].reset_index(drop=True)
         rows = data.applications.iloc[order].reset_index(drop=True)
-        new = attach_behaviors(rows, data.events, known_at="recorded_at")
+        events = data.events
+        if setting.constant:
+            # A number of each user, the same in all events, such as the price of the phone.
+            prices = np.exp(np.random.default_rng(seed).normal(6, 1, events["user_id"].max() + 1))
+            events = events.assign(phone=prices[events["user_id"]])
+        new = attach_behaviors(rows, events, known_at="recorded_at")
         names = ["applied_at", "behaviors"]
         known = new.loc[: n_train - 1, names]
         if setting.unlabelled:
             others = attach_behaviors(
-                data.unlabelled[["user_id", "applied_at"]], data.events, known_at="recorded_at"
+                data.unlabelled[["user_id", "applied_at"]], events, known_at="recorded_at"
             )
             known = pd.concat([others[names], known], ignore_index=True)
         # All arms merge operations alike, so the gain of merging them by more histories is none of
@@ -137,6 +234,8 @@ class Bank:
         self.histories = Sessionizer().transform(abstractor.transform(known))
         self._trained: dict[str, Pretrained] = {}
         self._vectors: dict[str, np.ndarray] = {}
+        self._networks: dict[int, list[Any]] = {}
+        self._statistics: dict[int, list[Any]] = {}
 
     @cached_property
     def encoder(self) -> Any:
@@ -162,10 +261,12 @@ class Bank:
             self._vectors[loss] = Vectors(self.trained(loss)).transform(self.sessions)
         return self._vectors[loss]
 
-    def _network(self) -> FineTuned:
+    def _network(self) -> Sharing:
         sizes = dict.fromkeys(("module__intention_dim", "module__habit_dim"), self.setting.width)
         params = DEFAULT | {"n_estimators": self.setting.networks}
-        return FineTuned(**params, random_state=self.seed, net_params=sizes)
+        if self.setting.constant:
+            params |= {"event_numbers": (*USUAL_NUMBERS, "phone")}
+        return Sharing(**params, random_state=self.seed, net_params=sizes).share([])
 
     def score(self, arm: str, size: int) -> np.ndarray:
         """Return the scores of the test rows by an arm that learns from the first rows."""
@@ -173,32 +274,44 @@ class Bank:
             model: Any = self._network()
             if arm == PLAIN:
                 model = HUIHENClassifier(**model.get_params(deep=False))
-            elif arm == KNOWN:
-                model.use(self.encoder)
+            elif arm == KNOWN or arm.startswith(ON_TREES):
+                model.use(self.encoder).share(self._networks.setdefault(size, []))
             else:
                 how = arm.split(", ")[1]
                 model.use(
                     self.encoder, self.trained(ARMS[arm]).module, RATES[how], teach="taught" in how
                 )
+            if arm.startswith(ON_TREES):
+                trees = make_pipeline(Columns(self._columns(arm, size)), make_trees())
+                model.set_params(base_estimator=trees)
             model.fit(self.sessions[:size], self.y[:size])
             return model.predict_proba(self.sessions[self.n_train :])[:, 1]
-        parts = [
-            *(ProfileEncoder(), WindowStatistics(DAYS, group_by="behavior")),
-            IntervalStatistics(group_by="behavior"),
-        ]
+        table = self._columns(arm, size)
+        trees = make_trees().fit(table[:size], self.y[:size])
+        return trees.predict_proba(table[self.n_train :])[:, 1]
+
+    def _columns(self, arm: str, size: int) -> NDArray[np.float64]:
+        """Return what the trees of an arm see of all applications."""
+        if size not in self._statistics:
+            parts = [
+                *(ProfileEncoder(), WindowStatistics(DAYS, group_by="behavior")),
+                IntervalStatistics(group_by="behavior"),
+            ]
+            self._statistics[size] = [self._fitted(part, size) for part in parts]
+        columns = list(self._statistics[size])
         if arm == TREES:
-            parts.append(BehaviorTopics(N_TOPICS, group_by="behavior"))
-        columns = [
-            part.set_output(transform="default").fit(self.X[:size]).transform(self.X)
-            for part in parts
-        ]
-        if arm != TREES:
+            columns.append(self._fitted(BehaviorTopics(N_TOPICS, group_by="behavior"), size))
+        else:
             columns.append(self.encoder.encode(self.encoder.read(self.sessions)).topics)
+        if CALENDAR in arm:
+            columns.append(Calendar().transform(self.X))
         if ARMS[arm]:
             columns.append(self.vectors(ARMS[arm]))
-        table = np.hstack([np.asarray(part, dtype=np.float64) for part in columns])
-        trees = LGBMClassifier(n_estimators=150, **OF_LIGHTGBM).fit(table[:size], self.y[:size])
-        return trees.predict_proba(table[self.n_train :])[:, 1]
+        return np.hstack([np.asarray(part, dtype=np.float64) for part in columns])
+
+    def _fitted(self, part: Any, size: int) -> Any:
+        part.set_output(transform="default").fit(self.X[:size])
+        return part.transform(self.X)
 
     def measure(self, arm: str, size: int) -> dict[str, Any]:
         """Return the result of an arm."""
@@ -206,8 +319,11 @@ class Bank:
         if ARMS[arm]:
             self.vectors(ARMS[arm])
             seconds = self.trained(ARMS[arm]).seconds
-        elif arm in (KNOWN, TREES_KNOWN):
+        elif arm not in (TREES, PLAIN):
             _ = self.encoder
+        # Networks that another arm has trained cost this one as much.
+        shared = self._networks.get(size, []) if arm == KNOWN or arm.startswith(ON_TREES) else []
+        before = shared[1] if shared else 0.0
         started = time.process_time()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # few rows call for many
@@ -216,7 +332,7 @@ class Bank:
         return {
             "expected_auc": round(expected_auc(truth, score), 6),
             "best_auc": round(expected_auc(truth), 6),
-            "seconds": round(time.process_time() - started, 1),
+            "seconds": round(time.process_time() - started + before, 1),
             "pretraining_seconds": round(seconds, 1),
         }
 
@@ -248,6 +364,7 @@ def probes(bank: Bank, losses: list[str]) -> pd.DataFrame:
     windows = WindowStatistics(DAYS, group_by="behavior").set_output(transform="default")
     sets = {
         "window statistics": np.nan_to_num(np.asarray(windows.fit_transform(bank.X), float)),
+        "calendar columns": np.nan_to_num(Calendar().transform(bank.X)),
         "topics": bank.encoder.encode(bank.encoder.read(bank.sessions)).topics,
         **{f"vectors, {loss}": bank.vectors(loss) for loss in losses},
     }
@@ -274,9 +391,9 @@ def tell(results: pd.DataFrame) -> pd.DataFrame:
         about = dict(zip([*SETTINGS, "size"], keys, strict=True))
         auc = of.pivot_table("expected_auc", "repetition", "arm")
         for arm in [name for name in ARMS if name in auc]:
-            without = WITHOUT[arm]
-            is_pretrained = bool(ARMS[arm]) and without in auc
-            gain = auc[arm] - auc[without] if is_pretrained else pd.Series(dtype=float)
+            other = WITHOUT[arm]
+            is_pretrained = bool(ARMS[arm]) and other in auc
+            gain = auc[arm] - auc[other] if is_pretrained else pd.Series(dtype=float)
             mine = of[of["arm"] == arm]
             rows.append(
                 {
@@ -432,6 +549,7 @@ def main() -> None:
     add("--repetitions", type=int, default=3)
     add("--test", type=int, default=3000, help="applications to score")
     add("--epochs", type=int, default=4, help="of pre-training")
+    add("--constant", action="store_true", help="give the events a number constant for each user")
     add("--small", action="store_true", help="sizes that take seconds and mean nothing")
     arguments = parser.parse_args()
     if arguments.small:
@@ -458,7 +576,7 @@ def measure(arguments: argparse.Namespace) -> None:
         rate = arguments.rate or round(RATES_OF_BANKS[name], 4)
         setting = Setting(
             *(name, rate, arguments.max_sessions, unlabelled),
-            *(arguments.epochs, width, arguments.networks),
+            *(arguments.epochs, width, arguments.networks, arguments.constant),
         )
         jobs = [
             (size, arm)
