@@ -30,6 +30,7 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -232,6 +233,10 @@ class Bank:
         self.X = abstractor.transform(new)
         self.sessions = Sessionizer().transform(self.X)
         self.histories = Sessionizer().transform(abstractor.transform(known))
+        self.days: Sequence[str] = DAYS
+        self._remember()
+
+    def _remember(self) -> None:
         self._trained: dict[str, Pretrained] = {}
         self._vectors: dict[str, np.ndarray] = {}
         self._networks: dict[int, list[Any]] = {}
@@ -294,7 +299,7 @@ class Bank:
         """Return what the trees of an arm see of all applications."""
         if size not in self._statistics:
             parts = [
-                *(ProfileEncoder(), WindowStatistics(DAYS, group_by="behavior")),
+                *(ProfileEncoder(), WindowStatistics(self.days, group_by="behavior")),
                 IntervalStatistics(group_by="behavior"),
             ]
             self._statistics[size] = [self._fitted(part, size) for part in parts]
@@ -315,10 +320,23 @@ class Bank:
 
     def measure(self, arm: str, size: int) -> dict[str, Any]:
         """Return the result of an arm."""
-        seconds = 0.0
+        score, spent = self.timed(arm, size)
+        truth = self.probability[self.n_train :]
+        return {
+            "expected_auc": round(expected_auc(truth, score), 6),
+            "best_auc": round(expected_auc(truth), 6),
+            "seconds": round(spent, 1),
+            "pretraining_seconds": round(self.seconds(arm), 1),
+        }
+
+    def seconds(self, arm: str) -> float:
+        """Return the seconds of the pre-training of an arm."""
+        return self.trained(ARMS[arm]).seconds if ARMS[arm] else 0.0
+
+    def timed(self, arm: str, size: int) -> tuple[np.ndarray, float]:
+        """Return the scores of an arm, and the seconds without those of pre-training."""
         if ARMS[arm]:
             self.vectors(ARMS[arm])
-            seconds = self.trained(ARMS[arm]).seconds
         elif arm not in (TREES, PLAIN):
             _ = self.encoder
         # Networks that another arm has trained cost this one as much.
@@ -328,13 +346,7 @@ class Bank:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # few rows call for many
             score = self.score(arm, size)
-        truth = self.probability[self.n_train :]
-        return {
-            "expected_auc": round(expected_auc(truth, score), 6),
-            "best_auc": round(expected_auc(truth), 6),
-            "seconds": round(time.process_time() - started + before, 1),
-            "pretraining_seconds": round(seconds, 1),
-        }
+        return score, time.process_time() - started + before
 
 
 # --------------------------------------------------------------------------------------------------
