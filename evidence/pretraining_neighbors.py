@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from measure import commit_of_code
 from numpy.typing import NDArray
 from pretrained import Vectors
-from pretraining import DAYS, RATES_OF_BANKS, Bank, Calendar, Setting
+from pretraining import DAYS, N_NEIGHBORS, RATES_OF_BANKS, Bank, Calendar, Setting
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
@@ -28,7 +28,7 @@ from sklearn.preprocessing import StandardScaler
 from skhuihen import WindowStatistics
 
 #: Few enough for one picture and one table; not tuned.
-N_CLUSTERS, N_NEIGHBORS = 5, 10
+N_CLUSTERS = 5
 LATE = "share of events on days 21 to 31"
 WEEKEND = "share of events on weekends"
 
