@@ -694,7 +694,7 @@ The vectors of {histories:,} histories of a simulated bank A, after {epochs} epo
 Each has {clusters} clusters of k-means and its {neighbors} nearest neighbors, without any label
 (`evidence/pretraining_neighbors.py`).
 
-![Histories in the plane of their vectors, by how late in the month](images/pretraining.png)
+![Histories placed by their vectors, and what their neighbors tell](images/pretraining.png)
 
 The medians of each cluster, in figures that the network was not given:
 """
@@ -770,6 +770,7 @@ def measure(arguments: argparse.Namespace) -> None:
         found = found.rename_axis("columns").reset_index()
         if of_probes.exists():
             found = pd.concat([pd.read_csv(of_probes), found])
+            found = found.drop_duplicates(["columns", *SETTINGS, "repetition"], keep="last")
         found.to_csv(of_probes, index=False)
 
 

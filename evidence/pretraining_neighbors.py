@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from textwrap import wrap
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,7 @@ from skhuihen import WindowStatistics
 
 #: Few enough for one picture and one table; not tuned.
 N_CLUSTERS = 5
+VECTORS_OF, WINDOWS = "vectors, contrast", "window statistics"
 LATE = "share of events on days 21 to 31"
 WEEKEND = "share of events on weekends"
 
@@ -66,25 +68,34 @@ def tell_by_neighbors(space: NDArray[np.floating], figures: pd.DataFrame) -> pd.
     return pd.Series(found).round(3)
 
 
-def draw(space: NDArray[np.floating], figures: pd.DataFrame, cluster: NDArray[np.int64]) -> Figure:
-    """Draw the histories in the plane of the vectors, and name the clusters."""
-    plane = PCA(2, random_state=0).fit_transform(space)
-    figure = Figure(figsize=(4.5, 4.6), layout="constrained")
-    ax = figure.add_subplot()
-    # Cividis reads alike with and without color blindness, and in gray.
-    points = ax.scatter(*plane.T, c=figures[LATE], cmap="cividis", s=7, linewidths=0)
+def draw(
+    plane: NDArray[np.floating],
+    visits: NDArray[np.integer],
+    cluster: NDArray[np.int64],
+    told: pd.DataFrame,
+) -> Figure:
+    """Draw the histories in the plane of the vectors, and what neighbors tell."""
+    # Narrow, so that a telephone shows it; cividis and these two colors read alike with and without
+    # color blindness.
+    figure = Figure(figsize=(4.5, 8.0), layout="constrained")
+    top, bottom = figure.subplots(2, 1, height_ratios=(4, 3))
+    points = top.scatter(*plane.T, c=visits, cmap="cividis", s=8, linewidths=0)
     for number in np.unique(cluster):
         center = np.median(plane[cluster == number], axis=0)
         box = {"boxstyle": "circle", "facecolor": "white", "edgecolor": "black"}
-        ax.annotate(str(number + 1), center, ha="center", va="center", fontsize=12, bbox=box)
+        top.annotate(str(number + 1), center, ha="center", va="center", fontsize=12, bbox=box)
     low, high = np.percentile(plane, [0.5, 99.5], axis=0)
-    margin = 0.05 * (high - low)
-    ax.set(xlim=(low[0] - margin[0], high[0] + margin[0]), xticks=[])
-    ax.set(ylim=(low[1] - margin[1], high[1] + margin[1]), yticks=[])
-    ax.set_xlabel("first direction of the vectors", fontsize=11)
-    ax.set_ylabel("second direction", fontsize=11)
-    bar = figure.colorbar(points, location="bottom", shrink=0.9)
-    bar.set_label(LATE, fontsize=11)
+    top.set(xlim=(low[0], high[0]), xticks=[], ylim=(low[1], high[1]), yticks=[])
+    top.set_title("Histories, placed by their vectors", fontsize=12)
+    figure.colorbar(points, ax=top, location="bottom").set_label("visits", fontsize=11)
+    y = np.arange(len(told))[::-1]
+    for shift, color, name in ((0.2, "#0072B2", VECTORS_OF), (-0.2, "#E69F00", WINDOWS)):
+        bottom.barh(y + shift, told[name], 0.38, color=color, label=name)
+    names = ["\n".join(wrap(name, 18)) for name in told.index]
+    bottom.set_yticks(y, names, fontsize=10)
+    bottom.set(xlim=(0, 1))
+    bottom.set_xlabel("correlation with the mean of the neighbors", fontsize=10)
+    figure.legend(*bottom.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
@@ -112,23 +123,25 @@ def main() -> None:
     windows = WindowStatistics(DAYS, group_by="behavior").set_output(transform="default")
     columns = np.nan_to_num(np.asarray(windows.fit_transform(bank.histories), dtype=float))
     spaces = {
-        "vectors, contrast": StandardScaler().fit_transform(vectors[known]),
-        "window statistics": StandardScaler().fit_transform(columns[known]),
+        VECTORS_OF: StandardScaler().fit_transform(vectors[known]),
+        WINDOWS: StandardScaler().fit_transform(columns[known]),
     }
     figures = figures[known].reset_index(drop=True)
     told = pd.DataFrame({name: tell_by_neighbors(x, figures) for name, x in spaces.items()})
     about = {"histories": len(figures), "epochs": arguments.epochs, "commit": commit_of_code()}
     told.rename_axis("figure").assign(**about).to_csv(arguments.output / "neighbors.csv")
-    space = spaces["vectors, contrast"]
+    space = spaces[VECTORS_OF]
     cluster = KMeans(N_CLUSTERS, n_init=10, random_state=0).fit_predict(space)
-    # The clusters are numbered by how late in the month their users come.
-    rank = figures[LATE].groupby(cluster).mean().rank().astype(int) - 1
+    # The clusters are numbered by the visits of their users.
+    rank = figures["visits"].groupby(cluster).mean().rank(method="first").astype(int) - 1
     cluster = rank.loc[cluster].to_numpy()
     clusters = figures.groupby(cluster).median().round(2)
     clusters.index = clusters.index + 1
     clusters.insert(0, "histories", np.bincount(cluster))
     clusters.rename_axis("cluster").to_csv(arguments.output / "clusters.csv")
-    draw(space, figures, cluster).savefig(arguments.images / "pretraining.png", dpi=160)
+    plane = PCA(2, random_state=0).fit_transform(space)
+    picture = draw(plane, figures["visits"].to_numpy(), cluster, told)
+    picture.savefig(arguments.images / "pretraining.png", dpi=160)
     print(told, clusters, sep="\n\n")
 
 
