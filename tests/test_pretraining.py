@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import runpy
+import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -296,6 +299,69 @@ def test_a_network_starts_from_what_was_pretrained(pretrained, bank, front, hist
         torch.testing.assert_close(weight.detach(), trained[name].detach(), rtol=0, atol=0)
     start = pretrained.PretrainedBehaviorsStart(ColdStart(0.0), None, 0.1)
     assert start.rates(0.02) == []
+
+
+def test_one_network_on_trees_is_blended_from_the_scores_of_the_two(pretrained):
+    """As `HUIHENClassifier` does, which would fit both once more."""
+    module = importlib.import_module("pretraining")
+    bank = module.Bank(module.Setting("A", 0.3, 4, 60, 1, 8, 1, False), 60, 30, 0)
+    arm = f"{module.ON_TREES}{module.BOTH}, contrast"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # few rows call for many
+        blended = bank.score(arm, 60)
+        base = make_pipeline(module.Columns(bank._columns(arm, 60)), module.make_trees())
+        model = bank._network().use(bank.encoder).set_params(base_estimator=base)
+        model.fit(bank.sessions[:60], bank.y[:60])
+    whole = model.predict_proba(bank.sessions[60:])[:, 1]
+    np.testing.assert_allclose(blended, whole, rtol=1e-5)
+    known = {name: bank._columns(name, 60) for name in (module.TREES_KNOWN, arm)}
+    n_vectors = bank.vectors("contrast").shape[1]
+    assert known[arm].shape[1] == known[module.TREES_KNOWN].shape[1] + 4 + n_vectors
+
+
+@pytest.fixture
+def run_script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+    """Run a script in this process, which has loaded everything."""
+    for folder in ("evidence", "benchmarks"):
+        monkeypatch.syspath_prepend(ROOT / folder)
+
+    def run(path: str, *arguments: object) -> str:
+        monkeypatch.setattr(sys, "argv", [path, *map(str, arguments)])
+        runpy.run_path(str(ROOT / path), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
+
+
+# At sizes as small as these they may warn, as they may in processes of their own.
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_a_second_run_measures_nothing_and_writes_the_page(run_script, tmp_path):
+    script = ("evidence/pretraining.py", "--small", "--output", tmp_path)
+    run_script(*script, "--constant")
+    results = (tmp_path / "pretraining.csv").read_text()
+    assert results.count("HUIHEN on LightGBM") == 4
+    few = ("--histories", 150, "--epochs", 1)
+    folders = ("--output", tmp_path, "--images", tmp_path)
+    run_script("evidence/pretraining_neighbors.py", *few, *folders)
+    run_script("benchmarks/pretraining.py", "--histories", 100, "--rounds", 1, "--output", tmp_path)
+    run_script(*script, "--constant", "--page", tmp_path / "page.md")
+    assert (tmp_path / "pretraining.csv").read_text() == results
+    page = (tmp_path / "page.md").read_text()
+    for text in ("with a constant field", "events a second", "who behaves alike"):
+        assert text in page
+    assert (tmp_path / "pretraining.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_public_lenders_learn_from_their_own_rows(run_script, data_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("SKHUIHEN_DATA", str(data_folder("superlender").parent))
+    options = ("--rows", 150, "--epochs", 1, "--data", "superlender", "--output", tmp_path)
+    run_script("evidence/pretraining_real.py", *options)
+    folds = pd.read_csv(tmp_path / "own_rows.csv")
+    assert folds.groupby("arm")["fold"].nunique().eq(5).all()
+    assert folds["auc"].between(0, 1).all()
 
 
 def test_the_page_is_that_of_the_results_beside_it(pretrained, tmp_path):
