@@ -185,6 +185,13 @@ class Sharing(FineTuned):
         return trainer
 
 
+def parts_of(arm: str) -> tuple[str, ...]:
+    """Return the arms whose scores a HUIHEN on trees blends; none for another arm."""
+    if not arm.startswith(ON_TREES):
+        return ()
+    return (TREES_KNOWN if arm == ON_TREES else arm.replace(ON_TREES, TREES)), KNOWN
+
+
 def make_trees() -> LGBMClassifier:
     """Return the trees of all arms."""
     return LGBMClassifier(n_estimators=150, **OF_LIGHTGBM)
@@ -307,13 +314,14 @@ class Bank:
 
         A single network holds out no rows, so the weights of the two are fixed beforehand.
         """
-        of_trees = arm.replace(ON_TREES, TREES) if arm != ON_TREES else TREES_KNOWN
-        parts = [logit(self._scored(name, size)) for name in (of_trees, KNOWN)]
+        parts = [logit(self._scored(name, size)) for name in parts_of(arm)]
         return expit(Blend.before_data().log_odds(*parts))
 
     def _scored(self, arm: str, size: int) -> np.ndarray:
         if (arm, size) not in self._scores:
+            started = time.process_time()
             self._scores[arm, size] = self.score(arm, size)
+            self._spent[arm, size] = time.process_time() - started
         return self._scores[arm, size]
 
     def _columns(self, arm: str, size: int) -> NDArray[np.float64]:
@@ -360,16 +368,13 @@ class Bank:
             self.vectors(ARMS[arm])
         elif arm not in (TREES, PLAIN):
             _ = self.encoder
-        of_parts = 0.0
-        if arm.startswith(ON_TREES):
-            # Networks that another arm has trained cost this one as much.
-            of_parts = self._spent.get((KNOWN, size), 0.0)
+        # What was computed for another arm costs this one as much.
+        before = sum(self._spent.get((part, size), 0.0) for part in parts_of(arm))
         started = time.process_time()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # few rows call for many
             score = self._scored(arm, size)
-        self._spent[arm, size] = time.process_time() - started
-        return score, self._spent[arm, size] + of_parts
+        return score, time.process_time() - started + before
 
 
 # --------------------------------------------------------------------------------------------------
@@ -470,8 +475,10 @@ def tell(results: pd.DataFrame) -> pd.DataFrame:
                 "repetitions": auc[arm].notna().sum(),
                 "expected AUC": spread(auc[arm], ".4f"),
                 **dict.fromkeys(("gain by the weights", "up in", "over the best without"), ""),
-                "seconds": f"{mine['seconds'].mean():.0f}",
-                "of pre-training": f"{mine['pretraining_seconds'].mean():.0f}" if ARMS[arm] else "",
+                "seconds": f"{mine['seconds'].median():.0f}",
+                "of pre-training": f"{mine['pretraining_seconds'].median():.0f}"
+                if ARMS[arm]
+                else "",
             }
             if arm in comparisons.index:
                 gain, _, overall = comparisons.loc[arm]
@@ -512,7 +519,8 @@ whose true probabilities are known. Each repetition simulates a bank of its own.
   column of the calendar.
 * "Gain by the weights" is the difference to the same model without the weights, and "over the best
   without" the difference to the best of all models without them, chosen on these rows. Both are on
-  the same rows, as mean and standard deviation over repetitions. Seconds are processor time.
+  the same rows, as mean and standard deviation over repetitions. Seconds are processor time,
+  the median over repetitions.
 """
 #: The gain of the expected AUC from which pre-training would be worth a public name, and labels.
 WORTH, LABELS = 0.005, 2000
