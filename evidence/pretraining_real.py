@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from measure import DATA, commit_of_code
 from pretrained import pretrain
-from pretraining import ARMS, FOLDS, TRAINED, TREES_KNOWN, Bank, Setting
+from pretraining import ARMS, FOLDS, LENDERS, TRAINED, TREES_KNOWN, Bank, Setting
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import RepeatedStratifiedKFold
 from tqdm.auto import tqdm
@@ -25,7 +25,6 @@ from tqdm.auto import tqdm
 from skhuihen import BehaviorAbstractor, Sessionizer, attach_behaviors
 from skhuihen.datasets import load_cmb2020
 
-LENDERS = ("superlender", "bpic2012", "uci")
 USUAL = [TREES_KNOWN, "LightGBM, with vectors, contrast"]
 
 
