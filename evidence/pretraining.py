@@ -721,13 +721,16 @@ def write_page(folder: Path, page: Path) -> None:
 FOR_ANALYSTS = """\
 ## For the analyst: who behaves alike
 
-The vectors of {histories:,} histories of a simulated bank A, after {epochs} epochs of contrast.
-Each has {clusters} clusters of k-means and its {neighbors} nearest neighbors, without any label
-(`evidence/pretraining_neighbors.py`).
+The vectors of {histories:,} histories of a simulated bank A, after {epochs} epochs of contrast on
+all its histories: {clusters} clusters of k-means, and the {neighbors} nearest neighbors of each
+history. No label is used (`evidence/pretraining_neighbors.py`). The clusters separate the shortest
+histories from the others and little else. The neighbors are of more use: they tell when in the
+month and in the week a user comes, which neighbors in window statistics do not. All else they tell
+worse than those.
 
 ![Histories placed by their vectors, and what their neighbors tell](images/pretraining.png)
 
-The medians of each cluster, in figures that the network was not given:
+The medians of each cluster:
 """
 
 CLOSING = """\
