@@ -322,7 +322,7 @@ def test_one_network_on_trees_is_blended_from_the_scores_of_the_two(pretrained):
 @pytest.fixture
 def run_script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
     """Run a script in this process, which has loaded everything."""
-    for folder in ("evidence", "benchmarks"):
+    for folder in ("benchmarks", "evidence"):  # both have a pretraining.py
         monkeypatch.syspath_prepend(ROOT / folder)
 
     def run(path: str, *arguments: object) -> str:
