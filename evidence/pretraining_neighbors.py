@@ -78,9 +78,7 @@ def draw(
     # Narrow, so that a telephone shows it; cividis and these two colors read alike with and without
     # color blindness.
     figure = Figure(figsize=(4.5, 8.0), layout="constrained")
-    # Each half has a width of its own, because the names of the bars are long.
-    halves = figure.subfigures(2, 1, height_ratios=(4, 3))
-    top, bottom = (half.subplots() for half in halves)
+    top, bottom = figure.subplots(2, 1, height_ratios=(4, 3))
     points = top.scatter(*plane.T, c=visits, cmap="cividis", s=8, linewidths=0)
     for number in np.unique(cluster):
         center = np.median(plane[cluster == number], axis=0)
@@ -89,7 +87,7 @@ def draw(
     low, high = np.percentile(plane, [0.5, 99.5], axis=0)
     top.set(xlim=(low[0], high[0]), xticks=[], ylim=(low[1], high[1]), yticks=[])
     top.set_title("Histories, placed by their vectors", fontsize=12)
-    halves[0].colorbar(points, ax=top, location="bottom").set_label("visits", fontsize=11)
+    figure.colorbar(points, ax=top, location="bottom").set_label("visits", fontsize=11)
     y = np.arange(len(told))[::-1]
     for shift, color, name in ((0.2, "#0072B2", VECTORS_OF), (-0.2, "#E69F00", WINDOWS)):
         bottom.barh(y + shift, told[name], 0.38, color=color, label=name)
@@ -97,7 +95,7 @@ def draw(
     bottom.set_yticks(y, names, fontsize=10)
     bottom.set(xlim=(0, 1))
     bottom.set_xlabel("correlation with the mean of the neighbors", fontsize=10)
-    halves[1].legend(*bottom.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    figure.legend(*bottom.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
