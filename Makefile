@@ -76,11 +76,13 @@ clean-docs:
 	rm -rf build/site build/doctrees build/gallery docs/gallery docs/reference/generated docs/reference/used_in
 
 # Runs all benchmarks one after the other, writes docs/speed.md, and computes the table in
-# docs/scale.md from it. Nothing else should run at the same time.
+# docs/scale.md from it. The speed of pre-training goes to docs/evidence/pretraining. Nothing else
+# should run at the same time.
 bench: $(VENV)/.tests
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/sizing.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/pretraining.py --output docs/evidence/pretraining
 
 # make evidence                            measures what docs/evidence does not have yet and writes
 #                                          docs/evidence.md

@@ -11,15 +11,19 @@ GRU, habit GRU) on histories without labels. It has two losses:
 
 The profile is not read, because most users have not applied. The vocabulary, the topics and the
 scales of numbers are learned here too, by the package's own encoder, which cuts every history at
-`applied_at`. `Vectors` gives the vectors of a history as columns for other models, and `FineTuned`
+`applied_at`. Histories may be larger than memory, and a run that was killed goes on where its last
+epoch ended. `Vectors` gives the vectors of a history as columns for other models, and `FineTuned`
 is a `HUIHENClassifier` whose networks start from the pre-trained weights.
 """
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,6 +36,8 @@ from tqdm.auto import tqdm
 
 from skhuihen import HUIHENClassifier
 from skhuihen._encoding.applications import ApplicationEncoder
+from skhuihen._encoding.streaming import PreparedParquet, StreamedApplications
+from skhuihen._tables.parquet import is_parquet
 from skhuihen._training.schedule import share_of_peak
 from skhuihen._training.start import ColdStart
 from skhuihen.network.batch import ApplicationDataset, Batch, EncodedBehaviors
@@ -204,19 +210,15 @@ class NextBehavior(nn.Module):
         self.number = nn.utils.skip_init(nn.Linear, intention_dim + habit_dim, len(self.numbers))
         self.session = nn.utils.skip_init(nn.Linear, habit_dim, n_behaviors + 1)
 
-    def epoch(
-        self,
-        module: HUIHEN,
-        encoded: EncodedBehaviors,
-        batch_size: int,
-        random: np.random.Generator,
-    ) -> Iterator[Tensor]:
-        """Yield the loss of each batch."""
+    def view(
+        self, module: HUIHEN, encoded: EncodedBehaviors, random: np.random.Generator
+    ) -> tuple[NDArray[np.int64], Callable[[NDArray[np.int64]], Tensor]]:
+        """Cut each session; return the histories to learn from, and the loss of some of them."""
         cut, following = cut_sessions(encoded, random)
         dataset = without_profile(cut)
         first_session, first_event = starts(cut.n_sessions), starts(encoded.session_lengths)
-        having = random.permutation(np.flatnonzero(cut.n_sessions))
-        for rows in np.split(having, range(batch_size, len(having), batch_size)):
+
+        def loss_of(rows: NDArray[np.int64]) -> Tensor:
             batch, _ = dataset.__getitems__(rows)
             step = np.repeat(np.arange(len(batch.session_steps)), batch.session_steps)
             owner = torch.cat([batch.applicants[:size] for size in batch.session_steps]).numpy()
@@ -242,7 +244,9 @@ class NextBehavior(nn.Module):
                 logs = torch.log_softmax(logits, dim=1)
                 of_event = torch.from_numpy(np.repeat(np.arange(len(later)), lengths))
                 loss = loss - logs[of_event, torch.from_numpy(encoded.behavior[events])].mean()
-            yield loss
+            return loss
+
+        return np.flatnonzero(cut.n_sessions), loss_of
 
 
 class Contrast(nn.Module):
@@ -258,17 +262,13 @@ class Contrast(nn.Module):
         super().__init__()
         self.temperature = temperature
 
-    def epoch(
-        self,
-        module: HUIHEN,
-        encoded: EncodedBehaviors,
-        batch_size: int,
-        random: np.random.Generator,
-    ) -> Iterator[Tensor]:
-        """Yield the loss of each batch."""
+    def view(
+        self, module: HUIHEN, encoded: EncodedBehaviors, random: np.random.Generator
+    ) -> tuple[NDArray[np.int64], Callable[[NDArray[np.int64]], Tensor]]:
+        """Cut each history; return those to learn from, and the loss of some of them."""
         halves = [without_profile(half) for half in halve_histories(encoded, random)]
-        order = random.permutation(len(halves[0]))
-        for rows in np.split(order, range(batch_size, len(order), batch_size)):
+
+        def loss_of(rows: NDArray[np.int64]) -> Tensor:
             early, late = (
                 nn.functional.normalize(vectors(module, half.__getitems__(rows)[0])[:, -own:])
                 for half in halves
@@ -276,13 +276,12 @@ class Contrast(nn.Module):
             )
             alike = early @ late.T / self.temperature
             target = torch.arange(len(rows))
-            yield (
+            return (
                 nn.functional.cross_entropy(alike, target)
                 + nn.functional.cross_entropy(alike.T, target)
             ) / 2
 
-
-LOSSES = ("next", "contrast")
+        return np.arange(len(halves[0])), loss_of
 
 
 def vectors(module: HUIHEN, batch: Batch) -> Tensor:
@@ -294,16 +293,117 @@ def vectors(module: HUIHEN, batch: Batch) -> Tensor:
 # Pre-training and its uses.
 
 
-def learn_behaviors(frame: pd.DataFrame, params: dict[str, Any]) -> ApplicationEncoder:
-    """Learn vocabulary, topics and scales from histories without labels."""
+class Histories:
+    """Histories without labels, in memory or in Parquet.
+
+    Of Parquet, the part in memory is `skhuihen._encoding.streaming.BUFFER` behaviors and some 30
+    bytes a history. A row group is read at once, so it must fit into memory.
+
+    Parameters
+    ----------
+    table : DataFrame, path or list of paths
+        `applied_at` and the nested column of sessions.
+    column, applied_at : str
+        The names of the two columns.
+    """
+
+    def __init__(self, table: Any, column: str, applied_at: str) -> None:
+        self.table = table
+        self.columns = [applied_at, column]
+        self.source = PreparedParquet(table, column, applied_at) if is_parquet(table) else None
+        self.n = len(table) if self.source is None else sum(self.source.n_rows)
+
+    def frames(self) -> Iterator[pd.DataFrame]:
+        """Yield the histories in pieces, in their order."""
+        if self.source is None:
+            return iter([self.table[self.columns]])
+        return map(self.source.read_group, self.source.groups)
+
+    def passes(
+        self, encoder: ApplicationEncoder
+    ) -> Callable[[np.random.Generator], Iterator[EncodedBehaviors]]:
+        """Return a function that yields all histories, encoded, in buffers of a random order."""
+        if self.source is None:
+            encoded = encode(self.table, encoder)
+            return lambda random: iter([encoded])
+        nothing = np.zeros(self.n, np.int64)
+        streamed = StreamedApplications(
+            *(self.source, np.arange(self.n), np.empty((self.n, 0), np.float32), nothing),
+            *(np.ones(self.n, np.float32), lambda part: encode(part, encoder), "cpu"),
+        )
+        return lambda random: (
+            buffer.behaviors for buffer in streamed.buffers(streamed.rows, random)
+        )
+
+
+def learn_behaviors(table: Any, params: dict[str, Any]) -> ApplicationEncoder:
+    """Learn vocabulary, topics and scales from histories without labels, as in `Histories`."""
     encoder = ApplicationEncoder(params)
-    alone = frame[[params["applied_at"], params["behaviors"]]]
-    encoder.fit(alone, lambda: [encoder.read(alone)], np.ones(len(alone)))
+    histories = Histories(table, params["behaviors"], params["applied_at"])
+    no_profile = pd.DataFrame(index=range(histories.n))
+    encoder.fit(no_profile, lambda: map(encoder.read, histories.frames()), np.ones(histories.n))
     return encoder
 
 
+class Checkpoint:
+    """What is needed to go on after an epoch, in a file.
+
+    Parameters
+    ----------
+    path : Path or None
+        None keeps nothing.
+    settings : dict
+        What must be the same in the run that goes on.
+    parts : sequence of Module or Optimizer
+    generators : sequence of numpy.random.Generator
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        settings: dict[str, Any],
+        parts: Sequence[Any],
+        generators: Sequence[np.random.Generator],
+    ) -> None:
+        self.path, self.settings = path, json.dumps(settings)
+        self.parts, self.generators = parts, generators
+
+    def save(self, losses: list[float], seconds: float) -> None:
+        """Keep the state at the end of an epoch."""
+        if self.path is None:
+            return
+        states = [generator.bit_generator.state for generator in self.generators]
+        kept = {
+            "settings": self.settings,
+            "parts": [part.state_dict() for part in self.parts],
+            "generators": json.dumps(states),
+            "losses": losses,
+            "seconds": seconds,
+        }
+        beside = self.path.with_name(self.path.name + ".part")
+        torch.save(kept, beside)
+        beside.replace(self.path)  # at once, so that a run killed meanwhile has the last one
+
+    def load(self) -> tuple[list[float], float]:
+        """Restore the state; return the losses of the epochs so far, and their seconds."""
+        if self.path is None or not self.path.exists():
+            return [], 0.0
+        kept = torch.load(self.path, weights_only=True)
+        if kept["settings"] != self.settings:
+            raise ValueError(
+                f"{self.path} is of another run: it has the settings {kept['settings']} instead of "
+                f"{self.settings}. Pass another path, or remove the file."
+            )
+        for part, state in zip(self.parts, kept["parts"], strict=True):
+            part.load_state_dict(state)
+        states = json.loads(kept["generators"])
+        for generator, state in zip(self.generators, states, strict=True):
+            generator.bit_generator.state = state
+        return kept["losses"], kept["seconds"]
+
+
 def pretrain(
-    frame: pd.DataFrame,
+    table: Any,
     *,
     losses: Sequence[str] = ("next",),
     width: int = 30,
@@ -313,13 +413,16 @@ def pretrain(
     random_state: int = 0,
     verbose: int = 0,
     encoder: ApplicationEncoder | None = None,
+    checkpoint: Path | None = None,
 ) -> Pretrained:
     """Train the behavior part of a network without labels.
 
     Parameters
     ----------
-    frame : DataFrame
-        `applied_at` and the nested column of sessions; only events before that time are read.
+    table : DataFrame, path or list of paths
+        `applied_at` and the nested column of sessions; only events before that time are read. If
+        all behaviors of Parquet fit into one buffer, the weights are those of a table in memory.
+        If not, each buffer is shuffled on its own, and the same files give the same weights.
     losses : sequence of {"next", "contrast"}, default=("next",)
     width : int, default=30
         Length of intention and habit.
@@ -327,6 +430,9 @@ def pretrain(
         As in `HUIHENClassifier`, with one cycle of the rate.
     encoder : ApplicationEncoder, default=None
         Of `learn_behaviors`, if it was called before.
+    checkpoint : Path, default=None
+        Keeps the state after each epoch. If it exists, the run goes on from there, to the same
+        weights. It must be of the same histories and settings.
 
     Returns
     -------
@@ -335,8 +441,9 @@ def pretrain(
     started = time.process_time()
     net_params = {"module__intention_dim": width, "module__habit_dim": width}
     params = HUIHENClassifier(net_params=net_params).get_params(deep=False)
-    encoder = learn_behaviors(frame, params) if encoder is None else encoder
-    encoded = encode(frame, encoder)
+    encoder = learn_behaviors(table, params) if encoder is None else encoder
+    histories = Histories(table, encoder.column, params["applied_at"])
+    read = histories.passes(encoder)
     sizes = encoder.sizes | {"n_topics": 0, "profile_sizes": (0, 0, 0)}
     module = HUIHEN(**sizes, intention_dim=width, habit_dim=width)
     generator = torch.Generator().manual_seed(random_state)
@@ -353,24 +460,61 @@ def pretrain(
             nn.init.normal_(parameter, std=0.05, generator=generator)
     weights = [weight for part in (module, *used) for weight in part.parameters()]
     optimizer = torch.optim.Adam(weights, lr=lr, fused=True)
-    random = np.random.default_rng(random_state)
-    n_steps = max_epochs * -(-len(frame) // batch_size)
-    n_done, of_epochs = 0, []
-    for _ in tqdm(range(max_epochs), "pre-training", disable=not verbose):
-        total: list[float] = []
-        for of_batch in zip(
-            *(head.epoch(module, encoded, batch_size, random) for head in used), strict=False
-        ):
-            optimizer.param_groups[0]["lr"] = lr * share_of_peak(n_done / n_steps)
-            optimizer.zero_grad(set_to_none=True)
-            loss = sum(of_batch)
-            loss.backward()
-            optimizer.step()
-            total.append(float(loss.detach()))
-            n_done += 1
-        of_epochs.append(float(np.mean(total)))
+    # The order of buffers has a generator of its own, so that a single buffer changes nothing.
+    random, of_buffers = (np.random.default_rng(seed) for seed in (random_state, [random_state, 1]))
+    settings = {
+        **{"losses": list(losses), "width": width, "max_epochs": max_epochs, "lr": lr},
+        **{"batch_size": batch_size, "random_state": random_state, "n_histories": histories.n},
+        "behaviors": sizes["behavior_sizes"],
+    }
+    kept = Checkpoint(checkpoint, settings, [module, *used, optimizer], [random, of_buffers])
+    of_epochs, earlier = kept.load()
+    bar = tqdm(
+        *(None, "pre-training", max_epochs * histories.n),
+        **{"initial": len(of_epochs) * histories.n, "unit": "history", "disable": not verbose},
+    )
+    with bar:
+        for epoch in range(len(of_epochs), max_epochs):
+            total: list[float] = []
+            n_before = epoch * histories.n
+            for encoded in read(of_buffers):
+                n_here = len(encoded.n_sessions)
+                steps = list(
+                    zip(
+                        *(draw(head, module, encoded, batch_size, random) for head in used),
+                        strict=False,
+                    )
+                )
+                for number, step in enumerate(steps):
+                    n_done = n_before + n_here * number / len(steps)
+                    rate = share_of_peak(n_done / (max_epochs * histories.n))
+                    optimizer.param_groups[0]["lr"] = lr * rate
+                    optimizer.zero_grad(set_to_none=True)
+                    loss = sum(loss_of() for loss_of in step)
+                    loss.backward()
+                    optimizer.step()
+                    total.append(float(loss.detach()))
+                    bar.update(int(n_done) - bar.n)
+                n_before += n_here
+                bar.update(n_before - bar.n)
+            of_epochs.append(float(np.mean(total)))
+            kept.save(of_epochs, earlier + time.process_time() - started)
     module.eval()
-    return Pretrained(encoder, module, of_epochs, time.process_time() - started)
+    return Pretrained(encoder, module, of_epochs, earlier + time.process_time() - started)
+
+
+def draw(
+    head: Any,
+    module: HUIHEN,
+    encoded: EncodedBehaviors,
+    batch_size: int,
+    random: np.random.Generator,
+) -> list[Callable[[], Tensor]]:
+    """Return the loss of each batch of a new view of the histories, in random order."""
+    rows, loss_of = head.view(module, encoded, random)
+    order = random.permutation(rows)
+    batches = np.split(order, range(batch_size, len(order), batch_size))
+    return [partial(loss_of, batch) for batch in batches if len(batch)]
 
 
 class Vectors(TransformerMixin, BaseEstimator):

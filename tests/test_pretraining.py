@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import runpy
+import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -11,10 +14,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 
 from skhuihen import BehaviorAbstractor, HUIHENClassifier, Sessionizer, attach_behaviors
 from skhuihen._training.start import ColdStart
-from skhuihen.datasets import make_loan_data
+from skhuihen.datasets import load_cmb2020, make_loan_data
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -48,6 +53,15 @@ def histories(bank, front):
 
 
 @pytest.fixture(scope="module")
+def in_parquet(histories, tmp_path_factory):
+    """The histories in two files of several row groups."""
+    folder = tmp_path_factory.mktemp("histories")
+    for number, part in enumerate((histories[:35], histories[35:])):
+        part.to_parquet(folder / f"{number}.parquet", row_group_size=10)
+    return folder
+
+
+@pytest.fixture(scope="module")
 def encoded(pretrained, histories):
     params = HUIHENClassifier().get_params(deep=False)
     return pretrained.encode(histories, pretrained.learn_behaviors(histories, params))
@@ -78,24 +92,145 @@ def test_the_loss_falls(pretrained, histories, losses):
     assert found.losses[-1] < found.losses[0]
 
 
-def test_nothing_after_the_application_is_seen(pretrained, bank, front):
+@pytest.mark.parametrize("is_streamed", [False, True], ids=["memory", "Parquet"])
+def test_nothing_after_the_application_is_seen(pretrained, bank, front, tmp_path, is_streamed):
     """Later events change neither what is learned nor the vectors, even if no step cut them off."""
-    sessionizer, abstractor = front
+    _, abstractor = front
     users = bank.unlabelled[["user_id", "applied_at"]]
     later = users.assign(applied_at=users["applied_at"] + pd.Timedelta("60D"))
     whole = attach_behaviors(later, bank.events)
-    uncut = sessionizer.set_params(max_sessions=None, max_behaviors=None).fit_transform(
+    uncut = Sessionizer(max_sessions=None, max_behaviors=None).fit_transform(
         abstractor.transform(whole)
     )
     uncut["applied_at"] = users["applied_at"]
-    past = sessionizer.transform(abstractor.transform(attach_behaviors(users, bank.events)))
+    past = Sessionizer(max_sessions=None, max_behaviors=None).fit_transform(
+        abstractor.transform(attach_behaviors(users, bank.events))
+    )
     results = []
-    for table in (uncut, past):
-        found = pretrained.pretrain(table, losses=("contrast", "next"), max_epochs=1)
+    for number, table in enumerate((uncut, past)):
+        given = table
+        if is_streamed:
+            given = tmp_path / f"{number}.parquet"
+            table.to_parquet(given, row_group_size=20)
+        found = pretrained.pretrain(given, losses=("contrast", "next"), max_epochs=1)
         results.append([*weights(found), pretrained.Vectors(found).transform(table)])
     assert len(uncut["behaviors"].nest["time"]) > len(past["behaviors"].nest["time"])
     for a, b in zip(*results, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("losses", [("next",), ("contrast",), ("contrast", "next")], ids="+".join)
+def test_parquet_in_one_buffer_gives_the_weights_of_memory(
+    pretrained, histories, in_parquet, losses
+):
+    streamed, in_memory = (
+        pretrained.pretrain(table, losses=losses, max_epochs=2, batch_size=16)
+        for table in (in_parquet, histories)
+    )
+    for a, b in zip(weights(streamed), weights(in_memory), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert streamed.losses == in_memory.losses
+
+
+def test_each_pass_reads_every_history_once_in_small_buffers(
+    pretrained, encoded, in_parquet, monkeypatch
+):
+    """Memory does not grow with the number of histories: a buffer ends at a row group."""
+    monkeypatch.setattr("skhuihen._encoding.streaming.BUFFER", 1)
+    encoder = pretrained.learn_behaviors(in_parquet, HUIHENClassifier().get_params(deep=False))
+    read = pretrained.Histories(in_parquet, "behaviors", "applied_at").passes(encoder)
+    random = np.random.default_rng(0)
+    passes = [list(read(random)) for _ in range(2)]
+    for parts in passes:
+        assert [len(part.n_sessions) for part in parts].count(10) == 5  # of 7 row groups
+        behavior = np.concatenate([part.behavior for part in parts])
+        np.testing.assert_array_equal(np.sort(behavior), np.sort(encoded.behavior))
+    first, second = ([part.behavior[:5].tolist() for part in parts] for parts in passes)
+    assert first != second  # another order
+
+
+@pytest.mark.parametrize("buffer", [8_000_000, 1], ids=["one buffer", "many buffers"])
+def test_a_run_that_was_killed_goes_on_to_the_same_weights(
+    pretrained, in_parquet, tmp_path, monkeypatch, capsys, buffer
+):
+    monkeypatch.setattr("skhuihen._encoding.streaming.BUFFER", buffer)
+    settings = {"losses": ("next", "contrast"), "max_epochs": 3, "batch_size": 16}
+    settings |= {"checkpoint": tmp_path / "state"}
+    whole = pretrained.pretrain(in_parquet, **settings | {"checkpoint": None})
+    share_of_peak, progress = pretrained.share_of_peak, []
+
+    def run_until(last: float):
+        def share(now: float) -> float:
+            if now > last:
+                raise MemoryError
+            progress.append(now)
+            return share_of_peak(now)
+
+        monkeypatch.setattr(pretrained, "share_of_peak", share)
+        return pretrained.pretrain(in_parquet, **settings, verbose=1)
+
+    with pytest.raises(MemoryError):
+        run_until(0.5)  # in the second of three epochs
+    n_seen = len(progress)
+    capsys.readouterr()
+    resumed = run_until(1.0)
+    assert min(progress[n_seen:]) == pytest.approx(1 / 3)  # the first epoch is not repeated
+    assert max(progress) < 1
+    for a, b in zip(weights(resumed), weights(whole), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert resumed.losses == whole.losses
+    bars = capsys.readouterr().err
+    assert " 60/180" in bars  # where it went on
+    assert " 180/180" in bars.splitlines()[-1]
+    with pytest.raises(ValueError, match="another run"):
+        pretrained.pretrain(in_parquet, **settings | {"max_epochs": 4})
+
+
+def test_real_behaviors_without_a_label_can_be_learned_from(pretrained, data_folder):
+    """Those of the test part of a contest, of which no label was ever published."""
+    data = load_cmb2020(data_folder("cmb2020"))
+    users = data.applications[["user_id", "applied_at"]][:300]
+    raw = attach_behaviors(users, data.events[data.events["user_id"].isin(users["user_id"])])
+    table = Sessionizer().fit_transform(BehaviorAbstractor().fit_transform(raw))
+    for losses in (("next",), ("contrast",)):
+        found = pretrained.pretrain(table, losses=losses, max_epochs=4, batch_size=32)
+        assert found.losses[-1] < found.losses[0]
+        assert np.isfinite(pretrained.Vectors(found).transform(table)).all()
+
+
+def test_calendar_columns_are_shares_of_the_events_before(pretrained):
+    calendar = importlib.import_module("pretraining").Calendar()
+    users = pd.DataFrame({"user_id": [1, 2], "applied_at": pd.to_datetime(["2024-03-25"] * 2)})
+    days = ["2024-03-01", "2024-03-10", "2024-03-11", "2024-03-23", "2024-03-30"]  # Friday, ...
+    events = pd.DataFrame({"user_id": 1, "time": pd.to_datetime(days), "operation": "a"})
+    table = attach_behaviors(users.assign(applied_at=pd.Timestamp("2024-04-01")), events)
+    table["applied_at"] = users["applied_at"]
+    np.testing.assert_allclose(calendar.transform(table), [[0.5, 0.25, 0.25, 0.5], [np.nan] * 4])
+
+
+def test_networks_shared_between_base_estimators_give_the_same_scores(pretrained, bank, front):
+    sessionizer, abstractor = front
+    module = importlib.import_module("pretraining")
+    X = sessionizer.fit_transform(
+        abstractor.transform(attach_behaviors(bank.applications, bank.events))
+    )
+    encoder = pretrained.learn_behaviors(X, HUIHENClassifier().get_params(deep=False))
+    table = np.random.default_rng(0).normal(size=(len(X), 3))
+    settings = {"n_estimators": 2, "max_epochs": 1, "teacher": None, "random_state": 0}
+    trained: list = []
+    scores = []
+    for base, model in (
+        (False, module.Sharing(**settings).share(trained)),
+        (True, module.Sharing(**settings).share(trained)),
+        (True, pretrained.FineTuned(**settings)),
+    ):
+        if base:
+            model.set_params(
+                base_estimator=make_pipeline(module.Columns(table), LogisticRegression())
+            )
+        scores.append(model.use(encoder).fit(X, bank.y).predict_proba(X))
+    np.testing.assert_array_equal(scores[1], scores[2])
+    assert not np.array_equal(scores[0], scores[1])
 
 
 def test_each_session_is_cut_before_what_is_to_be_predicted(pretrained, encoded):
@@ -164,6 +299,69 @@ def test_a_network_starts_from_what_was_pretrained(pretrained, bank, front, hist
         torch.testing.assert_close(weight.detach(), trained[name].detach(), rtol=0, atol=0)
     start = pretrained.PretrainedBehaviorsStart(ColdStart(0.0), None, 0.1)
     assert start.rates(0.02) == []
+
+
+def test_one_network_on_trees_is_blended_from_the_scores_of_the_two(pretrained):
+    """As `HUIHENClassifier` does, which would fit both once more."""
+    module = importlib.import_module("pretraining")
+    bank = module.Bank(module.Setting("A", 0.3, 4, 60, 1, 8, 1, False), 60, 30, 0)
+    arm = f"{module.ON_TREES}{module.BOTH}, contrast"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # few rows call for many
+        blended = bank.score(arm, 60)
+        base = make_pipeline(module.Columns(bank._columns(arm, 60)), module.make_trees())
+        model = bank._network().use(bank.encoder).set_params(base_estimator=base)
+        model.fit(bank.sessions[:60], bank.y[:60])
+    whole = model.predict_proba(bank.sessions[60:])[:, 1]
+    np.testing.assert_allclose(blended, whole, rtol=1e-5)
+    known = {name: bank._columns(name, 60) for name in (module.TREES_KNOWN, arm)}
+    n_vectors = bank.vectors("contrast").shape[1]
+    assert known[arm].shape[1] == known[module.TREES_KNOWN].shape[1] + 4 + n_vectors
+
+
+@pytest.fixture
+def run_script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+    """Run a script in this process, which has loaded everything."""
+    for folder in ("benchmarks", "evidence"):  # both have a pretraining.py
+        monkeypatch.syspath_prepend(ROOT / folder)
+
+    def run(path: str, *arguments: object) -> str:
+        monkeypatch.setattr(sys, "argv", [path, *map(str, arguments)])
+        runpy.run_path(str(ROOT / path), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
+
+
+# At sizes as small as these they may warn, as they may in processes of their own.
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_a_second_run_measures_nothing_and_writes_the_page(run_script, tmp_path):
+    script = ("evidence/pretraining.py", "--small", "--output", tmp_path)
+    run_script(*script, "--constant")
+    results = (tmp_path / "pretraining.csv").read_text()
+    assert results.count("HUIHEN on LightGBM") == 4
+    few = ("--histories", 150, "--epochs", 1)
+    folders = ("--output", tmp_path, "--images", tmp_path)
+    run_script("evidence/pretraining_neighbors.py", *few, *folders)
+    run_script("benchmarks/pretraining.py", "--histories", 100, "--rounds", 1, "--output", tmp_path)
+    run_script(*script, "--constant", "--page", tmp_path / "page.md")
+    assert (tmp_path / "pretraining.csv").read_text() == results
+    page = (tmp_path / "page.md").read_text()
+    for text in ("with a constant field", "events a second", "who behaves alike"):
+        assert text in page
+    assert (tmp_path / "pretraining.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_public_lenders_learn_from_their_own_rows(run_script, data_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("SKHUIHEN_DATA", str(data_folder("superlender").parent))
+    options = ("--rows", 150, "--epochs", 1, "--data", "superlender", "--output", tmp_path)
+    run_script("evidence/pretraining_real.py", *options)
+    folds = pd.read_csv(tmp_path / "own_rows.csv")
+    assert folds.groupby("arm")["fold"].nunique().eq(5).all()
+    assert folds["auc"].between(0, 1).all()
 
 
 def test_the_page_is_that_of_the_results_beside_it(pretrained, tmp_path):
