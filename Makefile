@@ -82,7 +82,7 @@ bench: $(VENV)/.tests
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/sizing.py
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/pretraining.py --output docs/evidence/pretraining
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed_of_pretraining.py --output docs/evidence/pretraining
 
 # make evidence                            measures what docs/evidence does not have yet and writes
 #                                          docs/evidence.md

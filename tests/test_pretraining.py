@@ -322,7 +322,7 @@ def test_one_network_on_trees_is_blended_from_the_scores_of_the_two(pretrained):
 @pytest.fixture
 def run_script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
     """Run a script in this process, which has loaded everything."""
-    for folder in ("benchmarks", "evidence"):  # both have a pretraining.py
+    for folder in ("benchmarks", "evidence"):
         monkeypatch.syspath_prepend(ROOT / folder)
 
     def run(path: str, *arguments: object) -> str:
@@ -344,7 +344,15 @@ def test_a_second_run_measures_nothing_and_writes_the_page(run_script, tmp_path)
     few = ("--histories", 150, "--epochs", 1)
     folders = ("--output", tmp_path, "--images", tmp_path)
     run_script("evidence/pretraining_neighbors.py", *few, *folders)
-    run_script("benchmarks/pretraining.py", "--histories", 100, "--rounds", 1, "--output", tmp_path)
+    run_script(
+        "benchmarks/speed_of_pretraining.py",
+        "--histories",
+        100,
+        "--rounds",
+        1,
+        "--output",
+        tmp_path,
+    )
     run_script(*script, "--constant", "--page", tmp_path / "page.md")
     assert (tmp_path / "pretraining.csv").read_text() == results
     page = (tmp_path / "page.md").read_text()
