@@ -515,8 +515,8 @@ whose true probabilities are known. Each repetition simulates a bank of its own.
   (intention, habit and mean intention). "HUIHEN on LightGBM" has these trees as its base
   estimator; its networks are those with "behaviors known".
 * "With calendar": LightGBM sees four more columns, made by hand: the shares of events on the days 1
-  to 10, 11 to 20 and 21 to 31 of a month, and on weekends. The windows of the other rows have no
-  column of the calendar.
+  to 10, 11 to 20 and 21 to 31 of a month, and on weekends. The windows of the other rows had no
+  column of the calendar when they were measured; `WindowStatistics` has the parts of the month now.
 * "Gain by the weights" is the difference to the same model without the weights, and "over the best
   without" the difference to the best of all models without them, chosen on these rows. Both are on
   the same rows, as mean and standard deviation over repetitions. Seconds are processor time,
