@@ -74,6 +74,10 @@ LightGBM and a scorecard as teachers, which are not needed for scoring. "On Ligh
 LightGBM is the `base_estimator`; "by" names the teacher. Nothing is tuned. The best form and the
 best other model are selected on the same folds on which they are reported. All other tables are
 on the page [evidence](evidence.md); they were measured with the former training protocol.
+
+The commits tell versions apart: rows of HUIHEN from before cfc3f3330 have the L2 penalty of Adam
+instead of the weight decay of AdamW, and windows from before a2f3c8a4b do not know the part of the
+month.
 """
 
 
