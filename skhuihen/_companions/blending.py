@@ -237,8 +237,8 @@ def fit_blend(
     Blend
     """
     if base is None:  # the network alone must decide the order
-        deviation = np.sqrt(np.cov(network, aweights=weight, ddof=0)) if len(network) else 0.0
-        spread = max(SPREAD, SPREAD_ALONE / max(deviation, LEAST_DEVIATION))
+        variance = float(np.cov(network, aweights=weight, ddof=0)) if len(network) else 0.0
+        spread = max(SPREAD, SPREAD_ALONE / max(variance**0.5, LEAST_DEVIATION))
         intercept, by_network = weigh([network], label, weight, [1.0], spread, least=0.01)
         return Blend(intercept, 0.0, by_network)
     columns = [base + shift, network]
