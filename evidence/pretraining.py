@@ -281,10 +281,10 @@ class Bank:
 
     def _network(self) -> Sharing:
         sizes = dict.fromkeys(("module__intention_dim", "module__habit_dim"), self.setting.width)
-        params = DEFAULT | {"n_estimators": self.setting.networks}
+        params = DEFAULT | {"n_estimators": self.setting.networks, "net_params": sizes}
         if self.setting.constant:
             params |= {"event_numbers": (*USUAL_NUMBERS, "phone")}
-        return Sharing(**params, random_state=self.seed, net_params=sizes).share([])
+        return Sharing(**params, random_state=self.seed).share([])
 
     def score(self, arm: str, size: int) -> np.ndarray:
         """Return the scores of the test rows by an arm that learns from the first rows."""

@@ -27,7 +27,7 @@ from skhuihen.utils import estimator_checks
 
 # Full batches in double precision, nothing random: every check must hold.
 STRICT = HUIHENClassifier(
-    max_epochs=100,
+    max_epochs=50,
     batch_size=-1,
     dtype="float64",
     dropout=0.0,

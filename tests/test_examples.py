@@ -456,7 +456,8 @@ def test_lateness_is_of_the_dates_alone(contenders) -> None:
 def test_the_hash_of_settings_leaves_no_parameter_out(contenders) -> None:
     """The usual text of an estimator leaves out what lies in its middle."""
     measure = importlib.import_module("measure")
-    model = contenders.network(contenders.Budget())
+    case = contenders.Case(pd.DataFrame(), np.zeros(1))
+    model = contenders.network(case, contenders.Budget())
     params = model.get_params(deep=False)
     known = {measure.settings_of(model)}
     for name, value in params.items():
