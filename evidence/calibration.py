@@ -127,6 +127,7 @@ def summarize(name: str, scores: pd.DataFrame, arguments: argparse.Namespace) ->
         n_rows = round(len(y) * (1 - 1 / len(parts)))
     return {
         **{"data": name, "learned_from": n_rows, "scored": len(y), "parts": len(parts)},
+        "of": "banks" if name in BANKS else "folds",
         **{"overdue_rate": found.overdue_rate, "mean_probability": found.mean_probability},
         **{"slope": slope, "low": slope - error, "high": slope + error},
         **{"lowest": min(slopes), "highest": max(slopes)},
@@ -140,7 +141,6 @@ def tell(results: pd.DataFrame) -> str:
     """Return the table as Markdown."""
     rows = {}
     for row in results.to_dict("records"):
-        of = "banks" if row["data"] in BANKS else "folds"
         rows[NAMES[row["data"]]] = {
             "learned from": f"{int(row['learned_from']):,}",
             "scored": f"{int(row['scored']):,}",
@@ -148,7 +148,7 @@ def tell(results: pd.DataFrame) -> str:
             "mean probability": f"{row['mean_probability']:.1%}",
             "slope": f"{row['slope']:.2f} ({row['low']:.2f} to {row['high']:.2f})",
             "of single folds or banks": f"{row['lowest']:.2f} to {row['highest']:.2f}, "
-            f"{int(row['parts'])} {of}",
+            f"{int(row['parts'])} {row['of']}",
             "expected error": f"{row['expected_error']:.3f}",
             "AUC": f"{row['auc']:.3f}",
         }
