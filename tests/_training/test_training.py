@@ -264,7 +264,7 @@ def test_weight_decay_leaves_the_weight_of_the_guidance_alone(form, data):
     history = model.warm_start_student_.history_
     alpha, divergence = history[["guidance_weight", "train_divergence"]].iloc[-1]
     if form == "learned":
-        assert alpha == pytest.approx(1 / (divergence + 0.01), rel=0.1)
+        assert alpha == pytest.approx(1 / (divergence + 0.01), rel=0.2)
         assert alpha > 2
     else:
         assert alpha < -1, "as printed it falls without bound"
