@@ -222,7 +222,8 @@ def test_what_the_model_does_not_see_has_no_part(bank):
     assert values["user/user__age"].abs().max() > 1e-4
     of_profile = make_pipeline(ProfileEncoder(), LogisticRegression()).fit(X, y)
     without_history = explain(of_profile, longest(X, 1), X[y == 0], n_orders=4)
-    assert (without_history.matrix("top")["history"] == 0).all()
+    # The product of a matrix may differ in its last digit from one batch to another.
+    assert (without_history.matrix("top")["history"].abs() < 1e-12).all()
 
 
 def test_weights_drawn_anew_change_the_reasons(bank, huihen):
