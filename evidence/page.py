@@ -127,7 +127,7 @@ LIMITS = """\
   the AUC on the held-out tenth. At bank B that tenth has about fifty overdue rows, and this
   happens in a few folds. Ablations then have the same score.
 * Hyperparameters of HUIHEN that the paper does not give were chosen by measurements that included
-  SuperLender and, for the weight decay, BPI and UCI (on other folds than those of the tables) (see
+  SuperLender and, for the weight decay, BPI and UCI, on other folds than those of the tables (see
   [choices](choices.md)). The trees have common hyperparameters.
 * None of these real data sets has app behaviors, overdue labels and old applications. The events
   of SuperLender are earlier loans, the label of BPI 2012 is acceptance, and the behaviors of UCI

@@ -159,7 +159,7 @@ LIMITS = """\
   improves the AUC on the held-out tenth. At bank B that tenth has about fifty overdue rows, and
   this happens in a few folds. In these folds, HUIHEN and its ablations have the same score.
 * Hyperparameters of HUIHEN that the paper does not give were chosen by measurements that included
-  SuperLender and, for the weight decay, BPI and UCI (on other folds than those of the tables) (see
+  SuperLender and, for the weight decay, BPI and UCI, on other folds than those of the tables (see
   [choices](choices.md)). LightGBM and XGBoost have usual hyperparameters.
 * None of the real data sets has app behaviors, overdue labels and old applications together. The
   events of SuperLender are earlier loans, the label of BPI 2012 is acceptance, and the behaviors of

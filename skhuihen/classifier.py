@@ -174,7 +174,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         ``"auto"`` is 0.1 for up to 3,400 training rows. Above that, it falls in proportion to their
         number, to 0.01 at 34,000, because an epoch has more steps. The rows are those of `fit`, of
         the first `partial_fit`, or of step one of a warm start. The paper mentions no decay, which
-        is 0. For the L2 penalty of Adam, pass ``net_params={"optimizer": torch.optim.Adam}``.
+        is 0. For the L2 penalty of Adam, pass ``net_params={"optimizer": torch.optim.Adam}`` and a
+        number: 0.1 would be far too much of it.
     max_epochs : int, default=15
         Number of passes over the training rows; with `early_stopping`, the maximum.
     batch_size : int, default=128

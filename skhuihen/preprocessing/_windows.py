@@ -193,9 +193,9 @@ class WindowStatistics(BehaviorTransformer):
         behaviors = as_of.behaviors
         self._optional.check(behaviors, stacklevel=3)
         row = behaviors.rows
-        age = as_of.applied_at[row] - behaviors.times()
-        operation = positions(behaviors, self.group_by, self.operations_)
         time, n = behaviors.times(), len(behaviors)
+        age = as_of.applied_at[row] - time
+        operation = positions(behaviors, self.group_by, self.operations_)
         columns = [
             *self._in_windows(behaviors, operation, age),
             *self._recencies(behaviors, operation, age),
