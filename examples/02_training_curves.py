@@ -3,8 +3,8 @@ r"""02. Training curves: held-out AUC by epoch, for several settings
 
 The paper does not say how many epochs, which batch size and which weight decay to use. This script
 draws the effect of such settings on a simulated bank or on the files of a real lender (``--data``).
-Draw them on your own applications before you choose. These commands draw larger ones. The figures
-in ``docs/choices.md`` are of the former optimizer::
+Draw them on your own applications before you choose. The figures in ``docs/choices.md`` are of the
+former optimizer. These commands draw larger ones::
 
     python examples/02_training_curves.py --applications 2000 --epochs 50
     python examples/02_training_curves.py --data <folder of SuperLender> --epochs 50
