@@ -121,6 +121,18 @@ def test_the_gap_between_sessions_is_the_sessionizers():
     assert table[["sessions", "session_length", "last_length"]].iloc[0].tolist() == [2, 1.5, 1]
 
 
+@pytest.mark.parametrize("month", ["2024-02", "2023-12", "1969-01"])
+def test_parts_of_the_month_begin_on_the_1st_11th_and_21st(month):
+    days = pd.to_datetime([f"{month}-{day:02} 23:59:59" for day in (1, 10, 11, 20, 21, 28)])
+    events = pd.DataFrame({"user_id": 1, "time": [*days, days[-1]], "operation": "a"})
+    X = attach_behaviors(
+        pd.DataFrame({"user_id": [1], "applied_at": [pd.Timestamp("2024-03-05")]}), events
+    )
+    table = WindowStatistics().fit_transform(X)
+    found = table[["monthdays_1", "monthdays_11", "monthdays_21"]].iloc[0]
+    np.testing.assert_allclose(found, [2 / 7, 2 / 7, 3 / 7])
+
+
 def test_sessions_can_be_left_out():
     X = applications([[event(0)]])
     names = WindowStatistics(session_gap=None).fit_transform(X).columns
