@@ -47,6 +47,15 @@ def contenders(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("contenders")
 
 
+def test_scripts_that_are_imported_have_names_of_their_own():
+    """A process keeps one module of a name, so the second script would find the first."""
+    names = [
+        path.stem for folder in ("benchmarks", "evidence") for path in (ROOT / folder).glob("*.py")
+    ]
+    twice = {name for name in names if names.count(name) > 1}
+    assert twice == {"run"}  # nobody imports it
+
+
 @pytest.fixture
 def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Callable[..., str]:
     """Run a script in this process, which has loaded everything."""

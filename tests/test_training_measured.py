@@ -25,7 +25,7 @@ PLAIN = "Adam, penalty 0.001"
 def training() -> Iterator[ModuleType]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(ROOT / "evidence")
-        yield importlib.import_module("training")
+        yield importlib.import_module("training_settings")
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ the settings are those that might help the network to find it.
 
 A run that was stopped goes on where it was.
 
-    python evidence/training.py --output docs/evidence/training
-    python evidence/training.py --output docs/evidence/training --mechanisms --folds 1
-    python evidence/training.py --output docs/evidence/training --folds 0 \
+    python evidence/training_settings.py --output docs/evidence/training
+    python evidence/training_settings.py --output docs/evidence/training --mechanisms --folds 1
+    python evidence/training_settings.py --output docs/evidence/training --folds 0 \
         --page docs/training_measured.md
-    python evidence/training.py --output quick --small
+    python evidence/training_settings.py --output quick --small
 
 The schedule-free optimizer is measured only where the package ``schedulefree`` is installed.
 """
@@ -416,11 +416,11 @@ def measure(
 HEAD = """\
 # Settings of the training, measured
 
-Written by `evidence/training.py`; do not edit by hand. One network (`n_estimators=1`) with the
-default training, its teacher and the former optimizer is compared with the same network under one
-other setting, on the same folds and with the same seeds. The former optimizer is Adam with an L2
-penalty of 0.001; AdamW with a decay of 0.1 has become the default by this comparison. The peak rate
-is {lr}, with {max_epochs} epochs and batches of {batch_size}. With other batches, the rate changes
+Written by `evidence/training_settings.py`; do not edit by hand. One network (`n_estimators=1`) with
+the default training, its teacher and the former optimizer is compared with the same network under
+one other setting, on the same folds and with the same seeds. The former optimizer is Adam with an
+L2 penalty of 0.001; AdamW with a decay of 0.1 has become the default by this comparison. The peak
+rate is {lr}, with {max_epochs} epochs and batches of {batch_size}. With other batches, the rate changes
 with the square root of their size. The schedule-free Adam has the same L2 penalty, and a constant
 rate after a tenth of the steps. The averages of the weights are those of the former optimizer.
 
