@@ -420,9 +420,10 @@ Written by `evidence/training_settings.py`; do not edit by hand. One network (`n
 the default training, its teacher and the former optimizer is compared with the same network under
 one other setting, on the same folds and with the same seeds. The former optimizer is Adam with an
 L2 penalty of 0.001; AdamW with a decay of 0.1 has become the default by this comparison. The peak
-rate is {lr}, with {max_epochs} epochs and batches of {batch_size}. With other batches, the rate changes
-with the square root of their size. The schedule-free Adam has the same L2 penalty, and a constant
-rate after a tenth of the steps. The averages of the weights are those of the former optimizer.
+rate is {lr}, with {max_epochs} epochs and batches of {batch_size}. With other batches, the rate
+changes with the square root of their size. The schedule-free Adam has the same L2 penalty, and a
+constant rate after a tenth of the steps. The averages of the weights are those of the former
+optimizer.
 
 All rows of SuperLender and BPI are used, {uci:,} of UCI, and {bank:,} of bank A, where the metric
 is the expected AUC from the true probabilities. A fold is a third of the rows (split with seed
