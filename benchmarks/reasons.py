@@ -305,6 +305,26 @@ def speed(task: Task, model: Any) -> tuple[list[str], pd.DataFrame]:
     return lines, pd.DataFrame(rows).T.round(1)
 
 
+def conclusions(truth: pd.DataFrame, order: pd.DataFrame, alike: pd.DataFrame) -> str:
+    """Return what the tables say of the default, Shapley values, in a few sentences."""
+    first = truth["first reason right"]
+    others = first.filter(like="HUIHEN, ").drop("HUIHEN, Shapley values")
+    own, chance = order.loc["Shapley values"], order.loc["an order by chance"]
+    several, one = alike.filter(like="other seeds", axis=0)["same first reason"]
+    return (
+        "In short:\n\n"
+        "* The true first reason of an applicant is known here. Shapley values of HUIHEN name it "
+        f"for {first['HUIHEN, Shapley values']:.0%} of the applicants, the other methods for the "
+        f"same model for {others.min():.0%} to {others.max():.0%}, and a draw by chance for "
+        f"{first['by chance']:.0%}.\n"
+        "* If the players with the largest Shapley values are taken out first, the mean log-odds "
+        f"are {own['deletion']}. In an order by chance they are {chance['deletion']}. Less is "
+        "better.\n"
+        "* Two fits with other seeds give the same first reason to "
+        f"{several:.0%} of the applications with several networks, and to {one:.0%} with one."
+    )
+
+
 def measure(task: Task) -> str:
     """Return the page."""
     parts = [HEAD, describe_machine()]
@@ -348,14 +368,16 @@ def measure(task: Task) -> str:
     rows["by chance"] = planted(
         task, pd.DataFrame(random.normal(size=(len(own), 3)), columns=list(TRUTH))
     )
-    parts += ["## Planted truth", PLANTED, _markdown(pd.DataFrame(rows).T.round(2))]
+    truth = pd.DataFrame(rows).T.round(2)
+    parts += ["## Planted truth", PLANTED, _markdown(truth)]
 
     drawn = [random.random(len(of)) for of in leaves["Shapley values"]]
     rows = {}
     for name, of in {**leaves, "an order by chance": drawn}.items():
         deleted, inserted = curves(asked, of)
         rows[name] = {"deletion": deleted.mean(), "insertion": inserted.mean()}
-    parts += ["## Deletion and insertion", CURVES, _markdown(pd.DataFrame(rows).T.round(3))]
+    order = pd.DataFrame(rows).T.round(3)
+    parts += ["## Deletion and insertion", CURVES, _markdown(order)]
     print("curves", flush=True)
 
     finer = task.explain(model, few, n_orders=400)
@@ -385,7 +407,9 @@ def measure(task: Task) -> str:
         rows[title] = dict(pd.DataFrame(pairs).mean())
         if n == 1:
             rows[f"one network against {n_estimators}"] = agreement(own, explained[0])
-    parts += ["## Stability", STABILITY, _markdown(pd.DataFrame(rows).T.round(2))]
+    alike = pd.DataFrame(rows).T.round(2)
+    parts += ["## Stability", STABILITY, _markdown(alike)]
+    parts.insert(1, conclusions(truth, order, alike))
     print("stability", flush=True)
 
     lines, table = speed(task, model)
@@ -399,35 +423,51 @@ HEAD = (
     "[reasons.md](reasons.md) says what the values mean."
 )
 
-PLANTED = (
-    "The simulator knows what it has added to each applicant's log-odds: by the profile, by "
-    "the last session (impulsive, hesitant) and by the whole history (month-end, habit). "
-    "Values are added up to the same three places, both are taken against their mean, and the "
-    'largest is the first reason. "right where it is" is the share of applicants with that '
-    'true first reason who are given it; "rank" is Spearman\'s correlation of value and truth '
-    "over applicants. What the model has not learned no explanation of it can show: these "
-    "figures are of both together, and lines with the same model differ by the explanation "
-    "alone."
-)
+PLANTED = """\
+The applicants are simulated, so it is known what has raised the risk of each. The simulator adds
+to an applicant's log-odds in three places:
 
-CURVES = (
-    "Players are taken out of an application, or put into an empty one, the one with the "
-    "largest value first; the log-odds are averaged over all steps and applications, and over "
-    "the background rows where a column is absent. A good order lowers the log-odds fast "
-    "(deletion: less is better) and raises them fast (insertion: more is better)."
-)
+* the profile;
+* the last session (impulsive, hesitant);
+* the whole history (month-end and habit).
 
-STABILITY = (
-    "How alike the reasons of two models are: the share of applications with the same first "
-    "reason, the share of the same reasons among the first four, and the rank correlation of "
-    "all values of an application, over pairs of models. The first line is a test: with "
-    "weights drawn at random the reasons must change."
-)
+The values of an explanation are added up to the same three places. Both are then taken as
+differences from their mean over applicants, and the place with the largest difference is the
+first reason.
 
-SPEED = (
-    "Processor time on one thread, the least of several calls in one run, for an applicant "
-    "with a history of median length, through the whole pipeline."
-)
+* "rank" is Spearman's rank correlation of value and truth over applicants: 1 is the same order.
+* "first reason right" is the share of applicants whose first reason is the true one.
+* "right where it is" is that share among the applicants with this true first reason.
+
+An explanation cannot show what the model has not learned. So the figures depend on the model and
+on the explanation. Lines of the same model differ by the explanation alone."""
+
+CURVES = """\
+This test asks whether the largest values belong to the parts that matter most to the model. A
+player is a part of an application that has a value: a column, a session, or all older sessions
+together.
+
+* Deletion takes players out of the application, the one with the largest value first. A good
+  order lowers the log-odds fast, so less is better.
+* Insertion puts players into an empty application, the one with the largest value first. A good
+  order raises the log-odds fast, so more is better.
+
+The figures are log-odds, averaged over all steps and applications. Where a column is absent,
+they are also averaged over the background rows."""
+
+STABILITY = """\
+This test asks how alike the reasons of two models are. The figures are means over pairs of
+models:
+
+* the share of applications with the same first reason;
+* the share of the same reasons among the first four;
+* the rank correlation of all values of an application.
+
+The first line checks the test: if weights are drawn at random, the reasons must change."""
+
+SPEED = """\
+The time is processor time on one thread through the whole pipeline, the least of several calls
+in one run. The applicant has a history of median length."""
 
 
 def main() -> None:
