@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from contenders import EVERYTHING, SEED, Budget, Case
+from contenders import EVERYTHING, SEED, UNTUNED, Case
 from few_overdue import slope_on_truth
 from measure import DATA, commit_of_code
 from scipy import stats
@@ -92,7 +92,7 @@ def scores_of(name: str, arguments: argparse.Namespace) -> pd.DataFrame:
         for path, (case, train, test) in zip(paths, parts, strict=True):
             if path.exists():
                 continue
-            fitted = EVERYTHING[MODEL](case, Budget()).fit(case.X.iloc[train], case.y[train])
+            fitted = EVERYTHING[MODEL](case, UNTUNED).fit(case.X.iloc[train], case.y[train])
             score = fitted.predict_proba(case.X.iloc[test])[:, 1]
             found = pd.DataFrame({"y": case.y[test], "score": score})
             if case.probability is not None:

@@ -79,6 +79,10 @@ class Budget(NamedTuple):
     tree_patience: int = 30
 
 
+#: One setting for each contender: nothing is tuned.
+UNTUNED = Budget(n_settings=1)
+
+
 @dataclass
 class Case:
     """A data set, prepared for all contenders.

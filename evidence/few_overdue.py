@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from contenders import EVERYTHING, Budget, Case
+from contenders import EVERYTHING, UNTUNED, Case
 from measure import commit_of_code
 from scipy.special import expit, logit
 from tables import markdown
@@ -82,7 +82,7 @@ def measure(rate: float, overdue: int, repetition: int, n_test: int) -> list[dic
     truth = data.probability[test]
     lines = []
     for name, contender in MODELS.items():
-        model = EVERYTHING[contender](case, Budget())
+        model = EVERYTHING[contender](case, UNTUNED)
         started = time.perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # few rows call for many
