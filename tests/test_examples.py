@@ -27,7 +27,8 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 
-from skhuihen import attach_behaviors
+from skhuihen import HUIHENClassifier, attach_behaviors, make_scorecard
+from skhuihen.datasets import make_loan_data
 from skhuihen.metrics import calibration_summary
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -393,6 +394,36 @@ def test_the_tables_of_pages_are_those_of_the_results(contenders, name: str, pag
     docs = ROOT / "docs"
     results = pd.read_csv(docs / "evidence" / f"{name}.csv")
     assert importlib.import_module(name).tell(results) in (docs / f"{page}.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("calibration", ("--data", "superlender", "--rows", "60", "--folds", "2")),
+        ("few_overdue", ("--sizes", "0.3:20", "--repetitions", "1", "--test", "30")),
+    ],
+)
+def test_what_is_called_the_default_is_not_tuned(
+    contenders, name, arguments, monkeypatch, tmp_path
+) -> None:
+    script = importlib.import_module(name)
+    asked = []
+
+    def make(case: Any, budget: Any) -> Any:
+        model = contenders.TODAY["HUIHEN, default"](case, budget)
+        asked.append(model[-1])
+        return make_scorecard()
+
+    made = dict.fromkeys(script.EVERYTHING, make)
+    monkeypatch.setattr(script, "EVERYTHING", made)
+    monkeypatch.setattr(sys, "argv", [name, "--output", str(tmp_path), *arguments])
+    if name == "calibration":
+        X = make_loan_data(n_new=60, n_old=0, overdue_rate=0.4, random_state=0)
+        case = contenders.Case(attach_behaviors(X.applications, X.events), X.y)
+        monkeypatch.setitem(script.DATA, "superlender", lambda *size: case)
+    script.main()
+    assert asked
+    assert all(isinstance(model, HUIHENClassifier) for model in asked)
 
 
 def test_slopes_and_their_error(contenders) -> None:
