@@ -2,10 +2,16 @@ r"""Learning before labels on real data: public lenders, and real behaviors with
 
 The public lenders have no history without a label, so the networks of a fold are pre-trained on
 its training rows alone. `cmb2020` has real behaviors of 4,000 customers and no label at all, so it
-shows only that they can be learned from, and how long it takes. The files must be in the folder
-that the environment variable ``SKHUIHEN_DATA`` names. A run that was stopped goes on where it was.
+shows only that the code runs on them, and how long it takes: a loss of training that falls does not
+tell whether what is learned is of use. The files must be in the folder that the environment
+variable ``SKHUIHEN_DATA`` names. A run that was stopped goes on where it was.
 
     python evidence/pretraining_real.py --output docs/evidence/pretraining
+
+The rows of `cmb2020` on the page are of two epochs:
+
+    python evidence/pretraining_real.py --output docs/evidence/pretraining \
+        --data cmb2020 --epochs 2
 """
 
 from __future__ import annotations

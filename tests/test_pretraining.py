@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import runpy
+import shutil
 import sys
 import warnings
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -377,3 +379,151 @@ def test_the_page_is_that_of_the_results_beside_it(pretrained, tmp_path):
     module = importlib.import_module("pretraining")
     module.write_page(docs / "evidence" / "pretraining", tmp_path / "page.md")
     assert (tmp_path / "page.md").read_text() == (docs / "pretraining_measured.md").read_text()
+
+
+@pytest.fixture
+def script(pretrained):
+    return importlib.import_module("pretraining")
+
+
+def results_of(module, gains, best="HUIHEN, behaviors known", bank="A", size=2000):
+    """Return results where the form named beforehand has these gains, by repetition."""
+    setting = module.Setting(bank, 0.3, 20, 100, 4, 30, 1, False)._asdict()
+    about = setting | {"size": size, "best_auc": 0.7, "seconds": 1.0, "pretraining_seconds": 2.0}
+    rows = [
+        about | {"repetition": repetition, "arm": arm, "expected_auc": auc, "commit": "a"}
+        for repetition, gain in enumerate(gains)
+        for arm, auc in (
+            *((module.ON_TREES, 0.58), (best, 0.6)),
+            (module.NAMED, 0.6 + gain),
+        )
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_the_verdict_names_banks_and_tells_missed_from_not_measured(script):
+    reached = results_of(script, [0.005, 0.006, 0.007])
+    missed = results_of(script, [0.001, 0.002, 0.003], bank="B")
+    few = results_of(script, [0.02, 0.02], bank="B")
+    told = script.conclude(reached)
+    assert 'contrast", the form named beforehand, reaches 0.005' in told
+    assert "Bank A, 30.0% overdue, 100 histories: +0.0060 (+0.0035 to +0.0085), 3 repet" in told
+    assert told.endswith("So it deserves a public name.")
+    told = script.conclude(pd.concat([reached, missed]))
+    assert "reaches" in told
+    assert "misses 0.005" in told
+    assert told.endswith("has no public name.")
+    told = script.conclude(few)
+    assert "is not measured. It lacks repetitions at Bank B, 30.0% overdue, 100" in told
+    assert "(2 of 3)" in told
+    assert "misses" not in told
+    without = reached[reached["arm"] != script.NAMED]
+    assert "is not measured" in script.conclude(without)
+
+
+def test_the_table_names_the_best_other_model_and_has_intervals(script):
+    results = results_of(script, [0.005, 0.006, 0.007], best=script.PLAIN)
+    results.loc[results["arm"] == script.ON_TREES, "seconds"] = np.nan
+    # The best on a single repetition is not the best of all.
+    once = results[:1].assign(arm=script.TREES, expected_auc=0.9)
+    results = pd.concat([results, once])
+    table = script.tell(results).set_index("arm")
+    assert "HUIHEN, default" not in table.index
+    row = table.loc[script.NAMED]
+    assert row["compared with"] == "HUIHEN, one network"
+    assert row["over the best without"] == "+0.0060 (+0.0035 to +0.0085)"
+    assert table.loc[script.ON_TREES, "seconds"] == "not measured"
+    assert "commit" not in table
+    assert "commit" in script.tell(pd.concat([results, once.assign(size=500, commit="b")]))
+    single = script.tell(results[results["repetition"] == 0]).set_index("arm").loc[script.NAMED]
+    assert single["gain by the weights"] == "+0.0250"
+    with pytest.raises(ValueError, match="Two results"):
+        script.tell(pd.concat([results, once]))
+
+
+def test_probes_of_different_banks_are_apart(script):
+    about = script.Setting("A", 0.3, 20, 100, 4, 30, 1, False)._asdict()
+    r2 = dict.fromkeys(script.PLANTED, 0.5)
+    rows = [
+        about | r2 | {"columns": "topics", "repetition": 0},
+        about | r2 | {"columns": "topics", "repetition": 1, "habit": 0.7},
+        about | r2 | {"columns": "calendar columns", "bank": "B", "repetition": 0},
+    ]
+    table = script.tell_probes(pd.DataFrame(rows))
+    assert list(table.index) == ["Bank A, 30.0% overdue", "Bank B, 30.0% overdue"]
+    assert list(table["repetitions"]) == ["2", "1"]
+    assert list(table["habit"]) == ["0.60", "0.50"]
+
+
+def test_folds_of_other_numbers_of_rows_are_apart(script):
+    about = {"data": "uci", "epochs": 4, "networks": 1, "repetition": 0, "fold": 0}
+    about |= {"arm": script.TREES_KNOWN, "seconds": 1.0, "pretraining_seconds": 0.0}
+    found = pd.DataFrame([about | {"rows": n, "auc": n / 1000} for n in (600, 700)])
+    table = script.tell_folds(found)
+    assert list(table["applications"]) == ["600", "700"]
+    assert list(table["AUC"]) == ["0.6000", "0.7000"]
+    with pytest.raises(ValueError, match="Two results"):
+        script.tell_folds(pd.concat([found, found]))
+
+
+def test_a_second_run_writes_the_probes_that_lack_and_refuses_other_test_rows(
+    script, tmp_path, monkeypatch
+):
+    best, measured = [0.7], []
+
+    class Bank:
+        def __init__(self, setting, n_train, n_test, seed):
+            self.setting, self.seed, self.best = setting, seed, best[0]
+
+        def measure(self, arm, size):
+            measured.append(arm)
+            known = {"best_auc": self.best, "seconds": 1.0, "pretraining_seconds": 0.0}
+            return {"expected_auc": 0.6} | known
+
+    def probes(bank, losses):
+        names = ["calendar columns", *(f"vectors, {loss}" for loss in losses)]
+        return pd.DataFrame(dict.fromkeys(script.PLANTED, 0.5), index=names)
+
+    monkeypatch.setattr(script, "Bank", Bank)
+    monkeypatch.setattr(script, "probes", probes)
+    arms = [script.TREES_KNOWN, "LightGBM, with vectors, contrast"]
+    arguments = Namespace(
+        **{"output": tmp_path, "bank": ["A"], "rate": 0.3, "max_sessions": 4, "unlabelled": [10]},
+        **{"width": [8], "networks": 1, "sizes": [50], "arms": arms, "repetitions": 1},
+        **{"test": 20, "epochs": 1, "constant": False},
+    )
+    script.measure(arguments)
+    path = tmp_path / "probes.csv"
+    written = path.read_text()
+    assert list(pd.read_csv(path)["columns"]) == ["calendar columns", "vectors, contrast"]
+    for before in (None, "\n".join(written.splitlines()[:-1])):  # all lack, or a single one
+        path.unlink() if before is None else path.write_text(before)
+        script.measure(arguments)
+        assert path.read_text() == written
+    assert measured == arms
+    best[0] = 0.8
+    script.measure(arguments)  # nothing is to be done
+    arguments.sizes = [50, 80]
+    with pytest.raises(SystemExit, match="other test rows"):
+        script.measure(arguments)
+    assert measured == arms
+
+
+def test_the_page_needs_no_probes_and_accepts_two_numbers_of_visits(script, tmp_path):
+    folder = ROOT / "docs" / "evidence" / "pretraining"
+    shutil.copy(folder / "pretraining.csv", tmp_path)
+    results = pd.read_csv(tmp_path / "pretraining.csv")
+    results.loc[results["bank"] == "B", "max_sessions"] = 200
+    results.to_csv(tmp_path / "pretraining.csv", index=False)
+    script.write_page(tmp_path, tmp_path / "page.md")
+    page = (tmp_path / "page.md").read_text()
+    assert "at\nmost 20 or 200 visits" in page
+    assert "What the vectors know" not in page
+
+
+def test_the_page_says_which_optimizer_the_networks_had(script):
+    results = results_of(script, [0.0])
+    assert script.tell_networks(results).startswith("Networks from before cfc3f3330 have")
+    told = script.tell_networks(results.assign(commit="cbeb9fc2f")).replace("\n", " ")
+    assert told.startswith("All networks have the former optimizer")
+    assert "0.65 for the trees and 0.35 for the network." in told

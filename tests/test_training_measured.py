@@ -47,7 +47,10 @@ def weights(model):
 def results_of(gains, data=("superlender", "bpic2012", "uci", "bank_a_small")):
     """Return results where a setting has these gains: data sets (rows) by folds (columns)."""
     found = [
-        {"data": name, "fold": fold, "setting": setting, "auc": 0.6 + gain * (setting != PLAIN)}
+        {
+            **{"data": name, "rows": 0, "fold": fold, "setting": setting, "commit": "a"},
+            "auc": 0.6 + gain * (setting != PLAIN),
+        }
         for name, of_data in zip(data, gains, strict=True)
         for fold, gain in enumerate(of_data)
         for setting in (PLAIN, "other")
@@ -60,7 +63,7 @@ def results_of(gains, data=("superlender", "bpic2012", "uci", "bank_a_small")):
     [
         ([[0.003, 0.004]] * 4, True),
         ([[0.001, 0.002]] * 4, False),  # too little
-        ([[0.03, -0.02]] * 4, False),  # too uncertain
+        ([[0.012, 0.012], *[[0.002, 0.002]] * 3], False),  # too uncertain, as each set counts once
         ([[0.02, 0.021], [0.02, 0.021], [-0.001, -0.002], [-0.001, -0.001]], False),  # on two sets
     ],
 )
@@ -69,10 +72,75 @@ def test_a_candidate_gains_enough_surely_and_on_most_data(training, gains, is_ca
 
 
 def test_gains_are_those_on_the_same_folds(training):
-    table = training.tell_gains(results_of([[0.01, -0.002]] * 4))
+    table = training.tell_gains(results_of([[0.01, -0.002]] * 3 + [[0.01, 0.002]]))
     assert table.loc["other", "SuperLender"] == "+0.0040 ± 0.0085 (1 of 2)"
-    assert table.loc["other", "all"] == "+0.0040 ± 0.0023 (4 of 8)"
+    assert table.loc["other", "all"] == "+0.0045 ± 0.0005 (5 of 8)"  # means of four data sets
     assert table.loc["AUC of Adam, penalty 0.001", "SuperLender"] == "0.6000"
+
+
+def test_numbers_of_rows_are_apart_and_no_result_counts_twice(training):
+    results = results_of([[0.01]], data=("uci",))
+    more = results.assign(rows=4000, auc=results["auc"] + 0.01 * (results["setting"] != PLAIN))
+    table = training.tell_gains(pd.concat([results, more]))
+    name = "UCI default, months as behaviors"
+    assert list(table.columns) == [name, f"{name}, 4,000 rows", "all", "commit"]
+    assert list(table.loc["other"])[:2] == ["+0.0100 (1 of 1)", "+0.0200 (1 of 1)"]
+    with pytest.raises(ValueError, match="two results on the same fold"):
+        training.gains(pd.concat([results, results]))
+
+
+def test_more_rows_of_a_mechanism_are_compared_with_what_is_possible_there(training):
+    row = {"data": "habit", "rows": 3000, "fold": 0, "auc": 0.6, "best": 0.7, "commit": "a"}
+    more = row | {"setting": "6,000 rows", "rows": 6000, "best": 0.8}
+    results = pd.DataFrame([row | {"setting": PLAIN}, more])
+    table = training.tell_cures(results)
+    assert list(table.columns[:2]) == ["habit alone, 3,000 rows", "habit alone, 6,000 rows"]
+    assert list(table.loc["best possible"])[:2] == ["0.700", "0.800"]
+    assert list(table.loc["6,000 rows"])[:2] == ["", "0.600 (33%)"]
+    assert "one fold with one seed" in training.tell_folds(results)
+    # There is no reference with as many rows, whose commit could differ.
+    assert "different" not in training.tell_commits(results.assign(commit=["a", "b"]))
+    folds = pd.concat([results, results[:1].assign(fold=1)])
+    assert training.tell_folds(folds).startswith("Each cell is the mean of 1 to 2 folds")
+
+
+def test_the_page_says_if_no_setting_passes_and_what_was_chosen_by_a_fold(training):
+    chosen = results_of([[0.01, 0.002], [0.012, 0.012], [0.0, 0.0], [0.0, 0.0]])
+    chosen["setting"] = chosen["setting"].replace("other", training.CHOSEN)
+    assert training.verdict(chosen) == "No setting passes this rule."
+    told = training.tell_choice(chosen)
+    assert told.startswith("2 of the 3 folds")
+    assert "its mean, +0.0045 ± 0.0029. Without that fold, the mean is +0.0035 ± 0.0029." in told
+    assert training.tell_choice(results_of([[0.01]] * 4)) == (
+        "1 of the 3 folds of the split were measured."
+    )
+    assert training.verdict(results_of([[0.003, 0.004]] * 4)) == "Candidates: other."
+
+
+def test_differences_between_rows_of_other_code_are_told(training):
+    results = results_of([[0.01, 0.02]], data=("superlender",))
+    assert "different commits" not in training.tell_commits(results)
+    results.loc[results["setting"].eq("other") & results["fold"].eq(1), "commit"] = "b"
+    assert " 1 of 2 differences are between rows of different" in training.tell_commits(results)
+    assert list(training.tell_gains(results)["commit"]) == ["a", "a, b"]
+
+
+@pytest.mark.parametrize(
+    "options", [["--data", "impulsive"], ["--settings", "with the teacher"]], ids="".join
+)
+def test_what_needs_another_option_is_refused(training, tmp_path, monkeypatch, capsys, options):
+    monkeypatch.setattr(sys, "argv", ["training.py", "--output", str(tmp_path), *options])
+    with pytest.raises(SystemExit, match="2"):
+        training.main()
+    assert f"only with --mechanisms: {options[1]}" in capsys.readouterr().err
+
+
+def test_the_page_needs_no_mechanisms(training, tmp_path):
+    (tmp_path / "training.csv").write_text((RESULTS / "training.csv").read_text())
+    training.write_page(tmp_path, tmp_path / "page.md")
+    page = (tmp_path / "page.md").read_text()
+    assert "## Gains over Adam" in page
+    assert "Slow mechanisms" not in page
 
 
 def test_what_was_not_measured_is_named(training):
