@@ -42,6 +42,8 @@ MODEL = "HUIHEN, default"
 SETS = ("superlender", "bpic2012", "uci", "bank_a", "bank_b")
 #: Names of simulated banks for `make_loan_data`.
 BANKS = {"bank_a": "A", "bank_b": "B"}
+#: Seed of the first simulated bank; those before it decided how wide the prior on the slope is.
+FIRST_BANK = 100
 #: Applications of a bank to score.
 N_TEST = 6000
 #: A slope in this range is what the package promises.
@@ -70,7 +72,7 @@ def of_banks(
             0,
             bank=BANKS[name],
             overdue_rate=arguments.overdue_rate,
-            random_state=number,
+            random_state=FIRST_BANK + number,
         )
         X = attach_behaviors(data.applications, data.events, known_at="recorded_at")
         case = Case(X, data.y, probability=data.probability)

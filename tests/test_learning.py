@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from skorch.callbacks import Callback
 from torch.optim.lr_scheduler import OneCycleLR
 
 from skhuihen import HUIHENClassifier
-from skhuihen._companions.blending import Blend, fit_blend
+from skhuihen._companions.blending import Blend, fit_blend, weigh_networks
 from skhuihen._training.schedule import FIRST, RISING, share_of_peak
 from skhuihen._training.trainer import Trainer
 
@@ -197,6 +198,26 @@ def test_weights_of_one_network_become_those_of_the_average(with_base: bool) -> 
     assert abs(fit_blend(of_base, one, y, weight).network - wanted.network) > 0.12
 
 
+def test_what_networks_have_in_common_is_found_although_they_have_learned_the_labels() -> None:
+    """On rows that it has seen, a network follows the label, and differs less from the others."""
+    rng = np.random.default_rng(1)
+    n, n_networks = 20_000, 5
+    odds = rng.normal(-1, 1, n)
+    y = (rng.random(n) < expit(odds)).astype(int)
+    held_out = np.array_split(rng.permutation(n), n_networks)
+    nets, unseen = [], []
+    for rows in held_out:
+        own = rng.normal(0, 0.8, n)
+        unseen.append(odds + own)
+        score = odds + own / 2 + 1.5 * (y - expit(odds))
+        score[rows] = unseen[-1][rows]
+        nets.append(SimpleNamespace(log_odds=lambda dataset, score=score: score))
+    dataset, weight = np.rec.fromarrays([y], names="y"), np.ones(n)
+    blend, _ = weigh_networks(nets, dataset, None, weight, held_out, 0.0)
+    wanted = fit_blend(None, np.mean(unseen, axis=0), y, weight)
+    assert blend.network == pytest.approx(wanted.network, abs=0.07)
+
+
 def test_scatter_takes_no_more_than_there_is() -> None:
     y, one, _, base = scattered(500, 0.8, 5)
     weight = np.ones(len(y))
@@ -215,15 +236,20 @@ def test_scatter_takes_no_more_than_there_is() -> None:
     assert flat.for_average(None, same, weight, 0.0, 5) == pytest.approx(flat)
 
 
-@pytest.mark.parametrize(("factor", "least", "most"), [(1.0, 0.8, 1.2), (0.1, 3.0, 12.0)])
-def test_weak_scores_may_be_spread_far_and_strong_ones_hardly(factor, least, most) -> None:
-    # 300 rows of calibrated scores; the same scores pressed together ten times.
+@pytest.mark.parametrize(("factor", "least", "most"), [(3.0, 0.3, 0.45), (1.0, 0.9, 1.1)])
+def test_few_rows_press_scores_together_that_lie_too_far_apart(factor, least, most) -> None:
+    # 300 rows of calibrated scores; the same scores three times as far apart.
     y, one, _, _ = scattered(300, 0.0, 5)
-    weight = np.ones(len(y))
-    found = fit_blend(None, factor * (one - one.mean()), y, weight).network
-    assert least < found < most
-    # Scores that are all but equal cannot be spread without limit.
-    assert fit_blend(None, 1e-6 * one, y, weight).network < 1.1
+    assert least < fit_blend(None, factor * one, y, np.ones(len(y))).network < most
+
+
+def test_luck_of_few_rows_does_not_change_weak_scores() -> None:
+    """Scores that lie close together say little of their weight, whatever the labels are."""
+    y, one, _, _ = scattered(300, 0.0, 5)
+    for label in (y, 1 - y):
+        assert fit_blend(None, 0.1 * one, label, np.ones(len(y))).network == pytest.approx(
+            1, abs=0.2
+        )
 
 
 def test_few_rows_leave_the_weights_near_where_they_were() -> None:

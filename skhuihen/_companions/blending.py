@@ -26,9 +26,9 @@ N_FOLDS = 5
 WITH_BASE = (0.65, 0.35)
 #: Prior standard deviation of the weights.
 SPREAD = 0.2
-#: For networks alone it is at least this, in units of the standard deviation of their scores: weak
-#: scores lie close together, so their weight may be far from 1. The least unit is its bound.
-SPREAD_ALONE, LEAST_DEVIATION = 0.1, 0.05
+#: For networks alone it is in units of the standard deviation of their scores, and at least this:
+#: scores that are too sure of themselves lie far apart. Those of the default need hardly a weight.
+SPREAD_ALONE = 0.1
 
 
 def fit_base(
@@ -167,7 +167,7 @@ class Blend(NamedTuple):
         network: NDArray[np.floating],
         weight: NDArray[np.floating],
         scatter: float,
-        n_networks: int,
+        n_networks: float,
     ) -> Blend:
         """Return the weights for the average of networks from those for a single network.
 
@@ -181,8 +181,9 @@ class Blend(NamedTuple):
         base, network, weight
             Those that the weights were fitted on.
         scatter : float
-            Variance of the score of a row from one network to the next.
-        n_networks : int
+            Variance of a held-out score that it does not have in common with other networks.
+        n_networks : float
+            How many times as many networks the average has as a held-out score.
 
         Returns
         -------
@@ -217,7 +218,7 @@ def fit_blend(
     calibrates them. The weights are not negative, and that of networks alone is at least 0.01. A
     normal prior keeps them near 0.65 for the base estimator and 0.35 for the networks, or near 1
     for the networks alone, unless the rows contradict. Without it, chance would decide when few
-    rows are overdue. The prior for networks alone is wider if their scores lie close together.
+    rows are overdue. The prior for networks alone is wider if their scores lie far apart.
 
     Parameters
     ----------
@@ -238,7 +239,7 @@ def fit_blend(
     """
     if base is None:  # the network alone must decide the order
         variance = float(np.cov(network, aweights=weight, ddof=0)) if len(network) else 0.0
-        spread = max(SPREAD, SPREAD_ALONE / max(variance**0.5, LEAST_DEVIATION))
+        spread = max(SPREAD_ALONE, SPREAD * variance**0.5)
         intercept, by_network = weigh([network], label, weight, [1.0], spread, least=0.01)
         return Blend(intercept, 0.0, by_network)
     columns = [base + shift, network]
@@ -332,11 +333,15 @@ def weigh_networks(
     of_base = None if margin is None else margin[rows]
     of_one = fit_blend(of_base, of_network, dataset.y[rows], weight[rows], shift)
     blend = of_one
-    # Networks trained on a row differ in its score as much as networks that have not seen it.
-    if (~is_left_out).sum(axis=0).min() > 1:
-        scatter = np.var(scores[:, rows], axis=0, where=~is_left_out, ddof=1)
-        of_rows = float(np.average(scatter, weights=weight[rows]))
-        blend = of_one.for_average(of_base, of_network, weight[rows], of_rows, len(nets))
+    n_left_out = is_left_out.sum(axis=0)
+    if n_left_out.max() < len(nets):
+        # Those that have seen a row have fitted its label, which the one that left it out cannot
+        # know. So they have in common with it what all of them say of new rows.
+        of_others = np.mean(scores[:, rows], axis=0, where=~is_left_out)
+        of_both = np.cov(of_network, of_others, aweights=weight[rows], ddof=0)
+        scatter = max(float(of_both[0, 0] - of_both[0, 1]), 0.0)
+        n_times = len(nets) / float(n_left_out.mean())
+        blend = of_one.for_average(of_base, of_network, weight[rows], scatter, n_times)
     log_odds = np.full(len(dataset), np.nan)
     log_odds[rows] = of_one.log_odds(0.0 if of_base is None else of_base, of_network)
     return blend, log_odds
