@@ -85,7 +85,7 @@ def scores_of(name: str, arguments: argparse.Namespace) -> pd.DataFrame:
     Of folds or banks that were not measured yet, measure.
     """
     n_parts = arguments.banks if name in BANKS else arguments.folds
-    at = arguments.rows, arguments.overdue_rate if name in BANKS else n_parts
+    at = arguments.rows, *((arguments.overdue_rate, FIRST_BANK) if name in BANKS else (n_parts,))
     folder = arguments.output / "scores" / "calibration" / "-".join(map(str, (name, *at)))
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{part}.csv" for part in range(n_parts)]

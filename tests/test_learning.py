@@ -216,6 +216,25 @@ def test_what_networks_have_in_common_is_found_although_they_have_learned_the_la
     blend, _ = weigh_networks(nets, dataset, None, weight, held_out, 0.0)
     wanted = fit_blend(None, np.mean(unseen, axis=0), y, weight)
     assert blend.network == pytest.approx(wanted.network, abs=0.07)
+    own = np.concatenate([score[rows] for score, rows in zip(unseen, held_out, strict=True)])
+    of_one = fit_blend(None, own, y[np.concatenate(held_out)], weight)
+    told = of_one.for_average(None, own, weight, 0.8**2, n_networks)
+    assert blend.network == pytest.approx(told.network, abs=0.02)
+    # A row that no network has seen says nothing of what they have in common.
+    held_out = [np.append(rows, n - 1) for rows in held_out]
+    assert weigh_networks(nets, dataset, None, weight, held_out, 0.0)[0] == pytest.approx(
+        blend, abs=0.01
+    )
+
+
+@pytest.mark.parametrize("correlation", [0.7, 0.8, 0.95])
+def test_a_base_that_is_much_like_the_networks_keeps_its_weight(correlation: float) -> None:
+    rng = np.random.default_rng(2)
+    base = rng.normal(size=2000)
+    network = correlation * base + np.sqrt(1 - correlation**2) * rng.normal(size=2000)
+    blend = Blend(0.0, 0.65, 0.35).for_average(base, network, np.ones(2000), 1e9, 5)
+    assert 0.25 < blend.base < 0.65
+    assert 0.35 < blend.network < 0.75
 
 
 def test_scatter_takes_no_more_than_there_is() -> None:
@@ -225,18 +244,19 @@ def test_scatter_takes_no_more_than_there_is() -> None:
     assert blend.for_average(None, one, weight, 0.0, 5) == pytest.approx(blend)
     # Networks with nothing in common: their average has a fifth of the variance.
     assert blend.for_average(None, one, weight, 1e9, 5).network == pytest.approx(5 * blend.network)
-    # Behind a base, at most half of the variance counts.
+    # Behind a base, at most half of the variance counts that the base does not explain.
     both = fit_blend(base, one, y, weight)
-    half = one.var() / 2 / (1 - 1 / 5)
+    half = one.var() * (1 - np.corrcoef(base, one)[0, 1] ** 2) / 2 / (1 - 1 / 5)
     most = both.for_average(base, one, weight, 1e9, 5)
     assert most == pytest.approx(both.for_average(base, one, weight, half, 5))
     assert most.network > both.network
+    assert most.network <= 2 * both.network + 1e-9
     same = np.full(500, 0.3)
     flat = fit_blend(None, same, y, weight)
     assert flat.for_average(None, same, weight, 0.0, 5) == pytest.approx(flat)
 
 
-@pytest.mark.parametrize(("factor", "least", "most"), [(3.0, 0.3, 0.45), (1.0, 0.9, 1.1)])
+@pytest.mark.parametrize(("factor", "least", "most"), [(3.0, 0.3, 0.38), (1.0, 0.9, 1.1)])
 def test_few_rows_press_scores_together_that_lie_too_far_apart(factor, least, most) -> None:
     # 300 rows of calibrated scores; the same scores three times as far apart.
     y, one, _, _ = scattered(300, 0.0, 5)

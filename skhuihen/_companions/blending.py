@@ -26,8 +26,9 @@ N_FOLDS = 5
 WITH_BASE = (0.65, 0.35)
 #: Prior standard deviation of the weights.
 SPREAD = 0.2
-#: For networks alone it is in units of the standard deviation of their scores, and at least this:
-#: scores that are too sure of themselves lie far apart. Those of the default need hardly a weight.
+#: For networks alone, `SPREAD` is in units of the standard deviation of their scores, and the prior
+#: has at least this one: overconfident scores lie far apart, and a network of the default is about
+#: calibrated by itself.
 SPREAD_ALONE = 0.1
 
 
@@ -167,7 +168,7 @@ class Blend(NamedTuple):
         network: NDArray[np.floating],
         weight: NDArray[np.floating],
         scatter: float,
-        n_networks: float,
+        n_times: float,
     ) -> Blend:
         """Return the weights for the average of networks from those for a single network.
 
@@ -182,7 +183,7 @@ class Blend(NamedTuple):
             Those that the weights were fitted on.
         scatter : float
             Variance of a held-out score that it does not have in common with other networks.
-        n_networks : float
+        n_times : float
             How many times as many networks the average has as a held-out score.
 
         Returns
@@ -192,11 +193,13 @@ class Blend(NamedTuple):
         of_base = np.zeros(len(network)) if base is None else base
         columns = np.stack([of_base, network])
         of_one = np.atleast_2d(np.cov(columns, aweights=weight, ddof=0))
-        # Networks of few rows may have nothing in common: all of their variance may be scatter.
-        # Behind a base estimator, where the weights decide the order, at most half of it counts.
-        share = 1 - 1 / n_networks
-        most = share if base is None else 0.5
-        excess = min(share * scatter, most * of_one[1, 1])
+        # Only what the base estimator does not explain of the networks counts. Networks of few rows
+        # may have nothing in common: all of it may be scatter. Behind a base estimator, where the
+        # weights decide the order, at most half of it counts, so that of the networks may double.
+        explained = of_one[0, 1] ** 2 / of_one[0, 0] if of_one[0, 0] > 0 else 0.0
+        own = max(of_one[1, 1] - explained, 0.0)
+        share = 1 - 1 / n_times
+        excess = min(share * scatter, own * (share if base is None else 0.5))
         of_average = of_one - np.diag([0.0, excess])
         weights = np.array([self.base, self.network])
         found = np.linalg.pinv(of_average, hermitian=True) @ of_one @ weights
@@ -217,7 +220,7 @@ def fit_blend(
     This is a logistic regression on their log-odds, or on those of the networks alone, which
     calibrates them. The weights are not negative, and that of networks alone is at least 0.01. A
     normal prior keeps them near 0.65 for the base estimator and 0.35 for the networks, or near 1
-    for the networks alone, unless the rows contradict. Without it, chance would decide when few
+    for a network alone, unless the rows contradict. Without it, chance would decide when few
     rows are overdue. The prior for networks alone is wider if their scores lie far apart.
 
     Parameters
@@ -334,13 +337,14 @@ def weigh_networks(
     of_one = fit_blend(of_base, of_network, dataset.y[rows], weight[rows], shift)
     blend = of_one
     n_left_out = is_left_out.sum(axis=0)
-    if n_left_out.max() < len(nets):
-        # Those that have seen a row have fitted its label, which the one that left it out cannot
-        # know. So they have in common with it what all of them say of new rows.
-        of_others = np.mean(scores[:, rows], axis=0, where=~is_left_out)
-        of_both = np.cov(of_network, of_others, aweights=weight[rows], ddof=0)
+    shared = n_left_out < len(nets)
+    if shared.any():
+        # Networks that have seen a row have fitted its label, which one that left it out cannot
+        # know. So what they have in common with it is about what all of them say of new rows.
+        of_others = np.mean(scores[:, rows[shared]], axis=0, where=~is_left_out[:, shared])
+        of_both = np.cov(of_network[shared], of_others, aweights=weight[rows[shared]], ddof=0)
         scatter = max(float(of_both[0, 0] - of_both[0, 1]), 0.0)
-        n_times = len(nets) / float(n_left_out.mean())
+        n_times = len(nets) / float(n_left_out[shared].mean())
         blend = of_one.for_average(of_base, of_network, weight[rows], scatter, n_times)
     log_odds = np.full(len(dataset), np.nan)
     log_odds[rows] = of_one.log_odds(0.0 if of_base is None else of_base, of_network)
