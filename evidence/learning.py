@@ -77,7 +77,7 @@ on the page [evidence](evidence.md); they were measured with the former training
 
 The commits tell versions apart: rows of HUIHEN from before cfc3f3330 have the L2 penalty of Adam
 instead of the weight decay of AdamW, and windows from before a2f3c8a4b do not know the part of the
-month.
+month. The weights of a base estimator from before 1d736554c have an earlier correction.
 """
 
 

@@ -422,8 +422,8 @@ Written by `evidence/training_settings.py`; do not edit by hand. One network (`n
 the default training, its teacher and the former optimizer is compared with the same network under
 one other setting, on the same folds and with the same seeds. The former optimizer is Adam with an
 L2 penalty of 0.001. AdamW with a decay of 0.1 is the default now. That was not decided by this
-comparison alone, but by further folds, which are not kept, and by the 15 folds of SuperLender and
-BPI in [learning.md](learning.md). That the decay falls beyond 3,400 rows was measured nowhere.
+comparison alone, but by further folds, which are not kept. That the decay falls beyond 3,400 rows
+was not compared with one that does not.
 
 The code of today has a peak rate of {lr}, {max_epochs} epochs and batches of {batch_size}. With
 other batches, the rate changes with the square root of their size. The schedule-free Adam has the
