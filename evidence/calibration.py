@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 from contenders import EVERYTHING, SEED, UNTUNED, Case
 from few_overdue import slope_on_truth
-from measure import DATA, commit_of_code
+from measure import DATA, commit_of_code, read_results
 from scipy import stats
 from scipy.special import expit, logit
 from sklearn.metrics import roc_auc_score
@@ -176,7 +176,7 @@ def main() -> None:
     add("--banks", type=int, default=5, help="how many of each simulated bank")
     arguments = parser.parse_args()
     path = arguments.output / "calibration.csv"
-    results = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["data"])
+    results = read_results(path) if path.exists() else pd.DataFrame(columns=["data"])
     for name in arguments.data:
         row = summarize(name, scores_of(name, arguments), arguments)
         results = pd.concat([results[results["data"] != name], pd.DataFrame([row])])

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from contenders import EVERYTHING, UNTUNED, Case
-from measure import commit_of_code
+from measure import commit_of_code, read_results
 from scipy.special import expit, logit
 from tables import markdown
 
@@ -141,7 +141,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     path = arguments.output / "few_overdue.csv"
-    results = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=KEYS)
+    results = read_results(path) if path.exists() else pd.DataFrame(columns=KEYS)
     done = set(results[KEYS[:3]].itertuples(index=False, name=None))
     # All sizes once before any is repeated, so that a run may be stopped at any time.
     for repetition in range(arguments.repetitions):

@@ -152,7 +152,7 @@ def measure(name: str, contenders: Sequence[str], arguments: argparse.Namespace)
         )
     done = set()
     if results.exists():
-        known = pd.read_csv(results, **EXACTLY)
+        known = read_results(results)
         done = set(known[["contender", "repetition", "fold"]].itertuples(index=False, name=None))
     wanted = list(product(contenders, range(arguments.repetitions), range(n_folds)))
     lacking = [job for job in wanted if job not in done]
@@ -203,7 +203,7 @@ def measure(name: str, contenders: Sequence[str], arguments: argparse.Namespace)
             if case.probability is not None:
                 line["expected_auc"] = expected_auc(case.probability[test], score)
             # The scores are saved before the line, so every line has its scores.
-            known = [pd.read_csv(results, **EXACTLY)] if results.exists() else []
+            known = [read_results(results)] if results.exists() else []
             stack([*known, pd.DataFrame([line])]).to_csv(results, index=False)
 
 
@@ -235,6 +235,11 @@ def commit_of_code() -> str:
 
     is_changed = ask("status", "--porcelain", "--", ":/skhuihen", ":/evidence/*.py")
     return ask("rev-parse", "--short=9", "HEAD") + ("+" if is_changed else "")
+
+
+def read_results(path: Path) -> pd.DataFrame:
+    """Read results to the last digit; the commit 218e55868 is a name, not an infinite number."""
+    return pd.read_csv(path, dtype={"commit": str}, **EXACTLY)
 
 
 def settings_of(model: Any) -> str:

@@ -41,7 +41,7 @@ import numpy as np
 import pandas as pd
 from contenders import DEFAULT, N_TOPICS, OF_LIGHTGBM
 from lightgbm import LGBMClassifier
-from measure import commit_of_code
+from measure import commit_of_code, read_results
 from numpy.typing import NDArray
 from pretrained import FineTuned, Pretrained, Vectors, learn_behaviors, pretrain
 from scipy.special import expit, logit
@@ -744,7 +744,7 @@ def write_page(folder: Path, page: Path) -> None:
         path = folder / f"{name}.csv"
         return pd.read_csv(path, **how) if path.exists() else None
 
-    results = pd.read_csv(folder / "pretraining.csv", dtype={"commit": str})
+    results = read_results(folder / "pretraining.csv")
     found = read("probes")
     visits = _listed([f"{n:,}" for n in sorted(results["max_sessions"].unique())], "or")
     parts = [
@@ -933,7 +933,7 @@ def main() -> None:
         vars(arguments).update(small)
     arguments.output.mkdir(parents=True, exist_ok=True)
     measure(arguments)
-    results = pd.read_csv(arguments.output / "pretraining.csv")
+    results = read_results(arguments.output / "pretraining.csv")
     print(markdown(tell(results).set_index("bank")))
     if arguments.page is not None:
         write_page(arguments.output, arguments.page)
@@ -942,7 +942,7 @@ def main() -> None:
 def measure(arguments: argparse.Namespace) -> None:
     """Measure the missing results, repetition by repetition, so that a run may be stopped."""
     path, of_probes = (arguments.output / f"{n}.csv" for n in ("pretraining", "probes"))
-    results = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=KEYS)
+    results = read_results(path) if path.exists() else pd.DataFrame(columns=KEYS)
     commit = commit_of_code()
     known = {tuple(map(str, key)) for key in results[KEYS].itertuples(index=False)}
     for repetition, name, unlabelled, width in product(

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from measure import DATA, commit_of_code
+from measure import DATA, commit_of_code, read_results
 from pretrained import pretrain
 from pretraining import ARMS, FOLDS, LENDERS, TRAINED, TREES_KNOWN, Bank, Setting
 from sklearn.metrics import roc_auc_score
@@ -64,7 +64,7 @@ def measure_lenders(arguments: argparse.Namespace) -> None:
     """Measure the missing folds of the public lenders."""
     path = arguments.output / "own_rows.csv"
     keys = ["data", "rows", "epochs", "networks", "repetition", "fold", "arm"]
-    results = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=keys)
+    results = read_results(path) if path.exists() else pd.DataFrame(columns=keys)
     known = {tuple(map(str, key)) for key in results[keys].itertuples(index=False)}
     commit = commit_of_code()
     splitter = RepeatedStratifiedKFold(

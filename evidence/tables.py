@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from contenders import Budget
 from matplotlib.figure import Figure
-from measure import measure, scores_path
+from measure import measure, read_results, scores_path
 
 from skhuihen._compat import EXACTLY
 from skhuihen.metrics import corrected_resampled_ttest, delong_test
@@ -346,7 +346,7 @@ def tell_sizes(about: dict[str, Any]) -> str:
 
 def commits_of(folder: Path, name: str, contenders: Sequence[str]) -> pd.Series:
     """Return, by contender, the commits of the code that measured it."""
-    results = pd.read_csv(folder / f"{name}.csv", dtype={"commit": str})
+    results = read_results(folder / f"{name}.csv")
     commit = results.get("commit", pd.Series(UNKNOWN, results.index)).fillna(UNKNOWN)
     known = commit.groupby(results["contender"]).unique()
     return known.map(lambda commits: ", ".join(sorted(commits))).loc[list(contenders)]

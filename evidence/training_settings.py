@@ -32,7 +32,7 @@ import numpy as np
 import pandas as pd
 import torch
 from contenders import DEFAULT, Case
-from measure import DATA, commit_of_code
+from measure import DATA, commit_of_code, read_results
 from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import RepeatedStratifiedKFold
@@ -43,7 +43,6 @@ from torch.utils.data import Sampler
 from tqdm.auto import tqdm
 
 from skhuihen import BehaviorAbstractor, HUIHENClassifier
-from skhuihen._compat import EXACTLY
 from skhuihen.metrics import expected_auc
 
 #: Folds of a split, and its seed; other tables use seed 0.
@@ -390,7 +389,7 @@ def measure(
     **params: Any,
 ) -> None:
     """Measure the missing results, fold by fold, so that a run may be stopped."""
-    results = pd.read_csv(path, **EXACTLY) if path.exists() else pd.DataFrame(columns=KEYS)
+    results = read_results(path) if path.exists() else pd.DataFrame(columns=KEYS)
     known = set(results[KEYS].itertuples(index=False, name=None))
     commit = commit_of_code()
     for number in range(folds):
@@ -620,7 +619,7 @@ def write_page(folder: Path, page: Path) -> None:
     head = HEAD.format(**DEFAULT, uci=ROWS["uci"], bank=ROWS["bank_a_small"], seed=SPLIT_SEED)
     parts = [head.rstrip()]
     of_settings, of_cures = (
-        pd.read_csv(path, dtype={"commit": str}) if path.exists() else None
+        read_results(path) if path.exists() else None
         for path in (folder / "training.csv", folder / "mechanisms.csv")
     )
     if of_settings is not None:

@@ -426,6 +426,14 @@ def test_what_is_called_the_default_is_not_tuned(
     assert all(isinstance(model, HUIHENClassifier) for model in asked)
 
 
+def test_a_commit_is_no_number(contenders, tmp_path) -> None:
+    commits = ["218e55868", "123456789", "53c2efa12", "cfc3f3330+"]
+    pd.DataFrame({"commit": commits, "auc": 0.1 + 0.2}).to_csv(tmp_path / "a.csv", index=False)
+    found = importlib.import_module("measure").read_results(tmp_path / "a.csv")
+    assert found["commit"].tolist() == commits
+    assert set(found["auc"]) == {0.1 + 0.2}
+
+
 def test_slopes_and_their_error(contenders) -> None:
     rng = np.random.default_rng(0)
     log_odds = rng.normal(-1, 1, 500)
