@@ -26,8 +26,8 @@ N_FOLDS = 5
 WITH_BASE = (0.65, 0.35)
 #: Prior standard deviation of the weights.
 SPREAD = 0.2
-#: For networks alone, `SPREAD` is in units of the standard deviation of their scores, and the prior
-#: has at least this one: overconfident scores lie far apart, and a network of the default is about
+#: For networks alone, that of the prior is `SPREAD` times the standard deviation of their scores,
+#: and at least this: overconfident scores lie far apart, and a network of the default is about
 #: calibrated by itself.
 SPREAD_ALONE = 0.1
 
@@ -195,7 +195,7 @@ class Blend(NamedTuple):
         of_one = np.atleast_2d(np.cov(columns, aweights=weight, ddof=0))
         # Only what the base estimator does not explain of the networks counts. Networks of few rows
         # may have nothing in common: all of it may be scatter. Behind a base estimator, where the
-        # weights decide the order, at most half of it counts, so that of the networks may double.
+        # weights decide the order, at most half of it counts: the networks' weight at most doubles.
         explained = of_one[0, 1] ** 2 / of_one[0, 0] if of_one[0, 0] > 0 else 0.0
         own = max(of_one[1, 1] - explained, 0.0)
         share = 1 - 1 / n_times
