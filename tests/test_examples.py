@@ -427,7 +427,7 @@ def test_what_is_called_the_default_is_not_tuned(
 
 
 def test_a_commit_is_no_number(contenders, tmp_path) -> None:
-    commits = ["218e55868", "123456789", "53c2efa12", "cfc3f3330+"]
+    commits = ["218e55868", "123456789"]  # one with another letter would make all of them text
     pd.DataFrame({"commit": commits, "auc": 0.1 + 0.2}).to_csv(tmp_path / "a.csv", index=False)
     found = importlib.import_module("measure").read_results(tmp_path / "a.csv")
     assert found["commit"].tolist() == commits
