@@ -18,7 +18,7 @@ from skhuihen.network.embedding import PeriodEmbedding
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "evidence" / "training"
-PLAIN = "Adam, penalty 0.001"
+PLAIN = "the default"
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_gains_are_those_on_the_same_folds(training):
     table = training.tell_gains(results_of([[0.01, -0.002]] * 3 + [[0.01, 0.002]]))
     assert table.loc["other", "SuperLender"] == "+0.0040 ± 0.0085 (1 of 2)"
     assert table.loc["other", "all"] == "+0.0045 ± 0.0005 (5 of 8)"  # means of four data sets
-    assert table.loc["AUC of Adam, penalty 0.001", "SuperLender"] == "0.6000"
+    assert table.loc["AUC of the default", "SuperLender"] == "0.6000"
 
 
 def test_numbers_of_rows_are_apart_and_no_result_counts_twice(training):
@@ -104,16 +104,9 @@ def test_more_rows_of_a_mechanism_are_compared_with_what_is_possible_there(train
     assert training.tell_folds(folds).startswith("Each cell is the mean of 1 to 2 folds")
 
 
-def test_the_page_says_if_no_setting_passes_and_what_was_chosen_by_a_fold(training):
-    chosen = results_of([[0.01, 0.002], [0.012, 0.012], [0.0, 0.0], [0.0, 0.0]])
-    chosen["setting"] = chosen["setting"].replace("other", training.CHOSEN)
-    assert training.verdict(chosen) == "No setting passes this rule."
-    told = training.tell_choice(chosen)
-    assert told.startswith("2 of the 3 folds")
-    assert "its mean, +0.0045 ± 0.0029. Without that fold, the mean is +0.0035 ± 0.0029." in told
-    assert training.tell_choice(results_of([[0.01]] * 4)) == (
-        "1 of the 3 folds of the split were measured."
-    )
+def test_the_page_says_if_no_setting_passes(training):
+    lost = results_of([[0.01, 0.002], [0.012, 0.012], [0.0, 0.0], [0.0, 0.0]])
+    assert training.verdict(lost) == "No setting passes this rule."
     assert training.verdict(results_of([[0.003, 0.004]] * 4)) == "Candidates: other."
 
 
@@ -139,7 +132,7 @@ def test_the_page_needs_no_mechanisms(training, tmp_path):
     (tmp_path / "training.csv").write_text((RESULTS / "training.csv").read_text())
     training.write_page(tmp_path, tmp_path / "page.md")
     page = (tmp_path / "page.md").read_text()
-    assert "## Gains over Adam" in page
+    assert "## Gains over the default" in page
     assert "Slow mechanisms" not in page
 
 
@@ -169,7 +162,7 @@ def test_averages_are_those_of_the_weights_after_each_step(training, rows):
     torch.testing.assert_close(averages.found[training.EMA][name], expected)
 
 
-def test_the_schedule_free_optimizer_has_the_same_penalty_and_ends_with_its_average(training, rows):
+def test_the_schedule_free_optimizer_is_told_when_training_begins_and_ends(training, rows):
     seen = []
 
     class Slow(torch.optim.SGD):
@@ -180,14 +173,13 @@ def test_the_schedule_free_optimizer_has_the_same_penalty_and_ends_with_its_aver
             seen.append("eval")
 
     params = {"lr": 0.01, "schedule": "constant", "weight_decay": 0.1, "max_epochs": 2}
-    plain = fitted(rows, **params, net_params={"optimizer": torch.optim.SGD})
-    free = fitted(
-        rows, **params, net_params={"optimizer": Slow}, callbacks=[training.ScheduleFree()]
-    )
+    net_params = {"optimizer": Slow}
+    free = fitted(rows, **params, net_params=net_params, callbacks=[training.ScheduleFree()])
     assert seen == ["train", "eval"]
-    assert free.net_.optimizer_.param_groups[0]["weight_decay"] == 0
-    for name, weight in weights(plain).items():
-        torch.testing.assert_close(weights(free)[name], weight)
+    (group,) = free.net_.optimizer_.param_groups
+    # Two epochs of two batches of at most 128 rows; the decay stays the optimizer's own.
+    assert group["warmup_steps"] == 0
+    assert group["weight_decay"] == 0.1
 
 
 def test_short_histories_come_first_in_epochs_of_the_same_length(training):
