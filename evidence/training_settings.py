@@ -245,6 +245,7 @@ SETTINGS: dict[str, Setting] = {
     "peak rate / 3": Setting({"lr": DEFAULT["lr"] / 3}),
     "peak rate x 2": Setting({"lr": DEFAULT["lr"] * 2}),
     "batches of 32": batches(32),
+    "batches of 64": batches(64),
     "batches of 256": batches(256),
     "gradient norm at most 1": Setting(callbacks=lambda: [GradientNormClipping(1.0)]),
     "gradient norm at most 0.25": Setting(callbacks=lambda: [GradientNormClipping(0.25)]),
