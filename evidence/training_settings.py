@@ -235,15 +235,19 @@ SETTINGS: dict[str, Setting] = {
     "no decay": Setting({"weight_decay": 0.0}),
     "decay 0.03": Setting({"weight_decay": 0.03}),
     "decay 0.3": Setting({"weight_decay": 0.3}),
+    "guidance x 2": Setting({"guidance_weight": 2.0}),
     "guidance x 3": Setting({"guidance_weight": 3.0}),
+    "guidance x 10": Setting({"guidance_weight": 10.0}),
     "guidance / 3": Setting({"guidance_weight": 1 / 3}),
     "no dropout": Setting({"dropout": 0.0}),
     "dropout 0.4": Setting({"dropout": 0.4}),
+    "dropout 0.4, guidance x 3": Setting({"dropout": 0.4, "guidance_weight": 3.0}),
     "dropout 0.8": Setting({"dropout": 0.8}),
     "30 epochs": Setting({"max_epochs": 30}),
     "8 epochs": Setting({"max_epochs": 8}),
     "peak rate / 3": Setting({"lr": DEFAULT["lr"] / 3}),
     "peak rate x 2": Setting({"lr": DEFAULT["lr"] * 2}),
+    "peak rate x 2, guidance x 3": Setting({"lr": DEFAULT["lr"] * 2, "guidance_weight": 3.0}),
     "batches of 32": batches(32),
     "batches of 64": batches(64),
     "batches of 256": batches(256),
@@ -634,6 +638,7 @@ def main() -> None:
     add("--data", nargs="+", choices=[*ROWS, *MECHANISMS])
     add("--settings", nargs="+", choices=[*SETTINGS, *CURES], metavar="SETTING")
     add("--folds", type=int, default=3)
+    add("--networks", type=int, default=1, help="average so many networks")
     add("--small", action="store_true", help="sizes that take seconds and mean nothing")
     arguments = parser.parse_args()
     rows = dict.fromkeys(MECHANISMS, OF_MECHANISMS) if arguments.mechanisms else ROWS
@@ -645,7 +650,9 @@ def main() -> None:
         parser.error(f"{how} --mechanisms: {'; '.join(others)}")
     data = {name: n for name, n in rows.items() if name in (arguments.data or rows)}
     chosen = {name: settings[name] for name in arguments.settings or settings}
-    of_all: dict[str, Any] = {"teacher": None} if arguments.mechanisms else {}
+    of_all: dict[str, Any] = {"n_estimators": arguments.networks}
+    if arguments.mechanisms:
+        of_all["teacher"] = None
     if arguments.small:
         arguments.folds = 1
         data = dict.fromkeys(data, 90)
@@ -656,7 +663,8 @@ def main() -> None:
             for name, setting in chosen.items()
         }
     arguments.output.mkdir(parents=True, exist_ok=True)
-    name = "mechanisms.csv" if arguments.mechanisms else "training.csv"
+    name = "mechanisms" if arguments.mechanisms else "training"
+    name += f"_{arguments.networks}.csv" if arguments.networks > 1 else ".csv"
     measure(arguments.output / name, data, chosen, arguments.folds, **of_all)
     if arguments.page is not None:
         write_page(arguments.output, arguments.page)
