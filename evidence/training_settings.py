@@ -241,7 +241,13 @@ SETTINGS: dict[str, Setting] = {
     "guidance / 3": Setting({"guidance_weight": 1 / 3}),
     "no dropout": Setting({"dropout": 0.0}),
     "dropout 0.4": Setting({"dropout": 0.4}),
+    "no dropout, guidance x 3": Setting({"dropout": 0.0, "guidance_weight": 3.0}),
+    "dropout 0.2, guidance x 3": Setting({"dropout": 0.2, "guidance_weight": 3.0}),
     "dropout 0.4, guidance x 3": Setting({"dropout": 0.4, "guidance_weight": 3.0}),
+    "dropout 0.4, guidance x 10": Setting({"dropout": 0.4, "guidance_weight": 10.0}),
+    "dropout 0.4, guidance x 3, peak rate x 2": Setting(
+        {"dropout": 0.4, "guidance_weight": 3.0, "lr": DEFAULT["lr"] * 2}
+    ),
     "dropout 0.8": Setting({"dropout": 0.8}),
     "30 epochs": Setting({"max_epochs": 30}),
     "8 epochs": Setting({"max_epochs": 8}),
