@@ -335,7 +335,9 @@ STOPPED_EARLY: dict[str, Any] = {
     "lr": 1e-3,
     "early_stopping": True,
     "teacher": None,
+    "guidance_weight": 1.0,
     "n_topics": 0,
+    "dropout": 0.6,
     "weight_decay": 1e-3,
     "net_params": {"optimizer": torch.optim.Adam},
 }
@@ -344,7 +346,7 @@ DEFAULT: dict[str, Any] = {
     name: getattr(HUIHENClassifier(), name) for name in (*STOPPED_EARLY, "max_epochs", "batch_size")
 }
 #: The defaults before a teacher and topics became part of them.
-ONE_CYCLE = DEFAULT | {"teacher": None, "n_topics": 0}
+ONE_CYCLE = DEFAULT | {"teacher": None, "n_topics": 0, "dropout": 0.6}
 
 
 def network(case: Case, budget: Budget) -> HUIHENClassifier:

@@ -1,10 +1,11 @@
-r"""Settings of the training, each compared with the default on the same folds and seeds.
+r"""Settings of the training, each compared with the former default on the same folds and seeds.
 
-One network learns from each fold; `n_estimators` is 1, and all else is the default, the teacher
-included. The settings differ in how the network is trained: optimizer, weight decay, clipping of
-gradients, averages of the weights, rate, epochs, batch size, dropout, weight of the guidance and
-the vectors at the start. A teacher does not depend on them, so it is fitted once for each fold. The
-folds are not those of the other tables.
+One network learns from each fold, or several with ``--networks``; dropout is 0.6 and the weight of
+the guidance 1, as in the former default, and all else is the default. The settings differ in how
+the network is trained: optimizer, weight decay, clipping of gradients, averages of the weights,
+rate, epochs, batch size, dropout, weight of the guidance and the vectors at the start. A teacher
+does not depend on them, so it is fitted once for each fold. The folds are not those of the other
+tables.
 With ``--mechanisms`` the data are banks where a single kind of behavior determines the risk, and
 the settings are those that might help the network to find it.
 
@@ -47,8 +48,10 @@ from skhuihen.metrics import expected_auc
 
 #: Folds of a split, and its seed; other tables use seed 0.
 N_SPLITS, SPLIT_SEED = 3, 11
-PLAIN = "the default"
-#: The former default: its weight decay is an L2 penalty.
+PLAIN = "dropout 0.6, guidance 1"
+#: The former default, which the settings are compared with.
+FORMER: dict[str, Any] = {"dropout": 0.6, "guidance_weight": 1.0}
+#: The optimizer of the default before that: its weight decay is an L2 penalty.
 ADAM: dict[str, Any] = {"optimizer": torch.optim.Adam, "optimizer__fused": True}
 #: Averages of the weights over the last steps of the default; they cost no training of their own.
 EMA, SWA = "exponential average of the weights, last tenth", "average of the weights, last third"
@@ -182,7 +185,7 @@ class Curriculum(Callback):
 
 
 class Setting(NamedTuple):
-    """What differs from the default.
+    """What differs from the former default.
 
     Attributes
     ----------
@@ -235,17 +238,17 @@ SETTINGS: dict[str, Setting] = {
     "no decay": Setting({"weight_decay": 0.0}),
     "decay 0.03": Setting({"weight_decay": 0.03}),
     "decay 0.3": Setting({"weight_decay": 0.3}),
-    "guidance x 2": Setting({"guidance_weight": 2.0}),
-    "guidance x 3": Setting({"guidance_weight": 3.0}),
-    "guidance x 10": Setting({"guidance_weight": 10.0}),
-    "guidance / 3": Setting({"guidance_weight": 1 / 3}),
+    "guidance 2": Setting({"guidance_weight": 2.0}),
+    "guidance 3": Setting({"guidance_weight": 3.0}),
+    "guidance 10": Setting({"guidance_weight": 10.0}),
+    "guidance 1/3": Setting({"guidance_weight": 1 / 3}),
     "no dropout": Setting({"dropout": 0.0}),
     "dropout 0.4": Setting({"dropout": 0.4}),
-    "no dropout, guidance x 3": Setting({"dropout": 0.0, "guidance_weight": 3.0}),
-    "dropout 0.2, guidance x 3": Setting({"dropout": 0.2, "guidance_weight": 3.0}),
-    "dropout 0.4, guidance x 3": Setting({"dropout": 0.4, "guidance_weight": 3.0}),
-    "dropout 0.4, guidance x 10": Setting({"dropout": 0.4, "guidance_weight": 10.0}),
-    "dropout 0.4, guidance x 3, peak rate x 2": Setting(
+    "no dropout, guidance 3": Setting({"dropout": 0.0, "guidance_weight": 3.0}),
+    "dropout 0.2, guidance 3": Setting({"dropout": 0.2, "guidance_weight": 3.0}),
+    "dropout 0.4, guidance 3": Setting({"dropout": 0.4, "guidance_weight": 3.0}),
+    "dropout 0.4, guidance 10": Setting({"dropout": 0.4, "guidance_weight": 10.0}),
+    "dropout 0.4, guidance 3, peak rate x 2": Setting(
         {"dropout": 0.4, "guidance_weight": 3.0, "lr": DEFAULT["lr"] * 2}
     ),
     "dropout 0.8": Setting({"dropout": 0.8}),
@@ -253,7 +256,7 @@ SETTINGS: dict[str, Setting] = {
     "8 epochs": Setting({"max_epochs": 8}),
     "peak rate / 3": Setting({"lr": DEFAULT["lr"] / 3}),
     "peak rate x 2": Setting({"lr": DEFAULT["lr"] * 2}),
-    "peak rate x 2, guidance x 3": Setting({"lr": DEFAULT["lr"] * 2, "guidance_weight": 3.0}),
+    "peak rate x 2, guidance 3": Setting({"lr": DEFAULT["lr"] * 2, "guidance_weight": 3.0}),
     "batches of 32": batches(32),
     "batches of 64": batches(64),
     "batches of 256": batches(256),
@@ -347,7 +350,7 @@ class Fold:
         self.X, self.y = front.fit_transform(case.X.iloc[train]), case.y[train]
         self.of_test, self.label = front.transform(case.X.iloc[test]), case.y[test]
         self.truth = None if case.probability is None else case.probability[test]
-        self.params = {"n_estimators": 1, "random_state": number, **params}
+        self.params = FORMER | {"n_estimators": 1, "random_state": number, **params}
         self._known: dict[str, Any] = {}
 
     def _auc(self, model: HUIHENClassifier) -> float:
@@ -452,7 +455,7 @@ def by_setting(results: pd.DataFrame, value: str = "auc") -> pd.DataFrame:
 
 
 def gains(results: pd.DataFrame) -> pd.DataFrame:
-    """Return the paired differences to the default, by setting, data set, rows and fold."""
+    """Return the paired differences to the former default, by setting, data set, rows and fold."""
     auc = by_setting(results)
     return (auc - auc.loc[PLAIN]).drop(PLAIN)
 

@@ -122,7 +122,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         joined X do. All rows of a user are then held out together, in `fit`, for early stopping and
         in the folds of `base_estimator` and `teacher`, because a network recognizes a history that
         it has seen.
-    dropout : float, default=0.6
+    dropout : float, default=0.4
         Dropout rate after each hidden UPI layer.
     event_numbers : "auto", sequence of str or None, default="auto"
         Numeric subfields of the behaviors that the time-aware GRU reads as numbers, in addition
@@ -156,7 +156,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         scores. ``"auto"`` requires a table in memory with at least 100 rows, or users, of each
         class. If it was used, `history_` has ``train_divergence``. None means no teacher. For the
         teacher of step one, see `warm_start_from`.
-    guidance_weight : float, default=1.0
+    guidance_weight : float, default=3.0
         Weight of the guidance of `teacher`: alpha of equation 16, which is fixed here. 0 means no
         teacher.
     n_estimators : int, default=5
@@ -340,12 +340,12 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         applied_at: str | None = "applied_at",
         profile_encoder: ProfileEncoder | None = None,
         id_columns: Sequence[str] = ("user_id", "application_id"),
-        dropout: float = 0.6,
+        dropout: float = 0.4,
         event_numbers: Sequence[str] | str | None = "auto",
         n_topics: int | str = "auto",
         base_estimator: Any = None,
         teacher: Any = "auto",
-        guidance_weight: float = 1.0,
+        guidance_weight: float = 3.0,
         n_estimators: int = 5,
         lr: float = 2e-2,
         schedule: str = "one_cycle",

@@ -33,7 +33,7 @@ class HUIHEN(nn.Module):
         Length of the intention T and of the habit H.
     hidden_units : sequence of int, default=(50, 25)
         Widths of the interaction layer.
-    dropout : float, default=0.6
+    dropout : float, default=0.4
         Dropout rate in the interaction layer.
     log_interval : bool, default=True
         Use logarithms of seconds instead of seconds in equation 5.
@@ -62,7 +62,7 @@ class HUIHEN(nn.Module):
         intention_dim: int = 30,
         habit_dim: int = 30,
         hidden_units: Sequence[int] = (50, 25),
-        dropout: float = 0.6,
+        dropout: float = 0.4,
         log_interval: bool = True,
         time_aware: bool = True,
         user_item_aware: bool = True,
