@@ -49,7 +49,7 @@ from skhuihen import (
 )
 from skhuihen._compat import held_out, stack
 from skhuihen._training.start import PretrainedStart
-from skhuihen._training.trainer import Trainer
+from skhuihen._training.trainer import EPOCHS, Trainer
 
 SEED = 0
 N_TOPICS = 10
@@ -443,8 +443,8 @@ def huihen(
         if "behaviors" not in case.X or (of_warm_start and case.old is None):
             return None
         chosen = dict(switches)
-        if "max_epochs" in chosen:
-            chosen["max_epochs"] = min(chosen["max_epochs"], budget.n_epochs)
+        if "max_epochs" in chosen and budget.n_epochs < EPOCHS:
+            chosen["max_epochs"] = budget.n_epochs
         learning = {name: value for name, value in chosen.items() if name in DEFAULT}
         if chosen.get("net_params"):  # of step two alone
             chosen["net_params"] = STOPPED_EARLY["net_params"] | learning.pop("net_params")

@@ -50,7 +50,7 @@ from skhuihen.metrics import expected_auc
 N_SPLITS, SPLIT_SEED = 3, 11
 PLAIN = "dropout 0.6, guidance 1"
 #: The former default, which the settings are compared with.
-FORMER: dict[str, Any] = {"dropout": 0.6, "guidance_weight": 1.0}
+FORMER: dict[str, Any] = {"dropout": 0.6, "guidance_weight": 1.0, "max_epochs": 15}
 #: The optimizer of the default before that: its weight decay is an L2 penalty.
 ADAM: dict[str, Any] = {"optimizer": torch.optim.Adam, "optimizer__fused": True}
 #: Averages of the weights over the last steps of the default; they cost no training of their own.

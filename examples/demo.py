@@ -61,7 +61,11 @@ class WithOldRows(ClassifierMixin, BaseEstimator):
 
 
 def contenders(
-    data: Bunch, sessionizer: Sessionizer, windows: tuple[str, ...], epochs: int, networks: int
+    data: Bunch,
+    sessionizer: Sessionizer,
+    windows: tuple[str, ...],
+    epochs: int | None,
+    networks: int,
 ) -> dict[str, Any]:
     """Return the models to compare."""
     # Few leaves and a low learning rate beat LightGBM's defaults on data of this size.
@@ -70,7 +74,7 @@ def contenders(
     )
     statistics = WindowStatistics(windows)
     front = (BehaviorAbstractor(), sessionizer)
-    shape = {"n_estimators": networks, "max_epochs": epochs}
+    shape = {"n_estimators": networks, "max_epochs": epochs or "auto"}
     models: dict[str, Any] = {}
     if "old_applications" in data:
         warm = HUIHENClassifier(**shape, random_state=SEED)
@@ -173,7 +177,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", help="folder of the SuperLender files; default: simulate a bank")
     parser.add_argument("--applications", type=int, default=2000, help="size of the simulated bank")
-    parser.add_argument("--epochs", type=int, default=15, help="epochs of the networks")
+    parser.add_argument("--epochs", type=int, help="epochs of the networks; default: their own")
     parser.add_argument("--networks", type=int, default=5, help="of each classifier")
     parser.add_argument("--repeats", type=int, help="repetitions of the cross-validation")
     parser.add_argument("--output", type=Path, default=Path("demo_output"), help="for pictures")

@@ -176,8 +176,11 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         the first `partial_fit`, or of step one of a warm start. The paper mentions no decay, which
         is 0. For the L2 penalty of Adam, pass ``net_params={"optimizer": torch.optim.Adam}`` and a
         number: 0.1 would be far too much of it.
-    max_epochs : int, default=15
-        Number of passes over the training rows; with `early_stopping`, the maximum.
+    max_epochs : int or "auto", default="auto"
+        Number of passes over the training rows; with `early_stopping`, the maximum. ``"auto"`` is
+        15, and less where rows are many and overdue ones few: 128 rows are passed for each row of
+        the rarer class, but 40,000 at least, and all rows three times. Further passes would learn
+        the few by heart. See ``estimators_[0].max_epochs``.
     batch_size : int, default=128
         Applications per step; -1 uses all.
     early_stopping : bool, default=False
@@ -318,7 +321,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         "lr": [Interval(Real, 0, None, closed="neither")],
         "schedule": [StrOptions({"one_cycle", "constant"})],
         "weight_decay": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "max_epochs": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left"), Options(Integral, {-1})],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
@@ -350,7 +353,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         lr: float = 2e-2,
         schedule: str = "one_cycle",
         weight_decay: float | str = "auto",
-        max_epochs: int = 15,
+        max_epochs: int | str = "auto",
         batch_size: int = 128,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,

@@ -394,6 +394,41 @@ def test_net_params_and_callbacks_reach_skorch(X: pd.DataFrame, bank: Any) -> No
     assert model.net_.optimizer_.param_groups[0]["betas"] == (0.8, 0.9)
 
 
+@pytest.mark.parametrize(
+    ("n_rows", "n_rare", "expected"),
+    [
+        (2_000, 50, 15),  # few rows
+        (4_000, 20, 10),  # 40,000 rows are passed
+        (8_192, 448, 7),  # 128 for each row of the rarer class
+        (20_000, 4_000, 15),  # many of both classes
+        (100_000, 20, 3),  # all rows three times
+    ],
+)
+def test_many_rows_with_few_overdue_are_passed_fewer_times(
+    n_rows: int, n_rare: int, expected: int
+) -> None:
+    label = np.zeros(n_rows, dtype=np.int64)
+    label[:n_rare] = 1
+    for rows in (label, 1 - label):
+        assert quick(max_epochs="auto")._trainer().n_epochs(rows) == expected
+    assert quick(max_epochs=4)._trainer().n_epochs(label) == 4
+
+
+def test_fit_passes_that_often_and_partial_fit_once(
+    X: pd.DataFrame, bank: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params: dict[str, Any] = {"max_epochs": "auto", "early_stopping": False}
+    monkeypatch.setattr("skhuihen._training.trainer.EPOCHS", 4)
+    assert quick(**params).fit(X, bank.y).n_iter_ == 4
+    # As many passed rows as there are would be one epoch, but three are the fewest.
+    monkeypatch.setattr("skhuihen._training.trainer.FEWEST_ROWS", 0)
+    n_rare = int(min(bank.y.sum(), (1 - bank.y).sum()))
+    monkeypatch.setattr("skhuihen._training.trainer.ROWS_FOR_EACH", 3.3 * len(X) / n_rare)
+    assert quick(**params).fit(X, bank.y).n_iter_ == 3
+    # `partial_fit` is one epoch for each call.
+    assert quick(**params).partial_fit(X, bank.y).n_iter_ == 1
+
+
 @pytest.mark.filterwarnings("ignore:Profile column.*outside the range")
 def test_weight_decay_falls_with_the_number_of_rows(
     X: pd.DataFrame, bank: Any, monkeypatch: pytest.MonkeyPatch

@@ -26,6 +26,10 @@ from skhuihen.network.huihen import HUIHEN
 
 #: The decay of ``weight_decay="auto"``, and the number of training rows from which it falls.
 DECAY, DECAY_ROWS = 0.1, 3_400
+#: ``max_epochs="auto"``: the largest and smallest number of passes, and how many rows are passed in
+#: all: so many for each row of the rarer class, and some thousands at least.
+EPOCHS, FEWEST_EPOCHS = 15, 3
+ROWS_FOR_EACH, FEWEST_ROWS = 128, 40_000
 #: The rate of `partial_fit` as a share of the peak of the schedule.
 LATER_RATE = 0.1
 
@@ -105,7 +109,8 @@ class Trainer:
         for number, of_network in enumerate(seeds):
             valid = held_out[number] if held_out else np.empty(0, dtype=np.int64)
             train = np.setdiff1d(np.arange(len(dataset)), valid)
-            net = self._make_net(number, of_network, len(train), sizes, start, of_loss)
+            label = dataset.y[train]
+            net = self._make_net(number, of_network, label, sizes, start, of_loss)
             taught: Any = dataset
             if guidance[number] is not None:
                 taught = GuidedDataset(taught, guidance[number], labeled=True)
@@ -132,7 +137,7 @@ class Trainer:
         """
         random = check_random_state(self.params["random_state"])
         nets = [
-            self._make_net(number, seeds, len(dataset), sizes, start, {})
+            self._make_net(number, seeds, dataset.y, sizes, start, {})
             for number, seeds in enumerate(
                 _draw_seeds(random, 1) + _draw_seeds(random, self.n_estimators - 1)
             )
@@ -207,6 +212,14 @@ class Trainer:
             return DECAY * min(1.0, DECAY_ROWS / n_rows)
         return decay
 
+    def n_epochs(self, label: NDArray[np.int64]) -> int:
+        """Return the number of passes over training rows with these labels."""
+        given = self.params["max_epochs"]
+        if not isinstance(given, str):
+            return given
+        n_rows = max(FEWEST_ROWS, ROWS_FOR_EACH * n_of_rarest(label))
+        return min(EPOCHS, max(FEWEST_EPOCHS, round(n_rows / len(label))))
+
     def _make_callbacks(self, number: int, *, is_warm: bool, is_guided: bool) -> list[Any]:
         """Return the user's callbacks and those of this package."""
         callbacks = [("valid_auc", ValidationAUC()), *(self.params["callbacks"] or [])]
@@ -235,12 +248,12 @@ class Trainer:
         self,
         number: int,
         seeds: Sequence[int],
-        n_rows: int,
+        label: NDArray[np.int64],
         sizes: Mapping[str, Any],
         start: ColdStart | PretrainedStart,
         of_loss: Mapping[str, Any],
     ) -> HUIHENNet:
-        """Return a network at its start."""
+        """Return a network at its start, for training rows with these labels."""
         of_shuffling, of_weights = seeds
         shuffling = torch.Generator().manual_seed(of_shuffling)
         is_warm = isinstance(start, PretrainedStart)
@@ -253,8 +266,8 @@ class Trainer:
             "criterion__reduction": "none",
             "optimizer": torch.optim.AdamW,
             "lr": self.lr,
-            "optimizer__weight_decay": self.decay(n_rows),
-            "max_epochs": self.params["max_epochs"],
+            "optimizer__weight_decay": self.decay(len(label)),
+            "max_epochs": self.n_epochs(label),
             "batch_size": self.params["batch_size"],
             "device": find_device(self.params["device"]),
             "callbacks": self._make_callbacks(
