@@ -18,7 +18,7 @@ from skhuihen.network.embedding import PeriodEmbedding
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "evidence" / "training"
-PLAIN = "the default"
+PLAIN = "dropout 0.6, guidance 1"
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_gains_are_those_on_the_same_folds(training):
     table = training.tell_gains(results_of([[0.01, -0.002]] * 3 + [[0.01, 0.002]]))
     assert table.loc["other", "SuperLender"] == "+0.0040 ± 0.0085 (1 of 2)"
     assert table.loc["other", "all"] == "+0.0045 ± 0.0005 (5 of 8)"  # means of four data sets
-    assert table.loc["AUC of the default", "SuperLender"] == "0.6000"
+    assert table.loc[f"AUC of {PLAIN}", "SuperLender"] == "0.6000"
 
 
 def test_numbers_of_rows_are_apart_and_no_result_counts_twice(training):
@@ -108,6 +108,9 @@ def test_the_page_says_if_no_setting_passes(training):
     lost = results_of([[0.01, 0.002], [0.012, 0.012], [0.0, 0.0], [0.0, 0.0]])
     assert training.verdict(lost) == "No setting passes this rule."
     assert training.verdict(results_of([[0.003, 0.004]] * 4)) == "Candidates: other."
+    told = training.tell_split(lost)
+    assert told == "Each setting was measured on 2 of the 3 folds of the split."
+    assert "on 1 to 2 of the 3 folds" in training.tell_split(lost[1:])
 
 
 def test_differences_between_rows_of_other_code_are_told(training):
@@ -119,20 +122,27 @@ def test_differences_between_rows_of_other_code_are_told(training):
 
 
 @pytest.mark.parametrize(
-    "options", [["--data", "impulsive"], ["--settings", "with the teacher"]], ids="".join
+    "options",
+    [
+        ["--data", "impulsive"],
+        ["--settings", "with the teacher"],
+        ["--large", "--data", "superlender"],
+        ["--mechanisms", "--settings", "decay 0.3"],
+    ],
+    ids="".join,
 )
 def test_what_needs_another_option_is_refused(training, tmp_path, monkeypatch, capsys, options):
     monkeypatch.setattr(sys, "argv", ["training.py", "--output", str(tmp_path), *options])
     with pytest.raises(SystemExit, match="2"):
         training.main()
-    assert f"only with --mechanisms: {options[1]}" in capsys.readouterr().err
+    assert f"neither is needed: {options[-1]}" in capsys.readouterr().err
 
 
 def test_the_page_needs_no_mechanisms(training, tmp_path):
     (tmp_path / "training.csv").write_text((RESULTS / "training.csv").read_text())
     training.write_page(tmp_path, tmp_path / "page.md")
     page = (tmp_path / "page.md").read_text()
-    assert "## Gains over the default" in page
+    assert "## Gains over the former default" in page
     assert "Slow mechanisms" not in page
 
 
@@ -142,6 +152,17 @@ def test_what_was_not_measured_is_named(training):
     told = training.tell_unmeasured(results, settings, ["superlender", "bpic2012"])
     assert told.endswith("\n* SuperLender: third.\n* BPI Challenge 2012: everything.")
     assert training.tell_unmeasured(results, settings[:2], ["superlender", "uci"]) == ""
+
+
+def test_epochs_are_compared_on_whole_data(training):
+    row = {"data": "bank_b", "rows": 0, "fold": 0, "best": 0.7, "commit": "a"}
+    row |= {"n_train": 8510, "n_rare": 470}
+    results = pd.DataFrame(
+        [row | {"setting": name, "auc": auc} for name, auc in ((PLAIN, 0.66), (training.NEW, 0.68))]
+    )
+    table = training.tell_passes(results)
+    assert list(table["simulated bank B"]) == ["0.6600 (+0.0000)", "0.6800 (+0.0200)"]
+    assert training.sizes_of(results) == "8,510 of simulated bank B (470 of the rarer class)"
 
 
 def test_averages_are_those_of_the_weights_after_each_step(training, rows):
@@ -221,18 +242,20 @@ def test_vectors_of_days_start_as_told(training, rows):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mechanisms", [False, True], ids=["settings", "mechanisms"])
-def test_the_command_goes_on_where_it_was(training, tmp_path, monkeypatch, mechanisms):
-    data, settings = ["bank_a_small"], training.SETTINGS
-    if mechanisms:
-        data, settings = ["month_end"], training.CURES
-    command = ["--small", "--output", tmp_path, "--data", *data]
-    command += ["--mechanisms"] * mechanisms
+@pytest.mark.parametrize("kind", ["training", "large", "mechanisms"])
+def test_the_command_goes_on_where_it_was(training, tmp_path, monkeypatch, kind):
+    data, settings = {
+        "training": ("bank_a_small", training.SETTINGS),
+        "large": ("bank_a_quarter", training.PASSES),
+        "mechanisms": ("month_end", training.CURES),
+    }[kind]
+    command = ["--small", "--output", tmp_path, "--data", data]
+    command += [f"--{kind}"] * (kind != "training")
     monkeypatch.setattr(sys, "argv", ["training.py", *map(str, command)])
     training.main()
-    path = tmp_path / ("mechanisms.csv" if mechanisms else "training.csv")
+    path = tmp_path / f"{kind}.csv"
     results = pd.read_csv(path)
-    averages = [] if mechanisms else training.AVERAGES
+    averages = training.AVERAGES if kind == "training" else []
     assert sorted(results["setting"]) == sorted([*settings, *averages])
     assert results["auc"].between(0.3, 0.8).all()
     assert (results["auc"] < results["best"]).all()
