@@ -441,7 +441,7 @@ a user with several applications may be in both parts.
 
 What was chosen on these folds is too good here: AdamW and its decay on the first two, and the
 default of today on the same two, with five networks. It does not pass the rule below, because its
-gains differ much between data sets. It was chosen nevertheless, as it loses on one of them only, and
+gains differ much between data sets. It was chosen nevertheless: it loses on one of them only, and
 little, and gains at whole banks and at all rows of UCI too. The tables of
 [learning.md](learning.md) have other folds of the same rows.
 """
