@@ -591,6 +591,9 @@ TODAY: dict[str, Factory] = {
     "HUIHEN, default, by and on an expert's trees": huihen(
         base=ON_EXPERT, guide=ON_EXPERT, **DEFAULT
     ),
+    "HUIHEN, default but ten networks, by and on an expert's trees": huihen(
+        base=ON_EXPERT, guide=ON_EXPERT, **DEFAULT | {"n_estimators": 10}
+    ),
     "HUIHEN, default, on LightGBM with topics, old and new": huihen(
         base=with_old_rows(FEW_ON_TOPICS), **DEFAULT
     ),
