@@ -51,7 +51,8 @@ def contenders(windows: tuple[str, ...], epochs: int | None) -> dict[str, Any]:
     small: dict[str, Any] = {"n_estimators": 150, "learning_rate": 0.03, "n_jobs": 1}
     trees = make_pipeline(clone(features), LGBMClassifier(num_leaves=15, verbose=-1, **small))
     former = {"schedule": "constant", "lr": 1e-3, "early_stopping": True}
-    former |= {"teacher": None, "n_topics": 0, "dropout": 0.6}
+    former |= {"teacher": None, "n_topics": 0, "dropout": 0.6, "weight_decay": 1e-3}
+    former |= {"net_params": {"optimizer": torch.optim.Adam}}
     network = HUIHENClassifier(random_state=0)
     if epochs is not None:
         network.set_params(max_epochs=epochs)

@@ -346,7 +346,7 @@ DEFAULT: dict[str, Any] = {
     name: getattr(HUIHENClassifier(), name) for name in (*STOPPED_EARLY, "max_epochs", "batch_size")
 }
 #: The defaults before a teacher and topics became part of them.
-ONE_CYCLE = DEFAULT | {"teacher": None, "n_topics": 0, "dropout": 0.6}
+ONE_CYCLE = DEFAULT | {"teacher": None, "n_topics": 0, "dropout": 0.6, "max_epochs": 15}
 
 
 def network(case: Case, budget: Budget) -> HUIHENClassifier:

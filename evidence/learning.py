@@ -77,8 +77,9 @@ on the page [evidence](evidence.md); they were measured with the former training
 
 The commits tell versions apart: rows of HUIHEN from before cfc3f3330 have the L2 penalty of Adam
 instead of the weight decay of AdamW, those from before 81e4cc2ee have a dropout of 0.6 and a
-guidance weight of 1 instead of 0.4 and 3, and windows from before a2f3c8a4b do not know the part of
-the month. The weights of a base estimator from before 1d736554c have an earlier correction.
+guidance weight of 1 instead of 0.4 and 3, those from before 39f551d06 always have 15 epochs, and
+windows from before a2f3c8a4b do not know the part of the month. The weights of a base estimator
+from before 1d736554c have an earlier correction.
 """
 
 

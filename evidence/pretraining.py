@@ -691,8 +691,10 @@ def tell_networks(results: pd.DataFrame) -> str:
     numbers = sorted(results["networks"].unique())
     text = (
         f"{who} have the former optimizer, Adam with an L2 penalty of 0.001; AdamW became the "
-        f"default with {ADAM_W}. Each HUIHEN has {_listed([str(n) for n in numbers], 'or')} "
-        f"network{'' if numbers == [1] else 's'} (the default has 5)"
+        f"default with {ADAM_W}. Those from before 81e4cc2ee have a dropout of 0.6 and a guidance "
+        "weight of 1, which are 0.4 and 3 now. Each HUIHEN has "
+        f"{_listed([str(n) for n in numbers], 'or')} network{'' if numbers == [1] else 's'} (the "
+        "default has 5)"
     )
     if 1 in numbers:
         blend = Blend.before_data()

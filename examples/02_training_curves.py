@@ -4,7 +4,7 @@ r"""02. Training curves: held-out AUC by epoch, for several settings
 The paper does not say how many epochs, which batch size and which weight decay to use. This script
 draws the effect of such settings on a simulated bank or on the files of a real lender (``--data``).
 Draw them on your own applications before you choose. The figures in ``docs/choices.md`` are of the
-former optimizer. These commands draw larger ones::
+former optimizer and dropout. These commands draw larger ones::
 
     python examples/02_training_curves.py --applications 2000 --epochs 50
     python examples/02_training_curves.py --data <folder of SuperLender> --epochs 50
@@ -29,7 +29,7 @@ SETTINGS: dict[str, dict] = {
     "weight_decay=1": {"weight_decay": 1.0},
     "weight_decay=0": {"weight_decay": 0.0},
     "batch_size=64": {"batch_size": 64},
-    "dropout=0.4": {"dropout": 0.4},
+    "dropout=0.6": {"dropout": 0.6},
     "log_interval=False": {"net_params": {"module__log_interval": False}},
 }
 

@@ -178,9 +178,11 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         number: 0.1 would be far too much of it.
     max_epochs : int or "auto", default="auto"
         Number of passes over the training rows; with `early_stopping`, the maximum. ``"auto"`` is
-        15, and less where rows are many and overdue ones few: 128 rows are passed for each row of
-        the rarer class, but 40,000 at least, and all rows three times. Further passes would learn
-        the few by heart. See ``estimators_[0].max_epochs``.
+        15 for up to 2,600 rows, and wherever the rarer class has 12% of them or more. Otherwise it
+        is 128 times that share, or 40,000 divided by the number of rows if this is more, but at
+        least 3, because further passes learn the rows of the rarer class by heart. The rows are
+        those of `fit`, or of step one of a warm start, where it is 15 without labels. `n_iter_`
+        says what it was.
     batch_size : int, default=128
         Applications per step; -1 uses all.
     early_stopping : bool, default=False
@@ -590,7 +592,7 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         cv: Any = 5,
         guidance_weight: str | float = "learned",
         pretrained_lr: float = 0.1,
-        max_epochs: int | None = None,
+        max_epochs: int | str | None = None,
         batch_size: int | None = None,
     ) -> Self:
         """Pre-train the profile part of the network on old data without behaviors.
@@ -633,7 +635,8 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             them; 1 trains old and new weights alike. Not used if `net_params` sets
             ``"optimizer__param_groups"``.
         max_epochs, batch_size : int, default=None
-            Those of step one. None uses the parameters of the classifier.
+            Those of step one; `max_epochs` may be ``"auto"`` too. None uses the parameters of the
+            classifier.
 
         Returns
         -------

@@ -418,15 +418,39 @@ def test_fit_passes_that_often_and_partial_fit_once(
     X: pd.DataFrame, bank: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     params: dict[str, Any] = {"max_epochs": "auto", "early_stopping": False}
-    monkeypatch.setattr("skhuihen._training.trainer.EPOCHS", 4)
+    rule = "skhuihen._training.trainer."
+    monkeypatch.setattr(rule + "EPOCHS", 6)
+    assert quick(**params).fit(X, bank.y).n_iter_ == 6
+    monkeypatch.setattr(rule + "FEWEST_ROWS", 0)
+    share = bank.y.mean()
+    monkeypatch.setattr(rule + "ROWS_FOR_EACH", 4.2 / share)
     assert quick(**params).fit(X, bank.y).n_iter_ == 4
-    # As many passed rows as there are would be one epoch, but three are the fewest.
-    monkeypatch.setattr("skhuihen._training.trainer.FEWEST_ROWS", 0)
-    n_rare = int(min(bank.y.sum(), (1 - bank.y).sum()))
-    monkeypatch.setattr("skhuihen._training.trainer.ROWS_FOR_EACH", 3.3 * len(X) / n_rare)
+    history = quick(**params, n_estimators=3).fit(X, bank.y).history_
+    assert list(history.groupby("network").size()) == [4, 4, 4]
+    stopped = quick(**params | {"early_stopping": True, "n_iter_no_change": 9}).fit(X, bank.y)
+    assert stopped.n_iter_ == 4
+    monkeypatch.setattr(rule + "ROWS_FOR_EACH", 1.0 / share)
     assert quick(**params).fit(X, bank.y).n_iter_ == 3
     # `partial_fit` is one epoch for each call.
     assert quick(**params).partial_fit(X, bank.y).n_iter_ == 1
+
+
+@pytest.mark.filterwarnings("ignore:Profile column.*outside the range")
+def test_step_one_counts_the_old_rows(
+    X: pd.DataFrame, bank: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = "skhuihen._training.trainer."
+    monkeypatch.setattr(rule + "EPOCHS", 6)
+    monkeypatch.setattr(rule + "FEWEST_ROWS", 0)
+    monkeypatch.setattr(rule + "ROWS_FOR_EACH", 4.2 / bank.y.mean())
+    model = quick(max_epochs="auto", early_stopping=False)
+    model.warm_start_from(bank.applications, bank.y, teacher=None)
+    assert model.warm_start_student_.n_iter_ == 4
+    half = np.concatenate([np.flatnonzero(bank.y == 1)[::2], np.flatnonzero(bank.y == 0)])
+    assert model.fit(X.iloc[half], bank.y[half]).n_iter_ == 3
+    model.set_params(max_epochs=2)
+    model.warm_start_from(bank.applications, bank.y, teacher=None, max_epochs="auto")
+    assert model.warm_start_student_.n_iter_ == 4
 
 
 @pytest.mark.filterwarnings("ignore:Profile column.*outside the range")

@@ -313,7 +313,7 @@ def test_the_manifest_says_what_the_model_is(
         "Sessionizer",
         "HUIHENClassifier",
     ]
-    assert manifest["model"][2]["parameters"]["dropout"] == "0.6"
+    assert manifest["model"][2]["parameters"]["dropout"] == "0.4"
     columns = {column["name"]: column for column in manifest["schema"]["columns"]}
     assert columns["user__age"] == {
         "name": "user__age",

@@ -135,7 +135,7 @@ def test_what_needs_another_option_is_refused(training, tmp_path, monkeypatch, c
     monkeypatch.setattr(sys, "argv", ["training.py", "--output", str(tmp_path), *options])
     with pytest.raises(SystemExit, match="2"):
         training.main()
-    assert f"neither is needed: {options[-1]}" in capsys.readouterr().err
+    assert f"with neither): {options[-1]}" in capsys.readouterr().err
 
 
 def test_the_page_needs_no_mechanisms(training, tmp_path):
@@ -157,12 +157,16 @@ def test_what_was_not_measured_is_named(training):
 def test_epochs_are_compared_on_whole_data(training):
     row = {"data": "bank_b", "rows": 0, "fold": 0, "best": 0.7, "commit": "a"}
     row |= {"n_train": 8510, "n_rare": 470}
+    measured = ((PLAIN, 0, 0.66), (f"{training.NEW}, 8 epochs", 0, 0.68), (PLAIN, 1, 0.7))
     results = pd.DataFrame(
-        [row | {"setting": name, "auc": auc} for name, auc in ((PLAIN, 0.66), (training.NEW, 0.68))]
+        [row | {"setting": name, "fold": fold, "auc": auc} for name, fold, auc in measured]
     )
     table = training.tell_passes(results)
-    assert list(table["simulated bank B"]) == ["0.6600 (+0.0000)", "0.6800 (+0.0200)"]
-    assert training.sizes_of(results) == "8,510 of simulated bank B (470 of the rarer class)"
+    # The gain is that on the folds that both were measured on.
+    assert list(table["simulated bank B"]) == ["0.6800 (+0.0000)", "0.6800 (+0.0200)"]
+    assert training.sizes_of(results) == (
+        "8,510 of simulated bank B, of which 470 are of the rarer class, for 7 epochs"
+    )
 
 
 def test_averages_are_those_of_the_weights_after_each_step(training, rows):
@@ -193,13 +197,13 @@ def test_the_schedule_free_optimizer_is_told_when_training_begins_and_ends(train
         def eval(self):
             seen.append("eval")
 
-    params = {"lr": 0.01, "schedule": "constant", "weight_decay": 0.1, "max_epochs": 2}
+    params = {"lr": 0.01, "schedule": "constant", "weight_decay": 0.1, "max_epochs": 10}
     net_params = {"optimizer": Slow}
     free = fitted(rows, **params, net_params=net_params, callbacks=[training.ScheduleFree()])
     assert seen == ["train", "eval"]
     (group,) = free.net_.optimizer_.param_groups
-    # Two epochs of two batches of at most 128 rows; the decay stays the optimizer's own.
-    assert group["warmup_steps"] == 0
+    # A tenth of ten epochs of two batches; the decay stays the optimizer's own.
+    assert group["warmup_steps"] == 2
     assert group["weight_decay"] == 0.1
 
 
@@ -239,6 +243,20 @@ def test_vectors_of_days_start_as_told(training, rows):
     # Neighbors are alike, and days far apart are not.
     assert (days[1:] - days[:-1]).std() < days.std() / 3
     assert (days[15:] - days[:-15]).std() > days.std()
+
+
+def test_several_networks_have_no_averages_of_one(training, rows):
+    class Case(SimpleNamespace):
+        probability = None
+
+    fold = training.Fold.__new__(training.Fold)
+    fold.X = fold.of_test = rows[0]
+    fold.y = fold.label = rows[1]
+    fold.truth, fold._known = None, {}
+    for n, expected in ((1, [PLAIN, *training.AVERAGES]), (2, [PLAIN])):
+        fold.params = {"n_estimators": n, "random_state": 0, "max_epochs": 2}
+        found = fold.measure(PLAIN, training.SETTINGS[PLAIN])
+        assert [row["setting"] for row in found] == expected
 
 
 @pytest.mark.slow

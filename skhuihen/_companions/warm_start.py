@@ -163,7 +163,7 @@ class OldData(BaseEstimator):
             Interval(Real, 0, None, closed="left"),
         ],
         "pretrained_lr": [Interval(Real, 0, None, closed="left")],
-        "max_epochs": [Interval(Integral, 1, None, closed="left"), None],
+        "max_epochs": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left"), None],
         "batch_size": [Interval(Integral, 1, None, closed="left"), Options(Integral, {-1}), None],
     }
 
@@ -175,7 +175,7 @@ class OldData(BaseEstimator):
         cv: Any = 5,
         guidance_weight: str | float = "learned",
         pretrained_lr: float = 0.1,
-        max_epochs: int | None = None,
+        max_epochs: int | str | None = None,
         batch_size: int | None = None,
     ) -> None:
         self.rows = rows

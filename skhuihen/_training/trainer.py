@@ -26,8 +26,8 @@ from skhuihen.network.huihen import HUIHEN
 
 #: The decay of ``weight_decay="auto"``, and the number of training rows from which it falls.
 DECAY, DECAY_ROWS = 0.1, 3_400
-#: ``max_epochs="auto"``: the largest and smallest number of passes, and how many rows are passed in
-#: all: so many for each row of the rarer class, and some thousands at least.
+#: ``max_epochs="auto"``: the largest and smallest number of epochs, and how many rows are passed in
+#: all: 128, a step of the default, for each row of the rarer class, and some thousands at least.
 EPOCHS, FEWEST_EPOCHS = 15, 3
 ROWS_FOR_EACH, FEWEST_ROWS = 128, 40_000
 #: The rate of `partial_fit` as a share of the peak of the schedule.
@@ -104,13 +104,16 @@ class Trainer:
             guidance = teach(
                 held_out, self.n_estimators, of_teachers, is_scored=self.early_stopping
             )
+        rows = np.arange(len(dataset))
+        # One number for all networks, as their progress bars tell the time left of all.
+        learned = np.setdiff1d(rows, held_out[0]) if held_out else rows
+        n_epochs = self.n_epochs(dataset.y[learned])
         nets = []
         parts: list[Dataset] = []
         for number, of_network in enumerate(seeds):
             valid = held_out[number] if held_out else np.empty(0, dtype=np.int64)
-            train = np.setdiff1d(np.arange(len(dataset)), valid)
-            label = dataset.y[train]
-            net = self._make_net(number, of_network, label, sizes, start, of_loss)
+            train = np.setdiff1d(rows, valid)
+            net = self._make_net(number, of_network, len(train), n_epochs, sizes, start, of_loss)
             taught: Any = dataset
             if guidance[number] is not None:
                 taught = GuidedDataset(taught, guidance[number], labeled=True)
@@ -137,7 +140,7 @@ class Trainer:
         """
         random = check_random_state(self.params["random_state"])
         nets = [
-            self._make_net(number, seeds, dataset.y, sizes, start, {})
+            self._make_net(number, seeds, len(dataset), 1, sizes, start, {})
             for number, seeds in enumerate(
                 _draw_seeds(random, 1) + _draw_seeds(random, self.n_estimators - 1)
             )
@@ -213,12 +216,9 @@ class Trainer:
         return decay
 
     def n_epochs(self, label: NDArray[np.int64]) -> int:
-        """Return the number of passes over training rows with these labels."""
+        """Return the number of epochs for training rows with these labels."""
         given = self.params["max_epochs"]
-        if not isinstance(given, str):
-            return given
-        n_rows = max(FEWEST_ROWS, ROWS_FOR_EACH * n_of_rarest(label))
-        return min(EPOCHS, max(FEWEST_EPOCHS, round(n_rows / len(label))))
+        return usual_epochs(len(label), n_of_rarest(label)) if isinstance(given, str) else given
 
     def _make_callbacks(self, number: int, *, is_warm: bool, is_guided: bool) -> list[Any]:
         """Return the user's callbacks and those of this package."""
@@ -248,12 +248,13 @@ class Trainer:
         self,
         number: int,
         seeds: Sequence[int],
-        label: NDArray[np.int64],
+        n_rows: int,
+        n_epochs: int,
         sizes: Mapping[str, Any],
         start: ColdStart | PretrainedStart,
         of_loss: Mapping[str, Any],
     ) -> HUIHENNet:
-        """Return a network at its start, for training rows with these labels."""
+        """Return a network at its start."""
         of_shuffling, of_weights = seeds
         shuffling = torch.Generator().manual_seed(of_shuffling)
         is_warm = isinstance(start, PretrainedStart)
@@ -266,8 +267,8 @@ class Trainer:
             "criterion__reduction": "none",
             "optimizer": torch.optim.AdamW,
             "lr": self.lr,
-            "optimizer__weight_decay": self.decay(len(label)),
-            "max_epochs": self.n_epochs(label),
+            "optimizer__weight_decay": self.decay(n_rows),
+            "max_epochs": n_epochs,
             "batch_size": self.params["batch_size"],
             "device": find_device(self.params["device"]),
             "callbacks": self._make_callbacks(
@@ -297,6 +298,18 @@ class Trainer:
         start.start(net.module_)
         net.train_split = None
         return net
+
+
+def usual_epochs(n_rows: int, n_rare: int) -> int:
+    """Return the number of epochs of ``max_epochs="auto"``.
+
+    Parameters
+    ----------
+    n_rows, n_rare : int
+        Number of training rows, and of those of the rarer class.
+    """
+    passed = max(FEWEST_ROWS, ROWS_FOR_EACH * n_rare)
+    return min(EPOCHS, max(FEWEST_EPOCHS, round(passed / n_rows)))
 
 
 def _draw_seeds(random: np.random.RandomState, n: int) -> list[list[int]]:
