@@ -65,7 +65,7 @@ LightGBM. Seconds are for one fit."""
 WHERE = """\
 So do not replace a model on good statistics of the events by HUIHEN alone: blend the two. If an
 expert has computed what matters, such as how late earlier loans were repaid, LightGBM on these
-features has a higher AUC than HUIHEN alone. LightGBM is also fitted many times faster. [How HUIHEN
+features is as good as HUIHEN alone. LightGBM is also fitted many times faster. [How HUIHEN
 learns today](learning.md) has all models of this comparison."""
 
 FORMER = """\

@@ -30,6 +30,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import fill
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -674,9 +675,8 @@ def write_page(folder: Path, page: Path) -> None:
             parts.append(tell_unmeasured(results, known, list(ROWS)))
     if "large" in found:
         results = found["large"]
-        passed = OF_PASSES.format(
-            sizes=sizes_of(results), each=ROWS_FOR_EACH, fewest=FEWEST_ROWS
-        ).rstrip()
+        passed = OF_PASSES.format(sizes=sizes_of(results), each=ROWS_FOR_EACH, fewest=FEWEST_ROWS)
+        passed = fill(passed, 100)
         title = "## The number of epochs where rows are many"
         parts += [title, passed, tell_folds(results), markdown(tell_passes(results))]
     if "mechanisms" in found:
