@@ -469,7 +469,9 @@ class HUIHENClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         if held_out:
             of_rows = weight * self.class_weight_[label] / self._mean_weight
             shift = self._shift_of_classes()
-            self.blend_, of_used = weigh_networks(nets, dataset, margin, of_rows, held_out, shift)
+            self.blend_, of_used = weigh_networks(
+                nets, dataset, margin, of_rows, held_out, shift, is_taught=teacher is not None
+            )
             self.oof_log_odds_ = np.full(len(used), np.nan)
             self.oof_log_odds_[used] = of_used
         elif margin is not None:

@@ -27,9 +27,11 @@ WITH_BASE = (0.65, 0.35)
 #: Prior standard deviation of the weights.
 SPREAD = 0.2
 #: For networks alone, that of the prior is `SPREAD` times the standard deviation of their scores,
-#: and at least this: overconfident scores lie far apart, and a network of the default is about
-#: calibrated by itself.
+#: and at least this: overconfident scores lie far apart, and a network is about calibrated.
 SPREAD_ALONE = 0.1
+#: Prior mean of the weight of networks alone, without and with a teacher. Guidance holds the scores
+#: of a network together: at the lender, at BPI and at small banks too much, by about a fifth.
+ALONE, TAUGHT = 1.0, 1.2
 
 
 def fit_base(
@@ -214,14 +216,17 @@ def fit_blend(
     label: NDArray[np.int64],
     weight: NDArray[np.floating],
     shift: float = 0.0,
+    *,
+    is_taught: bool = False,
 ) -> Blend:
     """Fit the weights of a base estimator and the networks on rows that neither has seen.
 
     This is a logistic regression on their log-odds, or on those of the networks alone, which
     calibrates them. The weights are not negative, and that of networks alone is at least 0.01. A
-    normal prior keeps them near 0.65 for the base estimator and 0.35 for the networks, or near 1
-    for a network alone, unless the rows contradict. Without it, chance would decide when few
-    rows are overdue. The prior for networks alone is wider if their scores lie far apart.
+    normal prior keeps them near 0.65 for the base estimator and 0.35 for the networks, or for a
+    network alone near 1, or near 1.2 if it has a teacher, unless the rows contradict. Without it,
+    chance would decide when few rows are overdue. The prior for networks alone is wider if their
+    scores lie far apart.
 
     Parameters
     ----------
@@ -235,6 +240,8 @@ def fit_blend(
     shift : float, default=0
         Shift of the log-odds of the label by the class weights. ``base`` is fitted without them,
         so its log-odds are shifted by this before the prior applies.
+    is_taught : bool, default=False
+        Whether the networks have a teacher.
 
     Returns
     -------
@@ -243,7 +250,8 @@ def fit_blend(
     if base is None:  # the network alone must decide the order
         variance = float(np.cov(network, aweights=weight, ddof=0)) if len(network) else 0.0
         spread = max(SPREAD_ALONE, SPREAD * variance**0.5)
-        intercept, by_network = weigh([network], label, weight, [1.0], spread, least=0.01)
+        before = [TAUGHT if is_taught else ALONE]
+        intercept, by_network = weigh([network], label, weight, before, spread, least=0.01)
         return Blend(intercept, 0.0, by_network)
     columns = [base + shift, network]
     intercept, by_base, by_network = weigh(columns, label, weight, WITH_BASE)
@@ -304,6 +312,8 @@ def weigh_networks(
     weight: NDArray[np.floating],
     held_out: Sequence[NDArray[np.int64]],
     shift: float,
+    *,
+    is_taught: bool = False,
 ) -> tuple[Blend, NDArray[np.float64]]:
     """Fit the weights of networks and base estimator on the held-out rows of the networks.
 
@@ -318,6 +328,8 @@ def weigh_networks(
     held_out : sequence of int64 ndarray
         The rows that each network held out.
     shift : float
+        As in `fit_blend`.
+    is_taught : bool, default=False
         As in `fit_blend`.
 
     Returns
@@ -334,7 +346,9 @@ def weigh_networks(
     is_left_out = is_left_out[:, rows]
     of_network = np.mean(scores[:, rows], axis=0, where=is_left_out)
     of_base = None if margin is None else margin[rows]
-    of_one = fit_blend(of_base, of_network, dataset.y[rows], weight[rows], shift)
+    of_one = fit_blend(
+        of_base, of_network, dataset.y[rows], weight[rows], shift, is_taught=is_taught
+    )
     blend = of_one
     n_left_out = is_left_out.sum(axis=0)
     shared = n_left_out < len(nets)

@@ -104,6 +104,22 @@ def test_weights_come_from_rows_that_the_base_did_not_see(X, bank):
     assert model.blend_.base > 0.2
 
 
+def test_a_taught_network_is_held_together_by_its_guidance(X, bank, monkeypatch):
+    nothing, label = np.zeros(10), np.arange(10) % 2
+    for is_taught, before in ((False, 1.0), (True, 1.2)):
+        blend = fit_blend(None, nothing, label, np.ones(10), is_taught=is_taught)
+        assert blend.network == pytest.approx(before)
+
+    def weight_of(teacher):
+        model = standing(None, teacher=teacher, n_estimators=2)
+        return model.fit(X, bank.y).blend_.network
+
+    before = weight_of(None), weight_of(trees())
+    monkeypatch.setattr("skhuihen._companions.blending.TAUGHT", 5.0)
+    assert weight_of(None) == before[0]
+    assert weight_of(trees()) > before[1] + 0.5
+
+
 def draw_two(n, seed=0):
     """Draw log-odds of two models, of which each knows half of what there is to know."""
     rng = np.random.default_rng(seed)
@@ -237,9 +253,9 @@ def test_weights_of_rows_and_classes_are_in_the_blend(X, bank, monkeypatch):
     """By hand: the log-odds that went in, and the weights that the loss has."""
     seen: list[Any] = []
 
-    def note(*args):
+    def note(*args, **how):
         seen.append(args)
-        return fit_blend(*args)
+        return fit_blend(*args, **how)
 
     monkeypatch.setattr("skhuihen._companions.blending.fit_blend", note)
     weight = np.random.default_rng(0).uniform(0.1, 4, len(X))
