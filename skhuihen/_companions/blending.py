@@ -27,7 +27,7 @@ WITH_BASE = (0.65, 0.35)
 #: Prior standard deviation of the weights.
 SPREAD = 0.2
 #: For networks alone, that of the prior is `SPREAD` times the standard deviation of their scores,
-#: and at least this: overconfident scores lie far apart, and a network is about calibrated.
+#: and at least this: scores that are overconfident lie far apart.
 SPREAD_ALONE = 0.1
 #: Prior mean of the weight of networks alone, without and with a teacher. Guidance holds the scores
 #: of a network together: at the lender, at BPI and at small banks too much, by about a fifth.
