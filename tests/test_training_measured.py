@@ -246,9 +246,6 @@ def test_vectors_of_days_start_as_told(training, rows):
 
 
 def test_several_networks_have_no_averages_of_one(training, rows):
-    class Case(SimpleNamespace):
-        probability = None
-
     fold = training.Fold.__new__(training.Fold)
     fold.X = fold.of_test = rows[0]
     fold.y = fold.label = rows[1]
